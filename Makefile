@@ -1,0 +1,72 @@
+# Needs Python 3.11 and make; everything else is installed into $(VENV) with the versions
+# of constraints.txt. A stamp file per extra repeats an installation only when
+# pyproject.toml or constraints.txt has changed.
+PYTHON ?= python3.11
+VENV ?= .venv
+OUT ?= runs/demo
+# torch's own index of CPU builds, asked for torch alone.
+TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
+
+BIN = $(VENV)/bin
+PIP = PIP_CONSTRAINT=constraints.txt PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install
+PINS = pyproject.toml constraints.txt
+
+.PHONY: help demo test test-slow test-all lint types docs bench clean distclean
+
+.NOTPARALLEL:
+
+help:
+	@echo "make demo       analyse two small nets, write two reports to $(OUT)"
+	@echo "make test       fast tests and the examples in the docstrings"
+	@echo "make test-slow  the slow tests only"
+	@echo "make test-all   every test"
+	@echo "make lint       style and format, changes nothing"
+	@echo "make types      static types"
+	@echo "make docs       the documentation, to docs/_build/html; warnings are errors"
+	@echo "make bench      speed against deep-lyapunov, side by side"
+	@echo "make clean      remove what was built; distclean: also $(VENV)"
+
+demo: $(VENV)/.run
+	$(BIN)/wingbeat demo --out $(OUT)
+
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest -m "not slow" --doctest-modules src tests
+
+test-slow: $(VENV)/.dev
+	$(BIN)/python -m pytest -m slow tests
+
+test-all: $(VENV)/.dev
+	$(BIN)/python -m pytest --doctest-modules src tests
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.dev
+	$(BIN)/mypy
+
+docs: $(VENV)/.docs
+	$(BIN)/sphinx-build -W --keep-going -b html docs docs/_build/html
+
+bench: $(VENV)/.bench
+	$(BIN)/python -m benchmarks
+
+clean:
+	rm -rf docs/_build .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist
+	find src tests docs -name __pycache__ -type d -prune -exec rm -rf {} +
+
+distclean: clean
+	rm -rf $(VENV)
+
+$(VENV)/.torch: constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) --no-deps --retries 1 --extra-index-url $(TORCH_INDEX) torch
+	touch $@
+
+$(VENV)/.run: $(VENV)/.torch $(PINS)
+	$(PIP) -e .
+	touch $@
+
+$(VENV)/.dev $(VENV)/.docs $(VENV)/.bench: $(VENV)/.run $(PINS)
+	$(PIP) -e ".[$(subst .,,$(@F))]"
+	touch $@

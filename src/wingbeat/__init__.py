@@ -1,0 +1,49 @@
+"""Measure how sensitive neural-network training is to its starting point.
+
+The pipeline: a ``Task`` says what to train; ``run`` forks it with perturbations, advances the
+replicas under the same noise, records and measures them; a ``Result`` holds table, summary,
+trajectory and report.
+"""
+
+from wingbeat import metrics
+from wingbeat.errors import DriverError, RequestError, RunError, StoreError, WingbeatError
+from wingbeat.replicas.perturb import (
+    Augmentation,
+    BatchGradient,
+    DataOrder,
+    Direction,
+    Dropout,
+    Gaussian,
+    Init,
+    SingleWeight,
+    Ulp,
+)
+from wingbeat.result import Result, load
+from wingbeat.run import run
+from wingbeat.task.task import Task
+from wingbeat.trajectory.trajectory import Trajectory
+
+__version__ = "0.1.0"
+
+__all__ = [  # noqa: RUF022  (pipeline order)
+    "Task",
+    "Gaussian",
+    "BatchGradient",
+    "SingleWeight",
+    "Ulp",
+    "Direction",
+    "DataOrder",
+    "Augmentation",
+    "Dropout",
+    "Init",
+    "run",
+    "Trajectory",
+    "metrics",
+    "Result",
+    "load",
+    "WingbeatError",
+    "RequestError",
+    "DriverError",
+    "RunError",
+    "StoreError",
+]

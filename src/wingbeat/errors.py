@@ -1,0 +1,75 @@
+"""What can go wrong, and the reasons why a value is undefined.
+
+Every error says what was found, names the offending value and says what to do.
+A value that does not exist is NaN and carries one of the reasons below: an
+undefined number is never reported as zero.
+"""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+BELOW_NOISE_FLOOR: Final = "below_noise_floor"
+"""The distance is not larger than what the unperturbed twin shows."""
+DIVERGED: Final = "diverged"
+"""A replica has weights or a loss that are not finite."""
+TOO_FEW_POINTS: Final = "too_few_points"
+"""Too few snapshots for the estimator (a slope needs two)."""
+TOO_FEW_REPLICAS: Final = "too_few_replicas"
+"""A spread needs two replicas, an interval three."""
+SATURATED: Final = "saturated"
+"""The distance left the linear range before two points were recorded."""
+CONSTANT: Final = "constant"
+"""The quantity in the denominator has no variance or is exactly zero."""
+NOT_YET_FORKED: Final = "not_yet_forked"
+"""The replica did not exist at this step."""
+NO_PREDICTIONS: Final = "no_predictions"
+"""The task gives no class predictions to compare."""
+
+REASONS: Final = (
+    BELOW_NOISE_FLOOR,
+    DIVERGED,
+    TOO_FEW_POINTS,
+    TOO_FEW_REPLICAS,
+    SATURATED,
+    CONSTANT,
+    NOT_YET_FORKED,
+    NO_PREDICTIONS,
+)
+
+
+class WingbeatError(Exception):
+    """Base of all errors that wingbeat raises on purpose."""
+
+
+class RequestError(WingbeatError, ValueError):
+    """The request is wrong: nothing was computed. The message says what to change."""
+
+
+class RunError(WingbeatError, RuntimeError):
+    """The run failed while computing: what was recorded before stays readable."""
+
+
+class StoreError(WingbeatError, RuntimeError):
+    """A file of a run is missing, damaged, locked or belongs to another request."""
+
+
+class DriverError(WingbeatError, RuntimeError):
+    """A driver cannot execute this model; the message gives the reason."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return a hint that names the known word closest to a misspelt one.
+
+    >>> nearest("spred", ["spread", "cosine"])
+    "did you mean 'spread'?"
+    >>> nearest("zzz", ["spread", "cosine"])
+    'known: cosine, spread'
+    """
+    known = sorted(known)
+    close = get_close_matches(name, known, n=1, cutoff=0.5)
+    return f"did you mean {close[0]!r}?" if close else f"known: {', '.join(known)}"

@@ -1,0 +1,148 @@
+"""What the replicas compute: evaluation loss, predictions, accuracy, the task's own metrics."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch.func import vmap
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from wingbeat.determinism import seeded
+from wingbeat.errors import RequestError
+from wingbeat.task.batches import eval_batches, placer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+    from torch import Tensor, nn
+
+    from wingbeat.replicas.snapshot import Snapshot
+    from wingbeat.task.step import TrainingStep
+    from wingbeat.task.task import Batch
+
+    Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What E replicas give on the evaluation data at one step.
+
+    Attributes:
+        scalars: means over samples, (E,), by metric name.
+        predictions: arg max class (E, samples), −1 where a score is not finite; None where the
+            task gives no class scores.
+    """
+
+    scalars: dict[str, Array] = field(default_factory=dict)
+    predictions: NDArray[np.int64] | None = None
+
+    def disagreement(self) -> Array | None:
+        """Return the share of samples on which each replica differs from the reference, (E,)."""
+        if self.predictions is None:
+            return None
+        share = (self.predictions != self.predictions[0]).mean(axis=1)
+        bad = (self.predictions < 0).any(axis=1)
+        return np.where(bad | bad[0], np.nan, share)
+
+
+class Evaluator:
+    """Evaluates all replicas of a snapshot on the task's evaluation data.
+
+    Args:
+        step: the task's pure step.
+        stacked: run all replicas in one vectorised call; one by one otherwise.
+        chunk: largest number of replicas in one call.
+    """
+
+    def __init__(self, step: TrainingStep, *, stacked: bool, chunk: int = 0) -> None:
+        self.step, self.task = step, step.task
+        self.stacked, self.chunk = stacked, chunk
+        if self.task.eval_data is None:
+            msg = "a metric was asked for that needs evaluation data: set Task.eval_data"
+            raise RequestError(msg)
+
+    def __call__(self, snapshot: Snapshot) -> Outputs:
+        """Return the outputs of every replica of a snapshot."""
+        count = len(snapshot.labels)
+        size = count if self.chunk == 0 else max(1, self.chunk)
+        params = self.step.layout.flatten(snapshot.params)
+        place = placer(self.step.dtype, self.step.device)
+        data = eval_batches(self.task.eval_data, self.task.eval_batch_size, place)
+        rows = []
+        with torch.no_grad():
+            for batch, weight in data:
+                parts = [
+                    self._part(params[a : a + size], _cut(snapshot.buffers, a, a + size), batch)
+                    for a in range(0, count, size)
+                ]
+                rows.append(({k: torch.cat([p[k] for p in parts]) for k in parts[0]}, weight))
+        return _joined(rows)
+
+    def _part(self, params: Tensor, buffers: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
+        params = params.to(self.step.device)
+        buffers = {k: b.to(self.step.device) for k, b in buffers.items()}
+
+        def single(p: Tensor, b: dict[str, Tensor]) -> dict[str, Tensor]:
+            result: dict[str, Tensor] = self.step.evaluate(self._measured, p, b, batch)
+            return result
+
+        with seeded(0), sdpa_kernel(SDPBackend.MATH):
+            if self.stacked:
+                return dict(vmap(single, randomness="same")(params, buffers))
+            rows = [single(p, {k: b[i] for k, b in buffers.items()}) for i, p in enumerate(params)]
+            return {k: torch.stack([row[k] for row in rows]) for k in rows[0]}
+
+    def _measured(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
+        """Return everything about one replica and batch as tensors."""
+        found = {"eval_loss": self.task.loss(model, batch)}
+        for name, function in self.task.eval_metrics.items():
+            found[name] = function(model, batch)
+        scores = self._scores(model, batch)
+        if scores is not None:
+            finite = torch.isfinite(scores).all(-1)
+            found["predictions"] = torch.where(finite, scores.argmax(-1), -1)
+            labels = self._labels(batch, scores)
+            if labels is not None:
+                found["accuracy"] = (found["predictions"] == labels).to(scores.dtype).mean()
+        return found
+
+    def _scores(self, model: nn.Module, batch: Batch) -> Tensor | None:
+        predict: Callable[..., Any] | None = self.task.predict
+        if predict is None and isinstance(batch, (tuple, list)):
+            scores = model(batch[0])
+        elif predict is not None:
+            scores = predict(model, batch)
+        else:
+            return None
+        several = isinstance(scores, torch.Tensor) and scores.dim() == 2 and scores.shape[1] > 1
+        return scores if several else None
+
+    def _labels(self, batch: Batch, scores: Tensor) -> Tensor | None:
+        if self.task.targets is not None:
+            return self.task.targets(batch)
+        if not isinstance(batch, (tuple, list)) or len(batch) < 2:
+            return None
+        labels = batch[1]
+        whole = isinstance(labels, torch.Tensor) and not labels.is_floating_point()
+        return labels if whole and labels.shape == scores.shape[:1] else None
+
+
+def _cut(buffers: dict[str, Tensor], a: int, b: int) -> dict[str, Tensor]:
+    return {name: t[a:b] for name, t in buffers.items()}
+
+
+def _joined(rows: list[tuple[dict[str, Tensor], int]]) -> Outputs:
+    total = sum(weight for _, weight in rows)
+    names = [k for k in rows[0][0] if k != "predictions"]
+    scalars = {
+        name: sum(r[name].double().cpu().numpy() * (weight / total) for r, weight in rows)
+        for name in names
+    }
+    predictions = None
+    if "predictions" in rows[0][0]:
+        predictions = torch.cat([r["predictions"].cpu() for r, _ in rows], dim=1).numpy()
+    return Outputs(scalars, predictions)  # type: ignore[arg-type]

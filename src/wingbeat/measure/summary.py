@@ -1,0 +1,213 @@
+"""The scalars of a run with their intervals: bootstrap over replicas, nested in base seeds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from wingbeat.errors import BELOW_NOISE_FLOOR, DIVERGED, TOO_FEW_POINTS, TOO_FEW_REPLICAS
+from wingbeat.metrics import (
+    early_late_ratio,
+    finite_time,
+    finite_time_slopes,
+    fit_window,
+    participation_ratio,
+    spread_from_gram,
+)
+from wingbeat.stats import Estimate, bootstrap, verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from wingbeat.measure.exponents import Saturation
+    from wingbeat.metrics.projection import ProjectedSpread
+
+    Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What one perturbation of one base seed comes down to.
+
+    Attributes:
+        seed: base seed.
+        steps: recorded steps since the fork, (T,).
+        distances: to the reference, (T, N).
+        grams: Gram matrices of the replicas about one of them, (T, N, N).
+        projected: spread in the leading components.
+        floor: noise floor of the run.
+        saturation: where growth ends.
+        disagreement: with the reference at the end, (N,); None if not measured.
+        steps_per_epoch: of the task.
+    """
+
+    seed: int
+    steps: Array
+    distances: Array
+    grams: Array
+    projected: ProjectedSpread | None
+    floor: float
+    saturation: Saturation
+    disagreement: Array | None
+    steps_per_epoch: int
+
+
+def summarise(facts: Sequence[Facts]) -> dict[str, Estimate]:
+    """Return the scalars of one perturbation over all base seeds."""
+    slope, r2 = _exponent(facts)
+    epochs = facts[0].steps_per_epoch
+    found = {
+        "convergence_ratio": _ratio(facts),
+        "convergence_ratio_projected": _projected(facts),
+        "lyapunov": slope,
+        "lyapunov_per_epoch": _scaled(slope, epochs),
+        "lyapunov_two_point": _two_point(facts),
+        "lyapunov_r2": r2,
+        "early_late_ratio": _mean_of(facts, _early_late, TOO_FEW_POINTS),
+        "participation_ratio": _mean_of(facts, _participation, BELOW_NOISE_FLOOR),
+        "initial_l2": _mean_distance(facts, 0),
+        "final_l2": _mean_distance(facts, -1),
+        "saturation_distance": _mean_of(facts, lambda f: f.saturation.distance, DIVERGED),
+    }
+    if all(f.disagreement is not None for f in facts):
+        values = np.concatenate([f.disagreement for f in facts if f.disagreement is not None])
+        found["final_disagreement"] = _mean(values, facts)
+    return found
+
+
+def behavior(ratio: Estimate) -> dict[str, Any]:
+    """Return the verdict in the form of the summary."""
+    return {"value": verdict(ratio), "low": None, "high": None, "reason": ratio.reason}
+
+
+def _groups(facts: Sequence[Facts]) -> list[int]:
+    return [f.seed for f in facts for _ in range(f.distances.shape[1])]
+
+
+def _columns(facts: Sequence[Facts]) -> list[slice]:
+    ends = np.cumsum([0, *(f.distances.shape[1] for f in facts)])
+    return [slice(a, b) for a, b in zip(ends, ends[1:], strict=False)]
+
+
+def _ratio(facts: Sequence[Facts]) -> Estimate:
+    reason = _why_no_ratio(facts)
+    if reason:
+        return Estimate.undefined(reason)
+
+    def statistic(weights: Array) -> Array:
+        """Return the geometric mean over base seeds of the ratio of spreads."""
+        total, count = np.zeros(len(weights)), np.zeros(len(weights))
+        for fact, own in zip(facts, _columns(facts), strict=True):
+            part = weights[:, own]
+            drawn = part.sum(axis=1) / part.shape[1]
+            ends = spread_from_gram(fact.grams[[0, -1]], part)
+            with np.errstate(divide="ignore", invalid="ignore"):
+                logs = np.log(ends[:, 1]) - np.log(ends[:, 0])
+            total += np.where(drawn > 0, drawn * logs, 0.0)
+            count += drawn
+        return np.asarray(np.exp(total / count))
+
+    groups = _groups(facts)
+    return bootstrap(statistic, len(groups), groups=groups, scale="log")
+
+
+def _why_no_ratio(facts: Sequence[Facts]) -> str:
+    for fact in facts:
+        if len(fact.steps) < 2:
+            return TOO_FEW_POINTS
+        if fact.grams.shape[-1] < 2:
+            return TOO_FEW_REPLICAS
+        ends = spread_from_gram(fact.grams[[0, -1]])
+        if not np.isfinite(ends).all():
+            return DIVERGED
+        if (ends <= fact.floor).any():
+            return BELOW_NOISE_FLOOR
+    return ""
+
+
+def _projected(facts: Sequence[Facts]) -> Estimate:
+    ratios = [f.projected.ratio if f.projected else np.nan for f in facts]
+    if not np.isfinite(ratios).all() or min(ratios) <= 0:
+        return Estimate.undefined(_why_no_ratio(facts) or BELOW_NOISE_FLOOR)
+    value = float(np.exp(np.mean(np.log(ratios))))
+    return Estimate(value, interval_reason="not_resampled")
+
+
+def _exponent(facts: Sequence[Facts]) -> tuple[Estimate, Estimate]:
+    """Return slope and quality of the fit of ln distance against step before saturation."""
+    slopes, quality = [], []
+    for fact in facts:
+        limits = {"floor": fact.floor, "saturation": fact.saturation.distance}
+        window = fit_window(fact.steps, fact.distances, **limits)
+        if window.reason:
+            return Estimate.undefined(window.reason), Estimate.undefined(window.reason)
+        logs = np.log(fact.distances[window.used])
+        slopes.append(finite_time_slopes(fact.steps[window.used], logs, np.eye(logs.shape[1])))
+        quality.append(finite_time(fact.steps, fact.distances, **limits).r2)
+    flat = np.isnan(quality).any()
+    r2 = (
+        Estimate.undefined("constant")
+        if flat
+        else Estimate(float(np.mean(quality)), interval_reason="not_resampled")
+    )
+    return _mean(np.concatenate(slopes), facts), r2
+
+
+def _two_point(facts: Sequence[Facts]) -> Estimate:
+    values = []
+    for fact in facts:
+        first, last = fact.distances[0], fact.distances[-1]
+        if len(fact.steps) < 2:
+            return Estimate.undefined(TOO_FEW_POINTS)
+        if not (np.isfinite(first).all() and np.isfinite(last).all()):
+            return Estimate.undefined(DIVERGED)
+        if (first <= fact.floor).any() or (last <= fact.floor).any():
+            return Estimate.undefined(BELOW_NOISE_FLOOR)
+        values.append(np.log(last / first) / (fact.steps[-1] - fact.steps[0]))
+    return _mean(np.concatenate(values), facts)
+
+
+def _mean_distance(facts: Sequence[Facts], place: int) -> Estimate:
+    values = np.concatenate([f.distances[place] for f in facts])
+    return _mean(values, facts)
+
+
+def _mean(values: Array, facts: Sequence[Facts]) -> Estimate:
+    if not np.isfinite(values).all():
+        return Estimate.undefined(DIVERGED)
+    groups = _groups(facts)
+    return bootstrap(lambda w: w @ values / w.sum(axis=1), len(groups), groups=groups)
+
+
+def _mean_of(facts: Sequence[Facts], statistic: Any, reason: str) -> Estimate:
+    """Return the mean over base seeds of a number that has no interval within one seed."""
+    values = np.array([statistic(f) for f in facts], dtype=float)
+    if not np.isfinite(values).all():
+        return Estimate.undefined(reason)
+    if len(values) < 3:
+        return Estimate(float(values.mean()), interval_reason="not_resampled")
+    return bootstrap(lambda w: w @ values / w.sum(axis=1), len(values))
+
+
+def _early_late(fact: Facts) -> float:
+    if len(fact.steps) < 3:
+        return float("nan")
+    return float(early_late_ratio(fact.steps, spread_from_gram(fact.grams)))
+
+
+def _participation(fact: Facts) -> float:
+    return participation_ratio(fact.grams[-1], precomputed=True)
+
+
+def _scaled(estimate: Estimate, factor: float) -> Estimate:
+    return Estimate(
+        estimate.value * factor,
+        estimate.low * factor,
+        estimate.high * factor,
+        estimate.reason,
+        estimate.interval_reason,
+    )

@@ -1,0 +1,69 @@
+"""Estimators as pure functions, in the order in which a run is measured.
+
+Points are arrays or tensors ``(..., replicas, parameters)`` of any float type; everything is
+computed in float64, a few parameters at a time. A value that does not exist is NaN.
+
+gram → distance → spread → lyapunov → pca → projection, dimension, path → disagreement
+"""
+
+from __future__ import annotations
+
+# isort: off
+from wingbeat.metrics.gram import centred, gram, squared_distances
+from wingbeat.metrics.distance import cosine, l2, relative_l2
+from wingbeat.metrics.spread import convergence_ratio, ratio_of, spread, spread_from_gram
+from wingbeat.metrics.lyapunov import (
+    Exponent,
+    Window,
+    early_late_ratio,
+    finite_time,
+    finite_time_slopes,
+    fit_window,
+    local,
+)
+from wingbeat.metrics.pca import PCA, trajectory_pca
+from wingbeat.metrics.projection import (
+    ProjectedSpread,
+    legacy_ratio,
+    projected_spread,
+    projected_spread_from_gram,
+    projected_spread_from_scores,
+)
+from wingbeat.metrics.dimension import participation_ratio
+from wingbeat.metrics.path import Velocity, path_length, velocity
+from wingbeat.metrics.disagreement import disagreement, pairwise_disagreement
+
+# isort: on
+
+__all__ = [  # noqa: RUF022 (pipeline order)
+    "gram",
+    "squared_distances",
+    "centred",
+    "l2",
+    "relative_l2",
+    "cosine",
+    "spread",
+    "spread_from_gram",
+    "convergence_ratio",
+    "ratio_of",
+    "Exponent",
+    "Window",
+    "finite_time",
+    "finite_time_slopes",
+    "fit_window",
+    "local",
+    "early_late_ratio",
+    "PCA",
+    "trajectory_pca",
+    "ProjectedSpread",
+    "projected_spread",
+    "projected_spread_from_gram",
+    "projected_spread_from_scores",
+    "legacy_ratio",
+    "participation_ratio",
+    "Velocity",
+    "path_length",
+    "velocity",
+    "disagreement",
+    "pairwise_disagreement",
+]

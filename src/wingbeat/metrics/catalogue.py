@@ -1,0 +1,92 @@
+"""The metrics that a run can be asked for: unit, range, direction and source of each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from wingbeat.errors import RequestError, nearest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+Needs = Literal["weights", "losses", "outputs"]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """What a metric name stands for.
+
+    Attributes:
+        name: as in ``wb.run(metrics=…)`` and in the table.
+        needs: what it is computed from; "outputs" costs a pass over the evaluation data.
+        unit: of the value.
+        range: smallest and largest value.
+        direction: how to read it.
+        rows: the names under which its rows appear in the table.
+    """
+
+    name: str
+    needs: Needs
+    unit: str
+    range: tuple[float, float]
+    direction: str
+    rows: tuple[str, ...]
+
+
+INF = float("inf")
+CATALOGUE = {
+    m.name: m
+    for m in (
+        Metric("l2", "weights", "weight", (0, INF), "0 = identical", ("l2",)),
+        Metric(
+            "relative_l2", "weights", "share of |w|", (0, INF), "0 = identical", ("relative_l2",)
+        ),
+        Metric("cosine", "weights", "1", (-1, 1), "1 = same direction", ("cosine",)),
+        Metric("spread", "weights", "weight", (0, INF), "0 = identical", ("spread",)),
+        Metric(
+            "spread_projected",
+            "weights",
+            "weight",
+            (0, INF),
+            "0 = identical in the leading components",
+            ("spread_projected", "projected_variance_kept"),
+        ),
+        Metric(
+            "local_lyapunov", "weights", "1/step", (-INF, INF), "> 0 = parting", ("local_lyapunov",)
+        ),
+        Metric(
+            "pca", "weights", "weight", (-INF, INF), "a map", ("pc1", "pc2", "pc3", "pca_explained")
+        ),
+        Metric("path_length", "weights", "weight", (0, INF), "0 = never moved", ("path_length",)),
+        Metric("velocity", "weights", "weight/step", (0, INF), "0 = at rest", ("velocity",)),
+        Metric("train_loss", "losses", "loss", (-INF, INF), "lower fits better", ("train_loss",)),
+        Metric("eval_loss", "outputs", "loss", (-INF, INF), "lower fits better", ("eval_loss",)),
+        Metric("accuracy", "outputs", "share", (0, 1), "1 = all right", ("accuracy",)),
+        Metric(
+            "disagreement", "outputs", "share", (0, 1), "0 = same predictions", ("disagreement",)
+        ),
+    )
+}
+"""All metrics by name, in the order of the table."""
+
+DEFAULT = tuple(name for name, m in CATALOGUE.items() if m.needs != "outputs")
+"""What is measured when nothing is asked for: all that needs no evaluation."""
+
+
+def check_names(names: Iterable[str], own: Iterable[str] = ()) -> tuple[str, ...]:
+    """Return the names if all are known; ``own`` are the task's evaluation metrics.
+
+    Raises:
+        RequestError: one is unknown; the message suggests the nearest.
+
+    Example:
+        >>> check_names(["l2", "spread"])
+        ('l2', 'spread')
+    """
+    names, known = tuple(names), {*CATALOGUE, *own}
+    for name in names:
+        if name not in known:
+            msg = f"unknown metric {name!r}: {nearest(str(name), known)}"
+            raise RequestError(msg)
+    return names

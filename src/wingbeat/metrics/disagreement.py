@@ -1,0 +1,85 @@
+"""In how many predictions two models differ."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from wingbeat.errors import RequestError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from wingbeat.metrics.blocks import Points
+
+    Array = NDArray[np.float64]
+
+
+def disagreement(a: Points, b: Points) -> Array:
+    """Return the share of samples on which the arg max of two models differs.
+
+    Args:
+        a: scores ``(..., samples, classes)``: logits or probabilities, ties go to the first.
+        b: likewise; leading axes broadcast.
+
+    Returns:
+        ``(...)`` in [0, 1], no unit, 0 = same prediction everywhere. NaN where a model has a
+        score that is not finite or there is no sample.
+
+    Raises:
+        RequestError: for scores without a class axis or different numbers of samples/classes.
+
+    Source: churn, Milani Fard et al. (2016); Fort, Hu and Lakshminarayanan, arXiv 1912.02757.
+
+    >>> float(disagreement(np.array([[2.0, 1.0], [0.0, 1.0]]), np.array([[2.0, 1.0], [1.0, 0.0]])))
+    0.5
+    """
+    if tuple(a.shape[-2:]) != tuple(b.shape[-2:]):
+        raise RequestError(
+            f"scores have shapes {tuple(a.shape)} and {tuple(b.shape)}; give both models the "
+            "same samples and classes"
+        )
+    first, first_ok = _predictions(a)
+    second, second_ok = _predictions(b)
+    return _share(first != second, first_ok & second_ok)
+
+
+def pairwise_disagreement(scores: Points) -> Array:
+    """Return `disagreement` of every pair of N models.
+
+    Args:
+        scores: ``(N, samples, classes)``.
+
+    Returns:
+        ``(N, N)``, symmetric, in [0, 1], the diagonal 0. NaN as in `disagreement`.
+
+    >>> pairwise_disagreement(np.array([[[1.0, 0.0]], [[0.0, 1.0]]]))
+    array([[0., 1.],
+           [1., 0.]])
+    """
+    if scores.ndim != 3:
+        raise RequestError(
+            f"scores have shape {tuple(scores.shape)}; give (models, samples, classes)"
+        )
+    chosen, ok = _predictions(scores)
+    return _share(chosen[:, None] != chosen[None], ok[:, None] & ok[None])
+
+
+def _predictions(scores: Points) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    """Return arg max ``(..., samples)`` and, per model, whether all scores are finite."""
+    if scores.ndim < 2 or scores.shape[-1] == 0:
+        raise RequestError(f"scores have shape {tuple(scores.shape)}; give (..., samples, classes)")
+    if isinstance(scores, torch.Tensor):
+        scores = scores.detach()
+        # torch.argmax promises no order among ties; numpy takes the first.
+        wide = scores.float() if scores.dtype in (torch.bfloat16, torch.float16) else scores
+        scores = wide.cpu().numpy()
+    return scores.argmax(axis=-1), np.asarray(np.isfinite(scores).all(axis=(-2, -1)))
+
+
+def _share(differs: NDArray[np.bool_], defined: NDArray[np.bool_]) -> Array:
+    if not differs.shape[-1]:
+        return np.full(differs.shape[:-1], np.nan)
+    return np.asarray(np.where(defined, differs.mean(axis=-1), np.nan))

@@ -1,0 +1,152 @@
+"""Advance a run: the reference trains once, replicas join at their step, moments are recorded.
+
+``advance`` is a generator: between two snapshots it does nothing that the caller does not
+ask for, so progress bars, checkpoints and early ends are the caller's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from wingbeat.replicas.fork import NULL, REFERENCE, Member, fork, twin
+from wingbeat.replicas.snapshot import Snapshot
+from wingbeat.task.batches import Streams
+from wingbeat.task.step import State
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from torch import Tensor
+
+    from wingbeat.replicas.perturb import Perturbation
+    from wingbeat.replicas.replicas import Replicas
+    from wingbeat.task.step import TrainingStep
+
+
+@dataclass
+class Course:
+    """A run under way: what is to happen at which step, and the replicas as they are now.
+
+    Args:
+        step: the pure step.
+        replicas: the replicas and their driver.
+        perturbations: what to fork.
+        count: perturbed replicas for each perturbation.
+        record: steps at which a snapshot is taken.
+        done: updates made so far.
+    """
+
+    step: TrainingStep
+    replicas: Replicas
+    perturbations: Sequence[Perturbation]
+    count: int
+    record: frozenset[int]
+    done: int = 0
+    losses: list[Tensor] = field(default_factory=list)
+
+    def begin(self) -> None:
+        """Place the reference and the null twin at step 0."""
+        seed = self.step.task.seed
+        start = self.step.start(seed).map(lambda t: t.unsqueeze(0))
+        streams = Streams.of(seed)
+        self.replicas.place([twin(REFERENCE, streams), twin(NULL, streams)], [start, start])
+
+    def join(self) -> None:
+        """Let the replicas whose perturbation is due now fork off the reference."""
+        due = [p for p in self.perturbations if p.at == self.done]
+        if not due:
+            return
+        members, states = list(self.replicas.members), self.replicas.states()
+        streams, reference = members[0].streams, states[0].map(lambda t: t[0])
+        for perturbation in due:
+            for replica in range(1, self.count + 1):
+                state, member = fork(
+                    self.step, reference, streams, perturbation, replica, self.replicas.batches
+                )
+                members.append(member)
+                states.append(state.map(lambda t: t.unsqueeze(0)))
+        self.losses.append(self.replicas.take_losses())
+        self.replicas.place(members, states)
+
+    def snapshot(self) -> Snapshot:
+        """Return all replicas as they are now, with the losses since the last snapshot."""
+        flat, buffers = self.replicas.snapshot()
+        self.losses.append(self.replicas.take_losses())
+        count = len(self.replicas.members)
+        losses = torch.cat([_widened(rows, count) for rows in self.losses])
+        self.losses = []
+        return Snapshot(
+            step=self.done,
+            labels=tuple(m.label for m in self.replicas.members),
+            params={k: t.clone() for k, t in self.step.layout.unflatten(flat).items()},
+            buffers=buffers,
+            losses=losses,
+        )
+
+    def save(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Return all that is needed to go on from here, as tensors and JSON-safe facts."""
+        self.losses.append(self.replicas.take_losses())
+        tensors = {f"losses/{i}": rows for i, rows in enumerate(self.losses)}
+        for i, state in enumerate(self.replicas.states()):
+            tensors[f"{i}/params"] = state.params
+            tensors |= {f"{i}/buffers/{k}": t for k, t in state.buffers.items()}
+            tensors |= {f"{i}/slots/{k}": t for k, t in state.slots.items()}
+        members = [_described(m) for m in self.replicas.members]
+        return tensors, {"done": self.done, "members": members, "losses": len(self.losses)}
+
+    def restore(self, tensors: dict[str, Tensor], meta: dict[str, Any]) -> None:
+        """Put back what ``save`` returned."""
+        self.done = meta["done"]
+        self.losses = [tensors[f"losses/{i}"] for i in range(meta["losses"])]
+        members = [member_from(m) for m in meta["members"]]
+        states = [_state(tensors, f"{i}/", self.step.device) for i in range(len(members))]
+        self.replicas.place(members, states)
+
+
+def advance(course: Course, steps: int) -> Iterator[Snapshot | None]:
+    """Go on to ``steps`` updates; yields a snapshot where one is due and None after any other step.
+
+    A course that was restored at a recorded step does not record it again.
+    """
+    if not course.replicas.members:
+        course.begin()
+        course.join()
+        yield course.snapshot()
+    while course.done < steps:
+        course.replicas.advance(course.done)
+        course.done += 1
+        course.join()
+        yield course.snapshot() if course.done in course.record else None
+
+
+def _widened(rows: Tensor, count: int) -> Tensor:
+    absent = torch.full((rows.shape[0], count - rows.shape[1]), torch.nan, dtype=rows.dtype)
+    return torch.cat([rows, absent], dim=1)
+
+
+def member_from(facts: dict[str, Any]) -> Member:
+    """Return the member that ``Course.save`` described."""
+    return Member(**{**facts, "streams": Streams(**facts["streams"])})
+
+
+def _described(member: Member) -> dict[str, Any]:
+    own = {k: getattr(member, k) for k in ("label", "perturbation", "at", "l2", "changed")}
+    streams = member.streams
+    seeds = {
+        "order": streams.order,
+        "augmentation": streams.augmentation,
+        "dropout": streams.dropout,
+    }
+    return {**own, "streams": seeds}
+
+
+def _state(tensors: dict[str, Tensor], prefix: str, device: torch.device) -> State:
+    own = {k.removeprefix(prefix): t.to(device) for k, t in tensors.items() if k.startswith(prefix)}
+
+    def part(name: str) -> dict[str, Tensor]:
+        return {k.removeprefix(name): t for k, t in own.items() if k.startswith(name)}
+
+    return State(own["params"], part("buffers/"), part("slots/"))

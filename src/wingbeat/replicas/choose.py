@@ -1,0 +1,237 @@
+"""Choose how the step is executed, by measuring, and prove what the choice promises.
+
+The way a step is executed is itself a perturbation, so the choice is made once, written into
+the run's fingerprint and never mixed within a run.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+
+from wingbeat.determinism import derive
+from wingbeat.errors import DriverError, RequestError, nearest
+from wingbeat.replicas.fork import twin
+from wingbeat.replicas.lockstep import Lockstep, Mode
+from wingbeat.replicas.loop import Loop, ObjectLoop
+from wingbeat.replicas.replicas import Driver, Replicas, partition
+from wingbeat.task.batches import Streams
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from wingbeat.replicas.fork import Member
+    from wingbeat.task.batches import Batches
+    from wingbeat.task.step import State, TrainingStep
+
+DriverName = Literal["auto", "lockstep", "loop"]
+CHUNKS = (8, 32)
+"""Stack sizes that "auto" tries besides the whole."""
+LOOP_MARGIN = 1.2
+"""The loop must be this much faster to be chosen: near a tie, the choice should not flip."""
+COMPILE_SECONDS = 120.0
+"""Compiling is tried when the rest of the run would take longer than this."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """An execution: the driver, its stack size, and why.
+
+    ``timings`` holds milliseconds a step of all replicas, for each candidate measured.
+    ``warnings`` name promises that this machine does not keep.
+    """
+
+    driver: Driver
+    chunk: int
+    spare: bool = False
+    reason: str = ""
+    timings: dict[str, float] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+
+    def facts(self) -> dict[str, Any]:
+        """Return what belongs in the run's fingerprint."""
+        return {
+            "driver": self.driver.name,
+            "mode": self.driver.mode,
+            "chunk": self.chunk,
+            "spare": self.spare,
+            "driver_reason": self.reason,
+            "driver_timings_ms": self.timings,
+        }
+
+
+class Chooser:
+    """Chooses the execution of one run.
+
+    Args:
+        step: the pure step.
+        batches: training data.
+        casts: the members that are in the stack between two forks, for each such stretch.
+        steps: length of the run.
+    """
+
+    def __init__(
+        self, step: TrainingStep, batches: Batches, casts: Sequence[list[Member]], steps: int
+    ) -> None:
+        self.step, self.batches, self.casts, self.steps = step, batches, casts, steps
+        self.start = step.start(step.task.seed).map(lambda t: t.unsqueeze(0))
+
+    def choose(self, wanted: DriverName, compiled: bool | None) -> Choice:
+        """Return the execution to use.
+
+        Raises:
+            RequestError: an unknown driver.
+            DriverError: "lockstep" was asked for and the model cannot run in it.
+        """
+        if wanted not in ("auto", "lockstep", "loop"):
+            msg = f"driver is {wanted!r}: {nearest(str(wanted), ('auto', 'lockstep', 'loop'))}"
+            raise RequestError(msg)
+        if wanted == "loop":
+            return self._loop("asked for")
+        if wanted == "lockstep":
+            return self._checked(
+                self._lockstep("compiled" if compiled else "traced"), 0, "asked for"
+            )
+        return self._measured(compiled)
+
+    def frozen(self, facts: dict[str, Any]) -> Choice:
+        """Return the execution that an earlier start of the same run chose."""
+        driver: Driver
+        if facts["driver"] == "loop":
+            driver = self._loop("").driver
+        else:
+            driver = Lockstep(self.step, facts["mode"])
+        return Choice(
+            driver,
+            facts["chunk"],
+            facts["spare"],
+            facts["driver_reason"],
+            facts["driver_timings_ms"],
+        )
+
+    def _loop(self, reason: str) -> Choice:
+        if self.step.optimizer is None:
+            return Choice(ObjectLoop(self.step), 1, reason=self.step.reason)
+        return Choice(Loop(self.step), 1, reason=reason)
+
+    def _lockstep(self, mode: Mode) -> Lockstep:
+        """Return a lock-step driver that has run once, recorded if the model allows it."""
+        driver = Lockstep(self.step, mode)
+        try:
+            self._replicas(driver, 0, self.casts[-1]).advance(0)
+        except DriverError:
+            if mode == "eager":
+                raise
+            return self._lockstep("eager")
+        return driver
+
+    def _measured(self, compiled: bool | None) -> Choice:
+        try:
+            driver = self._lockstep("compiled" if compiled else "traced")
+        except DriverError as error:
+            return self._loop(str(error))
+        timings = {f"{driver.mode}": self._time(driver, 0)}
+        chunks = {f"{driver.mode}": 0}
+        for chunk in (c for c in CHUNKS if c < len(self.casts[-1])):
+            timings[f"{driver.mode}/{chunk}"] = self._time(driver, chunk)
+            chunks[f"{driver.mode}/{chunk}"] = chunk
+        best = min(timings, key=lambda name: timings[name])
+        timings["loop"] = self._time(Loop(self.step), 1)
+        if timings["loop"] * LOOP_MARGIN < timings[best]:
+            return Choice(Loop(self.step), 1, reason="fastest measured", timings=timings)
+        left = timings[best] * self.steps / 1000
+        if compiled is None and driver.mode == "traced" and left > COMPILE_SECONDS:
+            driver, best = self._try_compiled(driver, chunks[best], timings, best)
+            chunks["compiled"] = chunks.get(best, 0)
+        return self._checked(driver, chunks[best], "fastest measured", timings)
+
+    def _try_compiled(
+        self, driver: Lockstep, chunk: int, timings: dict[str, float], best: str
+    ) -> tuple[Lockstep, str]:
+        try:
+            candidate = Lockstep(self.step, "compiled")
+            timings["compiled"] = self._time(candidate, chunk)
+        except Exception as error:  # no C++ compiler, or a graph that it refuses
+            timings["compiled"] = float("inf")
+            self._why_not_compiled = f"{type(error).__name__}"
+            return driver, best
+        return (
+            (candidate, "compiled") if timings["compiled"] < 0.7 * timings[best] else (driver, best)
+        )
+
+    def _time(self, driver: Driver, chunk: int, repeats: int = 3) -> float:
+        """Return milliseconds for one step of all replicas, the best of a few."""
+        replicas = self._replicas(driver, chunk, self.casts[-1])
+        replicas.advance(0)
+        best = float("inf")
+        for index in range(repeats):
+            begin = time.perf_counter()
+            replicas.advance(index)
+            best = min(best, time.perf_counter() - begin)
+        return round(best * 1000, 3)
+
+    def _checked(
+        self, driver: Lockstep, chunk: int, reason: str, timings: dict[str, float] | None = None
+    ) -> Choice:
+        """Prove that a replica's bits depend neither on its place nor on who rides along."""
+        for spare in (False, True):
+            if self._invariant(driver, chunk, spare):
+                return Choice(driver, chunk, spare, reason, timings or {})
+        warning = (
+            "replicas that start equal do not stay equal in lock step on this machine: "
+            "trust no distance near the noise floor, or use driver='loop'"
+        )
+        return Choice(driver, chunk, False, reason, timings or {}, (warning,))
+
+    def _invariant(self, driver: Driver, chunk: int, spare: bool) -> bool:
+        seen: list[State] = []
+        sizes = set()
+        for cast in self.casts:
+            parts = tuple(len(p) for p in partition(cast, chunk))
+            if parts in sizes:
+                continue
+            sizes.add(parts)
+            replicas = self._replicas(driver, chunk, cast, spare=spare)
+            replicas.advance(0)
+            base = [m.streams == cast[0].streams for m in cast]
+            seen += [s for s, same in zip(replicas.states(), base, strict=True) if same]
+        return all(_same_bits(seen[0].params, s.params) for s in seen[1:])
+
+    def _replicas(
+        self, driver: Driver, chunk: int, cast: list[Member], *, spare: bool = False
+    ) -> Replicas:
+        replicas = Replicas(driver, self.batches, chunk, spare=spare)
+        replicas.place(cast, [self.start] * len(cast))
+        return replicas
+
+
+def first_loss(step: TrainingStep, batches: Batches) -> float:
+    """Return the reference's loss on its first batch, by the plain step.
+
+    Raises:
+        RequestError: it is not finite, or the loss is not a scalar.
+    """
+    streams = Streams.of(step.task.seed)
+    state = step.start(step.task.seed)
+    torch.manual_seed(derive(streams.dropout, 0))
+    _, loss, _ = step.gradient(state.params, state.buffers, batches.batch(streams, 0))
+    if not torch.isfinite(loss):
+        msg = (
+            f"the loss of the first batch is {float(loss)} before any update: check the data "
+            "for NaN, the model's initialisation and the loss function"
+        )
+        raise RequestError(msg)
+    return float(loss)
+
+
+def base_cast(seed: int) -> list[Member]:
+    """Return the members that every run has from the start."""
+    streams = Streams.of(seed)
+    return [twin("reference", streams), twin("null", streams)]
+
+
+def _same_bits(a: torch.Tensor, b: torch.Tensor) -> bool:
+    return torch.equal(a.nan_to_num(nan=0.5), b.nan_to_num(nan=0.5))

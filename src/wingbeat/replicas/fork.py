@@ -1,0 +1,102 @@
+"""Fork: make the state and the noise streams of one perturbed replica."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+
+from wingbeat.determinism import derive, seeded
+from wingbeat.replicas.perturb import Init, Nudge, Perturbation, StreamChange
+from wingbeat.task.batches import Batches, Streams
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from wingbeat.task.step import State, TrainingStep
+
+REFERENCE, NULL = "reference", "null"
+
+
+@dataclass(frozen=True)
+class Member:
+    """One replica of a run.
+
+    ``l2`` and ``changed`` are what the fork really did: the norm of the difference after
+    rounding to the model's precision, and the share of weights that are not the same number.
+    """
+
+    label: str
+    streams: Streams
+    perturbation: str = ""
+    at: int = 0
+    l2: float = 0.0
+    changed: float = 0.0
+
+
+def fork(
+    step: TrainingStep,
+    reference: State,
+    streams: Streams,
+    perturbation: Perturbation,
+    replica: int,
+    batches: Batches,
+) -> tuple[State, Member]:
+    """Fork one replica off a single-replica reference state; ``replica`` counts from 1.
+
+    The optimizer's state, the buffers and the schedule go on as the reference has them.
+    """
+    state = reference
+    if isinstance(perturbation, Init):
+        state = step.start(perturbation.init_seed(replica))
+    elif isinstance(perturbation, Nudge):
+        state = _nudged(step, reference, perturbation, replica, batches)
+    if isinstance(perturbation, StreamChange):
+        streams = perturbation.streams(streams, replica)
+    moved = (state.params.double() - reference.params.double()).cpu()
+    member = Member(
+        label=f"{perturbation.label}#{replica}",
+        streams=streams,
+        perturbation=perturbation.label,
+        at=perturbation.at,
+        l2=float(moved.norm()),
+        changed=float((moved != 0).double().mean()),
+    )
+    return state, member
+
+
+def _nudged(
+    step: TrainingStep, reference: State, nudge: Nudge, replica: int, batches: Batches
+) -> State:
+    params = step.layout.unflatten(reference.params)
+
+    def gradient(seed: int) -> dict[str, Tensor]:
+        batch = batches.batch(Streams.of(seed), 0)
+        with seeded(derive(seed, "gradient")):
+            flat, _, _ = step.gradient(reference.params, reference.buffers, batch)
+        return step.layout.unflatten(flat)
+
+    delta = nudge.delta(params, gradient, replica)
+    moved = {
+        name: (weight.double() + delta[name].to(weight.device)).to(weight.dtype)
+        if name in delta
+        else weight
+        for name, weight in params.items()
+    }
+    return type(reference)(step.layout.flatten(moved), reference.buffers, reference.slots)
+
+
+def twin(label: str, streams: Streams) -> Member:
+    """Return the reference or the null twin as a member."""
+    return Member(label=label, streams=streams)
+
+
+def stack(states: list[State]) -> State:
+    """Stack single-replica states along a new leading replica axis."""
+    first = states[0]
+    return type(first)(
+        torch.stack([s.params for s in states]),
+        {name: torch.stack([s.buffers[name] for s in states]) for name in first.buffers},
+        {name: torch.stack([s.slots[name] for s in states]) for name in first.slots},
+    )

@@ -1,0 +1,140 @@
+"""The loop driver: one replica after another. It is the reference implementation."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.utils import _pytree as pytree
+
+from wingbeat.params import fixed, trainable
+from wingbeat.task.step import State, TrainingStep, check_scalar
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from wingbeat.task.task import Batch
+
+
+class Loop:
+    """Advance replicas one at a time with the pure step."""
+
+    name = "loop"
+    mode = "eager"
+
+    def __init__(self, step: TrainingStep) -> None:
+        self.step = step
+
+    def __call__(self, state: State, batch: Batch, index: int) -> tuple[State, Tensor]:
+        """Advance a stack of one replica; ``state`` tensors have a leading axis of 1."""
+        c = [torch.tensor(x, dtype=torch.float64) for x in self.step.coefficients(index)]
+        after, loss = self.step(state.map(lambda t: t[0]), batch, c)
+        return after.map(lambda t: t.unsqueeze(0)), loss.unsqueeze(0)
+
+
+class ObjectLoop:
+    """Advance replicas one at a time with the task's own optimizer object.
+
+    For optimizers that have no pure form here. The object's state travels in ``State.slots``
+    between steps, so that a replica is its state and nothing else, as everywhere.
+    """
+
+    name = "loop"
+    mode = "object"
+
+    def __init__(self, step: TrainingStep) -> None:
+        self.step = step
+        self.model, self.optimizer = step.skeleton, step.owner
+        self.named = trainable(self.model)
+        self.rates = [group["lr"] for group in self.optimizer.param_groups]
+
+    def __call__(self, state: State, batch: Batch, index: int) -> tuple[State, Tensor]:
+        """Advance a stack of one replica; ``state`` tensors have a leading axis of 1."""
+        self._put(state, index)
+        rng = torch.get_rng_state()
+
+        def closure() -> Tensor:
+            torch.set_rng_state(rng)  # an optimizer that evaluates twice sees one noise
+            self.optimizer.zero_grad()
+            loss = check_scalar(self.step.task.loss(self.model, batch))
+            loss.backward()  # type: ignore[no-untyped-call]
+            if self.step.task.clip_norm is not None:
+                torch.nn.utils.clip_grad_norm_(self.named.values(), self.step.task.clip_norm)
+            return loss
+
+        with torch.enable_grad():
+            loss: Any = self.optimizer.step(closure)
+        return self._take(), loss.detach().reshape(1)
+
+    def _put(self, state: State, index: int) -> None:
+        with torch.no_grad():
+            for name, value in self.step.layout.unflatten(state.params[0]).items():
+                self.named[name].copy_(value)
+            for name, buffer in fixed(self.model).items():
+                buffer.copy_(state.buffers[name][0])
+        factor = self.step.task.factor(index)
+        for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
+            group["lr"] = rate * factor
+        self.optimizer.state.clear()
+        for name, parameter in self.named.items():
+            own = {
+                k.split("|", 1)[1]: v for k, v in state.slots.items() if k.startswith(f"{name}|")
+            }
+            if own:
+                self.optimizer.state[parameter] = _unpack(own)
+
+    def _take(self) -> State:
+        params = self.step.layout.flatten({n: p.detach() for n, p in self.named.items()})
+        buffers = {n: b.detach().clone().unsqueeze(0) for n, b in fixed(self.model).items()}
+        slots = {
+            f"{name}|{key}": value.unsqueeze(0)
+            for name, parameter in self.named.items()
+            for key, value in _pack(self.optimizer.state.get(parameter, {})).items()
+        }
+        return State(params.unsqueeze(0), buffers, slots)
+
+
+def _pack(tree: Any) -> dict[str, Tensor]:
+    """Flatten an optimizer's state of one parameter to tensors; the key keeps path and kind."""
+    packed = {}
+    for path, leaf in pytree.tree_flatten_with_path(tree, is_leaf=_is_atom)[0]:
+        key = "/".join(f"{k.idx}#" if hasattr(k, "idx") else str(k.key) for k in path)
+        kind = "tensor" if isinstance(leaf, torch.Tensor) else type(leaf).__name__
+        empty = _is_atom(leaf)
+        value = torch.zeros(()) if empty else torch.as_tensor(leaf, dtype=_exact(leaf))
+        packed[f"{key}|{kind}"] = value.detach().clone()
+    return packed
+
+
+def _is_atom(node: Any) -> bool:
+    """Tell the containers without leaves, which flattening would lose."""
+    return node is None or (isinstance(node, list) and not node)
+
+
+def _exact(leaf: Any) -> torch.dtype | None:
+    return torch.float64 if isinstance(leaf, float) else None
+
+
+def _unpack(packed: dict[str, Tensor]) -> dict[str, Any]:
+    """Rebuild what ``_pack`` flattened, dropping the leading axis of 1."""
+    root: dict[str, Any] = {}
+    for key, value in packed.items():
+        path, kind = key.rsplit("|", 1)
+        leaf: Any = value[0].clone()
+        if kind != "tensor":
+            leaf = {"NoneType": None, "list": []}.get(kind, leaf.item())
+        *parents, last = path.split("/")
+        node = root
+        for part in parents:
+            node = node.setdefault(part, {})
+        node[last] = leaf
+    return _lists(root)
+
+
+def _lists(node: Any) -> Any:
+    """Turn dicts whose keys are list positions ("0#") back into lists."""
+    if not isinstance(node, dict):
+        return node
+    if node and all(str(k).endswith("#") for k in node):
+        return [_lists(node[k]) for k in sorted(node, key=lambda k: int(k[:-1]))]
+    return {k: _lists(v) for k, v in node.items()}

@@ -1,0 +1,56 @@
+"""A direction that the user brings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from wingbeat.errors import nearest
+from wingbeat.replicas.perturb.magnitude import norm, require_scale
+from wingbeat.replicas.perturb.perturbation import Nudge, Tensors
+
+
+@dataclass(frozen=True)
+class Direction(Nudge):
+    """Add ``scale`` times given tensors; the same for every replica.
+
+    Args:
+        tensors: direction by parameter name; tensors left out do not move.
+        scale: factor, above 0. The direction is not normalised.
+
+    Example:
+        >>> import torch
+        >>> Direction({"weight": torch.ones(2, 2)}, 0.5).describe()["norm"]
+        2.0
+    """
+
+    kind: ClassVar[str] = "direction"
+    tensors: Tensors = field(repr=False, hash=False, compare=False)
+    scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_scale(self, self.scale)
+
+    def size_label(self) -> str:
+        """Return the scale."""
+        return f"{self.scale:g}"
+
+    def check(self, params: Tensors, steps: int) -> None:
+        """Refuse names and shapes that the model does not have."""
+        super().check(params, steps)
+        for name, tensor in self.tensors.items():
+            self.require(name in params, "tensors", name, nearest(name, params))
+            asked, has = tuple(tensor.shape), tuple(params[name].shape)
+            self.require(asked == has, "tensors", asked, f"{name} has shape {has} in the model")
+
+    def describe(self) -> dict[str, Any]:
+        """Return what was asked; the tensors by name and norm."""
+        own = {"norm": norm(self.tensors), "tensors": sorted(self.tensors)}
+        return {**super().describe(), **own}
+
+    def delta(self, params: Tensors, gradient: Callable[[int], Tensors], replica: int) -> Tensors:
+        """Return the scaled direction on the chosen tensors."""
+        chosen = self.chosen(params)
+        return {k: self.scale * t.double().cpu() for k, t in self.tensors.items() if k in chosen}

@@ -1,0 +1,137 @@
+"""What all perturbations share: when, under which seed, on which tensors."""
+
+from __future__ import annotations
+
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from wingbeat.determinism import derive
+from wingbeat.errors import RequestError
+from wingbeat.task.batches import Streams
+
+Tensors = Mapping[str, Tensor]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Perturbation(ABC):
+    """A departure from the reference at one step.
+
+    Args:
+        at: fork step: after ``at`` updates and before the next one.
+        seed: seed of the perturbation; replica ``i`` draws from (seed, i).
+        name: shown in tables; by default made from kind, size and step.
+    """
+
+    kind: ClassVar[str]
+    at: int = 0
+    seed: int = 0
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        self.require(is_count(self.at, 0), "at", self.at, "use a whole step of at least 0")
+
+    @property
+    def label(self) -> str:
+        """Name of the perturbation in tables, for example ``gaussian-0.01@0``."""
+        return self.name or f"{self.kind}-{self.size_label()}@{self.at}"
+
+    @abstractmethod
+    def size_label(self) -> str:
+        """Return the middle part of the label."""
+
+    def check(self, params: Tensors, steps: int) -> None:
+        """Refuse what this model or run cannot carry, before compute is spent."""
+        advice = f"the run has {steps} steps: fork before the last one"
+        self.require(self.at < steps, "at", self.at, advice)
+
+    def describe(self) -> dict[str, Any]:
+        """Return what was asked, JSON-safe."""
+        own = {f.name: getattr(self, f.name) for f in fields(self)}
+        plain = {k: v for k, v in own.items() if isinstance(v, (str, int, float, type(None)))}
+        return {"kind": self.kind, **plain, "name": self.label}
+
+    def require(self, holds: bool, name: str, value: object, advice: str) -> None:
+        """Raise ``RequestError`` that names the field, its value and the advice."""
+        if not holds:
+            msg = f"{type(self).__name__}.{name} is {value!r}: {advice}"
+            raise RequestError(msg)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Nudge(Perturbation):
+    """A change of weights, once.
+
+    Args:
+        include: regular expression; only tensors whose name it is found in are changed.
+        exclude: regular expression; tensors whose name it is found in are left alone.
+    """
+
+    include: str | None = None
+    exclude: str | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("include", "exclude"):
+            pattern = getattr(self, name)
+            try:
+                re.compile(pattern or "")
+            except (re.error, TypeError) as error:
+                self.require(False, name, pattern, f"not a regular expression ({error})")
+
+    def chosen(self, params: Tensors) -> dict[str, Tensor]:
+        """Return the tensors that ``include`` and ``exclude`` leave, in model order."""
+        return {
+            name: tensor.detach().cpu()
+            for name, tensor in params.items()
+            if (self.include is None or re.search(self.include, name))
+            and (self.exclude is None or not re.search(self.exclude, name))
+        }
+
+    def check(self, params: Tensors, steps: int) -> None:
+        """Refuse a choice of tensors that leaves none."""
+        super().check(params, steps)
+        rules = f"include={self.include!r}, exclude={self.exclude!r}"
+        advice = f"no tensor is left; the model has {', '.join(list(params)[:6])}"
+        self.require(bool(self.chosen(params)), "include/exclude", rules, advice)
+
+    def generator(self, replica: int) -> torch.Generator:
+        """Return the random generator of one replica."""
+        return torch.Generator().manual_seed(self.derived(replica))
+
+    def derived(self, replica: int) -> int:
+        """Return the seed of one replica's perturbation."""
+        return derive(self.seed, "perturbation", self.kind, replica)
+
+    @abstractmethod
+    def delta(self, params: Tensors, gradient: Callable[[int], Tensors], replica: int) -> Tensors:
+        """Return what is added (float64, by name); tensors that stay are left out.
+
+        Args:
+            params: the reference's trainable parameters at the fork.
+            gradient: ``seed -> gradient`` at the fork, on one training batch of another order.
+            replica: which one, counted from 1.
+        """
+
+
+@dataclass(frozen=True, kw_only=True)
+class StreamChange(Perturbation, ABC):
+    """Another seed for one source of noise from the fork on; replica ``i`` gets (seed, i)."""
+
+    def size_label(self) -> str:
+        """Return the seed: a stream change has no magnitude."""
+        return f"{self.seed}"
+
+    @abstractmethod
+    def streams(self, streams: Streams, replica: int) -> Streams:
+        """Return the replica's noise streams after the fork."""
+
+
+def is_count(value: object, least: int) -> bool:
+    """Tell whether a value is a whole number of at least ``least``."""
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least

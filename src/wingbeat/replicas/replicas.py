@@ -1,0 +1,147 @@
+"""The replicas of a run: who is in the stack, which share noise, and one step of all."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import torch
+
+from wingbeat.determinism import derive, seed_all
+from wingbeat.replicas.fork import NULL, Member
+from wingbeat.task.step import State, concatenate
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from torch import Tensor
+
+    from wingbeat.task.batches import Batches, Streams
+    from wingbeat.task.task import Batch
+
+
+class Driver(Protocol):
+    """Advances a stack of replicas that share batch and noise by one step."""
+
+    name: str
+    mode: str
+
+    def __call__(self, state: State, batch: Batch, index: int) -> tuple[State, Tensor]:
+        """Return the next state and the losses ``(replicas,)``."""
+        ...
+
+
+@dataclass
+class Part:
+    """A stack that is advanced in one call: its members (positions among all) and state."""
+
+    places: list[int]
+    streams: Streams
+    state: State
+
+
+class Replicas:
+    """All replicas of a run, in parts that share batch and noise.
+
+    The null twin rides last in its part, the reference first: a kernel that treats the last
+    lanes of a stack differently would show in the noise floor.
+
+    Args:
+        driver: advances one part.
+        batches: training data.
+        chunk: largest number of replicas in a part; 1 for the loop driver, 0 for no limit.
+        spare: ride along one copy of the reference at the very end of each part, so that no
+            real replica lies in the last lanes.
+    """
+
+    def __init__(
+        self, driver: Driver, batches: Batches, chunk: int = 0, *, spare: bool = False
+    ) -> None:
+        self.driver, self.batches = driver, batches
+        self.chunk, self.spare = chunk, spare
+        self.members: list[Member] = []
+        self.parts: list[Part] = []
+        self.losses: list[list[Tensor]] = []
+
+    def place(self, members: list[Member], states: list[State]) -> None:
+        """Take in all replicas anew; ``states`` are stacks of one, in the members' order."""
+        self.members = members
+        self.parts = [
+            Part(places, members[places[0]].streams, self._stacked([states[i] for i in places]))
+            for places in partition(members, self.chunk)
+        ]
+
+    def _stacked(self, states: list[State]) -> State:
+        if self.chunk != 1 and (len(states) == 1 or self.spare):
+            states = [*states, states[0]]  # a stack of one runs through other kernels
+        return concatenate(states)
+
+    def states(self) -> list[State]:
+        """Return every replica's state as a stack of one, in the members' order."""
+        out: dict[int, State] = {}
+        for part in self.parts:
+            for row, place in enumerate(part.places):
+                out[place] = part.state.map(lambda t, row=row: t[row : row + 1])  # type: ignore[misc]
+        return [out[i] for i in range(len(self.members))]
+
+    def advance(self, index: int) -> None:
+        """Make update ``index`` in every replica; the losses are kept until ``take_losses``."""
+        row = []
+        # All batches first: data that fail leave every replica at the same step.
+        due = [self.batches.batch(part.streams, index) for part in self.parts]
+        for part, batch in zip(self.parts, due, strict=True):
+            self._seed(derive(part.streams.dropout, index))
+            part.state, losses = self.driver(part.state, batch, index)
+            row.append(losses[: len(part.places)])
+        self.losses.append(row)
+
+    def _seed(self, seed: int) -> None:
+        if self.driver.name == "loop":
+            seed_all(seed)  # a model that cannot be recorded may draw from Python or NumPy
+        else:
+            torch.manual_seed(seed)
+
+    def take_losses(self) -> Tensor:
+        """Return the losses (steps, replicas) since the last call, in the members' order."""
+        if not self.losses:
+            return torch.zeros(0, len(self.members))
+        stacked = torch.stack([torch.cat(row) for row in self.losses])
+        self.losses = []
+        order = torch.tensor([place for part in self.parts for place in part.places])
+        return stacked[:, torch.argsort(order)].cpu()
+
+    def snapshot(self) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return parameters (replicas, P) and buffers by name, in the members' order, copied."""
+        order = torch.argsort(torch.tensor([p for part in self.parts for p in part.places]))
+        kept = [part.state.map(lambda t, n=len(part.places): t[:n]) for part in self.parts]  # type: ignore[misc]
+        params = torch.cat([s.params for s in kept])[order]
+        buffers = {k: torch.cat([s.buffers[k] for s in kept])[order] for k in kept[0].buffers}
+        return params.cpu(), {k: b.cpu() for k, b in buffers.items()}
+
+
+def partition(members: Sequence[Member], chunk: int) -> list[list[int]]:
+    """Split replicas into parts that share their streams, each of at most ``chunk``.
+
+    Parts have nearly equal sizes and, unless ``chunk`` is 1, at least two members where the
+    group has two. The null twin comes last in its group.
+    """
+    groups: dict[Streams, list[int]] = {}
+    for place, member in enumerate(members):
+        groups.setdefault(member.streams, []).append(place)
+    parts = []
+    for group in groups.values():
+        ordered = sorted(group, key=lambda i: members[i].label == NULL)
+        parts += _split(ordered, chunk)
+    return parts
+
+
+def _split(group: list[int], chunk: int) -> list[list[int]]:
+    if chunk == 1:
+        return [[place] for place in group]
+    wanted = 1 if chunk == 0 else -(-len(group) // chunk)
+    count = max(1, min(wanted, len(group) // 2))
+    small, extra = divmod(len(group), count)
+    ends = [0]
+    for part in range(count):
+        ends.append(ends[-1] + small + (part < extra))
+    return [group[a:b] for a, b in zip(ends, ends[1:], strict=False)]

@@ -1,0 +1,149 @@
+"""Every word and number of the page outside its figures, ready for the template."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from wingbeat.report.card import value_text
+from wingbeat.report.definitions import DEFINITIONS, bibtex, run_key, version
+from wingbeat.report.figures import MOST_FAMILIES
+from wingbeat.report.reading import Entry, ResultLike, as_float, entry, names
+from wingbeat.report.words import (
+    alarms,
+    floor_text,
+    headline,
+    interval,
+    limits,
+    meaning,
+    no_interval,
+    number,
+    reason,
+    verdict,
+)
+
+_LONGEST_TEXT = 400
+
+
+_RESULT_COLUMNS = (
+    ("ratio", "convergence_ratio"),
+    ("projected ratio", "convergence_ratio_projected"),
+    ("λ per step", "lyapunov"),
+    ("λ per epoch", "lyapunov_per_epoch"),
+    ("λ, two points", "lyapunov_two_point"),
+    ("R² of the λ fit", "lyapunov_r2"),
+    ("early/late", "early_late_ratio"),
+    ("participation", "participation_ratio"),
+    ("final distance", "final_l2"),
+    ("final disagreement", "final_disagreement"),
+)
+
+
+def texts(result: ResultLike) -> dict[str, Any]:
+    """Return every word and number of the page outside the figures."""
+    return {
+        "alarms": alarms(result),
+        "headline": headline(result),
+        "verdict": verdict(result),
+        "facts": _facts(result),
+        "meaning": meaning(result),
+        "limits": limits(result),
+        "perturbations": [_perturbation(p) for p in result.perturbations],
+        "result_heads": [title for title, _ in _RESULT_COLUMNS],
+        "results": [_results(result, name) for name in names(result)],
+        "left_out": max(0, len(names(result)) - MOST_FAMILIES),
+        "condition": tuple(flat(result.condition)),
+        "environment": tuple(flat(result.environment)),
+        "definitions": DEFINITIONS,
+        "bibtex": bibtex(result),
+        "version": version(result),
+        "key": run_key(result.condition),
+        "row_count": f"{len(result.table):,}",
+        "metrics": sorted(str(m) for m in result.table["metric"].unique()),
+    }
+
+
+def _facts(result: ResultLike) -> list[dict[str, str]]:
+    """Return the numbers beside the headline: name, value, and what stands below it."""
+    ratio, rate = entry(result, "convergence_ratio"), entry(result, "lyapunov")
+    floor = floor_text(result.noise_floor).partition(": ")[2]
+    counts = [int(p.get("replicas", 0)) for p in result.perturbations]
+    return [
+        {"name": "convergence ratio", "value": number(ratio.value), "below": _below(ratio)},
+        {
+            "name": "noise floor",
+            "value": floor,
+            "below": "the unperturbed twin" if result.deterministic else "driver not deterministic",
+        },
+        {"name": "exponent λ per step", "value": number(rate.value), "below": _below(rate)},
+        {
+            "name": "replicas",
+            "value": str(sum(counts)),
+            "below": f"in {len(counts)} perturbation{'' if len(counts) == 1 else 's'}",
+        },
+    ]
+
+
+def _below(value: Entry) -> str:
+    if not value.defined:
+        return reason(value)
+    return f"interval {interval(value)}" if value.has_interval else no_interval(value)
+
+
+def _perturbation(asked: Mapping[str, Any]) -> dict[str, str]:
+    realised = asked.get("realised") or {}
+    return {
+        "name": str(asked.get("name", "")),
+        "description": str(asked.get("description", "") or asked.get("kind", "")),
+        "at": str(asked.get("at", "")),
+        "replicas": str(asked.get("replicas", "")),
+        "l2": _range(realised.get("l2") or ()),
+        "changed": _range(realised.get("changed") or (), percent=True),
+    }
+
+
+def _range(values: Sequence[Any], *, percent: bool = False) -> str:
+    found = [v for v in map(as_float, values) if math.isfinite(v)]
+    if not found:
+        return "not recorded"
+    low, high = (
+        f"{number(100 * v, 4)} %" if percent else number(v) for v in (min(found), max(found))
+    )
+    return low if low == high else f"{low} to {high}"
+
+
+def _results(result: ResultLike, name: str) -> dict[str, Any]:
+    known = [(title, key) for title, key in _RESULT_COLUMNS if f"{name}/{key}" in result.summary]
+    cells = [(title, value_text(result, key, name)) for title, key in known]
+    return {"name": name, "verdict": verdict(result, name), "cells": cells}
+
+
+def flat(value: object, path: str = "") -> Iterator[tuple[str, str]]:
+    """Yield (dotted path, text) for every leaf of nested JSON; long texts are cut, and say so.
+
+    >>> list(flat({"task": {"steps": 5, "seeds": [1, 2]}}))
+    [('task.steps', '5'), ('task.seeds', '1, 2')]
+    """
+    if isinstance(value, Mapping) and value:
+        for key, inner in value.items():
+            yield from flat(inner, f"{path}.{key}" if path else str(key))
+    elif isinstance(value, list | tuple) and any(isinstance(v, Mapping) for v in value):
+        for index, inner in enumerate(value):
+            yield from flat(inner, f"{path}[{index}]")
+    else:
+        yield path, _leaf(value)
+
+
+def _leaf(value: object) -> str:
+    if isinstance(value, list | tuple):
+        text = ", ".join(str(v) for v in value) or "none"
+    elif value is None or value == {}:
+        text = "none"
+    elif isinstance(value, bool):
+        text = "yes" if value else "no"
+    else:
+        text = str(value)
+    if len(text) <= _LONGEST_TEXT:
+        return text
+    return f"{text[:_LONGEST_TEXT]} … ({len(text) - _LONGEST_TEXT:,} more characters)"

@@ -1,0 +1,211 @@
+"""A run as it was asked for: checked, and described as plain JSON."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from wingbeat.determinism import derive
+from wingbeat.errors import RequestError
+from wingbeat.metrics.catalogue import CATALOGUE, DEFAULT, check_names
+from wingbeat.replicas.choose import base_cast
+from wingbeat.replicas.fork import Member
+from wingbeat.replicas.perturb import Perturbation, StreamChange
+from wingbeat.task.describe import data_digest, describe
+from wingbeat.task.task import Task
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from wingbeat.task.step import TrainingStep
+
+SNAPSHOTS = 20
+"""Snapshots of a run that does not say how often to record."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What ``wb.run`` was asked for.
+
+    Args:
+        task: what to train.
+        perturbations: how replicas depart from the reference.
+        replicas: perturbed replicas for each perturbation.
+        record_every: steps between snapshots.
+        metrics: what to measure.
+        dtype: floating-point type of model and data.
+        device: where it runs.
+        factory: ``module:factory`` and its arguments, where the task was made by one.
+    """
+
+    task: Task
+    perturbations: tuple[Perturbation, ...]
+    replicas: int
+    record_every: int
+    metrics: tuple[str, ...]
+    dtype: torch.dtype
+    device: torch.device
+    factory: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def record(self) -> frozenset[int]:
+        """Steps at which a snapshot is taken: each multiple, each fork, the first, the last."""
+        multiples = range(0, self.task.steps + 1, self.record_every)
+        return frozenset({*multiples, 0, self.task.steps, *(p.at for p in self.perturbations)})
+
+    def with_seed(self, seed: int) -> Request:
+        """Return the same request for another base seed."""
+        return replace(self, task=replace(self.task, seed=seed))
+
+    def casts(self) -> list[list[Member]]:
+        """Return who is in the stack after each fork, in the order of the forks."""
+        members = base_cast(self.task.seed)
+        casts = [list(members)]
+        for at in sorted({p.at for p in self.perturbations}):
+            for perturbation in (p for p in self.perturbations if p.at == at):
+                members += self._cast(perturbation, members[0])
+            casts.append(list(members))
+        return casts
+
+    def _cast(self, perturbation: Perturbation, reference: Member) -> list[Member]:
+        return [
+            Member(
+                f"{perturbation.label}#{i}",
+                perturbation.streams(reference.streams, i)
+                if isinstance(perturbation, StreamChange)
+                else reference.streams,
+            )
+            for i in range(1, self.replicas + 1)
+        ]
+
+    def describe(self, step: TrainingStep) -> dict[str, Any]:
+        """Return the request as JSON-safe facts; equal requests give equal descriptions."""
+        return {
+            "task": describe(self.task, step),
+            "eval_data": data_digest(self.task.eval_data),
+            "perturbations": [p.describe() for p in self.perturbations],
+            "replicas": self.replicas,
+            "record_every": self.record_every,
+            "dtype": str(self.dtype).removeprefix("torch."),
+            "device": str(self.device),
+            **({"factory": self.factory} if self.factory else {}),
+        }
+
+
+def make_request(
+    task: Task,
+    perturbations: Sequence[Perturbation] | Perturbation,
+    *,
+    replicas: int,
+    record_every: int | None,
+    metrics: Sequence[str] | None,
+    dtype: torch.dtype,
+    device: str | torch.device,
+    factory: dict[str, Any] | None = None,
+) -> Request:
+    """Check the arguments of ``wb.run`` and return them as one request.
+
+    Raises:
+        RequestError: one is wrong; the message names it and says what to do.
+    """
+    _check(isinstance(task, Task), "task", type(task).__name__, "pass a wb.Task")
+    given = [perturbations] if isinstance(perturbations, Perturbation) else list(perturbations)
+    for p in given:
+        advice = "pass perturbations such as wb.Gaussian(0.01)"
+        _check(isinstance(p, Perturbation), "perturbations", type(p).__name__, advice)
+    for name, value in (("replicas", replicas), ("record_every", record_every)):
+        fine = value is None or (
+            isinstance(value, int) and not isinstance(value, bool) and value > 0
+        )
+        _check(fine, name, value, "use a whole number of at least 1")
+    fine = isinstance(dtype, torch.dtype) and dtype.is_floating_point
+    _check(fine, "dtype", dtype, "use a floating-point type such as torch.float32")
+    every = record_every or max(1, -(-task.steps // SNAPSHOTS))
+    return Request(
+        task=task,
+        perturbations=_named_apart(given),
+        replicas=replicas,
+        record_every=every,
+        metrics=_metrics(task, metrics),
+        dtype=dtype,
+        device=_device(device),
+        factory=factory or {},
+    )
+
+
+def _metrics(task: Task, metrics: Sequence[str] | None) -> tuple[str, ...]:
+    own = tuple(task.eval_metrics)
+    if metrics is None:
+        measured = ("eval_loss", *own) if task.eval_data is not None else ()
+        return (*DEFAULT, *measured)
+    chosen = check_names([metrics] if isinstance(metrics, str) else metrics, own)
+    costly = [m for m in chosen if m in own or CATALOGUE[m].needs == "outputs"]
+    if costly and task.eval_data is None:
+        msg = f"metric {costly[0]!r} needs evaluation data: set Task.eval_data"
+        raise RequestError(msg)
+    return chosen
+
+
+def _device(device: str | torch.device) -> torch.device:
+    try:
+        found = torch.device(device)
+        torch.empty(0, device=found)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        msg = f"device {str(device)!r} cannot be used ({reason}): use 'cpu', or one that torch sees"
+        raise RequestError(msg) from error
+    return found
+
+
+def _named_apart(perturbations: list[Perturbation]) -> tuple[Perturbation, ...]:
+    """Give perturbations with equal labels names of their own: their rows must not mix."""
+    taken: set[str] = set()
+    out = []
+    for perturbation in perturbations:
+        label, count = perturbation.label, 2
+        if "#" in label or label in ("reference", "null"):
+            _check(False, "perturbation name", label, "use a name without '#', not a twin's")
+        while label in taken:
+            label, count = f"{perturbation.label}/{count}", count + 1
+        taken.add(label)
+        out.append(
+            perturbation if label == perturbation.label else replace(perturbation, name=label)
+        )
+    return tuple(out)
+
+
+def check_seeds(seeds: Sequence[int] | None) -> tuple[int, ...] | None:
+    """Return base seeds that are whole and different, or None.
+
+    Raises:
+        RequestError: they are not.
+    """
+    if seeds is None:
+        return None
+    whole = all(isinstance(s, int) and not isinstance(s, bool) for s in seeds)
+    fine = whole and len(seeds) > 0 and len(set(seeds)) == len(seeds)
+    _check(fine, "seeds", list(seeds), "use different whole numbers")
+    return tuple(seeds)
+
+
+def default_seeds(count: int) -> tuple[int, ...]:
+    """Return ``count`` base seeds: 0 first, then derived ones.
+
+    >>> default_seeds(2)[0]
+    0
+    """
+    return tuple([0, *(derive(0, "base", i) % 2**31 for i in range(1, count))])
+
+
+def _check(holds: bool, name: str, value: object, advice: str) -> None:
+    if not holds:
+        msg = f"{name} is {value!r}: {advice}"
+        raise RequestError(msg)
+
+
+def as_folder(out: str | Path | None) -> Path | None:
+    """Return the run's folder as a path."""
+    return None if out is None else Path(out)

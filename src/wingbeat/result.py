@@ -1,0 +1,243 @@
+"""The result of a run: its table, its summary, its trajectories, and ways to look at them."""
+
+from __future__ import annotations
+
+import io
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from wingbeat.errors import StoreError
+from wingbeat.trajectory.store import FolderStore, MemoryStore
+from wingbeat.trajectory.tensorfile import write_bytes
+from wingbeat.trajectory.trajectory import Trajectory
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a run measured.
+
+    Attributes:
+        table: tidy rows: metric, step, perturbation, a, b, layer, value, reason (and ``seed``
+            where several base seeds were asked for).
+        summary: scalars by name, JSON-safe, each ``{value, low, high, reason}``; those without
+            a prefix are of the first perturbation, ``<perturbation>/<name>`` exist for all.
+        condition: what was asked.
+        environment: how it was executed.
+        perturbations: what each fork did: magnitude asked and realised.
+        trajectories: the recorded runs by base seed.
+        warnings: what to read before any number.
+        folder: where it lies on disk, or None.
+    """
+
+    table: pd.DataFrame
+    summary: dict[str, dict[str, Any]]
+    condition: dict[str, Any]
+    environment: dict[str, Any]
+    perturbations: list[dict[str, Any]]
+    trajectories: dict[int, Trajectory] = field(repr=False)
+    warnings: tuple[str, ...] = ()
+    folder: Path | None = None
+
+    @property
+    def trajectory(self) -> Trajectory:
+        """The recorded run of the first base seed."""
+        return next(iter(self.trajectories.values()))
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Replica labels: "reference", "null", then the perturbed ones."""
+        return self.trajectory.labels
+
+    @property
+    def steps(self) -> tuple[int, ...]:
+        """Recorded steps, ascending."""
+        return self.trajectory.steps
+
+    @property
+    def noise_floor(self) -> float:
+        """The null twin's largest distance from the reference; 0 where execution repeats."""
+        return _number(self.summary["noise_floor"])
+
+    @property
+    def deterministic(self) -> bool:
+        """Whether the null twin stayed exactly equal to the reference."""
+        return self.noise_floor == 0.0
+
+    @property
+    def convergence_ratio(self) -> float:
+        """Final ÷ initial spread of the first perturbation in full weight space; NaN if undefined."""
+        return _number(self.summary.get("convergence_ratio"))
+
+    @property
+    def lyapunov(self) -> float:
+        """Finite-time exponent of the first perturbation, 1/step; > 0 = parting."""
+        return _number(self.summary.get("lyapunov"))
+
+    @property
+    def lyapunov_per_epoch(self) -> float:
+        """Finite-time exponent of the first perturbation, 1/epoch; > 0 = parting."""
+        return _number(self.summary.get("lyapunov_per_epoch"))
+
+    @property
+    def behavior(self) -> str:
+        """ "convergent", "divergent", or "undetermined" (the ratio's interval holds 1)."""
+        return str(self.summary["behavior"]["value"])
+
+    def save(self, folder: str | Path) -> Path:
+        """Write the result, its snapshots included, as a run folder that ``wb.load`` reads."""
+        target = Path(folder)
+        single = len(self.trajectories) == 1
+        for seed, trajectory in self.trajectories.items():
+            store = FolderStore(target if single else target / f"seed-{seed}", create=True)
+            for snapshot in trajectory:
+                store.append(snapshot)
+            store.write_json("environment.json", self.environment)
+            store.write_json("condition.json", self.condition)
+            store.seal()
+        write_files(self, target)
+        return target
+
+    def report(self, path: str | Path) -> Path:
+        """Write the report: one HTML page that opens offline."""
+        from wingbeat.report import write_page
+
+        return write_page(self, Path(path))
+
+    def plot_spread(self, ax: Axes | None = None) -> Axes:
+        """Draw the spread over training on a log axis, with the noise floor."""
+        return self._draw("plot_spread", ax)
+
+    def plot_distance(self, ax: Axes | None = None) -> Axes:
+        """Draw each replica's distance to the reference on a log axis."""
+        return self._draw("plot_distance", ax)
+
+    def plot_local_lyapunov(self, ax: Axes | None = None) -> Axes:
+        """Draw the local growth rate of the spread."""
+        return self._draw("plot_local_lyapunov", ax)
+
+    def plot_trajectories(
+        self, ax: Axes | None = None, components: tuple[int, ...] = (0, 1)
+    ) -> Axes:
+        """Draw all replicas' paths in two leading principal components."""
+        return self._draw("plot_trajectories", ax, components=components)
+
+    def plot_losses(self, ax: Axes | None = None) -> Axes:
+        """Draw the training loss of every replica."""
+        return self._draw("plot_losses", ax)
+
+    def plot_layers(self, ax: Axes | None = None) -> Axes:
+        """Draw the spread of every layer over training as a heat map."""
+        return self._draw("plot_layers", ax)
+
+    def _draw(self, name: str, ax: Axes | None, **options: Any) -> Axes:
+        from wingbeat import report
+
+        axes: Axes = getattr(report, name)(self, ax=ax, **options)
+        return axes
+
+    def _repr_html_(self) -> str:
+        from wingbeat.report import notebook_html
+
+        return notebook_html(self)
+
+    def __str__(self) -> str:
+        ratio, floor = self.summary.get("convergence_ratio", {}), self.noise_floor
+        value = ratio.get("value")
+        shown = f"{value:.3g}" if value is not None else f"undefined ({ratio.get('reason')})"
+        if ratio.get("low") is not None:
+            shown += f" [{ratio['low']:.3g}, {ratio['high']:.3g}]"
+        return f"{self.behavior}: convergence ratio {shown}, noise floor {floor:.3g}"
+
+
+def write_files(result: Result, folder: Path) -> None:
+    """Write table, summary and description of a result, each file all or nothing."""
+    store = FolderStore(folder, create=False)
+    folder.mkdir(parents=True, exist_ok=True)
+    buffer = io.BytesIO()
+    result.table.to_parquet(buffer, index=False)
+    write_bytes(folder / "table.parquet", buffer.getvalue())
+    store.write_json("condition.json", result.condition)
+    store.write_json("environment.json", result.environment)
+    store.write_json(
+        "summary.json",
+        {
+            "summary": result.summary,
+            "perturbations": result.perturbations,
+            "warnings": list(result.warnings),
+            "seeds": list(result.trajectories),
+        },
+    )
+
+
+def load(folder: str | Path) -> Result:
+    """Read a finished run back from its folder.
+
+    Raises:
+        StoreError: the folder holds no finished run, or a file is damaged; the message names it.
+    """
+    folder = Path(folder)
+    store = FolderStore(folder)
+    found = store.read_json("summary.json")
+    if found is None:
+        state = (
+            "an unfinished run: run the same command again"
+            if (folder / "condition.json").exists()
+            else "no run"
+        )
+        msg = f"{folder} holds {state} (there is no summary.json)"
+        raise StoreError(msg)
+    seeds = found["seeds"]
+    single = (folder / "snapshots").is_dir()
+    folders = {seed: folder if single else folder / f"seed-{seed}" for seed in seeds}
+    return Result(
+        table=_read_table(folder / "table.parquet"),
+        summary=found["summary"],
+        condition=store.read_json("condition.json"),
+        environment=store.read_json("environment.json"),
+        perturbations=found["perturbations"],
+        trajectories={seed: Trajectory(FolderStore(path)) for seed, path in folders.items()},
+        warnings=tuple(found["warnings"]),
+        folder=folder,
+    )
+
+
+def _read_table(path: Path) -> pd.DataFrame:
+    try:
+        return pd.read_parquet(path)
+    except (OSError, ValueError) as error:
+        msg = (
+            f"{path} is missing or damaged ({str(error).splitlines()[0]}): delete summary.json and run "
+            "the same command again; the table is made anew from the snapshots"
+        )
+        raise StoreError(msg) from error
+
+
+def _number(entry: dict[str, Any] | None) -> float:
+    value = None if entry is None else entry["value"]
+    return float("nan") if value is None else float(value)
+
+
+def as_json(result: Result) -> str:
+    """Return the summary as one JSON text, for machines."""
+    return json.dumps(
+        {
+            "behavior": result.behavior,
+            "summary": result.summary,
+            "perturbations": result.perturbations,
+            "warnings": list(result.warnings),
+            "folder": None if result.folder is None else str(result.folder),
+        },
+        ensure_ascii=False,
+        allow_nan=False,
+        indent=1,
+    )
+
+
+__all__ = ["MemoryStore", "Result", "as_json", "load", "write_files"]

@@ -1,0 +1,1 @@
+"""What to train, which batch comes when, and the one pure training step."""

@@ -1,0 +1,181 @@
+"""What was asked, as plain JSON: two requests are the same run if their descriptions are equal.
+
+Functions are identified by their compiled code, data by a digest of their bytes, the schedule
+by its values and the model by its shape and initial weights. A folder that holds another
+request is recognised by the first field that differs.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import inspect
+import math
+import types
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.utils import _pytree as pytree
+
+from wingbeat.determinism import seeded
+from wingbeat.task.batches import is_tensors, len_of
+
+if TYPE_CHECKING:
+    from wingbeat.task.step import TrainingStep
+    from wingbeat.task.task import Task
+
+_WHOLE_DATASET = 4096
+"""Samples of a data set that are digested in full; of larger ones that many, evenly spaced."""
+_EXECUTION_ONLY = {"params", "foreach", "fused", "capturable", "differentiable"}
+
+
+def describe(task: Task, step: TrainingStep) -> dict[str, Any]:
+    """Return the JSON-safe description of a task, built from its own pure step."""
+    start = step.start(task.seed)
+    weights = {"params": start.params, **start.buffers}
+    return {
+        "name": task.name,
+        "model": {
+            "builder": code_digest(task.model),
+            "parameters": step.layout.size,
+            "tensors": len(step.layout.names),
+            "initial_weights": tensors_digest(weights),
+        },
+        "loss": code_digest(task.loss),
+        "data": data_digest(task.data),
+        "optimizer": _optimizer(step.owner),
+        "batch_size": task.batch_size,
+        "steps": task.steps,
+        "seed": task.seed,
+        "schedule": _schedule(task),
+        "drop_last": task.drop_last,
+        "sampling": task.sampling,
+        "augment": None if task.augment is None else code_digest(task.augment),
+        "clip_norm": task.clip_norm,
+    }
+
+
+def difference(then: Any, now: Any, path: str = "") -> str | None:
+    """Return where two descriptions first differ, with both values, or None.
+
+    >>> difference({"task": {"steps": 10}}, {"task": {"steps": 20}})
+    'task.steps: there 10, now 20'
+    """
+    if isinstance(then, Mapping) and isinstance(now, Mapping):
+        for key in sorted(set(then) | set(now)):
+            inner = f"{path}.{key}" if path else str(key)
+            found = difference(then.get(key), now.get(key), inner)
+            if found:
+                return found
+        return None
+    if isinstance(then, list) and isinstance(now, list) and len(then) == len(now):
+        pairs = enumerate(zip(then, now, strict=True))
+        inner_differences = (difference(a, b, f"{path}[{i}]") for i, (a, b) in pairs)
+        return next((d for d in inner_differences if d), None)
+    return None if then == now else f"{path}: there {then!r}, now {now!r}"
+
+
+def code_digest(function: Any) -> str:
+    """Return name and digest of a function: code, defaults and what it closes over.
+
+    Names of globals count, their values do not. Other versions of Python compile to other
+    code and hence give other digests.
+    """
+    name = getattr(function, "__qualname__", type(function).__qualname__)
+    module = getattr(function, "__module__", "")
+    total = hashlib.sha256()
+    _update(total, function, 0)
+    return f"{module}:{name}#{total.hexdigest()[:16]}"
+
+
+def _update(total: hashlib._Hash, value: Any, depth: int) -> None:
+    if depth > 8:
+        total.update(b"...")
+    elif isinstance(value, functools.partial):
+        for part in (value.func, value.args, value.keywords):
+            _update(total, part, depth + 1)
+    elif inspect.ismethod(value):
+        _update(total, value.__func__, depth + 1)
+        _update(total, getattr(value.__self__, "__dict__", {}), depth + 1)
+    elif isinstance(value, types.FunctionType):
+        cells = [c.cell_contents for c in value.__closure__ or () if _filled(c)]
+        for part in (value.__code__, value.__defaults__, value.__kwdefaults__, cells):
+            _update(total, part, depth + 1)
+    elif isinstance(value, types.CodeType):
+        total.update(value.co_code + repr(value.co_names).encode())
+        _update(total, value.co_consts, depth + 1)
+    elif isinstance(value, torch.Tensor):
+        total.update(tensors_digest({"": value}).encode())
+    elif isinstance(value, Mapping):
+        for key in value:
+            _update(total, (key, value[key]), depth + 1)
+    elif isinstance(value, (tuple, list)):
+        total.update(f"{len(value)}:".encode())
+        for item in value:
+            _update(total, item, depth + 1)
+    elif isinstance(value, (str, bytes, int, float, complex, bool, type(None))):
+        total.update(repr(value).encode())
+    elif isinstance(value, frozenset):
+        total.update(repr(sorted(map(repr, value))).encode())
+    else:
+        total.update(f"{type(value).__qualname__}:{getattr(value, '__qualname__', '')}".encode())
+
+
+def _filled(cell: types.CellType) -> bool:
+    try:
+        _ = cell.cell_contents
+    except ValueError:  # a recursive function's own name, not assigned yet
+        return False
+    return True
+
+
+def tensors_digest(tensors: Mapping[str, torch.Tensor]) -> str:
+    """Return a digest over names, types, shapes and bytes of tensors."""
+    total = hashlib.sha256()
+    for name, tensor in tensors.items():
+        tensor = tensor.detach().cpu().contiguous()  # noqa: PLW2901
+        total.update(f"|{name}|{tensor.dtype}|{tuple(tensor.shape)}|".encode())
+        if tensor.numel():
+            total.update(memoryview(tensor.reshape(-1).view(torch.uint8).numpy()))
+    return total.hexdigest()[:32]
+
+
+def data_digest(data: Any) -> str | None:
+    """Return a digest of a task's data; of a large data set, of evenly spaced samples."""
+    if data is None:
+        return None
+    size = len_of(data)
+    if is_tensors(data):
+        leaves = pytree.tree_leaves(data)
+        return f"{size} samples #{tensors_digest({str(i): t for i, t in enumerate(leaves)})}"
+    total = hashlib.sha256()
+    stride = max(1, math.ceil(size / _WHOLE_DATASET))
+    with seeded(0):
+        for index in range(0, size, stride):
+            _update(total, pytree.tree_leaves(data[index]), 0)
+    return f"{size} samples of {type(data).__qualname__} #{total.hexdigest()[:32]}"
+
+
+def _optimizer(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    groups = []
+    for group in optimizer.param_groups:
+        own = {k: _plain(v) for k, v in group.items() if k not in _EXECUTION_ONLY}
+        groups.append({**own, "tensors": len(group["params"])})
+    return {"class": type(optimizer).__qualname__, "groups": groups}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, torch.Tensor):
+        return value.tolist()
+    if isinstance(value, (tuple, list)):
+        return [_plain(v) for v in value]
+    return value if isinstance(value, (str, int, float, bool, type(None))) else repr(type(value))
+
+
+def _schedule(task: Task) -> str | None:
+    if task.schedule is None:
+        return None
+    factors = [task.factor(step) for step in range(task.steps)]
+    total = hashlib.sha256(repr(factors).encode()).hexdigest()[:16]
+    return f"factors {min(factors):g} to {max(factors):g} #{total}"

@@ -1,0 +1,31 @@
+"""The optimizers of ``torch.optim`` as pure functions on one flat vector.
+
+:func:`pure_optimizer` turns an ordinary optimizer object into its pure form, which
+runs unchanged on one replica, under ``torch.func.vmap`` on many, under ``make_fx`` and
+under ``torch.func.jvp``. What has no pure form is refused with
+:class:`wingbeat.errors.DriverError`, and the caller steps the object itself.
+"""
+
+from wingbeat.task.optimizers.adagrad import Adagrad
+from wingbeat.task.optimizers.adam import Adam
+from wingbeat.task.optimizers.grouped import Group, Grouped
+from wingbeat.task.optimizers.lookup import pure_optimizer
+from wingbeat.task.optimizers.nadam import NAdam
+from wingbeat.task.optimizers.pure import PureOptimizer, root
+from wingbeat.task.optimizers.radam import RAdam
+from wingbeat.task.optimizers.rmsprop import RmsProp
+from wingbeat.task.optimizers.sgd import Sgd
+
+__all__ = [
+    "Adagrad",
+    "Adam",
+    "Group",
+    "Grouped",
+    "NAdam",
+    "PureOptimizer",
+    "RAdam",
+    "RmsProp",
+    "Sgd",
+    "pure_optimizer",
+    "root",
+]

@@ -1,0 +1,76 @@
+"""Adam and AdamW."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from wingbeat.task.optimizers.moments import (
+    SLOTS,
+    decayed_sums,
+    root_scale,
+    shrinkage,
+    shrunk,
+)
+from wingbeat.task.optimizers.pure import PureOptimizer, State, check_rate, descent, root
+
+
+@dataclass(frozen=True)
+class Adam(PureOptimizer):
+    """``torch.optim.Adam`` and, with ``decoupled_weight_decay``, ``AdamW``.
+
+    Sources: Kingma and Ba, "Adam" (2015), algorithm 1 with the reordering at the end
+    of section 2; Loshchilov and Hutter, "Decoupled weight decay regularization"
+    (2019), algorithm 2; Reddi et al., "On the convergence of Adam and beyond" (2018).
+
+    State: see :mod:`~.moments`. A step is ten operations.
+
+    >>> rule = Adam(lr=0.1)
+    >>> params = torch.tensor([1.0, 1.0])
+    >>> c = [torch.tensor(x, dtype=torch.float64) for x in rule.coefficients(0, 1.0)]
+    >>> rule.update(torch.tensor([5.0, -0.1]), rule.start(params), params, c)[0]
+    tensor([0.9000, 1.1000])
+    """
+
+    lr: float
+    betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = 1e-8
+    weight_decay: float = 0.0
+    amsgrad: bool = False
+    maximize: bool = False
+    decoupled_weight_decay: bool = False
+    smooth: bool = False
+
+    def __post_init__(self) -> None:
+        for beta in self.betas:
+            check_rate("Adam", "beta", beta)
+
+    def slots(self) -> tuple[str, ...]:
+        """Return the two decayed sums and, for AMSGrad, the second one's maximum."""
+        return (*SLOTS, "largest_square_sum") if self.amsgrad else SLOTS
+
+    def coefficients(self, step: int, factor: float) -> tuple[float, ...]:
+        """Return minus the step size, epsilon and, decoupled, the weights' shrinkage."""
+        beta1, beta2 = self.betas
+        lr = self.lr * factor
+        scale = root_scale(beta2, step)
+        size = -lr * scale * (1 - beta1) / (1 - beta1 ** (step + 1))
+        decay = shrinkage(lr, self.weight_decay, self.decoupled_weight_decay)
+        return (size, self.eps * scale, *decay)
+
+    def update(
+        self, grad: Tensor, state: Mapping[str, Tensor], params: Tensor, c: Sequence[Tensor]
+    ) -> tuple[Tensor, State]:
+        """Take one step; see :meth:`PureOptimizer.update`."""
+        penalty = 0.0 if self.decoupled_weight_decay else self.weight_decay
+        grad = descent(grad, params, penalty, self.maximize)
+        first, second = decayed_sums(grad, state, self.betas)
+        new = {"gradient_sum": first, "square_sum": second}
+        if self.amsgrad:
+            second = torch.maximum(state["largest_square_sum"], second)
+            new["largest_square_sum"] = second
+        move = first / (root(second, self.smooth) + c[1]) * c[0]
+        return shrunk(params, c[2:]) + move, new

@@ -1,0 +1,78 @@
+"""Several parameter groups, each with its own hyper-parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from wingbeat.task.optimizers.pure import PureOptimizer, State
+
+
+@dataclass(frozen=True)
+class Group:
+    """One parameter group: a slice of the flat vector and the rule that moves it."""
+
+    place: slice
+    rule: PureOptimizer
+
+
+@dataclass(frozen=True)
+class Grouped(PureOptimizer):
+    """Rules side by side on neighbouring slices of the flat vector.
+
+    ``groups`` lie in the vector's order and cover it without gap. A state vector that
+    only some groups have is 0 in the others.
+
+    >>> from wingbeat.task.optimizers import Sgd
+    >>> rule = Grouped((Group(slice(0, 1), Sgd(1.0)), Group(slice(1, 3), Sgd(2.0))))
+    >>> c = [torch.tensor(x, dtype=torch.float64) for x in rule.coefficients(0, 1.0)]
+    >>> rule.update(torch.ones(3), {}, torch.zeros(3), c)
+    (tensor([-1., -2., -2.]), {})
+    """
+
+    groups: tuple[Group, ...]
+
+    def slots(self) -> tuple[str, ...]:
+        """Return every group's state vectors, each name once."""
+        return tuple(dict.fromkeys(slot for g in self.groups for slot in g.rule.slots()))
+
+    def start(self, params: Tensor) -> State:
+        """Return every group's initial state, joined."""
+        pieces = self._split(params)
+        states = [g.rule.start(piece) for g, piece in zip(self.groups, pieces, strict=True)]
+        return self._join(
+            states, [dict.fromkeys(self.slots(), torch.zeros_like(p)) for p in pieces]
+        )
+
+    def coefficients(self, step: int, factor: float) -> tuple[float, ...]:
+        """Return the groups' coefficients one after the other."""
+        return tuple(x for g in self.groups for x in g.rule.coefficients(step, factor))
+
+    def update(
+        self, grad: Tensor, state: Mapping[str, Tensor], params: Tensor, c: Sequence[Tensor]
+    ) -> tuple[Tensor, State]:
+        """Take one step in each slice; see :meth:`PureOptimizer.update`."""
+        split = {slot: self._split(vector) for slot, vector in state.items()}
+        old = [{slot: split[slot][i] for slot in split} for i in range(len(self.groups))]
+        moved, new, first = [], [], 0
+        for group, g, p, s in zip(
+            self.groups, self._split(grad), self._split(params), old, strict=True
+        ):
+            last = first + len(group.rule.coefficients(0, 1.0))
+            piece, fresh = group.rule.update(g, s, p, c[first:last])
+            moved.append(piece)
+            new.append(fresh)
+            first = last
+        return torch.cat(moved, dim=-1), self._join(new, old)
+
+    def _split(self, vector: Tensor) -> tuple[Tensor, ...]:
+        sizes = [g.place.stop - g.place.start for g in self.groups]
+        return torch.split_with_sizes(vector, sizes, dim=-1)
+
+    def _join(self, new: Sequence[State], old: Sequence[State]) -> State:
+        """Join the pieces of each slot; a group without it hands on what it had."""
+        pairs = list(zip(new, old, strict=True))
+        return {s: torch.cat([n.get(s, o[s]) for n, o in pairs], dim=-1) for s in self.slots()}

@@ -1,0 +1,101 @@
+"""NAdam."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final
+
+import numpy as np
+from torch import Tensor
+
+from wingbeat.task.optimizers.moments import (
+    SLOTS,
+    decayed_sums,
+    root_scale,
+    shrinkage,
+    shrunk,
+)
+from wingbeat.task.optimizers.pure import PureOptimizer, State, check_rate, descent, root
+
+BLOCK: Final = 1024
+
+
+@dataclass(frozen=True)
+class NAdam(PureOptimizer):
+    """``torch.optim.NAdam``: Adam with Nesterov's momentum and a momentum schedule.
+
+    Source: Dozat, "Incorporating Nesterov momentum into Adam" (2016), algorithm 2,
+    with the schedule of its section 3. State: see :mod:`~.moments`.
+
+    torch multiplies the momentum schedule up in float32 unless its default dtype is
+    float64, even for float64 weights. ``single_schedule`` does the same, so that
+    both agree to rounding either way.
+
+    >>> import torch
+    >>> rule = NAdam(lr=0.1, betas=(0.0, 0.5), eps=0.0)
+    >>> params = torch.tensor([1.0])
+    >>> c = [torch.tensor(x, dtype=torch.float64) for x in rule.coefficients(0, 1.0)]
+    >>> rule.update(torch.tensor([7.0]), rule.start(params), params, c)[0]
+    tensor([0.9000])
+    """
+
+    lr: float
+    betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = 1e-8
+    weight_decay: float = 0.0
+    momentum_decay: float = 4e-3
+    decoupled_weight_decay: bool = False
+    maximize: bool = False
+    single_schedule: bool = False
+    smooth: bool = False
+
+    def __post_init__(self) -> None:
+        for beta in self.betas:
+            check_rate("NAdam", "beta", beta)
+
+    def slots(self) -> tuple[str, ...]:
+        """Return the two decayed sums."""
+        return SLOTS
+
+    def coefficients(self, step: int, factor: float) -> tuple[float, ...]:
+        """Return the two step sizes, epsilon and, decoupled, the weights' shrinkage."""
+        beta1, beta2 = self.betas
+        lr = self.lr * factor
+        scale = root_scale(beta2, step)
+        schedule = (beta1, self.momentum_decay)
+        mu, following = _mu(*schedule, step + 1), _mu(*schedule, step + 2)
+        block, place = divmod(step, BLOCK)
+        product = _products(*schedule, self.single_schedule, block)[place]
+        now = -lr * scale * (1 - mu) / (1 - product)
+        sums = -lr * scale * (1 - beta1) * following / (1 - product * following)
+        decay = shrinkage(lr, self.weight_decay, self.decoupled_weight_decay)
+        return (now, sums, self.eps * scale, *decay)
+
+    def update(
+        self, grad: Tensor, state: Mapping[str, Tensor], params: Tensor, c: Sequence[Tensor]
+    ) -> tuple[Tensor, State]:
+        """Take one step; see :meth:`PureOptimizer.update`."""
+        penalty = 0.0 if self.decoupled_weight_decay else self.weight_decay
+        grad = descent(grad, params, penalty, self.maximize)
+        first, second = decayed_sums(grad, state, self.betas)
+        move = (grad * c[0] + first * c[1]) / (root(second, self.smooth) + c[2])
+        new = {"gradient_sum": first, "square_sum": second}
+        return shrunk(params, c[3:]) + move, new
+
+
+def _mu(beta1: float, momentum_decay: float, step: float) -> float:
+    """Return the momentum of a step that is counted from 1."""
+    power: float = 0.96 ** (step * momentum_decay)
+    return beta1 * (1.0 - 0.5 * power)
+
+
+@lru_cache(maxsize=256)
+def _products(beta1: float, momentum_decay: float, single: bool, block: int) -> tuple[float, ...]:
+    """Return the products of all momenta up to each step of a block of steps."""
+    start = _products(beta1, momentum_decay, single, block - 1)[-1] if block else 1.0
+    steps = range(block * BLOCK + 1, (block + 1) * BLOCK + 1)
+    momenta = [start, *(_mu(beta1, momentum_decay, step) for step in steps)]
+    dtype = np.float32 if single else np.float64
+    return tuple(np.multiply.accumulate(np.array(momenta, dtype))[1:].tolist())

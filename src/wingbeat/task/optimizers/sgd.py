@@ -1,0 +1,56 @@
+"""Stochastic gradient descent with momentum."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from wingbeat.task.optimizers.pure import PureOptimizer, State, descent
+
+
+@dataclass(frozen=True)
+class Sgd(PureOptimizer):
+    """``torch.optim.SGD``: momentum, Nesterov, dampening, L2 penalty.
+
+    Source: Sutskever et al., "On the importance of initialization and momentum in
+    deep learning" (2013), section 2, in the form that torch documents: the learning
+    rate multiplies the buffer when it is applied, and the first step is not dampened.
+
+    >>> import torch
+    >>> rule = Sgd(lr=0.5)
+    >>> c = [torch.tensor(x, dtype=torch.float64) for x in rule.coefficients(0, 1.0)]
+    >>> rule.update(torch.tensor([2.0]), {}, torch.tensor([3.0]), c)
+    (tensor([2.]), {})
+    """
+
+    lr: float
+    momentum: float = 0.0
+    dampening: float = 0.0
+    weight_decay: float = 0.0
+    nesterov: bool = False
+    maximize: bool = False
+
+    def slots(self) -> tuple[str, ...]:
+        """Return ``momentum_buffer``, as in torch, or nothing without momentum."""
+        return ("momentum_buffer",) if self.momentum else ()
+
+    def coefficients(self, step: int, factor: float) -> tuple[float, ...]:
+        """Return minus the learning rate and, with dampening, the gradient's share."""
+        rate = -self.lr * factor
+        if not (self.momentum and self.dampening):
+            return (rate,)
+        return rate, 1 - self.dampening if step else 1.0
+
+    def update(
+        self, grad: Tensor, state: Mapping[str, Tensor], params: Tensor, c: Sequence[Tensor]
+    ) -> tuple[Tensor, State]:
+        """Take one step; see :meth:`PureOptimizer.update`."""
+        grad = descent(grad, params, self.weight_decay, self.maximize)
+        if not self.momentum:
+            return params + grad * c[0], {}
+        share = grad * c[1] if self.dampening else grad
+        buffer = state["momentum_buffer"] * self.momentum + share
+        move = grad + buffer * self.momentum if self.nesterov else buffer
+        return params + move * c[0], {"momentum_buffer": buffer}

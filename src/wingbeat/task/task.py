@@ -1,0 +1,147 @@
+"""What to train: model, loss, data, optimizer and schedule, checked before any compute."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args
+
+import torch
+from torch import Tensor, nn
+from torch.utils import _pytree as pytree
+
+from wingbeat.errors import RequestError
+from wingbeat.task.batches import is_tensors, len_of, steps_per_epoch
+
+Batch = Any
+"""A tuple or dict of tensors, or whatever the data set's samples collate to."""
+
+Sampling = Literal["shuffle", "replacement", "sequential"]
+
+
+@dataclass(frozen=True)
+class Task:
+    """A training run as a pure recipe.
+
+    Args:
+        model: ``() -> nn.Module``, called under the task's seed. Its forward pass may depend on
+            its parameters, buffers, inputs and torch's random numbers, on nothing else.
+        loss: ``(model, batch) -> scalar``.
+        data: tuple or dict of tensors that share the leading axis, or a map-style data set.
+            A data set's ``__getitem__`` runs with Python's, NumPy's and torch's generators
+            seeded per (seed, epoch, sample).
+        optimizer: ``(parameters) -> torch.optim.Optimizer``.
+        batch_size: samples a step.
+        steps: optimizer updates in all.
+        seed: base seed; the initial weights are those of ``torch.manual_seed(seed); model()``.
+        schedule: ``step -> factor`` of the learning rate, step counted from 0.
+        eval_data: as ``data``; measured without augmentation, in order, in eval mode.
+        drop_last: leave out an epoch's incomplete last batch.
+        sampling: "shuffle" (each epoch a new order), "replacement" or "sequential".
+        augment: ``(batch, draws) -> batch``; ``draws(k)`` gives uniforms of shape (batch, k),
+            each row a function of (seed, epoch, sample) alone.
+        clip_norm: largest gradient norm, per replica, as ``clip_grad_norm_`` does it.
+        predict: ``(model, batch) -> scores (batch, classes)`` for accuracy and disagreement;
+            by default ``model(batch[0])`` where the data are a tuple.
+        targets: ``batch -> labels (batch,)``; by default ``batch[1]`` where it holds integers.
+        eval_metrics: further ``name -> (model, batch) -> scalar`` measures, averaged over samples.
+        eval_batch_size: samples an evaluation batch.
+        name: shown in reports.
+
+    Raises:
+        RequestError: a value is out of range; the message names it and says what to do.
+
+    Example:
+        >>> task = Task(
+        ...     model=lambda: nn.Linear(2, 1),
+        ...     loss=lambda model, batch: ((model(batch[0]) - batch[1]) ** 2).mean(),
+        ...     data=(torch.randn(10, 2), torch.randn(10, 1)),
+        ...     optimizer=lambda params: torch.optim.SGD(params, lr=0.1),
+        ...     batch_size=4,
+        ...     steps=6,
+        ... )
+        >>> task.steps_per_epoch
+        3
+    """
+
+    model: Callable[[], nn.Module]
+    loss: Callable[[nn.Module, Batch], Tensor]
+    data: Any
+    optimizer: Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
+    batch_size: int
+    steps: int
+    seed: int = 0
+    schedule: Callable[[int], float] | None = None
+    eval_data: Any = None
+    drop_last: bool = False
+    sampling: Sampling = "shuffle"
+    augment: Callable[[Batch, Callable[[int], Tensor]], Batch] | None = None
+    clip_norm: float | None = None
+    predict: Callable[[nn.Module, Batch], Tensor] | None = None
+    targets: Callable[[Batch], Tensor] | None = None
+    eval_metrics: Mapping[str, Callable[[nn.Module, Batch], Tensor]] = field(default_factory=dict)
+    eval_batch_size: int = 1024
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        for name in ("model", "loss", "optimizer"):
+            _require(callable(getattr(self, name)), name, getattr(self, name), "pass a function")
+        for name in ("batch_size", "steps", "eval_batch_size"):
+            _require_count(name, getattr(self, name))
+        whole = isinstance(self.seed, int) and not isinstance(self.seed, bool)
+        _require(whole, "seed", self.seed, "pass a whole number")
+        known = get_args(Sampling)
+        _require(self.sampling in known, "sampling", self.sampling, f"use one of {known}")
+        clip = self.clip_norm
+        _require(clip is None or clip > 0, "clip_norm", clip, "use a positive number, or None")
+        _check_data("data", self.data)
+        if self.eval_data is not None:
+            _check_data("eval_data", self.eval_data)
+        if self.steps_per_epoch < 1:
+            msg = (
+                f"batch_size {self.batch_size} is larger than the data ({len_of(self.data)} "
+                "samples) and drop_last leaves no batch: use a smaller batch or drop_last=False"
+            )
+            raise RequestError(msg)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Optimizer updates in one pass over the data."""
+        return steps_per_epoch(len_of(self.data), self.batch_size, self.drop_last)
+
+    def factor(self, step: int) -> float:
+        """Return the learning-rate factor of one step."""
+        return 1.0 if self.schedule is None else float(self.schedule(step))
+
+
+def _require(holds: bool, name: str, value: object, advice: str) -> None:
+    if not holds:
+        msg = f"Task.{name} is {value!r}: {advice}"
+        raise RequestError(msg)
+
+
+def _require_count(name: str, value: object) -> None:
+    fine = isinstance(value, int) and not isinstance(value, bool) and value >= 1
+    _require(fine, name, value, "use a whole number of at least 1")
+
+
+def _check_data(name: str, data: Any) -> None:
+    if is_tensors(data):
+        lengths = _lengths(name, data)
+        _require(len(set(lengths)) <= 1, name, lengths, "its tensors must share the leading axis")
+    elif not (hasattr(data, "__len__") and hasattr(data, "__getitem__")):
+        advice = "pass a tuple or dict of tensors, or a data set with __len__ and __getitem__"
+        _require(False, name, type(data).__name__, advice)
+    _require(
+        len_of(data) > 0, name, "empty", "there is nothing to train on; pass at least one sample"
+    )
+
+
+def _lengths(name: str, data: Any) -> list[int]:
+    leaves = pytree.tree_leaves(data)
+    for leaf in leaves:
+        fine = isinstance(leaf, Tensor) and leaf.dim() > 0
+        _require(
+            fine, name, type(leaf).__name__, "a tuple or dict must hold tensors with a sample axis"
+        )
+    return [len(leaf) for leaf in leaves]

@@ -1,0 +1,205 @@
+"""Where snapshots go: a store appends, reads, lists and seals."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from filelock import FileLock, Timeout
+
+from wingbeat.errors import StoreError
+from wingbeat.replicas.snapshot import Snapshot
+
+from wingbeat.trajectory.tensorfile import read_one, read_tensors, write_bytes, write_tensors
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+LOSSES = "wingbeat.losses"
+"""Name of the losses among a snapshot file's tensors."""
+
+
+class Store(Protocol):
+    """Keeps the snapshots of one run; each step is there whole or not at all."""
+
+    def append(self, snapshot: Snapshot) -> None:
+        """Keep a snapshot; one of the same step is replaced."""
+        ...
+
+    def read(self, step: int) -> Snapshot:
+        """Return the snapshot of a step."""
+        ...
+
+    def read_tensor(self, step: int, name: str) -> Tensor:
+        """Return one parameter or buffer of a step, ``(replicas, *shape)``."""
+        ...
+
+    def steps(self) -> list[int]:
+        """Return the recorded steps, ascending."""
+        ...
+
+    def seal(self) -> None:
+        """Mark the run as complete."""
+        ...
+
+
+class MemoryStore:
+    """Keep snapshots in memory."""
+
+    def __init__(self) -> None:
+        self._snapshots: dict[int, Snapshot] = {}
+
+    def append(self, snapshot: Snapshot) -> None:
+        """Keep a snapshot; one of the same step is replaced."""
+        self._snapshots[snapshot.step] = snapshot
+
+    def read(self, step: int) -> Snapshot:
+        """Return the snapshot of a step."""
+        if step not in self._snapshots:
+            raise StoreError(_absent(step, self.steps()))
+        return self._snapshots[step]
+
+    def read_tensor(self, step: int, name: str) -> Tensor:
+        """Return one parameter or buffer of a step."""
+        snapshot = self.read(step)
+        return snapshot.params[name] if name in snapshot.params else snapshot.buffers[name]
+
+    def steps(self) -> list[int]:
+        """Return the recorded steps, ascending."""
+        return sorted(self._snapshots)
+
+    def seal(self) -> None:
+        """Do nothing: memory does not outlive its process."""
+
+
+class FolderStore:
+    """Keep a run in a folder that outlives its process and can be read without wingbeat.
+
+    Args:
+        folder: the run's folder.
+        create: make it if it is not there.
+
+    Raises:
+        StoreError: the folder cannot be made or written.
+    """
+
+    def __init__(self, folder: Path, *, create: bool = False) -> None:
+        self.folder = Path(folder)
+        self._lock = FileLock(self.folder / ".lock")
+        self._checked: set[int] = set()
+        if create:
+            self._make()
+
+    def _make(self) -> None:
+        try:
+            for name in ("snapshots", "state"):
+                (self.folder / name).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            msg = f"the folder {self.folder} cannot be made ({error.strerror}): choose another with out="
+            raise StoreError(msg) from error
+
+    def lock(self) -> None:
+        """Take the folder for this process; the operating system frees it when we end.
+
+        Raises:
+            StoreError: another process has it, or the folder cannot be written.
+        """
+        try:
+            self._lock.acquire(timeout=0)
+        except Timeout as error:
+            msg = (
+                f"{self.folder} is in use by another process: wait for it, or choose another folder"
+            )
+            raise StoreError(msg) from error
+        except OSError as error:
+            msg = f"the folder {self.folder} cannot be written ({error.strerror}): choose another with out="
+            raise StoreError(msg) from error
+
+    def unlock(self) -> None:
+        """Give the folder back."""
+        self._lock.release()
+
+    def append(self, snapshot: Snapshot) -> None:
+        """Keep a snapshot; one of the same step is replaced."""
+        meta = {
+            "step": snapshot.step,
+            "labels": list(snapshot.labels),
+            "parameters": list(snapshot.params),
+            "buffers": list(snapshot.buffers),
+        }
+        tensors = {**snapshot.params, **snapshot.buffers, LOSSES: snapshot.losses}
+        write_tensors(self._snapshot(snapshot.step), tensors, meta)
+
+    def read(self, step: int) -> Snapshot:
+        """Return the snapshot of a step; its digest is checked the first time."""
+        path = self._snapshot(step)
+        if not path.exists():
+            raise StoreError(_absent(step, self.steps(), self.folder))
+        tensors, meta = read_tensors(path, check=step not in self._checked)
+        self._checked.add(step)
+        return Snapshot(
+            step=meta["step"],
+            labels=tuple(meta["labels"]),
+            params={name: tensors[name] for name in meta["parameters"]},
+            buffers={name: tensors[name] for name in meta["buffers"]},
+            losses=tensors[LOSSES],
+        )
+
+    def read_tensor(self, step: int, name: str) -> Tensor:
+        """Return one parameter or buffer of a step; the file's digest is checked once."""
+        if step not in self._checked:
+            self.read(step)
+        return read_one(self._snapshot(step), name)
+
+    def steps(self) -> list[int]:
+        """Return the recorded steps, ascending."""
+        return sorted(int(p.stem) for p in (self.folder / "snapshots").glob("*.safetensors"))
+
+    def seal(self) -> None:
+        """Mark the run as complete and drop the state that was needed to go on."""
+        self.write_json("sealed.json", {"steps": self.steps()})
+        (self.folder / "state" / "latest.safetensors").unlink(missing_ok=True)
+
+    @property
+    def sealed(self) -> bool:
+        """Whether the run is complete."""
+        return (self.folder / "sealed.json").exists()
+
+    def save_state(self, tensors: dict[str, Tensor], meta: dict[str, Any]) -> None:
+        """Keep everything that is needed to go on, bit for bit."""
+        write_tensors(self.folder / "state" / "latest.safetensors", tensors, meta)
+
+    def load_state(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+        """Return what ``save_state`` kept last, or None."""
+        path = self.folder / "state" / "latest.safetensors"
+        return read_tensors(path) if path.exists() else None
+
+    def write_json(self, name: str, content: Any) -> None:
+        """Write a JSON file of the run, all or nothing."""
+        text = json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
+        write_bytes(self.folder / name, text.encode())
+
+    def read_json(self, name: str) -> Any:
+        """Return the content of a JSON file of the run, or None if there is none.
+
+        Raises:
+            StoreError: it is damaged; the message names the file.
+        """
+        path = self.folder / name
+        if not path.exists():
+            return None
+        try:
+            return json.loads(path.read_text(encoding="utf-8"))
+        except (ValueError, OSError) as error:
+            msg = f"{path} is damaged ({error}): restore it from a copy, or start in another folder"
+            raise StoreError(msg) from error
+
+    def _snapshot(self, step: int) -> Path:
+        return self.folder / "snapshots" / f"{step:06d}.safetensors"
+
+
+def _absent(step: int, steps: list[int], folder: Path | None = None) -> str:
+    where = f" in {folder}" if folder else ""
+    return f"no snapshot of step {step}{where}; recorded: {', '.join(map(str, steps)) or 'none'}"

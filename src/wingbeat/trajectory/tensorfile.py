@@ -1,0 +1,121 @@
+"""Tensor files that are whole or absent, and that notice when they were altered.
+
+The format is safetensors, readable without wingbeat. The header's metadata holds what the
+tensors mean and a digest over names, shapes, types, bytes and that metadata. A file is
+written beside its place, flushed to the disk and renamed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+
+from wingbeat.errors import StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from torch import Tensor
+
+HEADER = "wingbeat"
+"""The one key of the file's metadata: with more, their order on disk would vary."""
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> None:
+    """Write tensors and their JSON-safe description as one file, all or nothing.
+
+    Raises:
+        StoreError: the disk is full or the folder cannot be written; nothing was changed.
+    """
+    tensors = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
+    text = json.dumps(meta, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    header = f"{digest(tensors, text)} {text}"
+    write_bytes(path, save(tensors, {HEADER: header}))
+
+
+def read_tensors(path: Path, *, check: bool = True) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read a file that ``write_tensors`` made: fresh tensors by name, and the description.
+
+    Raises:
+        StoreError: it is missing, cut short or altered; the message names the file.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = (file.metadata() or {}).get(HEADER, "")
+            # Cloned: a tensor in mapped memory has an alignment of its own, which may
+            # choose another kernel and hence other bits.
+            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError, ValueError) as error:
+        msg = f"{path} cannot be read ({error}): it is missing or damaged. {_advice(path)}"
+        raise StoreError(msg) from error
+    written, _, text = header.partition(" ")
+    if not text or (check and written != digest(tensors, text)):
+        msg = f"{path} was altered after it was written (its digest does not fit). {_advice(path)}"
+        raise StoreError(msg)
+    return tensors, json.loads(text)
+
+
+def read_one(path: Path, name: str) -> Tensor:
+    """Read one tensor of a file whose digest was checked before.
+
+    Raises:
+        StoreError: the file is missing or damaged; the message names it.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            tensor: Tensor = file.get_tensor(name)
+            return tensor
+    except (SafetensorError, OSError, ValueError) as error:
+        msg = f"{path} cannot be read ({error}): it is missing or damaged. {_advice(path)}"
+        raise StoreError(msg) from error
+
+
+def digest(tensors: Mapping[str, Tensor], text: str = "") -> str:
+    """Return a SHA-256 over names, types, shapes, bytes and a text."""
+    total = hashlib.sha256(text.encode())
+    for name in sorted(tensors):
+        tensor = tensors[name].contiguous()
+        total.update(f"|{name}|{tensor.dtype}|{tuple(tensor.shape)}|".encode())
+        total.update(memoryview(_bytes(tensor)))
+    return total.hexdigest()
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file beside its place, flush it to the disk, rename it.
+
+    Raises:
+        StoreError: the disk is full or the folder cannot be written; nothing was changed.
+    """
+    beside = None
+    try:
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".writing-", delete=False) as file:
+            beside = Path(file.name)
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.chmod(0o644)
+        beside.replace(path)
+    except OSError as error:
+        if beside is not None:
+            beside.unlink(missing_ok=True)
+        msg = (
+            f"{path} cannot be written ({error.strerror}). What was recorded before is whole and "
+            "readable; make room or make the folder writable, then run the same command again."
+        )
+        raise StoreError(msg) from error
+
+
+def _bytes(tensor: Tensor) -> Any:
+    return tensor.reshape(-1).view(torch.uint8).numpy() if tensor.numel() else b""
+
+
+def _advice(path: Path) -> str:
+    return f"Restore {path.name} from a copy, or delete its run folder and compute it again."

@@ -1,0 +1,1 @@
+"""Slow versions of the estimators: plain loops, written from the definitions."""

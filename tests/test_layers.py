@@ -1,0 +1,127 @@
+"""Which package may import which, read from the source without importing anything."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).parents[1] / "src" / "wingbeat"
+
+# A unit may import units of a lower level and those it stands beside by name.
+LEVELS = (
+    ("params", "errors", "determinism", "stats"),
+    ("metrics",),
+    ("task",),
+    ("replicas",),
+    ("trajectory",),
+    ("measure",),
+    ("result", "request", "progress"),
+    ("summary",),
+    ("run",),
+    ("study",),
+    ("report",),
+    ("zoo",),
+    ("cli",),
+)
+LEVEL = {unit: level for level, units in enumerate(LEVELS) for unit in units}
+METRICS_MAY_IMPORT = {"errors", "stats", "params", "metrics"}
+# They stand beside the pipeline: adapters of frameworks, and another library's names.
+BESIDE = {"integrations", "deep_lyapunov", "__init__", "__main__"}
+IMPORTED_BY_NONE = {"integrations", "cli", "deep_lyapunov"}
+# Methods that hand over to a later step, imported only when they are called.
+HANDED_ON = {("result", "report")}
+FORBIDDEN_NAMES = {"utils", "helpers", "common", "base", "manager"}
+
+FILES = sorted(SOURCE.rglob("*.py"))
+
+
+def unit_of(path: Path) -> str:
+    """Return the first folder or the module below ``wingbeat`` that a file belongs to."""
+    return path.relative_to(SOURCE).with_suffix("").parts[0]
+
+
+def imported_units(path: Path, *, calls: bool = True) -> set[str]:
+    """Return the units of wingbeat that a file imports, also (``calls``) inside functions."""
+    units = set()
+    for node in _runtime_nodes(ast.parse(path.read_text(encoding="utf-8")), calls):
+        if isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path.name}: import by full name, not relatively"
+            names = _targets(node)
+        elif isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        else:
+            continue
+        units |= {name.split(".")[1] for name in names if name.startswith("wingbeat.")}
+        assert "wingbeat" not in names, f"{path.name}: import the module that defines the name"
+    return units
+
+
+def _targets(node: ast.ImportFrom) -> list[str]:
+    if node.module == "wingbeat":
+        return [f"wingbeat.{alias.name}" for alias in node.names]
+    return [node.module or ""]
+
+
+def _runtime_nodes(tree: ast.AST, calls: bool) -> list[ast.AST]:
+    """Walk a tree, leaving out what only type checkers see and, at will, function bodies."""
+    found, waiting = [], [tree]
+    while waiting:
+        node = waiting.pop()
+        found.append(node)
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            waiting.extend(node.orelse)
+        elif calls or not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            waiting.extend(ast.iter_child_nodes(node))
+    return found
+
+
+def test_there_is_something_to_check() -> None:
+    assert len(FILES) > 10
+    assert {unit_of(path) for path in FILES} >= {"params", "errors", "task", "replicas", "zoo"}
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(SOURCE)))
+def test_imports_point_down(path: Path) -> None:
+    unit, imported = unit_of(path), imported_units(path)
+    allowed_from_above = {unit} if unit in IMPORTED_BY_NONE else set()
+    assert not (imported & IMPORTED_BY_NONE) - allowed_from_above
+    if unit in BESIDE:
+        return
+    assert unit in LEVEL, f"{unit} has no place in the layers: add it to LEVELS"
+    on_call = imported - imported_units(path, calls=False)
+    handed_on = {name for name in on_call if (unit, name) in HANDED_ON}
+    above = {name for name in imported - {unit} - handed_on if LEVEL[name] >= LEVEL[unit]}
+    assert not above - _companions(unit), f"{unit} imports {above} from its own layer or above"
+
+
+def _companions(unit: str) -> set[str]:
+    """Return what a unit of the lowest level may import on that level."""
+    return {
+        "params": {"errors"},
+        "determinism": {"errors"},
+        "stats": {"errors", "params"},
+    }.get(unit, set())
+
+
+@pytest.mark.parametrize(
+    "path",
+    [path for path in FILES if unit_of(path) == "metrics"],
+    ids=lambda path: path.name,
+)
+def test_metrics_stand_alone(path: Path) -> None:
+    assert imported_units(path) <= METRICS_MAY_IMPORT
+
+
+def test_module_names_say_something() -> None:
+    assert not [path for path in FILES if FORBIDDEN_NAMES & set(path.with_suffix("").parts)]
+
+
+def test_the_check_sees_a_wrong_import(tmp_path: Path) -> None:
+    source = tmp_path / "wrong.py"
+    source.write_text("def f():\n    from wingbeat.cli import main\n    return main\n")
+    assert imported_units(source) == {"cli"}
+    assert imported_units(source, calls=False) == set()
+    source.write_text("if TYPE_CHECKING:\n    from wingbeat.cli import main\n")
+    assert imported_units(source) == set()
