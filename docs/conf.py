@@ -16,7 +16,7 @@ exclude_patterns = ["_build", "jupyter_execute"]
 html_theme = "furo"
 html_title = f"wingbeat {release}"
 
-myst_enable_extensions = ["dollarmath", "deflist"]
+myst_enable_extensions = ["deflist"]
 myst_heading_anchors = 3
 
 # The tutorial is executed at every build, in a folder of its own; an error fails the build.

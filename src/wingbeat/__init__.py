@@ -20,6 +20,7 @@ from wingbeat.replicas.perturb import (
 )
 from wingbeat.result import Result, load
 from wingbeat.run import run
+from wingbeat.verify import Verification, verify
 from wingbeat.task.task import Task
 from wingbeat.trajectory.trajectory import Trajectory
 
@@ -37,9 +38,11 @@ __all__ = [  # noqa: RUF022  (pipeline order)
     "Dropout",
     "Init",
     "run",
+    "verify",
     "Trajectory",
     "metrics",
     "Result",
+    "Verification",
     "load",
     "WingbeatError",
     "RequestError",

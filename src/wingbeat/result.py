@@ -33,6 +33,7 @@ class Result:
         perturbations: what each fork did: magnitude asked and realised.
         trajectories: the recorded runs by base seed.
         warnings: what to read before any number.
+        metrics: names that were measured.
         folder: where it lies on disk, or None.
     """
 
@@ -43,6 +44,7 @@ class Result:
     perturbations: list[dict[str, Any]]
     trajectories: dict[int, Trajectory] = field(repr=False)
     warnings: tuple[str, ...] = ()
+    metrics: tuple[str, ...] = ()
     folder: Path | None = None
 
     @property
@@ -172,6 +174,7 @@ def write_files(result: Result, folder: Path) -> None:
             "perturbations": result.perturbations,
             "warnings": list(result.warnings),
             "seeds": list(result.trajectories),
+            "metrics": list(result.metrics),
         },
     )
 
@@ -204,6 +207,7 @@ def load(folder: str | Path) -> Result:
         perturbations=found["perturbations"],
         trajectories={seed: Trajectory(FolderStore(path)) for seed, path in folders.items()},
         warnings=tuple(found["warnings"]),
+        metrics=tuple(found["metrics"]),
         folder=folder,
     )
 

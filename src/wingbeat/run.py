@@ -2,41 +2,22 @@
 
 from __future__ import annotations
 
-import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from wingbeat.determinism import (
-    derive,
-    deterministic_algorithms,
-    differing_field,
-    fingerprint,
-    seeded,
-)
-from wingbeat.errors import RequestError, RunError, StoreError
-from wingbeat.measure import Measured, measure
-from wingbeat.measure.outputs import Evaluator
-from wingbeat.metrics.catalogue import CATALOGUE
 from wingbeat.progress import Progress
-from wingbeat.replicas.advance import Course, advance
-from wingbeat.replicas.choose import Choice, Chooser, DriverName, first_loss
-from wingbeat.replicas.replicas import Replicas
+from wingbeat.replicas.choose import DriverName
 from wingbeat.request import Request, as_folder, check_seeds, make_request
 from wingbeat.result import Result, load, write_files
+from wingbeat.session import Options, Session
 from wingbeat.summary import collect
-from wingbeat.task.batches import Batches
-from wingbeat.task.describe import difference
-from wingbeat.task.step import TrainingStep
-from wingbeat.trajectory.store import FolderStore, MemoryStore, Store
-from wingbeat.trajectory.trajectory import Trajectory
+from wingbeat.trajectory.store import FolderStore
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from wingbeat.replicas.fork import Member
     from wingbeat.replicas.perturb import Perturbation
     from wingbeat.task.task import Task
 
@@ -131,6 +112,9 @@ def _several(
     sessions = [
         Session(request.with_seed(s), options, folder and folder / f"seed-{s}", bar) for s in seeds
     ]
+    known = _known(folder, seeds, request.metrics)
+    if known is not None and all([session.finished() for session in sessions]):
+        return known
     parts = [session.measured() for session in sessions]
     first = sessions[0]
     condition = {**first.condition, "seeds": list(seeds)}
@@ -142,166 +126,10 @@ def _several(
     return result
 
 
-@dataclass(frozen=True)
-class Options:
-    """How to execute, as far as the request does not decide it."""
-
-    driver: DriverName
-    compiled: bool | None
-    checkpoint_seconds: float
-
-
-class Session:
-    """One base seed of a run, from an empty or half-filled store to its measures."""
-
-    def __init__(
-        self, request: Request, options: Options, folder: Path | None, bar: Progress
-    ) -> None:
-        self.request, self.options, self.bar, self.folder = request, options, bar, folder
-        self.step = TrainingStep(request.task, request.dtype, request.device)
-        params = self.step.layout.unflatten(self.step.start(request.task.seed).params)
-        for perturbation in request.perturbations:
-            perturbation.check(params, request.task.steps)
-        self.batches = Batches(request.task, request.dtype, request.device)
-        self.condition = request.describe(self.step)
-        self.store: Store = MemoryStore() if folder is None else FolderStore(folder, create=True)
-        self.trajectory = Trajectory(self.store)
-        self.environment: dict[str, Any] = {}
-        self.choice: Choice
-
-    def result(self) -> Result:
-        """Train and measure what is not done yet, and return the result."""
-        part = self.measured()
-        warnings = self.choice.warnings
-        result = collect([part], self.condition, self.environment, warnings, self.folder)
-        if self.folder is not None:
-            write_files(result, self.folder)
-        return result
-
-    def measured(self) -> tuple[Request, Trajectory, Measured, list[Member]]:
-        """Train what is not done yet and measure all of it."""
-        seed = derive(self.request.task.seed, "run")
-        with seeded(seed), deterministic_algorithms():
-            if isinstance(self.store, FolderStore):
-                self.store.lock()
-            try:
-                members = self._train()
-            finally:
-                if isinstance(self.store, FolderStore):
-                    self.store.unlock()
-            found = measure(
-                self.trajectory,
-                self.request.task,
-                self.request.metrics,
-                self._evaluator(),
-                self.bar.say,
-            )
-        return self.request, self.trajectory, found, members
-
-    def _evaluator(self) -> Evaluator | None:
-        own = self.request.task.eval_metrics
-        if not any(m in own or CATALOGUE[m].needs == "outputs" for m in self.request.metrics):
-            return None
-        stacked = self.choice.driver.name == "lockstep"
-        return Evaluator(self.step, stacked=stacked, chunk=self.choice.chunk if stacked else 1)
-
-    def _train(self) -> list[Member]:
-        store = self.store if isinstance(self.store, FolderStore) else None
-        if store is not None:
-            self._agree(store)
-        first_loss(self.step, self.batches)
-        self._choose(store)
-        if store is not None and store.sealed:
-            return members_of(store)
-        replicas = Replicas(
-            self.choice.driver, self.batches, self.choice.chunk, spare=self.choice.spare
-        )
-        request = self.request
-        course = Course(
-            self.step, replicas, request.perturbations, request.replicas, request.record
-        )
-        if store is not None and (saved := store.load_state()) is not None:
-            course.restore(*saved)
-        self._follow(course, store)
-        self.store.seal()
-        return replicas.members
-
-    def _follow(self, course: Course, store: FolderStore | None) -> None:
-        steps = self.request.task.steps
-        saved = time.monotonic()
-        with self.bar.task(f"training {len(self.request.casts()[-1])} replicas", steps) as tick:
-            try:
-                for snapshot in advance(course, steps):
-                    if snapshot is not None:
-                        self.store.append(snapshot)
-                    tick(course.done)
-                    if store and time.monotonic() - saved >= self.options.checkpoint_seconds:
-                        store.save_state(*course.save())
-                        saved = time.monotonic()
-            except RunError:
-                if store:
-                    store.save_state(*course.save())
-                raise
-        if store:
-            store.write_json("members.json", course.save()[1]["members"])
-
-    def _agree(self, store: FolderStore) -> None:
-        """Refuse a folder that holds another request."""
-        there = store.read_json("condition.json")
-        if there is None:
-            store.write_json("condition.json", self.condition)
-            return
-        found = difference({k: v for k, v in there.items() if k != "seeds"}, self.condition)
-        if found:
-            msg = (
-                f"{store.folder} holds another request ({found}): give this one a folder of its "
-                "own with out=, or ask for what the folder holds"
-            )
-            raise StoreError(msg)
-
-    def _choose(self, store: FolderStore | None) -> None:
-        """Choose how to execute, or keep what an earlier start of this run chose."""
-        request = self.request
-        now = fingerprint(request.device, request.dtype)
-        chooser = Chooser(self.step, self.batches, request.casts(), request.task.steps)
-        there = store.read_json("environment.json") if store else None
-        if there is None:
-            self.bar.say("choosing the driver")
-            self.choice = chooser.choose(self.options.driver, self.options.compiled)
-            self.environment = {
-                **now,
-                **self.choice.facts(),
-                "warnings": list(self.choice.warnings),
-            }
-            if store:
-                store.write_json("environment.json", self.environment)
-            return
-        assert store is not None
-        self._check_driver(there, store)
-        self.choice = chooser.frozen(there)
-        self.environment = there
-        field = differing_field(there, {**now, **self.choice.facts()})
-        if field and not store.sealed:
-            here = {**now, **self.choice.facts()}.get(field)
-            msg = (
-                f"{store.folder} was begun with {field} = {there[field]!r}, and this process has "
-                f"{here!r}: going on would mix two executions, which is a perturbation of its own. "
-                "Restore that setting, or start in another folder"
-            )
-            raise StoreError(msg)
-
-    def _check_driver(self, there: dict[str, Any], store: FolderStore) -> None:
-        asked, has = self.options.driver, there["driver"]
-        if asked not in ("auto", has):
-            msg = f"{store.folder} was begun with driver = {has!r}, and {asked!r} was asked for"
-            raise StoreError(msg)
-
-
-def members_of(store: FolderStore) -> list[Member]:
-    """Return the members of a finished run."""
-    from wingbeat.replicas.advance import member_from
-
-    return [member_from(m) for m in store.read_json("members.json")]
-
-
-__all__ = ["RequestError", "load", "run"]
+def _known(folder: Path | None, seeds: tuple[int, ...], metrics: tuple[str, ...]) -> Result | None:
+    """Return the result that the folder holds already, if it is of these seeds and metrics."""
+    found = FolderStore(folder).read_json("summary.json") if folder else None
+    if not folder or not found:
+        return None
+    same = found["seeds"] == list(seeds) and found["metrics"] == list(metrics)
+    return load(folder) if same else None

@@ -44,6 +44,7 @@ def collect(
         perturbations=_perturbations(parts),
         trajectories={request.task.seed: trajectory for request, trajectory, _, _ in parts},
         warnings=tuple(notes),
+        metrics=parts[0][0].metrics,
         folder=folder,
     )
 

@@ -84,6 +84,16 @@ def test_tensors_of_any_float_type(dtype):
     assert np.array_equal(gram(points.requires_grad_()), expected)
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float8_e4m3fn])
+def test_every_value_of_a_narrow_type_is_widened_exactly(dtype):
+    integers = torch.int8 if dtype.itemsize == 1 else torch.int16
+    limits = torch.iinfo(integers)
+    every = torch.arange(limits.min, limits.max + 1, dtype=torch.int32).to(integers).view(dtype)
+    np.testing.assert_array_equal(as_float64(every), every.to(torch.float64).numpy())
+    some = every.reshape(2, -1)[:, 1:5]
+    np.testing.assert_array_equal(as_float64(some), some.to(torch.float64).numpy())
+
+
 def test_many_blocks_equal_few(monkeypatch):
     points = np.random.default_rng(4).normal(size=(3, 101))
     few = gram(points)

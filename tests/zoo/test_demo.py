@@ -34,10 +34,10 @@ def test_the_account_gives_verdict_and_intervals() -> None:
     text = " ".join(" ".join(account(result)).split())
     assert "noise floor: exactly 0" in text
     assert "gaussian-0.01@0: divergent" in text
-    assert "43.2 (31 to 60)" in text
-    assert "0.0125 (0.0111 to 0.0139) per step" in text
+    assert "43.2 (95 % interval 31 to 60)" in text
+    assert "per step: 0.0125 (95 % interval 0.0111 to 0.0139)" in text
     assert "quiet: undetermined" in text
-    assert "exactly zero" in text
+    assert "undefined, because the quantity it is divided by is exactly zero" in text
     assert "nan" not in text
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from wingbeat.metrics import (
     participation_ratio,
     spread_from_gram,
 )
-from wingbeat.stats import Estimate, bootstrap, verdict
+from wingbeat.stats import Estimate, Scale, bootstrap, verdict
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -75,7 +75,7 @@ def summarise(facts: Sequence[Facts]) -> dict[str, Estimate]:
     }
     if all(f.disagreement is not None for f in facts):
         values = np.concatenate([f.disagreement for f in facts if f.disagreement is not None])
-        found["final_disagreement"] = _mean(values, facts)
+        found["final_disagreement"] = _within(_mean(values, facts), 0.0, 1.0)
     return found
 
 
@@ -173,14 +173,20 @@ def _two_point(facts: Sequence[Facts]) -> Estimate:
 
 def _mean_distance(facts: Sequence[Facts], place: int) -> Estimate:
     values = np.concatenate([f.distances[place] for f in facts])
-    return _mean(values, facts)
+    return _mean(values, facts, log=bool((values > 0).all()))
 
 
-def _mean(values: Array, facts: Sequence[Facts]) -> Estimate:
+def _within(estimate: Estimate, low: float, high: float) -> Estimate:
+    """Cut an interval to the range that its quantity can have."""
+    return replace(estimate, low=max(low, estimate.low), high=min(high, estimate.high))
+
+
+def _mean(values: Array, facts: Sequence[Facts], *, log: bool = False) -> Estimate:
     if not np.isfinite(values).all():
         return Estimate.undefined(DIVERGED)
     groups = _groups(facts)
-    return bootstrap(lambda w: w @ values / w.sum(axis=1), len(groups), groups=groups)
+    scale: Scale = "log" if log else "linear"
+    return bootstrap(lambda w: w @ values / w.sum(axis=1), len(groups), groups=groups, scale=scale)
 
 
 def _mean_of(facts: Sequence[Facts], statistic: Any, reason: str) -> Estimate:

@@ -31,13 +31,26 @@ def as_float64(points: ArrayLike | torch.Tensor) -> Array:
     array([1., 1.])
     """
     if isinstance(points, torch.Tensor):
-        if points.is_complex():
-            raise RequestError("points are complex; give the real and imaginary parts as two")
-        return points.detach().to(device="cpu", dtype=torch.float64).numpy()
+        points = _numpy_of(points.detach().cpu())
     array = np.asarray(points)
     if array.dtype.kind not in "fiub":
         raise RequestError(f"points have dtype {array.dtype}; give real numbers")
-    return array.astype(np.float64, copy=False)
+    # A signalling NaN of a diverged replica warns when it is widened.
+    with np.errstate(invalid="ignore"):
+        return array.astype(np.float64, copy=False)
+
+
+def _numpy_of(tensor: torch.Tensor) -> NDArray[Any]:
+    """View a tensor as an array; types that numpy lacks are widened, which is exact.
+
+    NumPy widens, because torch's threads and those of the matrix products hinder each other.
+    """
+    if tensor.dtype is torch.bfloat16:
+        bits = tensor.view(torch.int16).numpy().view(np.uint16).astype(np.uint32)
+        return (bits << np.uint32(16)).view(np.float32)
+    if tensor.is_floating_point() and tensor.element_size() == 1:
+        tensor = tensor.to(torch.float32)
+    return np.asarray(tensor.numpy())
 
 
 def blocks(points: Points, *, numbers: int = BLOCK_NUMBERS) -> Iterator[Array]:

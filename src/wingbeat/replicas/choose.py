@@ -125,6 +125,7 @@ class Chooser:
         except DriverError:
             if mode == "eager":
                 raise
+            self.step.renew()  # the attempt may have left its tensors in the model
             return self._lockstep("eager")
         return driver
 
@@ -217,7 +218,14 @@ def first_loss(step: TrainingStep, batches: Batches) -> float:
     streams = Streams.of(step.task.seed)
     state = step.start(step.task.seed)
     torch.manual_seed(derive(streams.dropout, 0))
-    _, loss, _ = step.gradient(state.params, state.buffers, batches.batch(streams, 0))
+    batch = batches.batch(streams, 0)
+    try:
+        _, loss, _ = step.gradient(state.params, state.buffers, batch)
+    except (RuntimeError, NotImplementedError) as error:
+        line = str(error).strip().partition("\n")[0]
+        step.use_objects(f"torch.func cannot differentiate the model: {line}")
+        torch.manual_seed(derive(streams.dropout, 0))
+        _, loss, _ = step.gradient(state.params, state.buffers, batch)
     if not torch.isfinite(loss):
         msg = (
             f"the loss of the first batch is {float(loss)} before any update: check the data "

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from wingbeat.determinism import derive, seeded
+from wingbeat.params import trainable
 from wingbeat.replicas.perturb import Init, Nudge, Perturbation, StreamChange
 from wingbeat.task.batches import Batches, Streams
 
@@ -69,7 +70,9 @@ def fork(
 def _nudged(
     step: TrainingStep, reference: State, nudge: Nudge, replica: int, batches: Batches
 ) -> State:
-    params = step.layout.unflatten(reference.params)
+    named = step.layout.unflatten(reference.params)
+    # In model order, not in that of the optimizer's groups: "the next weight" is the model's.
+    params = {name: named[name] for name in trainable(step.skeleton)}
 
     def gradient(seed: int) -> dict[str, Tensor]:
         batch = batches.batch(Streams.of(seed), 0)

@@ -25,7 +25,7 @@ from wingbeat.task.step import State, TrainingStep
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from torch import Tensor
+    from torch import Tensor, nn
 
     from wingbeat.task.task import Batch
 
@@ -78,23 +78,39 @@ class Lockstep:
         return after.params, after.buffers, after.slots, loss
 
     def _program(self, args: Any) -> Callable[..., Any]:
+        rng = torch.get_rng_state()
+        expected = self._repeated(args)
+        torch.set_rng_state(rng)
         if self.mode == "eager":
             return self.eager
-        rng, python = torch.get_rng_state(), _host_random()
-        expected = self.eager(*args)
-        if _host_random() != python:
-            msg = (
-                "the model draws from Python's or NumPy's generator, which a recording would freeze"
-            )
-            raise DriverError(msg)
-        torch.set_rng_state(rng)
         program = self._record(args)
         torch.set_rng_state(rng)
         if not _equal(program(*args), expected):
-            msg = "the recorded step does not repeat the model: its forward pass keeps hidden state"
+            msg = "the recorded step does not repeat the model"
             raise DriverError(msg)
         torch.set_rng_state(rng)
         return torch.compile(program, dynamic=False) if self.mode == "compiled" else program
+
+    def _repeated(self, args: Any) -> Any:
+        """Return the outputs of a step, made twice: all that it depends on must be in ``args``."""
+        rng, host = torch.get_rng_state(), _host_random()
+        expected, attributes = self.eager(*args), _attributes(self.step.skeleton)
+        if _host_random() != host:
+            msg = "the model draws from Python's or NumPy's generator, not from torch's"
+            raise DriverError(msg)
+        torch.set_rng_state(rng)
+        try:
+            same = _equal(self.eager(*args), expected)
+        except DriverError as error:  # a stored tensor of the first call, used in the second
+            msg = f"the model's forward pass keeps hidden state ({error})"
+            raise DriverError(msg) from error
+        now = _attributes(self.step.skeleton)
+        changed = [name for name, value in now.items() if attributes.get(name, now) != value]
+        if changed or not same:
+            where = f": it changes {', '.join(changed[:3])}" if changed else ""
+            msg = f"the model's forward pass keeps hidden state{where}"
+            raise DriverError(msg)
+        return expected
 
     def _record(self, args: Any) -> Callable[..., Any]:
         leaves, spec = pytree.tree_flatten(args)
@@ -124,6 +140,16 @@ class Lockstep:
 
 def _shapes(args: Any) -> tuple[Any, ...]:
     return tuple((tuple(t.shape), t.dtype) for t in pytree.tree_leaves(args))
+
+
+def _attributes(model: nn.Module) -> dict[str, Any]:
+    """Return the plain Python values that the modules of a model hold, by name."""
+    return {
+        f"{path}.{name}".lstrip("."): value
+        for path, module in model.named_modules()
+        for name, value in vars(module).items()
+        if isinstance(value, (bool, int, float, str, type(None)))
+    }
 
 
 def _host_random() -> tuple[Any, ...]:

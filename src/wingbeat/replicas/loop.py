@@ -8,6 +8,7 @@ import torch
 from torch.utils import _pytree as pytree
 
 from wingbeat.params import fixed, trainable
+from wingbeat.task.batches import copied
 from wingbeat.task.step import State, TrainingStep, check_scalar
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ class Loop:
     mode = "eager"
 
     def __init__(self, step: TrainingStep) -> None:
+        step.renew()
         self.step = step
 
     def __call__(self, state: State, batch: Batch, index: int) -> tuple[State, Tensor]:
@@ -43,10 +45,12 @@ class ObjectLoop:
     mode = "object"
 
     def __init__(self, step: TrainingStep) -> None:
+        step.renew()
         self.step = step
         self.model, self.optimizer = step.skeleton, step.owner
         self.named = trainable(self.model)
         self.rates = [group["lr"] for group in self.optimizer.param_groups]
+        self.first = _pack(self._loose())
 
     def __call__(self, state: State, batch: Batch, index: int) -> tuple[State, Tensor]:
         """Advance a stack of one replica; ``state`` tensors have a leading axis of 1."""
@@ -56,7 +60,7 @@ class ObjectLoop:
         def closure() -> Tensor:
             torch.set_rng_state(rng)  # an optimizer that evaluates twice sees one noise
             self.optimizer.zero_grad()
-            loss = check_scalar(self.step.task.loss(self.model, batch))
+            loss = check_scalar(self.step.task.loss(self.model, copied(batch)))
             loss.backward()  # type: ignore[no-untyped-call]
             if self.step.task.clip_norm is not None:
                 torch.nn.utils.clip_grad_norm_(self.named.values(), self.step.task.clip_norm)
@@ -67,21 +71,33 @@ class ObjectLoop:
         return self._take(), loss.detach().reshape(1)
 
     def _put(self, state: State, index: int) -> None:
-        with torch.no_grad():
-            for name, value in self.step.layout.unflatten(state.params[0]).items():
-                self.named[name].copy_(value)
-            for name, buffer in fixed(self.model).items():
-                buffer.copy_(state.buffers[name][0])
+        self.step.put(state.params[0], {k: b[0] for k, b in state.buffers.items()})
         factor = self.step.task.factor(index)
         for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
             group["lr"] = rate * factor
         self.optimizer.state.clear()
         for name, parameter in self.named.items():
-            own = {
-                k.split("|", 1)[1]: v for k, v in state.slots.items() if k.startswith(f"{name}|")
-            }
-            if own:
+            if own := _of(name, state.slots):
                 self.optimizer.state[parameter] = _unpack(own)
+        first = {key: value.unsqueeze(0) for key, value in self.first.items()}
+        self._tie(_unpack(_of("", state.slots) or first))
+
+    def _loose(self) -> dict[str, Any]:
+        """Return what the optimizer keeps elsewhere: in its groups, attributes, other state."""
+        groups = enumerate(self.optimizer.param_groups)
+        state = {k: v for k, v in self.optimizer.state.items() if isinstance(k, str)}
+        held = {f"group{i}": _numbers(group) for i, group in groups}
+        return {**held, "own": _numbers(vars(self.optimizer)), "state": state}
+
+    def _tie(self, loose: dict[str, Any]) -> None:
+        """Put back what ``_loose`` returned."""
+        groups = self.optimizer.param_groups
+        holders = {f"group{i}": group for i, group in enumerate(groups)}
+        for name, holder in {**holders, "own": vars(self.optimizer)}.items():
+            for key in _numbers(holder):
+                del holder[key]
+            holder.update(loose.get(name, {}))
+        self.optimizer.state.update(loose.get("state", {}))
 
     def _take(self) -> State:
         params = self.step.layout.flatten({n: p.detach() for n, p in self.named.items()})
@@ -91,7 +107,19 @@ class ObjectLoop:
             for name, parameter in self.named.items()
             for key, value in _pack(self.optimizer.state.get(parameter, {})).items()
         }
+        slots |= {f"|{key}": value.unsqueeze(0) for key, value in _pack(self._loose()).items()}
         return State(params.unsqueeze(0), buffers, slots)
+
+
+def _of(name: str, slots: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return the entries of one parameter; those of the optimizer itself have the name ""."""
+    return {k.split("|", 1)[1]: v for k, v in slots.items() if k.startswith(f"{name}|")}
+
+
+def _numbers(holder: dict[str, Any]) -> dict[str, Any]:
+    """Return the entries that can count or accumulate; the schedule owns the learning rate."""
+    kinds = (bool, int, float, torch.Tensor)
+    return {k: v for k, v in holder.items() if isinstance(v, kinds) and k != "lr"}
 
 
 def _pack(tree: Any) -> dict[str, Tensor]:

@@ -9,7 +9,15 @@ from typing import Any
 from wingbeat.report.card import value_text
 from wingbeat.report.definitions import DEFINITIONS, bibtex, run_key, version
 from wingbeat.report.figures import MOST_FAMILIES
-from wingbeat.report.reading import Entry, ResultLike, as_float, entry, names
+from wingbeat.report.reading import (
+    Entry,
+    ResultLike,
+    as_float,
+    base_seeds,
+    entry,
+    first_name,
+    names,
+)
 from wingbeat.report.words import (
     alarms,
     floor_text,
@@ -36,6 +44,7 @@ _RESULT_COLUMNS = (
     ("early/late", "early_late_ratio"),
     ("participation", "participation_ratio"),
     ("final distance", "final_l2"),
+    ("saturates at distance", "saturation_distance"),
     ("final disagreement", "final_disagreement"),
 )
 
@@ -66,21 +75,25 @@ def texts(result: ResultLike) -> dict[str, Any]:
 
 def _facts(result: ResultLike) -> list[dict[str, str]]:
     """Return the numbers beside the headline: name, value, and what stands below it."""
-    ratio, rate = entry(result, "convergence_ratio"), entry(result, "lyapunov")
+    ratio, rate = (
+        entry(result, key, first_name(result)) for key in ("convergence_ratio", "lyapunov")
+    )
     floor = floor_text(result.noise_floor).partition(": ")[2]
     counts = [int(p.get("replicas", 0)) for p in result.perturbations]
+    seeds = len(base_seeds(result))
+    each = f", each of {seeds} base seeds" if seeds > 1 else ""
     return [
         {"name": "convergence ratio", "value": number(ratio.value), "below": _below(ratio)},
         {
             "name": "noise floor",
             "value": floor,
-            "below": "the unperturbed twin" if result.deterministic else "driver not deterministic",
+            "below": "distance of the unperturbed twin",
         },
         {"name": "exponent λ per step", "value": number(rate.value), "below": _below(rate)},
         {
             "name": "replicas",
             "value": str(sum(counts)),
-            "below": f"in {len(counts)} perturbation{'' if len(counts) == 1 else 's'}",
+            "below": f"in {len(counts)} perturbation{'' if len(counts) == 1 else 's'}{each}",
         },
     ]
 
@@ -88,19 +101,34 @@ def _facts(result: ResultLike) -> list[dict[str, str]]:
 def _below(value: Entry) -> str:
     if not value.defined:
         return reason(value)
-    return f"interval {interval(value)}" if value.has_interval else no_interval(value)
+    return f"95 % interval {interval(value)}" if value.has_interval else no_interval(value)
 
 
 def _perturbation(asked: Mapping[str, Any]) -> dict[str, str]:
     realised = asked.get("realised") or {}
     return {
         "name": str(asked.get("name", "")),
-        "description": str(asked.get("description", "") or asked.get("kind", "")),
+        "description": _description(asked),
         "at": str(asked.get("at", "")),
         "replicas": str(asked.get("replicas", "")),
         "l2": _range(realised.get("l2") or ()),
         "changed": _range(realised.get("changed") or (), percent=True),
     }
+
+
+_SHOWN_ELSEWHERE = frozenset({"name", "kind", "at", "seed", "replicas", "realised", "description"})
+
+
+def _description(asked: Mapping[str, Any]) -> str:
+    """Return the kind of a perturbation with its settings, as far as they are set."""
+    if asked.get("description"):
+        return str(asked["description"])
+    settings = [
+        f"{key.replace('_', ' ')} {_leaf(value)}"
+        for key, value in asked.items()
+        if key not in _SHOWN_ELSEWHERE and value is not None
+    ]
+    return ", ".join([str(asked.get("kind", "")), *settings])
 
 
 def _range(values: Sequence[Any], *, percent: bool = False) -> str:

@@ -10,6 +10,7 @@ import math
 
 from wingbeat.report.families import (
     STEP_LABEL,
+    band_note,
     families,
     family_note,
     first_last,
@@ -47,8 +48,9 @@ def spread(result: ResultLike) -> LineFigure | None:
         key="spread",
         title=title,
         caption=joined(
-            "Root of the summed variance of all trainable weights over the replicas "
-            f"({replica_note(result)}); one value a step, so no interval is drawn.",
+            f"Root of the summed variance of all trainable weights over the replicas; "
+            f"{band_note(lines)}{replica_note(result)}.",
+            "" if band_note(lines) else "One value a step: no interval is drawn.",
             notes,
         ),
         x_label=STEP_LABEL,
@@ -73,12 +75,13 @@ def distance(result: ResultLike) -> LineFigure | None:
     title = "How far are the copies from the reference?"
     if ends is not None:
         title = f"The copies of {lines[0].name} end {number(ends[3])} from the reference"
+        title += " (median)" if lines[0].low is not None else ""
     return LineFigure(
         key="distance",
         title=title,
         caption=joined(
             f"L2 distance of all trainable weights to the unperturbed reference; "
-            f"{_band_note(lines)}{replica_note(result)}.",
+            f"{band_note(lines)}{replica_note(result)}.",
             notes,
         ),
         x_label=STEP_LABEL,
@@ -90,13 +93,8 @@ def distance(result: ResultLike) -> LineFigure | None:
     )
 
 
-def _band_note(lines: tuple[Line, ...]) -> str:
-    banded = any(line.low is not None for line in lines)
-    return "line: median, band: smallest to largest, " if banded else ""
-
-
 def local_lyapunov(result: ResultLike) -> LineFigure | None:
-    """Local exponent of each perturbation: growth of ln distance per step, interval by interval."""
+    """Local exponent of each perturbation: growth of ln spread per step, interval by interval."""
     lines, notes = families(result, "local_lyapunov")
     if not lines:
         return None
@@ -105,13 +103,14 @@ def local_lyapunov(result: ResultLike) -> LineFigure | None:
     above = sum(v > 0 for v in values)
     title = "When do the copies part?"
     if values:
-        title = f"{lines[0].name}: the distance grew in {above} of {len(values)} recorded intervals"
+        title = f"{lines[0].name}: the spread grew in {above} of {len(values)} recorded intervals"
     return LineFigure(
         key="local_lyapunov",
         title=title,
         caption=joined(
-            "Change of ln distance per step over each interval between two records; above the "
-            f"zero line the copies part, below it they draw together ({replica_note(result)}).",
+            "Change of ln spread per step over each interval between two records; above the zero "
+            f"line the copies part, below it they draw together; {band_note(lines)}"
+            f"{replica_note(result)}.",
             notes,
         ),
         x_label=STEP_LABEL,
@@ -218,4 +217,5 @@ def _change(lines: tuple[Line, ...], what: str, question: str) -> str:
         return question
     x0, y0, x1, y1 = ends
     factor = number(y1 / y0)
+    what = what if lines[0].low is None else what.replace("The", "The median", 1)
     return f"{what} {lines[0].name} changed ×{factor} from step {x0:,.0f} to step {x1:,.0f}"

@@ -70,7 +70,7 @@ DEFINITIONS: Final = (
     ),
     Definition(
         "local exponent",
-        "(ln d(t₂) − ln d(t₁)) ÷ (t₂ − t₁) between two records",
+        "(ln spread(t₂) − ln spread(t₁)) ÷ (t₂ − t₁) between two records",
         "Unit 1/step; drawn over the interval it belongs to.",
     ),
     Definition(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from wingbeat.errors import RequestError
+from wingbeat.errors import RequestError, nearest
 from wingbeat.report import curves, maps
 from wingbeat.report.draw_plotly import shortened
 from wingbeat.report.figures import (
@@ -22,7 +22,7 @@ from wingbeat.report.figures import (
     PathFigure,
     groups,
 )
-from wingbeat.report.losses import LOSSES, losses
+from wingbeat.report.losses import losses, replica_metrics
 from wingbeat.report.reading import ResultLike
 from wingbeat.report.style import (
     GUIDE_STYLE,
@@ -260,13 +260,14 @@ def plot_trajectories(
 
 
 def plot_losses(result: ResultLike, ax: Axes | None = None, metric: str = "train_loss") -> Axes:
-    """Draw one value per replica: train_loss, eval_loss, accuracy or disagreement.
+    """Draw one value per replica: train_loss, eval_loss, accuracy, disagreement or an own measure.
 
     Raises:
-        RequestError: the metric is not one of these, or the result does not hold it.
+        RequestError: the result holds no such values per replica.
     """
-    if metric not in LOSSES:
-        raise RequestError(f"metric must be one of {', '.join(LOSSES)}, got {metric!r}")
+    known = replica_metrics(result)
+    if known and metric not in known:
+        raise RequestError(f"no values per replica for {metric!r}: {nearest(metric, known)}")
     return draw(_need(losses(result, metric), metric), ax)
 
 

@@ -6,6 +6,7 @@ replaces by those of the light or the dark theme. Band colours are "@0-band" and
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 from collections.abc import Mapping
@@ -122,7 +123,7 @@ def _layout(height: int) -> Spec:
 
 def _lines(figure: LineFigure) -> Spec:
     drawn = [line for line in figure.lines if any(math.isfinite(y) for y in line.y)]
-    data = [trace for line in drawn for trace in _band(line)]
+    data = [trace for line in drawn for trace in _band(line, stepped=figure.stepped)]
     data += [_line(line, stepped=figure.stepped) for line in drawn]
     layout = _layout(400)
     layout["xaxis"] = _axis(figure.x_label)
@@ -145,7 +146,9 @@ def _log_ticks(figure: LineFigure) -> Spec:
     if not found:
         return {}
     decades = math.log10(max(found) / min(found))
-    return {"dtick": math.ceil(decades / 8)} if decades >= 2 else {"nticks": 6}
+    if decades >= 2:
+        return {"dtick": math.ceil(decades / 6)}
+    return {"dtick": "D2"} if decades > 0.7 else {"nticks": 6}
 
 
 def _x_range(figure: LineFigure) -> tuple[float, float]:
@@ -176,7 +179,7 @@ def _line(line: Line, *, stepped: bool) -> Spec:
     return trace
 
 
-def _band(line: Line) -> list[Spec]:
+def _band(line: Line, *, stepped: bool) -> list[Spec]:
     """Return the band of a line as closed outlines, one per stretch without gaps."""
     if line.low is None or line.high is None:
         return []
@@ -187,7 +190,14 @@ def _band(line: Line) -> list[Spec]:
             stretches[-1].append(point)
         elif stretches[-1]:
             stretches.append([])
-    return [_outline(line, stretch) for stretch in stretches if len(stretch) > 1]
+    stretches = [s for s in stretches if len(s) > 1]
+    return [_outline(line, _steps(s) if stepped else s) for s in stretches]
+
+
+def _steps(points: list[tuple[float, float, float]]) -> list[tuple[float, float, float]]:
+    """Hold each value over the interval that ends at its x."""
+    pairs = itertools.pairwise(points)
+    return [corner for (x0, _, _), end in pairs for corner in ((x0, *end[1:]), end)]
 
 
 def _outline(line: Line, stretch: list[tuple[float, float, float]]) -> Spec:
@@ -243,7 +253,7 @@ def _paths_3d(figure: PathFigure) -> Spec:
     layout = _layout(520)
     layout["margin"] = {"l": 0, "r": 0, "t": 0, "b": 0}
     layout["scene"] = {
-        "camera": {"eye": {"x": 1.3, "y": 1.3, "z": 0.75}},
+        "camera": {"eye": {"x": 1.45, "y": 1.45, "z": 0.8}},
         "aspectmode": "cube",
         **{
             f"{axis}axis": {

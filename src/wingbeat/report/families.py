@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Final
 
 import pandas as pd
@@ -18,6 +19,7 @@ from wingbeat.report.reading import (
     REFERENCE,
     Curve,
     ResultLike,
+    base_seeds,
     median_curve,
     names,
     rows,
@@ -46,7 +48,15 @@ def replica_note(result: ResultLike) -> str:
     if not counts:
         return "no perturbed replica"
     many = " or ".join(str(c) for c in counts)
-    return f"{many} replica{'' if counts == [1] else 's'} per perturbation"
+    seeds = len(base_seeds(result))
+    each = f" in each of {seeds} base seeds" if seeds > 1 else ""
+    return f"{many} replica{'' if counts == [1] else 's'} per perturbation{each}"
+
+
+def band_note(lines: Sequence[Line]) -> str:
+    """Return what a band is where there is one, as half a sentence with its comma, else ""."""
+    banded = any(line.low is not None for line in lines)
+    return "line: median, band: smallest to largest, " if banded else ""
 
 
 def thinning_note(longest: int, most: int) -> str:

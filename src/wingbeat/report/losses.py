@@ -29,6 +29,7 @@ from wingbeat.report.reading import (
     NULL_TEXT,
     REFERENCE,
     ResultLike,
+    base_seeds,
     labels_in,
     median_curve,
     owner,
@@ -61,12 +62,24 @@ LOSSES: Final = {
 }
 
 
+_NOT_PER_REPLICA: Final = frozenset(
+    {"l2", "relative_l2", "cosine", "pc1", "pc2", "pc3", "path_length", "velocity"}
+)
+
+
+def replica_metrics(result: ResultLike) -> tuple[str, ...]:
+    """Return what `losses` can draw: the known measures first, then the task's own ones."""
+    whole = result.table[(result.table["layer"] == "") & (result.table["b"] != "")]
+    found = [str(m) for m in whole["metric"].unique() if m not in _NOT_PER_REPLICA]
+    return (*(m for m in LOSSES if m in found), *(m for m in found if m not in LOSSES))
+
+
 def losses(result: ResultLike, metric: str = "train_loss") -> LineFigure | None:
     """One value per replica over training: a loss, the accuracy or the disagreement.
 
     Args:
         result: what to read.
-        metric: one of `LOSSES`.
+        metric: one of `replica_metrics`.
 
     Returns:
         Each replica as a line; perturbations with many replicas as median and range.
@@ -75,14 +88,16 @@ def losses(result: ResultLike, metric: str = "train_loss") -> LineFigure | None:
     frame = frame[frame["b"] != ""]
     if not len(frame):
         return None
-    name, y_label, meaning = LOSSES[metric]
+    own = (metric, metric, f"The task's own measure {metric} on held-out data")
+    name, y_label, meaning = LOSSES.get(metric, own)
     lines, notes = _replica_lines(result, frame)
     copies = [line for line in lines if line.style >= 0] or list(lines)
+    kind = "median " if any(line.low is not None for line in copies) else ""
     ends = [line.y[-1] for line in copies if line.y and math.isfinite(line.y[-1])]
     title = f"How does the {name} of the copies develop?"
     if ends:
         last = max(line.x[-1] for line in lines)
-        title = f"{name.capitalize()} at step {last:,.0f}: {_span(ends)}"
+        title = f"{name[:1].upper()}{name[1:]} at step {last:,.0f}: {_span(ends, kind)}"
     return LineFigure(
         key=metric,
         title=title,
@@ -100,9 +115,9 @@ def _wide(lines: tuple[Line, ...]) -> bool:
     return bool(found) and min(found) > 0 and max(found) > 10 * min(found)
 
 
-def _span(values: list[float]) -> str:
+def _span(values: list[float], kind: str) -> str:
     low, high = number(min(values)), number(max(values))
-    return low if low == high else f"from {low} to {high} over the copies"
+    return f"{kind}{low}" if low == high else f"{kind}from {low} to {high} over the copies"
 
 
 def _replica_lines(result: ResultLike, frame: pd.DataFrame) -> tuple[tuple[Line, ...], str]:
@@ -139,7 +154,7 @@ def _family_lines(
     count = f"{len(members)} replica{'' if len(members) == 1 else 's'}"
     group = family if own else f"{family} ({count})"
     group = NULL_TEXT if family == NULL else group
-    if len(members) > MOST_REPLICAS:
+    if len(members) > MOST_REPLICAS or len(base_seeds(result)) > 1:
         curve = median_curve(frame[frame["b"].isin(members)])
         return [line_of(family, style, curve, most, group=group)]
     faint = family != REFERENCE

@@ -30,6 +30,7 @@ from wingbeat.report.reading import (
     NULL_TEXT,
     REFERENCE,
     ResultLike,
+    base_seeds,
     kept,
     labels_in,
     names,
@@ -53,7 +54,7 @@ def trajectories(result: ResultLike, components: tuple[int, ...] = (0, 1)) -> Pa
     Returns:
         The ways, or None where the result holds no such components.
     """
-    frames = [rows(result, f"pc{c + 1}") for c in components]
+    frames = [_first_seed(result, rows(result, f"pc{c + 1}")) for c in components]
     if any(not len(frame) for frame in frames):
         return None
     chosen, left_out = _chosen_labels(result, frames[0])
@@ -63,7 +64,9 @@ def trajectories(result: ResultLike, components: tuple[int, ...] = (0, 1)) -> Pa
     known = [shares[c] for c in components if c in shares]
     title = "Which way do the copies go?"
     if len(known) == len(components):
-        title = f"These {len(components)} components hold {percent(sum(known))} of all variance"
+        which = " and ".join(f"PC {c + 1}" for c in components)
+        which = which.replace(" and ", ", ", len(components) - 2)
+        title = f"{which} hold {percent(sum(known))} of all variance"
     longest = max(frames[0].groupby("b").size())
     return PathFigure(
         key=f"trajectories_{len(components)}d",
@@ -72,6 +75,7 @@ def trajectories(result: ResultLike, components: tuple[int, ...] = (0, 1)) -> Pa
             "Way of each copy through the principal components of all snapshots; open mark: "
             "first snapshot, filled mark: last. The axes are scaled apart, and a projection can "
             f"hide a distance but never invent one; {replica_note(result)}.",
+            _seed_note(result),
             left_out,
             thinning_note(longest, most),
             undefined_note(frames[0]),
@@ -82,8 +86,19 @@ def trajectories(result: ResultLike, components: tuple[int, ...] = (0, 1)) -> Pa
     )
 
 
+def _first_seed(result: ResultLike, frame: pd.DataFrame) -> pd.DataFrame:
+    """Keep one base seed: each has principal components of its own."""
+    seeds = base_seeds(result)
+    return frame if len(seeds) < 2 else frame[frame["seed"] == seeds[0]]
+
+
+def _seed_note(result: ResultLike) -> str:
+    seeds = base_seeds(result)
+    return f"Base seed {seeds[0]} of {len(seeds)} only." if len(seeds) > 1 else ""
+
+
 def _shares(result: ResultLike) -> dict[int, float]:
-    frame = rows(result, "pca_explained", layer=None)
+    frame = _first_seed(result, rows(result, "pca_explained", layer=None))
     found = zip(frame["step"], frame["value"], strict=True)
     return {int(step) - 1: float(value) for step, value in found if math.isfinite(value)}
 

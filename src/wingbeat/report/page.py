@@ -16,7 +16,7 @@ from wingbeat.report import curves, maps
 from wingbeat.report.contents import texts
 from wingbeat.report.draw_plotly import spec, theme_colours
 from wingbeat.report.figures import MOST_FAMILIES, Figure, Group, LineFigure, groups
-from wingbeat.report.losses import LOSSES, losses
+from wingbeat.report.losses import losses, replica_metrics
 from wingbeat.report.reading import ResultLike, names
 from wingbeat.report.style import GUIDE_STYLE, THEMES, look
 
@@ -169,7 +169,7 @@ def _sections(result: ResultLike) -> Iterator[Section]:
         ("apart", "How far apart", (curves.spread(result), curves.distance(result))),
         ("when", "When they part", (curves.local_lyapunov(result),)),
         ("where", "Where they go", tuple(maps.trajectories(result, c) for c in _COMPONENTS)),
-        ("function", "What they do", tuple(losses(result, m) for m in LOSSES)),
+        ("function", "What they do", tuple(losses(result, m) for m in replica_metrics(result))),
         ("layers", "Layer by layer", tuple(maps_)),
         (
             "projection",

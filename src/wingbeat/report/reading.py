@@ -36,10 +36,6 @@ class ResultLike(Protocol):
         """``convergent``, ``divergent`` or ``undetermined``."""
 
     @property
-    def deterministic(self) -> bool:
-        """Whether the driver claims that equal inputs give equal bits."""
-
-    @property
     def warnings(self) -> Sequence[str]:
         """Messages to read before any number."""
 
@@ -134,6 +130,20 @@ def names(result: ResultLike) -> tuple[str, ...]:
     """Return the names of the perturbations in the order in which they were asked."""
     asked = [str(p.get("name", "")) for p in result.perturbations]
     return tuple(dict.fromkeys(asked))
+
+
+def first_name(result: ResultLike) -> str | None:
+    """Return the first perturbation if the summary knows it by name, else None."""
+    found = names(result)
+    known = found and any(key.startswith(f"{found[0]}/") for key in result.summary)
+    return found[0] if known else None
+
+
+def base_seeds(result: ResultLike) -> tuple[int, ...]:
+    """Return the base seeds of the table, () where it has no such column."""
+    if "seed" not in result.table:
+        return ()
+    return tuple(int(seed) for seed in result.table["seed"].unique())
 
 
 def owner(result: ResultLike, label: str) -> str:

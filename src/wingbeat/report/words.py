@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from wingbeat import errors
-from wingbeat.report.reading import Entry, ResultLike, entry, names, text_value
+from wingbeat.report.reading import Entry, ResultLike, entry, first_name, text_value
 
 REASON_TEXT: Final[Mapping[str, str]] = {
     errors.BELOW_NOISE_FLOOR: "it is not larger than the noise floor",
@@ -78,9 +78,13 @@ def floor_text(floor: float) -> str:
 
 
 def verdict(result: ResultLike, perturbation: str | None = None) -> str:
-    """Return the recorded verdict: convergent, divergent or undetermined."""
+    """Return the recorded verdict: convergent, divergent or undetermined.
+
+    None as perturbation means the first one.
+    """
     if perturbation is None:
-        return str(result.behavior)
+        first = first_name(result)
+        return str(result.behavior) if first is None else verdict(result, first)
     return text_value(result, "behavior", perturbation) or "undetermined"
 
 
@@ -90,7 +94,9 @@ def headline(result: ResultLike) -> str:
         "convergent": "Convergent: training drew the nudged copies closer together.",
         "divergent": "Divergent: training drove the nudged copies apart.",
     }
-    found = known.get(verdict(result), _undetermined(entry(result, "convergence_ratio")))
+    found = known.get(
+        verdict(result), _undetermined(entry(result, "convergence_ratio", first_name(result)))
+    )
     return f"{found} Read the warning first." if alarms(result) else found
 
 
@@ -107,12 +113,6 @@ def _undetermined(ratio: Entry) -> str:
     return "Undetermined: the run gives no verdict."
 
 
-def first_name(result: ResultLike) -> str:
-    """Return the name of the first perturbation, "" when there is none."""
-    found = names(result)
-    return found[0] if found else ""
-
-
 def percent(share: float) -> str:
     """Return a share as a percentage.
 
@@ -124,7 +124,7 @@ def percent(share: float) -> str:
 
 def meaning(result: ResultLike) -> tuple[str, ...]:
     """Return what the headline number says, one paragraph each, in plain language."""
-    ratio = entry(result, "convergence_ratio")
+    ratio = entry(result, "convergence_ratio", first_name(result))
     said = [
         (
             "The convergence ratio is the spread of the copies at the last step divided by their "
@@ -136,18 +136,26 @@ def meaning(result: ResultLike) -> tuple[str, ...]:
     if ratio.defined:
         said.append(
             f"Here the copies end with {number(ratio.value)} times the spread they started with"
-            + (f" (interval {interval(ratio)})." if ratio.has_interval else ".")
+            + (f" (95 % interval {interval(ratio)})." if ratio.has_interval else ".")
         )
-    rate = entry(result, "lyapunov")
+    rate = entry(result, "lyapunov", first_name(result))
     if rate.defined:
         sense = "grew" if rate.value > 0 else "shrank"
         steps = math.log(2) / abs(rate.value) if rate.value else math.inf
         said.append(
             f"Over the fitted window the distance {sense} at a rate of {number(rate.value)} per "
             f"step; kept up, that would {'double' if rate.value > 0 else 'halve'} it every "
-            f"{number(steps)} steps."
+            f"{number(steps)} steps.{_fit_quality(result)}"
         )
     return tuple(said)
+
+
+def _fit_quality(result: ResultLike) -> str:
+    r2 = entry(result, "lyapunov_r2", first_name(result))
+    if not r2.defined:
+        return ""
+    poor = ": the change was not exponential, and one rate is a crude summary" * (r2.value < 0.8)
+    return f" The straight line explains {percent(r2.value)} of ln distance{poor}."
 
 
 def limits(result: ResultLike) -> tuple[str, ...]:
@@ -166,7 +174,7 @@ def limits(result: ResultLike) -> tuple[str, ...]:
             "predict the same; the losses and the disagreement of predictions show that."
         ),
     ]
-    if not entry(result, "convergence_ratio").has_interval:
+    if not entry(result, "convergence_ratio", first_name(result)).has_interval:
         said.append("There is no interval, so nothing is known about the error of this value.")
     else:
         said.append(

@@ -173,6 +173,11 @@ def placer(dtype: torch.dtype, device: torch.device) -> Callable[[Any], Any]:
     return lambda batch: pytree.tree_map(place, batch)
 
 
+def copied(batch: Batch) -> Batch:
+    """Return a batch of the same values that a model may change in place."""
+    return pytree.tree_map(lambda t: t.clone() if isinstance(t, torch.Tensor) else t, batch)
+
+
 def eval_batches(data: Any, batch_size: int, place: Callable[[Any], Any]) -> Any:
     """Yield ``(batch, count)`` over evaluation data in order, without randomness."""
     size = len_of(data)

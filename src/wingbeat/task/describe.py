@@ -134,10 +134,11 @@ def tensors_digest(tensors: Mapping[str, torch.Tensor]) -> str:
     """Return a digest over names, types, shapes and bytes of tensors."""
     total = hashlib.sha256()
     for name, tensor in tensors.items():
-        tensor = tensor.detach().cpu().contiguous()  # noqa: PLW2901
+        tensor = tensor.detach().cpu()  # noqa: PLW2901
         total.update(f"|{name}|{tensor.dtype}|{tuple(tensor.shape)}|".encode())
         if tensor.numel():
-            total.update(memoryview(tensor.reshape(-1).view(torch.uint8).numpy()))
+            flat = torch.empty(tensor.numel(), dtype=tensor.dtype).copy_(tensor.reshape(-1))
+            total.update(memoryview(flat.view(torch.uint8).numpy()))
     return total.hexdigest()[:32]
 
 

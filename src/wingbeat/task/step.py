@@ -19,6 +19,7 @@ from torch.func import functional_call, grad_and_value
 from wingbeat.determinism import seeded
 from wingbeat.errors import DriverError, RequestError
 from wingbeat.params import Layout, fixed, trainable
+from wingbeat.task.batches import copied
 from wingbeat.task.optimizers import PureOptimizer, pure_optimizer
 
 if TYPE_CHECKING:
@@ -87,6 +88,7 @@ class TrainingStep:
         layout: names and shapes of the trainable parameters in the flat vector.
         optimizer: the pure optimizer, or None where the task's own object must be used.
         reason: why ``optimizer`` is None, else "".
+        functional: whether ``torch.func`` can differentiate the model; see ``use_objects``.
 
     Raises:
         RequestError: no trainable parameter, or an optimizer that leaves one out.
@@ -94,13 +96,27 @@ class TrainingStep:
 
     def __init__(self, task: Task, dtype: torch.dtype, device: torch.device) -> None:
         self.task, self.dtype, self.device = task, dtype, device
-        self.skeleton = self.build(task.seed)
-        self.owner = task.optimizer(list(trainable(self.skeleton).values()))
+        self.renew()
+        self.functional = True
         named = _by_group(self.skeleton, self.owner)
         self.layout = Layout.of({name: p for group in named for name, p in group.items()})
         self.optimizer, self.reason = self._pure(named)
-        self._objective = _Objective(self.skeleton, task.loss)
         self._evaluation = copy.deepcopy(self.skeleton).eval()
+
+    def renew(self) -> None:
+        """Build model and optimizer anew: a trial may have left something in the old ones."""
+        self.skeleton = self.build(self.task.seed)
+        self.owner = self.task.optimizer(list(trainable(self.skeleton).values()))
+        self._objective = _Objective(self.skeleton, self.task.loss)
+
+    def use_objects(self, reason: str) -> None:
+        """Train with the module and the optimizer themselves, not with their pure forms.
+
+        For models that ``torch.func`` cannot differentiate: gradient checkpointing, old-style
+        ``autograd.Function``, ``autograd.grad`` within the loss, inputs changed in place.
+        """
+        self.functional, self.optimizer, self.reason = False, None, reason
+        self.renew()
 
     def build(self, seed: int) -> nn.Module:
         """Build the model under a seed, exactly as ``torch.manual_seed(seed); model()`` does."""
@@ -144,6 +160,8 @@ class TrainingStep:
 
         A parameter that the loss does not depend on has gradient zero.
         """
+        if not self.functional:
+            return self._own_gradient(params, buffers, batch)
 
         def objective(named: dict[str, Tensor]) -> tuple[Tensor, Buffers]:
             fresh = {name: b.clone() for name, b in buffers.items()}
@@ -154,12 +172,32 @@ class TrainingStep:
         grads, (loss, after) = grad_and_value(objective, has_aux=True)(named)
         return self.layout.flatten(grads), loss.detach(), after
 
+    def _own_gradient(
+        self, params: Tensor, buffers: Buffers, batch: Batch
+    ) -> tuple[Tensor, Tensor, Buffers]:
+        self.put(params, buffers)
+        own = trainable(self.skeleton)
+        with torch.enable_grad():
+            loss = check_scalar(self.task.loss(self.skeleton, copied(batch)))
+            found = torch.autograd.grad(loss, list(own.values()), materialize_grads=True)
+        after = {name: b.detach().clone() for name, b in fixed(self.skeleton).items()}
+        return self.layout.flatten(dict(zip(own, found, strict=True))), loss.detach(), after
+
+    def put(self, params: Tensor, buffers: Buffers) -> None:
+        """Write one replica's weights and buffers into the model itself."""
+        own = trainable(self.skeleton)
+        with torch.no_grad():
+            for name, value in self.layout.unflatten(params).items():
+                own[name].copy_(value)
+            for name, buffer in fixed(self.skeleton).items():
+                buffer.copy_(buffers[name])
+
     def evaluate(
         self, function: Callable[..., Any], params: Tensor, buffers: Buffers, batch: Batch
     ) -> Any:
         """Call ``function(model, batch)`` in eval mode with one replica's weights."""
         named = {**self.layout.unflatten(params), **buffers}
-        return self.call(_Objective(self._evaluation, function), named, batch, {})
+        return self.call(_Objective(self._evaluation, function), named, copied(batch), {})
 
     @staticmethod
     def call(module: _Objective, named: dict[str, Tensor], batch: Batch, changed: Buffers) -> Any:

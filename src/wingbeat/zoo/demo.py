@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Final
 
 import typer
 
+from wingbeat.metrics.catalogue import DEFAULT
 from wingbeat.replicas.perturb import Gaussian
 from wingbeat.report.reading import Entry, entry, names
-from wingbeat.report.words import floor_text, interval, number, reason
+from wingbeat.report.words import floor_text, interval, number, reason, verdict
 from wingbeat.run import run
 from wingbeat.zoo.cnn import digits_task
 from wingbeat.zoo.dense import circles_task
@@ -19,16 +20,16 @@ if TYPE_CHECKING:
     from wingbeat.result import Result
     from wingbeat.task.task import Task
 
-METRICS: Final = ("l2", "spread", "cosine", "disagreement")
+METRICS: Final = (*DEFAULT, "eval_loss", "accuracy", "disagreement")
 REPLICAS: Final = 5
 
 
 def demo(out: Path, say: Callable[[str], object] = typer.echo) -> Path:
     """Analyse a dense net on circles and a convolutional net on digits.
 
-    Each is nudged at the start by 1 % of the initial weights' size and half way by a hundredth
-    of that, five times each, and followed to the end of its ten epochs. The same call again
-    goes on with what is unfinished and repeats nothing that is done.
+    Each is nudged at the start by 1 % of every tensor's standard deviation, and half way by a
+    hundredth of that, five times each, and followed to the end of its ten epochs. The same call
+    again goes on with what is unfinished and repeats no training that is done.
 
     Args:
         out: a folder; each analysis becomes a run in a folder below it, with its ``report.html``.
@@ -69,16 +70,17 @@ def _analysed(task: Task, folder: Path) -> tuple[Result, Path]:
 
 
 def account(result: Result) -> Iterator[str]:
-    """Yield the verdict on each perturbation in plain words, after a line with the noise floor."""
-    yield f"{result.condition.get('name') or 'run'} ({floor_text(result.noise_floor)})"
+    """Yield the noise floor and, for each perturbation, verdict, ratio and rate in two lines."""
+    yield f"{result.condition['task']['name'] or 'run'} ({floor_text(result.noise_floor)})"
     for name in names(result):
-        ratio, rate = (entry(result, key, name) for key in ("convergence_ratio", "lyapunov"))
-        verdict = result.summary[f"{name}/behavior"]["value"]
-        yield f"  {name}: {verdict}; the copies end {_with_interval(ratio)} times as far apart"
-        yield f"    as they began, and part at a rate of {_with_interval(rate)} per step."
+        ratio, rate = (_told(entry(result, key, name)) for key in ("convergence_ratio", "lyapunov"))
+        yield f"  {name}: {verdict(result, name)}; final distance between copies ÷ initial: {ratio}"
+        yield f"    rate at which they part, per step: {rate}"
 
 
-def _with_interval(value: Entry) -> str:
+def _told(value: Entry) -> str:
     if not value.defined:
-        return f"undefined ({reason(value)})"
-    return number(value.value) + (f" ({interval(value)})" if value.has_interval else "")
+        return f"undefined, because {reason(value)}"
+    return number(value.value) + (
+        f" (95 % interval {interval(value)})" if value.has_interval else ""
+    )

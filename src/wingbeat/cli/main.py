@@ -1,0 +1,170 @@
+"""The commands. Exit codes: 0 done, 1 the run failed, 2 the request was wrong."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from wingbeat.cli import parse, show
+from wingbeat.errors import DriverError, RequestError, WingbeatError
+from wingbeat.replicas.choose import DriverName
+from wingbeat.request import default_seeds
+from wingbeat.result import as_json, load
+from wingbeat.run import run as run_task
+from wingbeat.verify import verify as verify_task
+
+app = typer.Typer(
+    help="How sensitive is a neural network's training to its starting point?",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+Place = Annotated[
+    str, typer.Argument(metavar="MODULE:FACTORY", help="Function that returns a wb.Task.")
+]
+Arguments = Annotated[
+    list[str] | None,
+    typer.Option("--arg", help="Argument of the factory, name=value; may be repeated."),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
+Driver = Annotated[str, typer.Option(help="auto, lockstep or loop.")]
+Dtype = Annotated[str, typer.Option(help="float32, float64, bfloat16 or float16.")]
+Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps, …")]
+Out = Annotated[Path | None, typer.Option(help="Folder of the run; default runs/<factory>.")]
+
+
+@app.command()
+def run(
+    factory: Place,
+    arg: Arguments = None,
+    perturb: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="kind[:size][@step][,field=value]…, as gaussian:0.01@500; may be repeated."
+        ),
+    ] = None,
+    replicas: Annotated[int, typer.Option(help="Perturbed replicas for each perturbation.")] = 5,
+    record_every: Annotated[int | None, typer.Option(help="Steps between snapshots.")] = None,
+    metric: Annotated[
+        list[str] | None, typer.Option(help="Metric to measure; may be repeated.")
+    ] = None,
+    seeds: Annotated[
+        int | None, typer.Option(help="Number of base seeds; default the task's own.")
+    ] = None,
+    driver: Driver = "auto",
+    dtype: Dtype = "float32",
+    device: Device = "cpu",
+    compiled: Annotated[
+        bool | None,
+        typer.Option("--compiled/--not-compiled", help="Compile the lock-step function."),
+    ] = None,
+    out: Out = None,
+    as_json_text: Json = False,
+) -> None:
+    """Fork a training run, measure how the copies part, and write a report."""
+    arguments = parse.parse_arguments(arg or [])
+    task = parse.load_task(factory, arguments)
+    folder = out or Path("runs") / factory.replace(":", ".").replace("/", ".")
+    result = run_task(
+        task,
+        [parse.parse_perturbation(text) for text in perturb or ["gaussian:0.01"]],
+        replicas=replicas,
+        record_every=record_every,
+        metrics=metric,
+        driver=_driver(driver),
+        dtype=parse.parse_dtype(dtype),
+        device=device,
+        compiled=compiled,
+        seeds=None if seeds is None else default_seeds(seeds),
+        out=folder,
+        factory={"place": factory, "arguments": arguments},
+        progress=False if as_json_text else None,
+    )
+    page = result.report(folder / "report.html")
+    if as_json_text:
+        typer.echo(as_json(result))
+    else:
+        show.result(Console(), result, page)
+
+
+@app.command()
+def verify(
+    factory: Place,
+    arg: Arguments = None,
+    steps: Annotated[int | None, typer.Option(help="Updates to make; default at most 50.")] = None,
+    every: Annotated[int, typer.Option(help="Steps between digests.")] = 1,
+    driver: Driver = "auto",
+    dtype: Dtype = "float32",
+    device: Device = "cpu",
+    write: Annotated[Path | None, typer.Option(help="Leave a trail of digests here.")] = None,
+    against: Annotated[
+        Path | None, typer.Option(help="Compare with a trail made elsewhere.")
+    ] = None,
+    as_json_text: Json = False,
+) -> None:
+    """Run a task twice and as twins: bit-identical or not, and where it first breaks."""
+    task = parse.load_task(factory, parse.parse_arguments(arg or []))
+    found = verify_task(
+        task,
+        steps=steps,
+        every=every,
+        driver=_driver(driver),
+        dtype=parse.parse_dtype(dtype),
+        device=device,
+        against=against,
+        progress=False if as_json_text else None,
+    )
+    if write is not None:
+        found.write(write)
+    if as_json_text:
+        typer.echo(json.dumps(found.to_json(), indent=1, ensure_ascii=False, allow_nan=False))
+    else:
+        show.verification(Console(), found, write)
+    if not found.identical:
+        raise typer.Exit(1)
+
+
+@app.command()
+def report(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a finished run.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Where to write the page; default DIR/report.html.")
+    ] = None,
+    as_json_text: Json = False,
+) -> None:
+    """Write the report of a finished run again."""
+    result = load(folder)
+    page = result.report(out or folder / "report.html")
+    if as_json_text:
+        typer.echo(as_json(result))
+    else:
+        show.result(Console(), result, page)
+
+
+@app.command()
+def demo(out: Annotated[Path, typer.Option(help="Where to write.")] = Path("runs/demo")) -> None:
+    """Analyse a dense net on circles and a CNN on digits, and write their reports."""
+    from wingbeat.zoo.demo import demo as run_demo
+
+    run_demo(out)
+
+
+def _driver(name: str) -> DriverName:
+    chosen: Any = name  # checked where it is used
+    return chosen
+
+
+def main() -> None:
+    """Run the command line; errors that were made on purpose end in one plain message."""
+    try:
+        app()
+    except WingbeatError as error:
+        Console(stderr=True).print(
+            f"wingbeat: {error}", style="bold", markup=False, highlight=False
+        )
+        raise SystemExit(2 if isinstance(error, (RequestError, DriverError)) else 1) from None

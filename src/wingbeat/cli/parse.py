@@ -1,0 +1,163 @@
+"""Words of the command line into tasks, arguments and perturbations."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import importlib.util
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from wingbeat.errors import RequestError, nearest
+from wingbeat.replicas import perturb
+from wingbeat.task.task import Task
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from wingbeat.replicas.perturb import Perturbation
+
+KINDS: dict[str, type[Perturbation]] = {
+    cls.kind: cls
+    for cls in (
+        perturb.Gaussian,
+        perturb.BatchGradient,
+        perturb.SingleWeight,
+        perturb.Ulp,
+        perturb.DataOrder,
+        perturb.Augmentation,
+        perturb.Dropout,
+        perturb.Init,
+    )
+}
+"""Perturbations that a command line can name."""
+_FIRST = {"ulp": "n", "order": "seed", "augmentation": "seed", "dropout": "seed", "init": "seed"}
+
+
+def parse_perturbation(text: str) -> Perturbation:
+    """Read ``kind[:size][@step][,field=value]…``.
+
+    Raises:
+        RequestError: an unknown kind or field, or a value that does not fit.
+
+    Example:
+        >>> parse_perturbation("gaussian:0.01@500,relative_to=init").label
+        'gaussian-0.01@500'
+    """
+    head, *options = text.split(",")
+    head, _, at = head.partition("@")
+    kind, _, size = head.partition(":")
+    if kind not in KINDS:
+        msg = f"unknown perturbation {kind!r} in {text!r}: {nearest(kind, KINDS)}"
+        raise RequestError(msg)
+    fields: dict[str, Any] = {}
+    if size:
+        fields[_FIRST.get(kind, "scale")] = parse_value(size)
+    if at:
+        fields["at"] = parse_value(at)
+    fields |= parse_arguments(options)
+    known = {f.name for f in dataclasses.fields(KINDS[kind])}
+    for name in fields:
+        if name not in known:
+            msg = f"perturbation {kind!r} has no field {name!r}: {nearest(name, known)}"
+            raise RequestError(msg)
+    try:
+        return KINDS[kind](**fields)
+    except TypeError as error:
+        msg = f"perturbation {text!r} is incomplete ({error}): give a size, as in {kind}:0.01"
+        raise RequestError(msg) from error
+
+
+def parse_arguments(pairs: Sequence[str]) -> dict[str, Any]:
+    """Read ``key=value`` words; values are JSON where they can be, else text.
+
+    >>> parse_arguments(["lr=0.1", "hidden=[8,4]", "name=wide net"])
+    {'lr': 0.1, 'hidden': [8, 4], 'name': 'wide net'}
+    """
+    found = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals or not name:
+            msg = f"{pair!r} is not of the form name=value"
+            raise RequestError(msg)
+        found[name.strip()] = parse_value(value)
+    return found
+
+
+def parse_value(text: str) -> Any:
+    """Read a JSON value, or return the text itself."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def load_task(place: str, arguments: dict[str, Any]) -> Task:
+    """Call ``module:factory`` or ``file.py:factory`` and return its task.
+
+    Raises:
+        RequestError: it cannot be found, or does not give a ``wb.Task``.
+    """
+    where, colon, name = place.rpartition(":")
+    if not colon or not where or not name:
+        msg = f"{place!r} is not of the form MODULE:FACTORY or FILE.py:FACTORY"
+        raise RequestError(msg)
+    found = _attribute(_module(where), name, where)
+    try:
+        task = found(**arguments) if callable(found) else found
+    except TypeError as error:
+        msg = f"{place} cannot be called with {arguments}: {error}"
+        raise RequestError(msg) from error
+    if not isinstance(task, Task):
+        msg = f"{place} gave {type(task).__name__}: it must return a wb.Task"
+        raise RequestError(msg)
+    return task
+
+
+def parse_dtype(name: str) -> torch.dtype:
+    """Return a floating-point type by name.
+
+    >>> parse_dtype("float64")
+    torch.float64
+    """
+    known = ("float16", "bfloat16", "float32", "float64")
+    if name not in known:
+        msg = f"dtype is {name!r}: {nearest(name, known)}"
+        raise RequestError(msg)
+    dtype: torch.dtype = getattr(torch, name)
+    return dtype
+
+
+def _module(where: str) -> Any:
+    try:
+        if where.endswith(".py"):
+            return _from_file(Path(where))
+        if str(Path.cwd()) not in sys.path:
+            sys.path.insert(0, str(Path.cwd()))
+        return importlib.import_module(where)
+    except (ImportError, OSError) as error:
+        msg = f"{where!r} cannot be imported: {error}"
+        raise RequestError(msg) from error
+
+
+def _from_file(path: Path) -> Any:
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    if spec is None or spec.loader is None or not path.exists():
+        msg = f"there is no file {path}"
+        raise ImportError(msg)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[path.stem] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def _attribute(module: Any, name: str, where: str) -> Any:
+    if not hasattr(module, name):
+        public = [n for n in vars(module) if not n.startswith("_")]
+        msg = f"{where} has no {name!r}: {nearest(name, public)}"
+        raise RequestError(msg)
+    return getattr(module, name)
