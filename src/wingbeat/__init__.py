@@ -20,9 +20,9 @@ from wingbeat.replicas.perturb import (
 )
 from wingbeat.result import Result, load
 from wingbeat.run import run
-from wingbeat.verify import Verification, verify
 from wingbeat.task.task import Task
 from wingbeat.trajectory.trajectory import Trajectory
+from wingbeat.verify import Verification, verify
 
 __version__ = "0.1.0"
 

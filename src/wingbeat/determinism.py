@@ -13,6 +13,7 @@ import json
 import os
 import platform
 import random
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -125,23 +126,22 @@ def deterministic_algorithms() -> Iterator[None]:
     the first kernel runs. Only warnings are raised for operations that have no
     deterministic form: the null twin then shows whether it mattered.
     """
+    settings: Any = torch.utils.deterministic
     enabled = torch.are_deterministic_algorithms_enabled()
     warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
-    fill = torch.utils.deterministic.fill_uninitialized_memory
+    fill = settings.fill_uninitialized_memory
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     try:
         torch.use_deterministic_algorithms(True, warn_only=True)
         # Filling fresh memory costs time in every operation; no step of ours reads it.
-        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[assignment]
+        settings.fill_uninitialized_memory = False
         yield
     finally:
         torch.use_deterministic_algorithms(enabled, warn_only=warn_only)
-        torch.utils.deterministic.fill_uninitialized_memory = fill  # type: ignore[assignment]
+        settings.fill_uninitialized_memory = fill
 
 
 def _own_version() -> str:
-    from importlib.metadata import version
-
     return version("wingbeat")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from math import prod
 from typing import TYPE_CHECKING
 
@@ -34,7 +34,7 @@ class Layout:
     def __post_init__(self) -> None:
         sizes = tuple(prod(shape) for shape in self.shapes)
         ends = list(accumulate(sizes, initial=0))
-        places = [slice(a, b) for a, b in zip(ends, ends[1:], strict=False)]
+        places = [slice(a, b) for a, b in pairwise(ends)]
         object.__setattr__(self, "sizes", sizes)
         object.__setattr__(self, "slices", dict(zip(self.names, places, strict=True)))
 
@@ -63,10 +63,12 @@ class Layout:
         return {name: piece.view(*lead, *shape) for name, shape, piece in self._pieces(flat)}
 
     def _pieces(self, flat: Tensor) -> Iterator[tuple[str, tuple[int, ...], Tensor]]:
-        return zip(self.names, self.shapes, flat.split(self.sizes, dim=-1), strict=True)
+        return zip(
+            self.names, self.shapes, torch.split(flat, list(self.sizes), dim=-1), strict=True
+        )
 
 
-def trainable(model: nn.Module) -> dict[str, Tensor]:
+def trainable(model: nn.Module) -> dict[str, nn.Parameter]:
     """Return the parameters that training changes, tied ones once, by name."""
     return {name: p for name, p in model.named_parameters() if p.requires_grad}
 

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
+    TaskID,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
@@ -40,7 +41,7 @@ class Progress:
             disable=not shown,
             transient=True,
         )
-        self._line: int | None = None
+        self._line: TaskID | None = None
 
     def __enter__(self) -> Progress:
         self._bars.start()

@@ -61,10 +61,11 @@ class Request:
         return replace(self, task=replace(self.task, seed=seed))
 
     def casts(self) -> list[list[Member]]:
-        """Return who is in the stack after each fork, in the order of the forks."""
+        """Return who is in the stack on each stretch between forks, in order."""
         members = base_cast(self.task.seed)
-        casts = [list(members)]
-        for at in sorted({p.at for p in self.perturbations}):
+        forks = sorted({p.at for p in self.perturbations})
+        casts = [] if 0 in forks else [list(members)]
+        for at in forks:
             for perturbation in (p for p in self.perturbations if p.at == at):
                 members += self._cast(perturbation, members[0])
             casts.append(list(members))
@@ -197,7 +198,7 @@ def default_seeds(count: int) -> tuple[int, ...]:
     >>> default_seeds(2)[0]
     0
     """
-    return tuple([0, *(derive(0, "base", i) % 2**31 for i in range(1, count))])
+    return (0, *(derive(0, "base", i) % 2**31 for i in range(1, count)))
 
 
 def _check(holds: bool, name: str, value: object, advice: str) -> None:

@@ -74,7 +74,7 @@ class Result:
 
     @property
     def convergence_ratio(self) -> float:
-        """Final ÷ initial spread of the first perturbation in full weight space; NaN if undefined."""
+        """Final ÷ initial spread of the first perturbation, in full weight space; else NaN."""
         return _number(self.summary.get("convergence_ratio"))
 
     @property
@@ -89,7 +89,7 @@ class Result:
 
     @property
     def behavior(self) -> str:
-        """ "convergent", "divergent", or "undetermined" (the ratio's interval holds 1)."""
+        """The verdict: "convergent", "divergent" or "undetermined" (the interval holds 1)."""
         return str(self.summary["behavior"]["value"])
 
     def save(self, folder: str | Path) -> Path:
@@ -217,8 +217,8 @@ def _read_table(path: Path) -> pd.DataFrame:
         return pd.read_parquet(path)
     except (OSError, ValueError) as error:
         msg = (
-            f"{path} is missing or damaged ({str(error).splitlines()[0]}): delete summary.json and run "
-            "the same command again; the table is made anew from the snapshots"
+            f"{path} is missing or damaged ({str(error).splitlines()[0]}): delete summary.json and "
+            "run the same command again; the table is made anew from the snapshots"
         )
         raise StoreError(msg) from error
 

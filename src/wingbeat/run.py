@@ -113,7 +113,7 @@ def _several(
         Session(request.with_seed(s), options, folder and folder / f"seed-{s}", bar) for s in seeds
     ]
     known = _known(folder, seeds, request.metrics)
-    if known is not None and all([session.finished() for session in sessions]):
+    if known is not None and all(session.finished() for session in sessions):
         return known
     parts = [session.measured() for session in sessions]
     first = sessions[0]

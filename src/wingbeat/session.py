@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from wingbeat.determinism import (
@@ -29,6 +30,7 @@ from wingbeat.trajectory.store import FolderStore, MemoryStore, Store
 from wingbeat.trajectory.trajectory import Trajectory
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from wingbeat.progress import Progress
@@ -68,12 +70,25 @@ class Session:
         if self.finished():
             assert self.folder is not None
             return load(self.folder)
-        part = self.measured()
-        warnings = self.choice.warnings
-        result = collect([part], self.condition, self.environment, warnings, self.folder)
-        if self.folder is not None:
-            write_files(result, self.folder)
+        with self._held():
+            part = self.measured()
+            warnings = self.choice.warnings
+            result = collect([part], self.condition, self.environment, warnings, self.folder)
+            if self.folder is not None:
+                write_files(result, self.folder)
         return result
+
+    @contextlib.contextmanager
+    def _held(self) -> Iterator[None]:
+        """Hold the folder, if there is one, against other processes; may be nested."""
+        if not isinstance(self.store, FolderStore):
+            yield
+            return
+        self.store.lock()
+        try:
+            yield
+        finally:
+            self.store.unlock()
 
     def finished(self) -> bool:
         """Tell whether the folder holds this request, trained and measured.
@@ -93,14 +108,8 @@ class Session:
     def measured(self) -> tuple[Request, Trajectory, Measured, list[Member]]:
         """Train what is not done yet and measure all of it."""
         seed = derive(self.request.task.seed, "run")
-        with seeded(seed), deterministic_algorithms():
-            if isinstance(self.store, FolderStore):
-                self.store.lock()
-            try:
-                members = self._train()
-            finally:
-                if isinstance(self.store, FolderStore):
-                    self.store.unlock()
+        with self._held(), seeded(seed), deterministic_algorithms():
+            members = self._train()
             found = measure(
                 self.trajectory,
                 self.request.task,
@@ -121,7 +130,8 @@ class Session:
         store = self.store if isinstance(self.store, FolderStore) else None
         if store is not None:
             self._agree(store)
-        first_loss(self.step, self.batches)
+        if store is None or not store.sealed:
+            first_loss(self.step, self.batches)
         self._choose(store)
         if store is not None and store.sealed:
             return members_of(store)
@@ -136,6 +146,8 @@ class Session:
             course.restore(*saved)
         self._follow(course, store)
         self.store.seal()
+        built = getattr(self.choice.driver, "build_seconds", 0.0)
+        self.environment = {**self.environment, "build_seconds": round(built, 3)}
         return replicas.members
 
     def _follow(self, course: Course, store: FolderStore | None) -> None:
@@ -190,7 +202,8 @@ class Session:
             return
         assert store is not None
         self._check_driver(there, store)
-        self.choice = chooser.frozen(there)
+        warnings = tuple(there.get("warnings", ()))
+        self.choice = replace(chooser.frozen(there), warnings=warnings)
         self.environment = there
         field = differing_field(there, {**now, **self.choice.facts()})
         if field and not store.sealed:

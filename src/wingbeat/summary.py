@@ -34,7 +34,7 @@ def collect(
     """Return the result of the measures of one or several base seeds."""
     floor = max(measured.noise_floor for _, _, measured, _ in parts)
     summary = _summary(parts, floor)
-    notes = [*_twin_warning(parts, floor, environment), *warnings, *_diverged(parts)]
+    notes = [*_twin_warning(floor, environment), *warnings, *_diverged(parts)]
     tables = [m.table.assign(seed=r.task.seed) if several else m.table for r, _, m, _ in parts]
     return Result(
         table=pd.concat(tables, ignore_index=True) if several else tables[0],
@@ -69,14 +69,16 @@ def _summary(parts: Sequence[Part], floor: float) -> dict[str, dict[str, Any]]:
     return out
 
 
-def _twin_warning(parts: Sequence[Part], floor: float, environment: dict[str, Any]) -> list[str]:
+def _twin_warning(floor: float, environment: dict[str, Any]) -> list[str]:
     if floor == 0.0:
         return []
-    return [
+    execution = f"{environment['driver']} on {environment['device']}"
+    warning = (
         f"The unperturbed twin ended up to {floor:.3g} away from the reference: this execution "
-        f"({environment['driver']}, {environment['device']}) does not repeat itself. Distances at or "
-        "below that are noise; run `wingbeat verify` to find the first step and tensor."
-    ]
+        f"({execution}) does not repeat itself. Distances at or below that are noise; "
+        "`wingbeat verify` finds the first step and tensor."
+    )
+    return [warning]
 
 
 def _diverged(parts: Sequence[Part]) -> list[str]:

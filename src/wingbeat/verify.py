@@ -128,7 +128,9 @@ def verify(
         task: what to train.
         steps: updates to make; by default at most 50.
         every: steps between digests.
-        driver, dtype, device: as in ``wb.run``.
+        driver: as in ``wb.run``.
+        dtype: as in ``wb.run``.
+        device: as in ``wb.run``.
         against: a trail that ``Verification.write`` left, here or on another machine.
         progress: show a progress bar; None shows it on a terminal.
 
@@ -159,7 +161,7 @@ def verify(
     with seeded(derive(task.seed, "run")), deterministic_algorithms(), Progress(progress) as bar:
         choice = _choice(step, request, driver)
         with bar.task("verifying", 2 * count) as tick:
-            first, twin = _trails(step, request, choice, count, lambda done: tick(done))
+            first, twin = _trails(step, request, choice, count, tick)
             second, _ = _trails(step, request, choice, count, lambda done: tick(count + done))
     environment = {**fingerprint(request.device, request.dtype), **choice.facts()}
     return Verification(

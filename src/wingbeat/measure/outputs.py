@@ -45,7 +45,7 @@ class Outputs:
         if self.predictions is None:
             return None
         share = (self.predictions != self.predictions[0]).mean(axis=1)
-        bad = (self.predictions < 0).any(axis=1)
+        bad = np.asarray((self.predictions < 0).any(axis=1))
         return np.where(bad | bad[0], np.nan, share)
 
 

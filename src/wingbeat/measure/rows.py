@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -151,7 +151,9 @@ def path_rows(out: TableBuilder, w: Weights, wanted: Sequence[str]) -> None:
             )
 
 
-def loss_rows(out: TableBuilder, labels: Sequence[str], steps: Array, means: Array) -> None:
+def loss_rows(
+    out: TableBuilder, labels: Sequence[str], steps: NDArray[np.int64], means: Array
+) -> None:
     """Add the training loss of every replica, averaged since the step recorded before.
 
     ``means`` is (T − 1, E); minus infinity marks a replica that had not forked.
@@ -171,7 +173,7 @@ def output_rows(
     out: TableBuilder, step: int, labels: Sequence[str], outputs: Outputs, wanted: Sequence[str]
 ) -> None:
     """Add evaluation metrics and disagreement with the reference at one step."""
-    shared = {"step": step, "perturbation": owners(labels), "b": words(labels)}
+    shared: dict[str, Any] = {"step": step, "perturbation": owners(labels), "b": words(labels)}
     for metric in wanted:
         values = outputs.disagreement() if metric == "disagreement" else outputs.scalars.get(metric)
         given = values is not None

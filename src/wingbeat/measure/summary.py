@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -46,7 +47,7 @@ class Facts:
     """
 
     seed: int
-    steps: Array
+    steps: NDArray[np.int64]
     distances: Array
     grams: Array
     projected: ProjectedSpread | None
@@ -90,7 +91,7 @@ def _groups(facts: Sequence[Facts]) -> list[int]:
 
 def _columns(facts: Sequence[Facts]) -> list[slice]:
     ends = np.cumsum([0, *(f.distances.shape[1] for f in facts)])
-    return [slice(a, b) for a, b in zip(ends, ends[1:], strict=False)]
+    return [slice(a, b) for a, b in pairwise(ends)]
 
 
 def _ratio(facts: Sequence[Facts]) -> Estimate:
@@ -141,13 +142,13 @@ def _exponent(facts: Sequence[Facts]) -> tuple[Estimate, Estimate]:
     """Return slope and quality of the fit of ln distance against step before saturation."""
     slopes, quality = [], []
     for fact in facts:
-        limits = {"floor": fact.floor, "saturation": fact.saturation.distance}
-        window = fit_window(fact.steps, fact.distances, **limits)
+        floor, end = fact.floor, fact.saturation.distance
+        window = fit_window(fact.steps, fact.distances, floor=floor, saturation=end)
         if window.reason:
             return Estimate.undefined(window.reason), Estimate.undefined(window.reason)
         logs = np.log(fact.distances[window.used])
         slopes.append(finite_time_slopes(fact.steps[window.used], logs, np.eye(logs.shape[1])))
-        quality.append(finite_time(fact.steps, fact.distances, **limits).r2)
+        quality.append(finite_time(fact.steps, fact.distances, floor=floor, saturation=end).r2)
     flat = np.isnan(quality).any()
     r2 = (
         Estimate.undefined("constant")

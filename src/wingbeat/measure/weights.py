@@ -62,7 +62,7 @@ class Weights:
     @property
     def lost(self) -> NDArray[np.bool_]:
         """Tell which replicas have weights that are not finite, (T, E)."""
-        return self.present & ~np.isfinite(self.apart2.sum(axis=1))
+        return np.asarray(self.present & ~np.isfinite(self.apart2.sum(axis=1)))
 
     def since(self, perturbation: str) -> NDArray[np.intp]:
         """Return the places of the recorded steps from a perturbation's fork on."""

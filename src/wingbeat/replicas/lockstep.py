@@ -9,6 +9,9 @@ anew in Python. Optionally the recording is compiled, which changes the bits.
 from __future__ import annotations
 
 import random
+import time
+from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -23,14 +26,13 @@ from wingbeat.replicas.simplify import simplify
 from wingbeat.task.step import State, TrainingStep
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from torch import Tensor, nn
 
     from wingbeat.task.task import Batch
 
 Mode = Literal["traced", "compiled", "eager"]
-Flat = tuple["Tensor", dict[str, "Tensor"], dict[str, "Tensor"]]
 
 
 class Lockstep:
@@ -49,58 +51,73 @@ class Lockstep:
 
     def __init__(self, step: TrainingStep, mode: Mode = "traced") -> None:
         self.step, self.mode = step, mode
-        self._programs: dict[Any, Callable[..., Any]] = {}
+        self.build_seconds = 0.0
+        self._programs: dict[Any, Callable[..., list[Tensor]]] = {}
         if step.optimizer is None:
             raise DriverError(step.reason)
 
     def __call__(self, state: State, batch: Batch, index: int) -> tuple[State, Tensor]:
         """Advance a stack ``(replicas, …)``; returns it with the losses ``(replicas,)``."""
         c = torch.tensor(self.step.coefficients(index), dtype=torch.float64).unbind()
-        args = (state.params, state.buffers, state.slots, batch, c)
-        key = _shapes(args)
+        buffers, slots = state.buffers, state.slots
+        inputs, spec = pytree.tree_flatten(batch)
+        leaves = [state.params, *buffers.values(), *slots.values(), *inputs, *c]
+        key = (state.params.shape, *(x.shape for x in inputs))
         if key not in self._programs:
-            self._programs[key] = self._program(args)
-        params, buffers, slots, losses = self._programs[key](*args)
-        return State(params, buffers, slots), losses
+            self._programs[key] = self._built(_Form(tuple(buffers), tuple(slots), spec), leaves)
+        params, *rest, losses = self._programs[key](*leaves)
+        after = dict(zip(buffers, rest, strict=False))
+        return State(params, after, dict(zip(slots, rest[len(after) :], strict=True))), losses
 
-    def eager(self, *args: Any) -> Any:
-        """Vectorise and run the step without recording it."""
+    def _built(self, form: _Form, leaves: list[Tensor]) -> Callable[..., list[Tensor]]:
+        """Build the program for one shape of stack and batch, and count the time it takes."""
+        begin, rng = time.perf_counter(), torch.get_rng_state()
+        program = self._program(form, leaves)
+        program(*leaves)  # a compiler does its work at the first call
+        torch.set_rng_state(rng)
+        self.build_seconds += time.perf_counter() - begin
+        return program
+
+    def _eager(self, form: _Form, *leaves: Tensor) -> list[Tensor]:
+        """Vectorise and run the step without a recording."""
         mapped = vmap(self._single, in_dims=(0, 0, 0, None, None), randomness="same")
         try:
             with sdpa_kernel(SDPBackend.MATH):
-                return mapped(*args)
+                params, buffers, slots, losses = mapped(*form.arguments(leaves))
         except (RuntimeError, NotImplementedError) as error:
             msg = f"the model cannot run in lock step: {_first_line(error)}"
             raise DriverError(msg) from error
+        return [params, *buffers.values(), *slots.values(), losses]
 
     def _single(self, params: Tensor, buffers: Any, slots: Any, batch: Batch, c: Any) -> Any:
         after, loss = self.step(State(params, buffers, slots), batch, c)
-        return after.params, after.buffers, after.slots, loss
+        kept = {name: after.slots[name] for name in slots}
+        return after.params, {name: after.buffers[name] for name in buffers}, kept, loss
 
-    def _program(self, args: Any) -> Callable[..., Any]:
+    def _program(self, form: _Form, leaves: list[Tensor]) -> Callable[..., list[Tensor]]:
         rng = torch.get_rng_state()
-        expected = self._repeated(args)
+        eager = partial(self._eager, form)
+        expected = self._repeated(eager, leaves)
         torch.set_rng_state(rng)
         if self.mode == "eager":
-            return self.eager
-        program = self._record(args)
+            return eager
+        program = _record(eager, leaves)
         torch.set_rng_state(rng)
-        if not _equal(program(*args), expected):
+        if not _equal(program(*leaves), expected):
             msg = "the recorded step does not repeat the model"
             raise DriverError(msg)
-        torch.set_rng_state(rng)
         return torch.compile(program, dynamic=False) if self.mode == "compiled" else program
 
-    def _repeated(self, args: Any) -> Any:
-        """Return the outputs of a step, made twice: all that it depends on must be in ``args``."""
+    def _repeated(self, eager: Callable[..., list[Tensor]], leaves: list[Tensor]) -> list[Tensor]:
+        """Return a step's outputs, made twice: all they depend on must be in ``leaves``."""
         rng, host = torch.get_rng_state(), _host_random()
-        expected, attributes = self.eager(*args), _attributes(self.step.skeleton)
+        expected, attributes = eager(*leaves), _attributes(self.step.skeleton)
         if _host_random() != host:
             msg = "the model draws from Python's or NumPy's generator, not from torch's"
             raise DriverError(msg)
         torch.set_rng_state(rng)
         try:
-            same = _equal(self.eager(*args), expected)
+            same = _equal(eager(*leaves), expected)
         except DriverError as error:  # a stored tensor of the first call, used in the second
             msg = f"the model's forward pass keeps hidden state ({error})"
             raise DriverError(msg) from error
@@ -112,34 +129,42 @@ class Lockstep:
             raise DriverError(msg)
         return expected
 
-    def _record(self, args: Any) -> Callable[..., Any]:
-        leaves, spec = pytree.tree_flatten(args)
-        outputs: list[Any] = []
 
-        def flat(*tensors: Tensor) -> list[Tensor]:
-            result, out = pytree.tree_flatten(
-                self.eager(*pytree.tree_unflatten(list(tensors), spec))
-            )
-            outputs[:] = [out]
-            return result
+@dataclass(frozen=True)
+class _Form:
+    """How a step's arguments lie in a flat list of tensors."""
 
-        try:
-            graph = simplify(make_fx(flat)(*leaves))
-        except DriverError:
-            raise
-        except Exception as error:  # whatever a model does that a recording cannot hold
-            msg = f"the step cannot be recorded: {_first_line(error)}"
-            raise DriverError(msg) from error
-        run = graph.forward
+    buffers: tuple[str, ...]
+    slots: tuple[str, ...]
+    batch: Any
 
-        def program(*now: Any) -> Any:
-            return pytree.tree_unflatten(run(*pytree.tree_leaves(now)), outputs[0])
-
-        return program
+    def arguments(self, leaves: Sequence[Tensor]) -> tuple[Any, ...]:
+        """Return parameters, buffers, slots, batch and coefficients."""
+        a = 1 + len(self.buffers)
+        b = a + len(self.slots)
+        c = b + self.batch.num_leaves
+        return (
+            leaves[0],
+            dict(zip(self.buffers, leaves[1:a], strict=True)),
+            dict(zip(self.slots, leaves[a:b], strict=True)),
+            pytree.tree_unflatten(list(leaves[b:c]), self.batch),
+            tuple(leaves[c:]),
+        )
 
 
-def _shapes(args: Any) -> tuple[Any, ...]:
-    return tuple((tuple(t.shape), t.dtype) for t in pytree.tree_leaves(args))
+def _record(function: Callable[..., list[Tensor]], leaves: list[Tensor]) -> Callable[..., Any]:
+    def flat(*tensors: Tensor) -> list[Tensor]:
+        return function(*tensors)
+
+    try:
+        graph = simplify(make_fx(flat)(*leaves))
+    except DriverError:
+        raise
+    except Exception as error:  # whatever a model does that a recording cannot hold
+        msg = f"the step cannot be recorded: {_first_line(error)}"
+        raise DriverError(msg) from error
+    run: Callable[..., Any] = graph.forward
+    return run
 
 
 def _attributes(model: nn.Module) -> dict[str, Any]:
@@ -153,7 +178,7 @@ def _attributes(model: nn.Module) -> dict[str, Any]:
 
 
 def _host_random() -> tuple[Any, ...]:
-    numpy = np.random.get_state()  # noqa: NPY002  (the model's own draws are watched)
+    numpy: Any = np.random.get_state()  # noqa: NPY002  (the model's own draws are watched)
     return (
         random.getstate(),
         str(numpy[1].tobytes() if hasattr(numpy[1], "tobytes") else ""),
@@ -161,8 +186,8 @@ def _host_random() -> tuple[Any, ...]:
     )
 
 
-def _equal(a: Any, b: Any) -> bool:
-    pairs = zip(pytree.tree_leaves(a), pytree.tree_leaves(b), strict=True)
+def _equal(a: Sequence[Tensor], b: Sequence[Tensor]) -> bool:
+    pairs = zip(a, b, strict=True)
     return all(torch.equal(x.nan_to_num(), y.nan_to_num()) for x, y in pairs)
 
 

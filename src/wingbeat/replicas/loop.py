@@ -57,7 +57,7 @@ class ObjectLoop:
         self._put(state, index)
         rng = torch.get_rng_state()
 
-        def closure() -> Tensor:
+        def closure() -> Any:
             torch.set_rng_state(rng)  # an optimizer that evaluates twice sees one noise
             self.optimizer.zero_grad()
             loss = check_scalar(self.step.task.loss(self.model, copied(batch)))
@@ -126,7 +126,7 @@ def _pack(tree: Any) -> dict[str, Tensor]:
     """Flatten an optimizer's state of one parameter to tensors; the key keeps path and kind."""
     packed = {}
     for path, leaf in pytree.tree_flatten_with_path(tree, is_leaf=_is_atom)[0]:
-        key = "/".join(f"{k.idx}#" if hasattr(k, "idx") else str(k.key) for k in path)
+        key = "/".join(f"{k.idx}#" if hasattr(k, "idx") else str(_key(k)) for k in path)
         kind = "tensor" if isinstance(leaf, torch.Tensor) else type(leaf).__name__
         empty = _is_atom(leaf)
         value = torch.zeros(()) if empty else torch.as_tensor(leaf, dtype=_exact(leaf))
@@ -137,6 +137,10 @@ def _pack(tree: Any) -> dict[str, Tensor]:
 def _is_atom(node: Any) -> bool:
     """Tell the containers without leaves, which flattening would lose."""
     return node is None or (isinstance(node, list) and not node)
+
+
+def _key(entry: Any) -> Any:
+    return entry.key
 
 
 def _exact(leaf: Any) -> torch.dtype | None:
@@ -156,7 +160,8 @@ def _unpack(packed: dict[str, Tensor]) -> dict[str, Any]:
         for part in parents:
             node = node.setdefault(part, {})
         node[last] = leaf
-    return _lists(root)
+    rebuilt: dict[str, Any] = _lists(root)
+    return rebuilt
 
 
 def _lists(node: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Protocol
 
 import torch
@@ -23,8 +24,15 @@ if TYPE_CHECKING:
 class Driver(Protocol):
     """Advances a stack of replicas that share batch and noise by one step."""
 
-    name: str
-    mode: str
+    @property
+    def name(self) -> str:
+        """Either "lockstep" or "loop"."""
+        ...
+
+    @property
+    def mode(self) -> str:
+        """How it executes the step."""
+        ...
 
     def __call__(self, state: State, batch: Batch, index: int) -> tuple[State, Tensor]:
         """Return the next state and the losses ``(replicas,)``."""
@@ -81,7 +89,7 @@ class Replicas:
         out: dict[int, State] = {}
         for part in self.parts:
             for row, place in enumerate(part.places):
-                out[place] = part.state.map(lambda t, row=row: t[row : row + 1])  # type: ignore[misc]
+                out[place] = _row(part.state, row)
         return [out[i] for i in range(len(self.members))]
 
     def advance(self, index: int) -> None:
@@ -113,10 +121,18 @@ class Replicas:
     def snapshot(self) -> tuple[Tensor, dict[str, Tensor]]:
         """Return parameters (replicas, P) and buffers by name, in the members' order, copied."""
         order = torch.argsort(torch.tensor([p for part in self.parts for p in part.places]))
-        kept = [part.state.map(lambda t, n=len(part.places): t[:n]) for part in self.parts]  # type: ignore[misc]
+        kept = [_first(part.state, len(part.places)) for part in self.parts]
         params = torch.cat([s.params for s in kept])[order]
         buffers = {k: torch.cat([s.buffers[k] for s in kept])[order] for k in kept[0].buffers}
         return params.cpu(), {k: b.cpu() for k, b in buffers.items()}
+
+
+def _first(state: State, count: int) -> State:
+    return state.map(lambda t: t[:count])
+
+
+def _row(state: State, row: int) -> State:
+    return state.map(lambda t: t[row : row + 1])
 
 
 def partition(members: Sequence[Member], chunk: int) -> list[list[int]]:
@@ -144,4 +160,4 @@ def _split(group: list[int], chunk: int) -> list[list[int]]:
     ends = [0]
     for part in range(count):
         ends.append(ends[-1] + small + (part < extra))
-    return [group[a:b] for a, b in zip(ends, ends[1:], strict=False)]
+    return [group[a:b] for a, b in pairwise(ends)]

@@ -68,4 +68,4 @@ def _undone_transpose(node: Node, source: Node) -> Node | None:
 
 
 def _axes(node: Node, dims: int) -> frozenset[int]:
-    return frozenset(int(a) % dims for a in node.args[1:3])  # type: ignore[call-overload]
+    return frozenset(a % dims for a in node.args[1:3] if isinstance(a, int))

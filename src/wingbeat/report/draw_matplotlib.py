@@ -63,14 +63,14 @@ def plain(text: str) -> str:
     r"""Return text that matplotlib shows as it is: no mathematics, no hidden key entries.
 
     >>> plain("a $x$ b"), plain("_hidden")
-    ('a \\\\$x\\\\$ b', ' _hidden')
+    ('a \\$x\\$ b', ' _hidden')
     """
     text = text.replace("$", r"\$")
     return f" {text}" if text.startswith("_") else text
 
 
 def _new_axes(figure: Figure) -> Axes:
-    from matplotlib import pyplot as plt  # noqa: PLC0415  (slow, and global: only when needed)
+    from matplotlib import pyplot as plt
 
     three = isinstance(figure, PathFigure) and len(figure.axes) == 3
     height = 4.5
@@ -133,7 +133,7 @@ def _guide(guide: Guide, ax: Axes) -> None:
 
 
 def _key(figure: LineFigure | PathFigure, ax: Axes) -> None:
-    from matplotlib.lines import Line2D  # noqa: PLC0415  (matplotlib loads only when drawing)
+    from matplotlib.lines import Line2D
 
     entries = groups(figure)
     handles = []

@@ -85,7 +85,9 @@ def losses(result: ResultLike, metric: str = "train_loss") -> LineFigure | None:
         Each replica as a line; perturbations with many replicas as median and range.
     """
     frame = rows(result, metric)
-    frame = frame[frame["b"] != ""]
+    # The reference cannot disagree with itself: such rows are no finding.
+    own_rows = REFERENCE if metric == "disagreement" else ""
+    frame = frame[~frame["b"].isin(["", own_rows])]
     if not len(frame):
         return None
     own = (metric, metric, f"The task's own measure {metric} on held-out data")

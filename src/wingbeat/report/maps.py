@@ -94,7 +94,11 @@ def _first_seed(result: ResultLike, frame: pd.DataFrame) -> pd.DataFrame:
 
 def _seed_note(result: ResultLike) -> str:
     seeds = base_seeds(result)
-    return f"Base seed {seeds[0]} of {len(seeds)} only." if len(seeds) > 1 else ""
+    return (
+        f"Only base seed {seeds[0]} is drawn: each has components of its own."
+        if len(seeds) > 1
+        else ""
+    )
 
 
 def _shares(result: ResultLike) -> dict[int, float]:

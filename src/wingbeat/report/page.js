@@ -77,7 +77,7 @@
       off.has(group) ? off.delete(group) : off.add(group);
       hidden.set(id, off);
       button.setAttribute("aria-pressed", String(!off.has(group)));
-      draw(shown.find((figure) => figure.id === id));
+      shown.filter((figure) => figure.id === id).forEach(draw);
     });
   }
   for (const button of document.querySelectorAll("button[data-save]")) {
@@ -95,7 +95,7 @@
     const width = Math.round(entries[0].contentRect.width);
     if (printing || width === lastWidth) return;
     lastWidth = width;
-    drawAll();
+    requestAnimationFrame(drawAll);
   }).observe(document.querySelector("main"));
   dark.addEventListener("change", drawAll);
   window.addEventListener("beforeprint", () => { printing = true; drawAll(); });

@@ -107,7 +107,7 @@ def write_page(result: ResultLike, path: str | Path) -> Path:
 
 def render_page(result: ResultLike) -> str:
     """Return the page of a result as HTML text (about 5 MB: plotly.js is inlined once)."""
-    from plotly.offline import get_plotlyjs  # noqa: PLC0415  (slow import, needed only here)
+    from plotly.offline import get_plotlyjs
 
     plotly = f"\n{get_plotlyjs()}\n"
     program = f"\n{_text('page.js')}"

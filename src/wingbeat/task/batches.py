@@ -182,10 +182,12 @@ def eval_batches(data: Any, batch_size: int, place: Callable[[Any], Any]) -> Any
     """Yield ``(batch, count)`` over evaluation data in order, without randomness."""
     size = len_of(data)
     for start in range(0, size, batch_size):
-        stop = min(start + batch_size, size)
-        if is_tensors(data):
-            yield place(pytree.tree_map(lambda t: t[start:stop], data)), stop - start
-        else:
-            with seeded(0):
-                samples = [data[i] for i in range(start, stop)]
-            yield place(default_collate(samples)), stop - start
+        rows = slice(start, min(start + batch_size, size))
+        yield place(_cut(data, rows)), rows.stop - rows.start
+
+
+def _cut(data: Any, rows: slice) -> Any:
+    if is_tensors(data):
+        return pytree.tree_map(lambda t: t[rows], data)
+    with seeded(0):
+        return default_collate([data[i] for i in range(rows.start, rows.stop)])

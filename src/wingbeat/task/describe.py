@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 _WHOLE_DATASET = 4096
 """Samples of a data set that are digested in full; of larger ones that many, evenly spaced."""
+_DEEPEST = 10
 _EXECUTION_ONLY = {"params", "foreach", "fused", "capturable", "differentiable"}
 
 
@@ -90,36 +91,39 @@ def code_digest(function: Any) -> str:
 
 
 def _update(total: hashlib._Hash, value: Any, depth: int) -> None:
-    if depth > 8:
-        total.update(b"...")
-    elif isinstance(value, functools.partial):
-        for part in (value.func, value.args, value.keywords):
-            _update(total, part, depth + 1)
-    elif inspect.ismethod(value):
-        _update(total, value.__func__, depth + 1)
-        _update(total, getattr(value.__self__, "__dict__", {}), depth + 1)
-    elif isinstance(value, types.FunctionType):
-        cells = [c.cell_contents for c in value.__closure__ or () if _filled(c)]
-        for part in (value.__code__, value.__defaults__, value.__kwdefaults__, cells):
-            _update(total, part, depth + 1)
-    elif isinstance(value, types.CodeType):
-        total.update(value.co_code + repr(value.co_names).encode())
-        _update(total, value.co_consts, depth + 1)
-    elif isinstance(value, torch.Tensor):
-        total.update(tensors_digest({"": value}).encode())
-    elif isinstance(value, Mapping):
-        for key in value:
-            _update(total, (key, value[key]), depth + 1)
-    elif isinstance(value, (tuple, list)):
-        total.update(f"{len(value)}:".encode())
-        for item in value:
-            _update(total, item, depth + 1)
-    elif isinstance(value, (str, bytes, int, float, complex, bool, type(None))):
-        total.update(repr(value).encode())
-    elif isinstance(value, frozenset):
-        total.update(repr(sorted(map(repr, value))).encode())
-    else:
-        total.update(f"{type(value).__qualname__}:{getattr(value, '__qualname__', '')}".encode())
+    """Feed a value to a digest, so that equal values give equal digests in every process."""
+    parts = () if depth > _DEEPEST else _parts(value)
+    total.update(f"{type(value).__qualname__}:{len(parts)}:".encode())
+    if not parts:
+        total.update(_leaf(value))
+    for part in parts:
+        _update(total, part, depth + 1)
+
+
+def _parts(value: Any) -> tuple[Any, ...]:
+    """Return what a value is made of; nothing for a leaf."""
+    if isinstance(value, functools.partial):
+        return (value.func, value.args, value.keywords)
+    if inspect.ismethod(value):
+        return (value.__func__, getattr(value.__self__, "__dict__", {}))
+    if isinstance(value, types.FunctionType):
+        cells = tuple(c.cell_contents for c in value.__closure__ or () if _filled(c))
+        return (value.__code__, value.__defaults__, value.__kwdefaults__, cells)
+    if isinstance(value, types.CodeType):
+        return (value.co_code, value.co_names, value.co_consts)
+    if isinstance(value, Mapping):
+        return tuple(item for pair in value.items() for item in pair)
+    return tuple(value) if isinstance(value, (tuple, list)) else ()
+
+
+def _leaf(value: Any) -> bytes:
+    if isinstance(value, torch.Tensor):
+        return tensors_digest({"": value}).encode()
+    if isinstance(value, (str, bytes, int, float, complex, type(None))):
+        return repr(value).encode()
+    if isinstance(value, frozenset):
+        return repr(sorted(map(repr, value))).encode()
+    return str(getattr(value, "__qualname__", "")).encode()
 
 
 def _filled(cell: types.CellType) -> bool:
@@ -138,7 +142,7 @@ def tensors_digest(tensors: Mapping[str, torch.Tensor]) -> str:
         total.update(f"|{name}|{tensor.dtype}|{tuple(tensor.shape)}|".encode())
         if tensor.numel():
             flat = torch.empty(tensor.numel(), dtype=tensor.dtype).copy_(tensor.reshape(-1))
-            total.update(memoryview(flat.view(torch.uint8).numpy()))
+            total.update(flat.view(torch.uint8).numpy().data)
     return total.hexdigest()[:32]
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -211,7 +211,7 @@ class TrainingStep:
     def _pure(self, named: list[dict[str, Tensor]]) -> tuple[PureOptimizer | None, str]:
         sizes = [sum(p.numel() for p in members.values()) for members in named]
         ends = list(accumulate(sizes, initial=0))
-        places = [slice(a, b) for a, b in zip(ends, ends[1:], strict=False)]
+        places = [slice(a, b) for a, b in pairwise(ends)]
         try:
             return pure_optimizer(self.owner, places), ""
         except DriverError as error:
@@ -253,8 +253,9 @@ def _by_group(model: nn.Module, optimizer: torch.optim.Optimizer) -> list[dict[s
     missing = [name for name in names.values() if name not in covered]
     if missing:
         msg = (
-            f"the optimizer leaves out {len(missing)} trainable parameter(s), first {missing[0]!r}: "
-            "pass every parameter to it, or set requires_grad=False on those that stay fixed"
+            f"the optimizer leaves out {len(missing)} trainable parameter(s), first "
+            f"{missing[0]!r}: pass every parameter to it, or set requires_grad=False on those "
+            "that stay fixed"
         )
         raise RequestError(msg)
     return groups

@@ -10,7 +10,6 @@ from filelock import FileLock, Timeout
 
 from wingbeat.errors import StoreError
 from wingbeat.replicas.snapshot import Snapshot
-
 from wingbeat.trajectory.tensorfile import read_one, read_tensors, write_bytes, write_tensors
 
 if TYPE_CHECKING:
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
 
 LOSSES = "wingbeat.losses"
 """Name of the losses among a snapshot file's tensors."""
+_ELSEWHERE = "make it writable, or choose another with out="
 
 
 class Store(Protocol):
@@ -97,7 +97,7 @@ class FolderStore:
             for name in ("snapshots", "state"):
                 (self.folder / name).mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            msg = f"the folder {self.folder} cannot be made ({error.strerror}): choose another with out="
+            msg = f"the folder {self.folder} cannot be made ({error.strerror}): {_ELSEWHERE}"
             raise StoreError(msg) from error
 
     def lock(self) -> None:
@@ -114,8 +114,10 @@ class FolderStore:
             )
             raise StoreError(msg) from error
         except OSError as error:
-            msg = f"the folder {self.folder} cannot be written ({error.strerror}): choose another with out="
+            msg = f"the folder {self.folder} cannot be written ({error.strerror}): {_ELSEWHERE}"
             raise StoreError(msg) from error
+        for half_written in self.folder.glob("**/.writing-*"):  # by a process that was killed
+            half_written.unlink(missing_ok=True)
 
     def unlock(self) -> None:
         """Give the folder back."""
@@ -127,7 +129,8 @@ class FolderStore:
             "step": snapshot.step,
             "labels": list(snapshot.labels),
             "parameters": list(snapshot.params),
-            "buffers": list(snapshot.buffers),
+            # Sorted: a run that was read back from its state holds them in another order.
+            "buffers": sorted(snapshot.buffers),
         }
         tensors = {**snapshot.params, **snapshot.buffers, LOSSES: snapshot.losses}
         write_tensors(self._snapshot(snapshot.step), tensors, meta)

@@ -88,7 +88,7 @@ def masks(chosen: Tensors, fraction: float, generator: torch.Generator) -> dict[
     flat = torch.zeros(total, dtype=torch.float64)
     count = max(1, round(fraction * total))
     flat[torch.randperm(total, generator=generator)[:count]] = 1.0
-    pieces = flat.split([t.numel() for t in chosen.values()])
+    pieces = torch.split(flat, [t.numel() for t in chosen.values()])
     return {name: p.view(t.shape) for (name, t), p in zip(chosen.items(), pieces, strict=True)}
 
 

@@ -51,7 +51,7 @@ class RmsProp(PureOptimizer):
         centre = ("gradient_sum",) if self.centered else ()
         return ("square_sum", *centre, *(("step_sum",) if self.momentum > 0 else ()))
 
-    def coefficients(self, step: int, factor: float) -> tuple[float, ...]:  # noqa: ARG002
+    def coefficients(self, step: int, factor: float) -> tuple[float, ...]:
         """Return minus the learning rate, in the units of the sums."""
         return (-self.lr * factor / sqrt(1 - self.alpha),)
 

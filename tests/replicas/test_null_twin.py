@@ -1,0 +1,167 @@
+"""The null twin is exactly equal to the reference, and replicas do not see each other."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import cases
+import pytest
+import torch
+from driving import course, flat, go_on, same_bits, train
+
+import wingbeat as wb
+from wingbeat.replicas.snapshot import Snapshot
+
+CALM = (wb.Gaussian(0.01), wb.Gaussian(0.1, at=3))
+
+
+def run(problem: str, replicas: int, driver: str = "lockstep", steps: int = 8) -> wb.Result:
+    return wb.run(
+        cases.task(problem, steps=steps),
+        wb.Gaussian(0.01),
+        replicas=replicas,
+        driver=driver,  # type: ignore[arg-type]
+        metrics=["l2"],
+        progress=False,
+    )
+
+
+def independent_of_company(problem: str, sizes: tuple[int, ...], steps: int) -> None:
+    results = [run(problem, size, steps=steps) for size in sizes]
+    for result in results:
+        assert result.noise_floor == 0.0
+        assert result.warnings == ()
+        assert result.environment["driver"] == "lockstep"
+        assert result.environment["mode"] == "traced"
+        last = result.trajectory.at(steps)
+        assert same_bits(as_reference(last, "null"), last, ["reference"])
+        assert not same_bits(as_reference(last, last.labels[2]), last, ["reference"])
+    few = results[0].trajectory.at(steps)
+    for result in results[1:]:
+        assert same_bits(few, result.trajectory.at(steps))
+
+
+def as_reference(snapshot: Snapshot, label: str) -> Snapshot:
+    """Return a snapshot of one replica alone, under the reference's name."""
+    row = [snapshot.labels.index(label)]
+    return replace(
+        snapshot,
+        labels=("reference",),
+        params={k: t[row] for k, t in snapshot.params.items()},
+        buffers={k: t[row] for k, t in snapshot.buffers.items()},
+    )
+
+
+@pytest.mark.parametrize("problem", cases.NOISY)
+def test_exact_and_independent_of_company_fast(problem: str) -> None:
+    independent_of_company(problem, (5, 16), 4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("problem", [*cases.NOISY, "mlp-sigmoid", "mlp-silu", "cnn", "groups"])
+def test_exact_and_independent_of_company(problem: str, threads: int) -> None:
+    torch.set_num_threads(threads)
+    independent_of_company(problem, (5, 16, 50), 30)
+
+
+@pytest.mark.parametrize("problem", cases.NOISY)
+def test_exact_on_the_loop_driver(problem: str) -> None:
+    result = run(problem, 3, "loop")
+    assert result.noise_floor == 0.0
+    assert result.environment["driver"] == "loop"
+
+
+@pytest.mark.parametrize("size", [5, 16, 50])
+def test_wide_layers_of_odd_width(size: int) -> None:
+    """Matrix kernels choose their blocking by shape: none may depend on the stack's size."""
+    build = lambda: torch.nn.Sequential(  # noqa: E731
+        torch.nn.Linear(4, 131), torch.nn.GELU(), torch.nn.Linear(131, 67), torch.nn.Linear(67, 1)
+    )
+    task = cases.task("mlp", steps=3, model=build)
+    few = train(task, "traced", count=3)[-1]
+    many = train(task, "traced", count=size)[-1]
+    assert same_bits(few, many)
+    assert same_bits(as_reference(many, "null"), many, ["reference"])
+
+
+@pytest.mark.parametrize("chunk", [2, 3, 5])
+@pytest.mark.parametrize("problem", ["mlp-noisy", "cnn-noisy"])
+def test_chunks_do_not_change_bits(problem: str, chunk: int) -> None:
+    task = cases.task(problem, steps=6)
+    whole = train(task, "traced", count=7)[-1]
+    cut = train(task, "traced", count=7, chunk=chunk)[-1]
+    assert whole.labels == cut.labels
+    assert torch.equal(whole.losses, cut.losses)
+    assert same_bits(whole, cut)
+
+
+@pytest.mark.parametrize("problem", ["mlp-noisy", "cnn-noisy", "transformer-noisy", "groups"])
+def test_recorded_step_equals_the_vectorised_one(problem: str) -> None:
+    task = cases.task(problem, steps=7)
+    options = {"perturbations": CALM, "record": (1, 2, 4)}
+    traced, eager = (train(task, mode, **options) for mode in ("traced", "eager"))
+    for a, b in zip(traced, eager, strict=True):
+        assert a.labels == b.labels
+        assert torch.equal(a.losses.nan_to_num(), b.losses.nan_to_num())
+        assert same_bits(a, b)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("problem", cases.PROBLEMS)
+def test_recorded_step_equals_the_vectorised_one_everywhere(problem: str) -> None:
+    test_recorded_step_equals_the_vectorised_one(problem)
+
+
+def test_a_spare_rider_changes_no_bits() -> None:
+    task = cases.task("mlp-noisy", steps=5)
+    assert same_bits(
+        train(task, "traced", count=3)[-1], train(task, "traced", count=3, spare=True)[-1]
+    )
+
+
+@pytest.mark.parametrize("driver", ["loop", "traced"])
+@pytest.mark.parametrize("problem", ["mlp-noisy", "cnn-noisy"])
+def test_late_joiner_equals_its_state_trained_alone(problem: str, driver: str) -> None:
+    task = cases.task(problem, steps=9)
+    late = course(task, driver, perturbations=[wb.Gaussian(0.1, at=4)], count=2, record=[4])
+    go_on(late, 4)
+    place = late.replicas.members.index(
+        next(m for m in late.replicas.members if m.label.endswith("#2"))
+    )
+    member, state = late.replicas.members[place], late.replicas.states()[place]
+    alone = course(task, driver, perturbations=())
+    alone.replicas.place([member], [state.map(torch.clone)])
+    alone.done = 4
+    together, single = go_on(late, 9)[-1], go_on(alone, 9)[-1]
+    assert single.labels == (member.label,)
+    assert same_bits(together, single)
+
+
+def test_reference_does_not_depend_on_what_is_forked() -> None:
+    task = cases.task("cnn-noisy", steps=8)
+    bare = train(task, "traced", perturbations=())[-1]
+    forked = train(task, "traced", perturbations=[*CALM, wb.DataOrder(at=2), wb.Init()])[-1]
+    assert same_bits(bare, forked, ["reference", "null"])
+    assert not torch.isfinite(flat(forked)).logical_not().any()
+
+
+@pytest.mark.parametrize("driver", ["loop", "traced"])
+def test_saved_course_goes_on_with_the_same_bits(driver: str) -> None:
+    task = cases.task("cnn-noisy", "adam", steps=9)
+    options = {"perturbations": [*CALM, wb.Dropout(at=5)], "record": (2, 6)}
+    whole = train(task, driver, **options)
+    for stop in (1, 3, 6):
+        first = course(task, driver, **options)
+        go_on(first, stop)
+        tensors, facts = first.save()
+        second = course(task, driver, **options)
+        second.restore({k: t.clone() for k, t in tensors.items()}, facts)
+        after = go_on(second, 9)
+        expected = [s for s in whole if s.step > stop]
+        assert [s.step for s in after] == [s.step for s in expected]
+        for a, b in zip(after, expected, strict=True):
+            assert a.labels == b.labels
+            assert same_bits(a, b)
+            assert torch.equal(a.losses.isnan(), b.losses.isnan())
+            assert torch.equal(a.losses.nan_to_num(), b.losses.nan_to_num())
