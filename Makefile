@@ -4,6 +4,8 @@
 PYTHON ?= python3.11
 VENV ?= .venv
 OUT ?= runs/demo
+# For example PYTEST_FLAGS="-k spread".
+PYTEST_FLAGS ?=
 # torch's own index of CPU builds, asked for torch alone.
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 
@@ -30,13 +32,13 @@ demo: $(VENV)/.run
 	$(BIN)/wingbeat demo --out $(OUT)
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -m "not slow" --doctest-modules src tests
+	$(BIN)/python -m pytest $(PYTEST_FLAGS) -m "not slow" --doctest-modules src tests
 
 test-slow: $(VENV)/.dev
-	$(BIN)/python -m pytest -m slow tests
+	$(BIN)/python -m pytest $(PYTEST_FLAGS) -m slow tests
 
 test-all: $(VENV)/.dev
-	$(BIN)/python -m pytest --doctest-modules src tests
+	$(BIN)/python -m pytest $(PYTEST_FLAGS) --doctest-modules src tests
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -204,9 +204,8 @@ NOISY = ("mlp-noisy", "cnn-noisy", "transformer-noisy")
 ARCHITECTURES = ("mlp", "cnn", "transformer")
 
 
-def task(problem: str, optimizer: str | None = None, **changes: Any) -> Task:
-    """Return a problem of the table, with another optimizer and other fields."""
-    found = PROBLEMS[problem]
+def task(problem: str, optimizer: Any = None, **changes: Any) -> Task:
+    """Return a problem of the table, with another optimizer (or its name) and other fields."""
     if optimizer is not None:
-        changes["optimizer"] = OPTIMIZERS[optimizer]
-    return replace(found, **changes)
+        changes["optimizer"] = OPTIMIZERS[optimizer] if isinstance(optimizer, str) else optimizer
+    return replace(PROBLEMS[problem], **changes)

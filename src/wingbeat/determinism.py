@@ -77,7 +77,20 @@ def seed_all(seed: int) -> None:
     """Seed Python's, NumPy's and torch's global generators."""
     random.seed(seed)
     np.random.seed(seed % 2**32)  # noqa: NPY002
-    torch.manual_seed(seed)
+    seed_torch(seed)
+
+
+def seed_torch(seed: int) -> None:
+    """Seed torch's global generators on the processor and on accelerators in use.
+
+    ``torch.manual_seed`` does the same, but where an accelerator could exist and is not in
+    use it stores a stack trace for later, which takes longer than a step of a small network.
+    """
+    torch.default_generator.manual_seed(seed)
+    if torch.cuda.is_initialized():
+        torch.cuda.manual_seed_all(seed)
+    if torch.backends.mps.is_available():
+        torch.mps.manual_seed(seed)
 
 
 def fingerprint(device: torch.device, dtype: torch.dtype) -> dict[str, Any]:

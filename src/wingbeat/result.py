@@ -130,13 +130,13 @@ class Result:
         """Draw all replicas' paths in two leading principal components."""
         return self._draw("plot_trajectories", ax, components=components)
 
-    def plot_losses(self, ax: Axes | None = None) -> Axes:
-        """Draw the training loss of every replica."""
-        return self._draw("plot_losses", ax)
+    def plot_losses(self, ax: Axes | None = None, metric: str = "train_loss") -> Axes:
+        """Draw the training loss, or another metric of each replica."""
+        return self._draw("plot_losses", ax, metric=metric)
 
-    def plot_layers(self, ax: Axes | None = None) -> Axes:
-        """Draw the spread of every layer over training as a heat map."""
-        return self._draw("plot_layers", ax)
+    def plot_layers(self, ax: Axes | None = None, perturbation: str | None = None) -> Axes:
+        """Draw how far every layer is from the reference over training, as a heat map."""
+        return self._draw("plot_layers", ax, perturbation=perturbation)
 
     def _draw(self, name: str, ax: Axes | None, **options: Any) -> Axes:
         from wingbeat import report

@@ -51,7 +51,7 @@ def collect(
 
 def _summary(parts: Sequence[Part], floor: float) -> dict[str, dict[str, Any]]:
     out: dict[str, dict[str, Any]] = {"noise_floor": Estimate(floor, floor, floor).to_json()}
-    names = list(parts[0][2].facts)
+    names = [p.label for p in parts[0][0].perturbations]
     if not names:
         out["behavior"] = {
             "value": "undetermined",

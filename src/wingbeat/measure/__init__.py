@@ -15,6 +15,7 @@ from wingbeat.measure.table import TableBuilder
 from wingbeat.measure.weights import Weights, read_gram, read_weights
 from wingbeat.metrics import centred, projected_spread_from_gram, spread_from_gram
 from wingbeat.metrics.catalogue import CATALOGUE
+from wingbeat.metrics.projection import ProjectedSpread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-    from wingbeat.metrics.projection import ProjectedSpread
     from wingbeat.task.task import Task
     from wingbeat.trajectory.trajectory import Trajectory
 
@@ -84,7 +84,7 @@ def _weight_rows(
     projected = {}
     if {"pca", "spread_projected"} & set(wanted):
         forks = [int(w.steps[w.since(name)[0]]) for name in w.groups]
-        g, points = read_gram(trajectory, forks)
+        g, points = read_gram(trajectory, w, forks)
         if "pca" in wanted:
             rows.pca_rows(out, g, points)
         for name in w.groups:
@@ -100,6 +100,9 @@ def _project(
 ) -> tuple[Array, ProjectedSpread]:
     own = [i for i, (_, label) in enumerate(points) if label.rsplit("#", 1)[0] == name]
     replicas = w.groups[name].shape[-1]
+    if len({points[i][1] for i in own}) < replicas:  # one of them was left out
+        nothing = np.full(len(w.since(name)), np.nan)
+        return w.steps[w.since(name)], ProjectedSpread(nothing, nothing, np.nan)
     steps = np.array([points[i][0] for i in own])[::replicas]
     places = np.searchsorted(w.steps, steps)
     full = spread_from_gram(w.groups[name].sum(axis=1)[places])

@@ -107,7 +107,8 @@ class Evaluator:
             found["predictions"] = torch.where(finite, scores.argmax(-1), -1)
             labels = self._labels(batch, scores)
             if labels is not None:
-                found["accuracy"] = (found["predictions"] == labels).to(scores.dtype).mean()
+                right = (found["predictions"] == labels).to(scores.dtype).mean()
+                found["accuracy"] = torch.where(finite.all(), right, torch.nan)
         return found
 
     def _scores(self, model: nn.Module, batch: Batch) -> Tensor | None:

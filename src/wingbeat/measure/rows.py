@@ -109,7 +109,8 @@ def projected_rows(out: TableBuilder, name: str, steps: Array, projected: Projec
     pairs = {"spread_projected": projected.spread, "projected_variance_kept": projected.kept}
     for metric, values in pairs.items():
         finite = np.isfinite(values)
-        reason = np.where(finite, "", "constant")
+        lost = bool(np.isnan(projected.spread).any())
+        reason = np.where(finite, "", DIVERGED if lost else "constant")
         out.add(
             metric, np.where(finite, values, np.nan), step=steps, perturbation=name, reason=reason
         )

@@ -121,18 +121,24 @@ def read_weights(trajectory: Trajectory) -> Weights:
     return out
 
 
-def read_gram(trajectory: Trajectory, forks: list[int]) -> tuple[Array, list[tuple[int, str]]]:
+def read_gram(
+    trajectory: Trajectory, weights: Weights, forks: list[int]
+) -> tuple[Array, list[tuple[int, str]]]:
     """Return the mean-centred Gram matrix of all points, and each point's (step, label).
 
-    The first, the last and the fork steps are always among the points.
+    The first, the last and the fork steps are always among the points. A replica whose weights
+    are not finite at some step is left out: it would take every other point with it.
     """
     steps = _thinned(trajectory.steps, forks, len(trajectory.labels))
-    points = [(step, label) for step in steps for label in trajectory.at(step).labels]
-    layers = list(trajectory.at(steps[0]).params)
+    whole = np.flatnonzero(~weights.lost.any(axis=0))
+    kept = {
+        step: [i for i in whole if weights.present[t, i]] for t, step in enumerate(trajectory.steps)
+    }
+    points = [(step, weights.labels[i]) for step in steps for i in kept[step]]
 
     def blocks() -> Iterator[Any]:
-        for name in layers:
-            stack = [trajectory.tensor(step, name) for step in steps]
+        for name in weights.layers:
+            stack = [trajectory.tensor(step, name)[kept[step]] for step in steps]
             yield torch.cat([t.reshape(len(t), -1) for t in stack])
 
     return gram(blocks(), centre="mean"), points

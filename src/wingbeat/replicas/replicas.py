@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import torch
 
-from wingbeat.determinism import derive, seed_all
+from wingbeat.determinism import derive, seed_all, seed_torch
 from wingbeat.replicas.fork import NULL, Member
 from wingbeat.task.step import State, concatenate
 
@@ -107,7 +107,7 @@ class Replicas:
         if self.driver.name == "loop":
             seed_all(seed)  # a model that cannot be recorded may draw from Python or NumPy
         else:
-            torch.manual_seed(seed)
+            seed_torch(seed)
 
     def take_losses(self) -> Tensor:
         """Return the losses (steps, replicas) since the last call, in the members' order."""

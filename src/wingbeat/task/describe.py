@@ -1,7 +1,7 @@
 """What was asked, as plain JSON: two requests are the same run if their descriptions are equal.
 
 Functions are identified by their compiled code, data by a digest of their bytes, the schedule
-by its values and the model by its shape and initial weights. A folder that holds another
+by its values and the model by its initial weights and its modules' code and settings. A folder that holds another
 request is recognised by the first field that differs.
 """
 
@@ -15,10 +15,13 @@ import types
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
+from torch import nn
 from torch.utils import _pytree as pytree
 
 from wingbeat.determinism import seeded
+from wingbeat.errors import RequestError
 from wingbeat.task.batches import is_tensors, len_of
 
 if TYPE_CHECKING:
@@ -42,6 +45,7 @@ def describe(task: Task, step: TrainingStep) -> dict[str, Any]:
             "parameters": step.layout.size,
             "tensors": len(step.layout.names),
             "initial_weights": tensors_digest(weights),
+            "modules": _modules_digest(step.skeleton),
         },
         "loss": code_digest(task.loss),
         "data": data_digest(task.data),
@@ -113,17 +117,40 @@ def _parts(value: Any) -> tuple[Any, ...]:
         return (value.co_code, value.co_names, value.co_consts)
     if isinstance(value, Mapping):
         return tuple(item for pair in value.items() for item in pair)
+    if isinstance(value, nn.Module):
+        return tuple((name, *_module(m)) for name, m in value.named_modules())
+    if callable(value) and not isinstance(value, type) and hasattr(value, "__dict__"):
+        return (type(value).__call__, vars(value))
     return tuple(value) if isinstance(value, (tuple, list)) else ()
 
 
 def _leaf(value: Any) -> bytes:
     if isinstance(value, torch.Tensor):
         return tensors_digest({"": value}).encode()
+    if isinstance(value, np.ndarray) and not value.dtype.hasobject:
+        return f"{value.dtype}{value.shape}".encode() + value.tobytes()
+    if isinstance(value, (np.generic, torch.dtype, torch.device, range, slice)):
+        return repr(value).encode()
     if isinstance(value, (str, bytes, int, float, complex, type(None))):
         return repr(value).encode()
     if isinstance(value, frozenset):
         return repr(sorted(map(repr, value))).encode()
     return str(getattr(value, "__qualname__", "")).encode()
+
+
+def _modules_digest(model: nn.Module) -> str:
+    total = hashlib.sha256()
+    _update(total, model, 0)
+    return total.hexdigest()[:16]
+
+
+def _module(module: nn.Module) -> tuple[Any, ...]:
+    """Return what a module computes: kind, own forward pass and settings, but no tensors."""
+    kind = type(module)
+    own = None if kind.__module__.startswith("torch.") else kind.forward
+    skipped = {"training"}
+    settings = {k: v for k, v in vars(module).items() if k[0] != "_" and k not in skipped}
+    return (kind.__qualname__, own, settings)
 
 
 def _filled(cell: types.CellType) -> bool:
@@ -158,8 +185,19 @@ def data_digest(data: Any) -> str | None:
     stride = max(1, math.ceil(size / _WHOLE_DATASET))
     with seeded(0):
         for index in range(0, size, stride):
-            _update(total, pytree.tree_leaves(data[index]), 0)
+            _update(total, pytree.tree_leaves(_sample(data, index)), 0)
     return f"{size} samples of {type(data).__qualname__} #{total.hexdigest()[:32]}"
+
+
+def _sample(data: Any, index: int) -> Any:
+    try:
+        return data[index]
+    except Exception as error:  # whatever a data set raises
+        msg = (
+            f"sample {index} of the data set cannot be read: {type(error).__name__}: {error}. "
+            "Nothing was computed; mend the data set"
+        )
+        raise RequestError(msg) from error
 
 
 def _optimizer(optimizer: torch.optim.Optimizer) -> dict[str, Any]:

@@ -57,7 +57,7 @@ def read_tensors(path: Path, *, check: bool = True) -> tuple[dict[str, Tensor], 
         msg = f"{path} cannot be read ({error}): it is missing or damaged. {_advice(path)}"
         raise StoreError(msg) from error
     written, _, text = header.partition(" ")
-    if not text or (check and written != digest(tensors, text)):
+    if not text or (check and not (_plainly_padded(path) and written == digest(tensors, text))):
         msg = f"{path} was altered after it was written (its digest does not fit). {_advice(path)}"
         raise StoreError(msg)
     return tensors, json.loads(text)
@@ -111,6 +111,13 @@ def write_bytes(path: Path, content: bytes) -> None:
             "readable; make room or make the folder writable, then run the same command again."
         )
         raise StoreError(msg) from error
+
+
+def _plainly_padded(path: Path) -> bool:
+    """Tell whether only spaces follow the header: the one place that no reader looks at."""
+    with path.open("rb") as file:
+        size = int.from_bytes(file.read(8), "little")
+        return file.read(size).rstrip(b" ").endswith(b"}")
 
 
 def _bytes(tensor: Tensor) -> Any:

@@ -1,0 +1,152 @@
+"""Tensor files: whole or absent, readable with plain safetensors, no altered byte unnoticed."""
+
+from __future__ import annotations
+
+import errno
+import os
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from safetensors.torch import load_file
+
+from wingbeat.errors import StoreError
+from wingbeat.trajectory.tensorfile import read_one, read_tensors, write_bytes, write_tensors
+
+DTYPES = (
+    torch.float32,
+    torch.float64,
+    torch.bfloat16,
+    torch.float16,
+    torch.int64,
+    torch.uint8,
+    torch.bool,
+)
+
+
+@st.composite
+def tensors(draw):
+    """A tensor of any type with 0 to 3 axes, some of them empty, filled with random bytes."""
+    dtype = draw(st.sampled_from(DTYPES))
+    shape = draw(st.lists(st.integers(0, 3), max_size=3))
+    count = int(torch.tensor(shape).prod()) if shape else 1
+    size = torch.empty(0, dtype=dtype).element_size()
+    raw = draw(st.binary(min_size=count * size, max_size=count * size))
+    flat = torch.tensor(list(raw), dtype=torch.uint8)
+    filled = flat % 2 > 0 if dtype is torch.bool else flat.view(dtype)
+    return filled.reshape(shape)
+
+
+NAMES = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=8).filter(
+    lambda name: name != "__metadata__"
+)
+META = st.dictionaries(st.text(max_size=5), st.integers() | st.text(max_size=5), max_size=3)
+ONE_FOLDER = settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+
+
+def same_bits(a, b):
+    bits = [x.contiguous().reshape(-1).view(torch.uint8) if x.numel() else x for x in (a, b)]
+    return a.dtype == b.dtype and a.shape == b.shape and torch.equal(*bits)
+
+
+@ONE_FOLDER
+@given(content=st.dictionaries(NAMES, tensors(), max_size=4), meta=META)
+def test_any_tensors_come_back_bit_for_bit(tmp_path, content, meta):
+    path = tmp_path / "any.safetensors"
+    write_tensors(path, content, meta)
+    found, described = read_tensors(path)
+    assert described == meta
+    assert set(found) == set(content)
+    assert all(same_bits(found[name], content[name]) for name in content)
+
+
+@ONE_FOLDER
+@given(content=st.dictionaries(NAMES, tensors(), max_size=3), meta=META, data=st.data())
+def test_any_altered_byte_is_noticed(tmp_path, content, meta, data):
+    path = tmp_path / "altered.safetensors"
+    write_tensors(path, content, meta)
+    raw = bytearray(path.read_bytes())
+    raw[data.draw(st.integers(0, len(raw) - 1))] ^= data.draw(st.integers(1, 255))
+    path.write_bytes(raw)
+    with pytest.raises(StoreError, match="altered.safetensors"):
+        read_tensors(path)
+
+
+def test_every_byte_of_one_file_counts(tmp_path):
+    path = tmp_path / "each.safetensors"
+    content = {"w": torch.arange(3.0), "flag": torch.tensor(True), "none": torch.zeros(0, 2)}
+    write_tensors(path, content, {"step": 3, "name": 'größe "<1>"'})
+    raw = path.read_bytes()
+    assert raw[: 8 + int.from_bytes(raw[:8], "little")].endswith(b" "), "the header is padded"
+    for place, byte in enumerate(raw):
+        for mask in (1, 41, 128):  # 41 turns the padding's space into a tab
+            path.write_bytes(raw[:place] + bytes([byte ^ mask]) + raw[place + 1 :])
+            with pytest.raises(StoreError, match="each.safetensors"):
+                read_tensors(path)
+
+
+def test_cut_short_anywhere(tmp_path):
+    path = tmp_path / "cut.safetensors"
+    write_tensors(path, {"w": torch.arange(3.0)}, {})
+    raw = path.read_bytes()
+    for size in range(len(raw)):
+        path.write_bytes(raw[:size])
+        with pytest.raises(StoreError, match="cut.safetensors"):
+            read_tensors(path)
+    with pytest.raises(StoreError, match="missing.safetensors"):
+        read_tensors(tmp_path / "missing.safetensors")
+    with pytest.raises(StoreError, match="missing.safetensors"):
+        read_one(tmp_path / "missing.safetensors", "w")
+
+
+def test_plain_safetensors_reads_it(tmp_path):
+    path = tmp_path / "plain.safetensors"
+    content = {"a b": torch.arange(6.0).reshape(2, 3), "größe": torch.tensor([1, 2])}
+    write_tensors(path, content, {"step": 1})
+    found = load_file(path)
+    assert all(torch.equal(found[name], content[name]) for name in content)
+
+
+def test_equal_content_gives_equal_bytes(tmp_path):
+    content = {"b": torch.ones(2), "a": torch.zeros(3, dtype=torch.int64)}
+    write_tensors(tmp_path / "one", content, {"x": 1, "y": 2})
+    write_tensors(tmp_path / "two", dict(reversed(content.items())), {"y": 2, "x": 1})
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
+
+
+def test_a_view_is_written_as_what_it_shows(tmp_path):
+    whole = torch.arange(12.0).reshape(3, 4)
+    write_tensors(tmp_path / "view", {"t": whole.T, "row": whole[1]}, {})
+    found, _ = read_tensors(tmp_path / "view")
+    assert torch.equal(found["t"], whole.T)
+    assert torch.equal(found["row"], whole[1])
+
+
+def test_what_is_read_shares_no_memory_with_the_file(tmp_path):
+    path = tmp_path / "own"
+    write_tensors(path, {"w": torch.ones(4)}, {})
+    found, _ = read_tensors(path)
+    found["w"].zero_()
+    assert torch.equal(read_tensors(path)[0]["w"], torch.ones(4))
+
+
+def test_a_full_disk_leaves_the_old_file_and_no_litter(tmp_path, monkeypatch):
+    path = tmp_path / "kept.json"
+    write_bytes(path, b"old")
+
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(StoreError, match=r"kept\.json cannot be written \(No space left"):
+        write_bytes(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert [p.name for p in tmp_path.iterdir()] == ["kept.json"]
+
+
+def test_a_missing_folder_is_named(tmp_path):
+    with pytest.raises(StoreError, match="nowhere"):
+        write_tensors(tmp_path / "nowhere" / "x.safetensors", {"w": torch.ones(1)}, {})
