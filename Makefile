@@ -4,13 +4,14 @@
 PYTHON ?= python3.11
 VENV ?= .venv
 OUT ?= runs/demo
-# For example PYTEST_FLAGS="-k spread".
-PYTEST_FLAGS ?=
+# For example PYTEST_FLAGS="-n 0 -k spread". One worker for each core, one thread for each.
+PYTEST_FLAGS ?= -n auto
 # torch's own index of CPU builds, asked for torch alone.
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 
 BIN = $(VENV)/bin
 PIP = PIP_CONSTRAINT=constraints.txt PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 PINS = pyproject.toml constraints.txt
 
 .PHONY: help demo test test-slow test-all lint types docs bench clean distclean
@@ -32,13 +33,13 @@ demo: $(VENV)/.run
 	$(BIN)/wingbeat demo --out $(OUT)
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest $(PYTEST_FLAGS) -m "not slow" --doctest-modules src tests
+	$(PYTEST) $(PYTEST_FLAGS) -m "not slow" --doctest-modules src tests
 
 test-slow: $(VENV)/.dev
-	$(BIN)/python -m pytest $(PYTEST_FLAGS) -m slow tests
+	$(PYTEST) $(PYTEST_FLAGS) -m slow tests
 
 test-all: $(VENV)/.dev
-	$(BIN)/python -m pytest $(PYTEST_FLAGS) --doctest-modules src tests
+	$(PYTEST) $(PYTEST_FLAGS) --doctest-modules src tests
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -96,11 +96,11 @@ def measure(job: Job, rounds: int) -> dict[str, Any]:
     builds: dict[str, list[float]] = {"traced": [], "compiled": []}
     for _ in range(rounds):
         rows["theirs"].append(theirs(job))
-        for mode in builds:
+        for mode, times in builds.items():
             torch.compiler.reset()
             seconds, build = ours(job, compiled=mode == "compiled")
             rows[mode].append(seconds)
-            builds[mode].append(build)
+            times.append(build)
     middle = {name: statistics.median(values) for name, values in rows.items()}
     return {
         "job": job.name,

@@ -87,7 +87,7 @@ def seed_torch(seed: int) -> None:
     use it stores a stack trace for later, which takes longer than a step of a small network.
     """
     torch.default_generator.manual_seed(seed)
-    if torch.cuda.is_initialized():
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         torch.cuda.manual_seed_all(seed)
     if torch.backends.mps.is_available():
         torch.mps.manual_seed(seed)

@@ -98,11 +98,10 @@ class Result:
         single = len(self.trajectories) == 1
         for seed, trajectory in self.trajectories.items():
             store = FolderStore(target if single else target / f"seed-{seed}", create=True)
+            _refuse_others(store, trajectory.steps)
             for snapshot in trajectory:
                 store.append(snapshot)
             store.write_json("environment.json", self.environment)
-            store.write_json("condition.json", self.condition)
-            store.seal()
         write_files(self, target)
         return target
 
@@ -156,6 +155,14 @@ class Result:
         if ratio.get("low") is not None:
             shown += f" [{ratio['low']:.3g}, {ratio['high']:.3g}]"
         return f"{self.behavior}: convergence ratio {shown}, noise floor {floor:.3g}"
+
+
+def _refuse_others(store: FolderStore, steps: tuple[int, ...]) -> None:
+    """Refuse to mix the snapshots of two runs in one folder."""
+    others = sorted(set(store.steps()) - set(steps))
+    if others:
+        msg = f"{store.folder} holds snapshots of another run (step {others[0]}): save elsewhere"
+        raise StoreError(msg)
 
 
 def write_files(result: Result, folder: Path) -> None:
@@ -241,6 +248,7 @@ def as_json(result: Result) -> str:
         ensure_ascii=False,
         allow_nan=False,
         indent=1,
+        sort_keys=True,
     )
 
 

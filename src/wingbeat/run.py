@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from wingbeat.errors import StoreError
 from wingbeat.progress import Progress
 from wingbeat.replicas.choose import DriverName
 from wingbeat.request import Request, as_folder, check_seeds, make_request
@@ -109,6 +110,7 @@ def run(
 def _several(
     request: Request, options: Options, folder: Path | None, seeds: tuple[int, ...], bar: Progress
 ) -> Result:
+    _refuse_single(folder)
     sessions = [
         Session(request.with_seed(s), options, folder and folder / f"seed-{s}", bar) for s in seeds
     ]
@@ -124,6 +126,16 @@ def _several(
     if folder is not None:
         write_files(result, folder)
     return result
+
+
+def _refuse_single(folder: Path | None) -> None:
+    there = FolderStore(folder).read_json("condition.json") if folder else None
+    if there is not None and "seeds" not in there:
+        msg = (
+            f"{folder} holds a run without seeds=: give the one with seeds= a folder of its own "
+            "with out="
+        )
+        raise StoreError(msg)
 
 
 def _known(folder: Path | None, seeds: tuple[int, ...], metrics: tuple[str, ...]) -> Result | None:

@@ -175,7 +175,7 @@ class Session:
         if there is None:
             store.write_json("condition.json", self.condition)
             return
-        found = difference({k: v for k, v in there.items() if k != "seeds"}, self.condition)
+        found = difference(there, self.condition)
         if found:
             msg = (
                 f"{store.folder} holds another request ({found}): give this one a folder of its "

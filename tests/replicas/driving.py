@@ -33,7 +33,7 @@ def course(
     count: int = 2,
     perturbations: Sequence[Perturbation] = (Gaussian(0.01),),
     chunk: int = 0,
-    spare: bool = False,
+    spare: bool = True,
     record: Sequence[int] = (),
 ) -> Course:
     """Return a course at its beginning; drivers: loop, object, traced, eager, compiled."""

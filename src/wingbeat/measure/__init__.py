@@ -97,7 +97,7 @@ def _weight_rows(
 
 def _project(
     name: str, g: Array, points: list[tuple[int, str]], w: Weights
-) -> tuple[Array, ProjectedSpread]:
+) -> tuple[NDArray[np.int64], ProjectedSpread]:
     own = [i for i, (_, label) in enumerate(points) if label.rsplit("#", 1)[0] == name]
     replicas = w.groups[name].shape[-1]
     if len({points[i][1] for i in own}) < replicas:  # one of them was left out

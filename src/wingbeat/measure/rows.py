@@ -104,7 +104,7 @@ def local_rows(out: TableBuilder, w: Weights, found: Spreads) -> None:
         )
 
 
-def projected_rows(out: TableBuilder, name: str, steps: Array, projected: ProjectedSpread) -> None:
+def projected_rows(out: TableBuilder, name: str, steps: NDArray[np.int64], projected: ProjectedSpread) -> None:
     """Add the spread in the leading components and the share of variance it keeps."""
     pairs = {"spread_projected": projected.spread, "projected_variance_kept": projected.kept}
     for metric, values in pairs.items():

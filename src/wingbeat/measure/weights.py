@@ -132,7 +132,7 @@ def read_gram(
     steps = _thinned(trajectory.steps, forks, len(trajectory.labels))
     whole = np.flatnonzero(~weights.lost.any(axis=0))
     kept = {
-        step: [i for i in whole if weights.present[t, i]] for t, step in enumerate(trajectory.steps)
+        step: [int(i) for i in whole if weights.present[t, i]] for t, step in enumerate(trajectory.steps)
     }
     points = [(step, weights.labels[i]) for step in steps for i in kept[step]]
 

@@ -76,7 +76,9 @@ class Course:
         flat, buffers = self.replicas.snapshot()
         self.losses.append(self.replicas.take_losses())
         count = len(self.replicas.members)
-        losses = torch.cat([_widened(rows, count) for rows in self.losses])
+        # Rows of no step have no type of their own: they would widen that of the others.
+        rows = [r for r in self.losses if len(r)] or self.losses[-1:]
+        losses = torch.cat([_widened(r, count) for r in rows])
         self.losses = []
         return Snapshot(
             step=self.done,

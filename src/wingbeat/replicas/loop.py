@@ -51,6 +51,7 @@ class ObjectLoop:
         self.named = trainable(self.model)
         self.rates = [group["lr"] for group in self.optimizer.param_groups]
         self.first = _pack(self._loose())
+        self.blank = {name: dict(holder) for name, holder in self._holders().items()}
 
     def __call__(self, state: State, batch: Batch, index: int) -> tuple[State, Tensor]:
         """Advance a stack of one replica; ``state`` tensors have a leading axis of 1."""
@@ -84,18 +85,20 @@ class ObjectLoop:
 
     def _loose(self) -> dict[str, Any]:
         """Return what the optimizer keeps elsewhere: in its groups, attributes, other state."""
-        groups = enumerate(self.optimizer.param_groups)
         state = {k: v for k, v in self.optimizer.state.items() if isinstance(k, str)}
-        held = {f"group{i}": _numbers(group) for i, group in groups}
-        return {**held, "own": _numbers(vars(self.optimizer)), "state": state}
+        return {**{name: _numbers(h) for name, h in self._holders().items()}, "state": state}
+
+    def _holders(self) -> dict[str, dict[str, Any]]:
+        groups = enumerate(self.optimizer.param_groups)
+        return {**{f"group{i}": group for i, group in groups}, "own": vars(self.optimizer)}
 
     def _tie(self, loose: dict[str, Any]) -> None:
         """Put back what ``_loose`` returned."""
-        groups = self.optimizer.param_groups
-        holders = {f"group{i}": group for i, group in enumerate(groups)}
-        for name, holder in {**holders, "own": vars(self.optimizer)}.items():
+        for name, holder in self._holders().items():
+            blank = self.blank[name]
             for key in _numbers(holder):
                 del holder[key]
+            holder.update({k: v for k, v in blank.items() if k not in holder})
             holder.update(loose.get(name, {}))
         self.optimizer.state.update(loose.get("state", {}))
 

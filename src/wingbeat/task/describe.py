@@ -68,7 +68,8 @@ def difference(then: Any, now: Any, path: str = "") -> str | None:
     'task.steps: there 10, now 20'
     """
     if isinstance(then, Mapping) and isinstance(now, Mapping):
-        for key in sorted(set(then) | set(now)):
+        # Plain values first: another seed also gives other weights, but "seed" says why.
+        for key in sorted(set(then) | set(now), key=lambda k: (isinstance(now.get(k), Mapping), k)):
             inner = f"{path}.{key}" if path else str(key)
             found = difference(then.get(key), now.get(key), inner)
             if found:

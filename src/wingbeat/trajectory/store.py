@@ -141,6 +141,9 @@ class FolderStore:
         if not path.exists():
             raise StoreError(_absent(step, self.steps(), self.folder))
         tensors, meta = read_tensors(path, check=step not in self._checked)
+        if meta["step"] != step:
+            msg = f"{path} holds step {meta['step']}: it was renamed. Give it its own name back"
+            raise StoreError(msg)
         self._checked.add(step)
         return Snapshot(
             step=meta["step"],
@@ -158,7 +161,8 @@ class FolderStore:
 
     def steps(self) -> list[int]:
         """Return the recorded steps, ascending."""
-        return sorted(int(p.stem) for p in (self.folder / "snapshots").glob("*.safetensors"))
+        found = (self.folder / "snapshots").glob("*.safetensors")
+        return sorted(int(p.stem) for p in found if p.stem.isdecimal())
 
     def seal(self) -> None:
         """Mark the run as complete and drop the state that was needed to go on."""

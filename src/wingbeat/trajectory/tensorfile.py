@@ -50,17 +50,17 @@ def read_tensors(path: Path, *, check: bool = True) -> tuple[dict[str, Tensor], 
     try:
         with safe_open(path, framework="pt") as file:
             header = (file.metadata() or {}).get(HEADER, "")
-            # Cloned: a tensor in mapped memory has an alignment of its own, which may
-            # choose another kernel and hence other bits.
-            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
+            mapped = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, ValueError) as error:
         msg = f"{path} cannot be read ({error}): it is missing or damaged. {_advice(path)}"
         raise StoreError(msg) from error
     written, _, text = header.partition(" ")
-    if not text or (check and not (_plainly_padded(path) and written == digest(tensors, text))):
+    if not text or (check and not (_plainly_padded(path) and written == digest(mapped, text))):
         msg = f"{path} was altered after it was written (its digest does not fit). {_advice(path)}"
         raise StoreError(msg)
-    return tensors, json.loads(text)
+    # Cloned: a tensor in mapped memory has an alignment of its own, which may choose another
+    # kernel and hence other bits.
+    return {name: tensor.clone() for name, tensor in mapped.items()}, json.loads(text)
 
 
 def read_one(path: Path, name: str) -> Tensor:

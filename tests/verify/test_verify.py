@@ -1,0 +1,85 @@
+"""Verify: identical where it is, and the right step and tensor where it is not."""
+
+from __future__ import annotations
+
+import itertools
+
+import torch
+from torch import nn
+
+import wingbeat as wb
+from wingbeat.verify import Break, first_break
+
+STATE = itertools.count()
+
+
+class Restless(nn.Module):
+    """A layer that changes on one call of all that are ever made: no run repeats it."""
+
+    def __init__(self, at: int) -> None:
+        super().__init__()
+        self.first = nn.Linear(3, 3)
+        self.last = nn.Linear(3, 1)
+        self.at = at
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        hidden = self.first(x)
+        if next(STATE) == self.at:
+            hidden = hidden.detach()  # the gradient of the first layer is lost once
+        return self.last(hidden)
+
+
+def task_of(model, **options) -> wb.Task:
+    return wb.Task(
+        model=model,
+        loss=lambda m, batch: (m(batch[0]) ** 2).mean(),
+        data=(torch.linspace(0, 1, 24).reshape(8, 3),),
+        optimizer=lambda params: torch.optim.SGD(params, lr=0.1),
+        batch_size=4,
+        steps=10,
+        **options,
+    )
+
+
+def noisy() -> nn.Module:
+    return nn.Sequential(nn.Linear(3, 8), nn.BatchNorm1d(8), nn.Dropout(0.5), nn.Linear(8, 1))
+
+
+def test_dropout_and_batch_norm_repeat_in_both_drivers() -> None:
+    for driver in ("loop", "lockstep"):
+        found = wb.verify(task_of(noisy), driver=driver)
+        assert found.identical, (driver, found.repeated, found.twins)
+        assert [int(s) for s in found.trail] == list(range(11))
+        assert "1.running_mean" in found.trail["3"]
+
+
+def test_the_two_drivers_leave_trails_that_can_be_compared(tmp_path) -> None:
+    task = task_of(noisy)
+    wb.verify(task, driver="loop", dtype=torch.float64).write(tmp_path / "trail.json")
+    found = wb.verify(task, driver="lockstep", against=tmp_path / "trail.json")
+    assert found.against is not None
+    assert found.against.step == 0  # float32 weights are other numbers from the start
+    assert found.changed["dtype"] == ("float64", "float32")
+    assert found.changed["driver"] == ("loop", "lockstep")
+
+
+def test_a_model_that_does_not_repeat_is_found_out_at_its_step() -> None:
+    global STATE
+    STATE = itertools.count()
+    # One call for the first loss; then two replicas a step: call 1 + 2·4 is the reference's at step 4.
+    found = wb.verify(task_of(lambda: Restless(at=1 + 2 * 4)), driver="loop")
+    assert not found.identical
+    assert found.twins == Break(step=5, tensor="first.weight", tensors=2)
+    assert found.repeated == Break(step=5, tensor="first.weight", tensors=2)
+
+
+def test_fewer_steps_and_sparser_digests() -> None:
+    found = wb.verify(task_of(noisy), driver="loop", steps=6, every=3)
+    assert list(found.trail) == ["0", "3", "6"]
+
+
+def test_trails_are_compared_over_the_steps_they_share() -> None:
+    a = {"0": {"w": "x"}, "9": {"w": "y"}, "10": {"v": "p", "w": "q"}}
+    b = {"0": {"w": "x"}, "10": {"v": "p", "w": "r"}}
+    assert first_break(a, b) == Break(step=10, tensor="w", tensors=1)
+    assert first_break(a, a) is None
