@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 from dataclasses import dataclass, field
@@ -16,6 +17,8 @@ from wingbeat.trajectory.tensorfile import write_bytes
 from wingbeat.trajectory.trajectory import Trajectory
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from matplotlib.axes import Axes
 
 
@@ -171,7 +174,8 @@ def write_files(result: Result, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     buffer = io.BytesIO()
     result.table.to_parquet(buffer, index=False)
-    write_bytes(folder / "table.parquet", buffer.getvalue())
+    table = buffer.getvalue()
+    write_bytes(folder / "table.parquet", table)
     store.write_json("condition.json", result.condition)
     store.write_json("environment.json", result.environment)
     store.write_json(
@@ -182,8 +186,20 @@ def write_files(result: Result, folder: Path) -> None:
             "warnings": list(result.warnings),
             "seeds": list(result.trajectories),
             "metrics": list(result.metrics),
+            "table": hashlib.sha256(table).hexdigest(),
         },
     )
+
+
+def is_measured(folder: Path, metrics: Sequence[str]) -> bool:
+    """Tell whether a folder holds these metrics, with the table that belongs to its summary."""
+    found = FolderStore(folder).read_json("summary.json") or {}
+    return found.get("metrics") == list(metrics) and _intact(folder, found)
+
+
+def _intact(folder: Path, found: dict[str, Any]) -> bool:
+    path = folder / "table.parquet"
+    return path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == found["table"]
 
 
 def load(folder: str | Path) -> Result:
@@ -207,7 +223,7 @@ def load(folder: str | Path) -> Result:
     single = (folder / "snapshots").is_dir()
     folders = {seed: folder if single else folder / f"seed-{seed}" for seed in seeds}
     return Result(
-        table=_read_table(folder / "table.parquet"),
+        table=_read_table(folder, found),
         summary=found["summary"],
         condition=store.read_json("condition.json"),
         environment=store.read_json("environment.json"),
@@ -219,15 +235,15 @@ def load(folder: str | Path) -> Result:
     )
 
 
-def _read_table(path: Path) -> pd.DataFrame:
-    try:
-        return pd.read_parquet(path)
-    except (OSError, ValueError) as error:
+def _read_table(folder: Path, found: dict[str, Any]) -> pd.DataFrame:
+    path = folder / "table.parquet"
+    if not _intact(folder, found):
         msg = (
-            f"{path} is missing or damaged ({str(error).splitlines()[0]}): delete summary.json and "
-            "run the same command again; the table is made anew from the snapshots"
+            f"{path} is missing or was altered: run the same command again; the table is made "
+            "anew from the snapshots"
         )
-        raise StoreError(msg) from error
+        raise StoreError(msg)
+    return pd.read_parquet(path)
 
 
 def _number(entry: dict[str, Any] | None) -> float:

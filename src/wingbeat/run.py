@@ -10,7 +10,7 @@ from wingbeat.errors import StoreError
 from wingbeat.progress import Progress
 from wingbeat.replicas.choose import DriverName
 from wingbeat.request import Request, as_folder, check_seeds, make_request
-from wingbeat.result import Result, load, write_files
+from wingbeat.result import Result, is_measured, load, write_files
 from wingbeat.session import Options, Session
 from wingbeat.summary import collect
 from wingbeat.trajectory.store import FolderStore
@@ -115,7 +115,7 @@ def _several(
         Session(request.with_seed(s), options, folder and folder / f"seed-{s}", bar) for s in seeds
     ]
     known = _known(folder, seeds, request.metrics)
-    if known is not None and all(session.finished() for session in sessions):
+    if known is not None and all(session.trained() for session in sessions):
         return known
     parts = [session.measured() for session in sessions]
     first = sessions[0]
@@ -143,5 +143,5 @@ def _known(folder: Path | None, seeds: tuple[int, ...], metrics: tuple[str, ...]
     found = FolderStore(folder).read_json("summary.json") if folder else None
     if not folder or not found:
         return None
-    same = found["seeds"] == list(seeds) and found["metrics"] == list(metrics)
+    same = found["seeds"] == list(seeds) and is_measured(folder, metrics)
     return load(folder) if same else None

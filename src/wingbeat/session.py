@@ -21,7 +21,7 @@ from wingbeat.metrics.catalogue import CATALOGUE
 from wingbeat.replicas.advance import Course, advance, member_from
 from wingbeat.replicas.choose import Choice, Chooser, DriverName, first_loss
 from wingbeat.replicas.replicas import Replicas
-from wingbeat.result import Result, load, write_files
+from wingbeat.result import Result, is_measured, load, write_files
 from wingbeat.summary import collect
 from wingbeat.task.batches import Batches
 from wingbeat.task.describe import difference
@@ -96,14 +96,23 @@ class Session:
         Raises:
             StoreError: it holds another request.
         """
+        if self.folder is None or not self.trained():
+            return False
+        return is_measured(self.folder, self.request.metrics)
+
+    def trained(self) -> bool:
+        """Tell whether the folder holds this request with all its snapshots.
+
+        Raises:
+            StoreError: it holds another request.
+        """
         if not isinstance(self.store, FolderStore):
             return False
         self._agree(self.store)
         facts = self.store.read_json("environment.json") or {}
         if self.store.sealed and facts:
             self._check_driver(facts, self.store)
-        found = self.store.read_json("summary.json") or {}
-        return self.store.sealed and found.get("metrics") == list(self.request.metrics)
+        return self.store.sealed
 
     def measured(self) -> tuple[Request, Trajectory, Measured, list[Member]]:
         """Train what is not done yet and measure all of it."""

@@ -89,6 +89,7 @@ class FolderStore:
         self.folder = Path(folder)
         self._lock = FileLock(self.folder / ".lock")
         self._checked: set[int] = set()
+        self._sealed: list[int] | None = None
         if create:
             self._make()
 
@@ -139,7 +140,7 @@ class FolderStore:
         """Return the snapshot of a step; its digest is checked the first time."""
         path = self._snapshot(step)
         if not path.exists():
-            raise StoreError(_absent(step, self.steps(), self.folder))
+            raise StoreError(_absent(step, self._found(), self.folder))
         tensors, meta = read_tensors(path, check=step not in self._checked)
         if meta["step"] != step:
             msg = f"{path} holds step {meta['step']}: it was renamed. Give it its own name back"
@@ -160,13 +161,18 @@ class FolderStore:
         return read_one(self._snapshot(step), name)
 
     def steps(self) -> list[int]:
-        """Return the recorded steps, ascending."""
+        """Return the recorded steps, ascending; of a sealed run all that it sealed."""
+        if self._sealed is None and self.sealed:
+            self._sealed = self.read_json("sealed.json")["steps"]
+        return list(self._sealed) if self._sealed is not None else self._found()
+
+    def _found(self) -> list[int]:
         found = (self.folder / "snapshots").glob("*.safetensors")
         return sorted(int(p.stem) for p in found if p.stem.isdecimal())
 
     def seal(self) -> None:
         """Mark the run as complete and drop the state that was needed to go on."""
-        self.write_json("sealed.json", {"steps": self.steps()})
+        self.write_json("sealed.json", {"steps": self._found()})
         (self.folder / "state" / "latest.safetensors").unlink(missing_ok=True)
 
     @property
