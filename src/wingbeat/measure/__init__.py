@@ -91,7 +91,7 @@ def _weight_rows(
             steps, one = _project(name, g, points, w)
             projected[name] = one
             if "spread_projected" in wanted:
-                rows.projected_rows(out, name, steps, one)
+                rows.projected_rows(out, w, name, steps, one)
     return projected
 
 

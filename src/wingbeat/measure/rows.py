@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from wingbeat.errors import BELOW_NOISE_FLOOR, DIVERGED, NO_PREDICTIONS
+from wingbeat.errors import BELOW_NOISE_FLOOR, DIVERGED, NO_PREDICTIONS, TOO_FEW_REPLICAS
 from wingbeat.measure.table import TableBuilder, words
 from wingbeat.measure.weights import with_whole
 from wingbeat.metrics import local, spread_from_gram, trajectory_pca
@@ -75,16 +75,20 @@ def spread_rows(out: TableBuilder, w: Weights, found: Spreads) -> None:
     """Add the spread of every perturbation, whole and by layer."""
     for name, (places, values) in found.items():
         finite = np.isfinite(values)
+        below = (values <= w.noise_floor) & (w.noise_floor > 0)
         out.add(
             "spread",
             np.where(finite, values, np.nan),
             step=w.steps[places][:, None],
             perturbation=name,
             layer=words(("", *w.layers)),
-            reason=np.where(
-                finite, "", DIVERGED if len(w.groups[name][0, 0]) > 1 else "too_few_replicas"
-            ),
+            reason=np.where(finite, np.where(below, BELOW_NOISE_FLOOR, ""), _lost(w, name)),
         )
+
+
+def _lost(w: Weights, name: str) -> str:
+    """Return why a perturbation has no spread."""
+    return DIVERGED if w.groups[name].shape[-1] > 1 else TOO_FEW_REPLICAS
 
 
 def local_rows(out: TableBuilder, w: Weights, found: Spreads) -> None:
@@ -93,8 +97,8 @@ def local_rows(out: TableBuilder, w: Weights, found: Spreads) -> None:
         if len(places) < 2:
             continue
         whole, steps = values[:, 0], w.steps[places]
-        growth = local(steps, whole)
-        why = np.where(np.isfinite(whole[1:]), BELOW_NOISE_FLOOR, DIVERGED)
+        growth = local(steps, np.where(whole <= w.noise_floor, 0.0, whole))
+        why = np.where(np.isfinite(whole[1:]), BELOW_NOISE_FLOOR, _lost(w, name))
         out.add(
             "local_lyapunov",
             growth,
@@ -104,13 +108,15 @@ def local_rows(out: TableBuilder, w: Weights, found: Spreads) -> None:
         )
 
 
-def projected_rows(out: TableBuilder, name: str, steps: NDArray[np.int64], projected: ProjectedSpread) -> None:
+def projected_rows(
+    out: TableBuilder, w: Weights, name: str, steps: NDArray[np.int64], projected: ProjectedSpread
+) -> None:
     """Add the spread in the leading components and the share of variance it keeps."""
     pairs = {"spread_projected": projected.spread, "projected_variance_kept": projected.kept}
     for metric, values in pairs.items():
         finite = np.isfinite(values)
         lost = bool(np.isnan(projected.spread).any())
-        reason = np.where(finite, "", DIVERGED if lost else "constant")
+        reason = np.where(finite, "", _lost(w, name) if lost else "constant")
         out.add(
             metric, np.where(finite, values, np.nan), step=steps, perturbation=name, reason=reason
         )
@@ -118,7 +124,7 @@ def projected_rows(out: TableBuilder, name: str, steps: NDArray[np.int64], proje
 
 def pca_rows(out: TableBuilder, g: Array, points: list[tuple[int, str]]) -> None:
     """Add every point's scores in the leading components, and the variance they explain."""
-    if not np.isfinite(g).all():
+    if len(points) < 2 or not np.isfinite(g).all():
         return
     pca = trajectory_pca(g, min(10, len(points) - 1), precomputed=True)
     steps, labels = np.array([s for s, _ in points]), [label for _, label in points]

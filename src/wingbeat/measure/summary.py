@@ -68,8 +68,8 @@ def summarise(facts: Sequence[Facts]) -> dict[str, Estimate]:
         "lyapunov_per_epoch": _scaled(slope, epochs),
         "lyapunov_two_point": _two_point(facts),
         "lyapunov_r2": r2,
-        "early_late_ratio": _mean_of(facts, _early_late, TOO_FEW_POINTS),
-        "participation_ratio": _mean_of(facts, _participation, BELOW_NOISE_FLOOR),
+        "early_late_ratio": _mean_of(facts, _early_late, _why_no_rates(facts)),
+        "participation_ratio": _mean_of(facts, _participation, _why_no_end(facts)),
         "initial_l2": _mean_distance(facts, 0),
         "final_l2": _mean_distance(facts, -1),
         "saturation_distance": _mean_of(facts, lambda f: f.saturation.distance, DIVERGED),
@@ -82,7 +82,8 @@ def summarise(facts: Sequence[Facts]) -> dict[str, Estimate]:
 
 def behavior(ratio: Estimate) -> dict[str, Any]:
     """Return the verdict in the form of the summary."""
-    return {"value": verdict(ratio), "low": None, "high": None, "reason": ratio.reason}
+    reason = ratio.reason or ratio.interval_reason
+    return {"value": verdict(ratio), "low": None, "high": None, "reason": reason}
 
 
 def _groups(facts: Sequence[Facts]) -> list[int]:
@@ -130,10 +131,29 @@ def _why_no_ratio(facts: Sequence[Facts]) -> str:
     return ""
 
 
+def _why_no_end(facts: Sequence[Facts]) -> str:
+    """Return why the last step says nothing about how replicas lie to each other."""
+    for fact in facts:
+        if fact.grams.shape[-1] < 2:
+            return TOO_FEW_REPLICAS
+        if not np.isfinite(fact.grams[-1]).all():
+            return DIVERGED
+    return BELOW_NOISE_FLOOR
+
+
+def _why_no_rates(facts: Sequence[Facts]) -> str:
+    reason = _why_no_end(facts)
+    short = reason == BELOW_NOISE_FLOOR and min(len(f.steps) for f in facts) < 3
+    return TOO_FEW_POINTS if short else reason
+
+
 def _projected(facts: Sequence[Facts]) -> Estimate:
+    reason = _why_no_ratio(facts)
+    if reason:
+        return Estimate.undefined(reason)
     ratios = [f.projected.ratio if f.projected else np.nan for f in facts]
     if not np.isfinite(ratios).all() or min(ratios) <= 0:
-        return Estimate.undefined(_why_no_ratio(facts) or BELOW_NOISE_FLOOR)
+        return Estimate.undefined(BELOW_NOISE_FLOOR)
     value = float(np.exp(np.mean(np.log(ratios))))
     return Estimate(value, interval_reason="not_resampled")
 
@@ -174,12 +194,16 @@ def _two_point(facts: Sequence[Facts]) -> Estimate:
 
 def _mean_distance(facts: Sequence[Facts], place: int) -> Estimate:
     values = np.concatenate([f.distances[place] for f in facts])
+    floor = max(f.floor for f in facts)
+    if floor > 0 and (values <= floor).any():
+        return Estimate.undefined(BELOW_NOISE_FLOOR)
     return _mean(values, facts, log=bool((values > 0).all()))
 
 
 def _within(estimate: Estimate, low: float, high: float) -> Estimate:
     """Cut an interval to the range that its quantity can have."""
-    return replace(estimate, low=max(low, estimate.low), high=min(high, estimate.high))
+    ends = np.clip([estimate.low, estimate.high], low, high)  # NaN stays NaN
+    return replace(estimate, low=float(ends[0]), high=float(ends[1]))
 
 
 def _mean(values: Array, facts: Sequence[Facts], *, log: bool = False) -> Estimate:
@@ -203,10 +227,13 @@ def _mean_of(facts: Sequence[Facts], statistic: Any, reason: str) -> Estimate:
 def _early_late(fact: Facts) -> float:
     if len(fact.steps) < 3:
         return float("nan")
-    return float(early_late_ratio(fact.steps, spread_from_gram(fact.grams)))
+    size = spread_from_gram(fact.grams)
+    return float(early_late_ratio(fact.steps, np.where(size <= fact.floor, 0.0, size)))
 
 
 def _participation(fact: Facts) -> float:
+    if fact.grams.shape[-1] < 2 or spread_from_gram(fact.grams[-1]) <= fact.floor:
+        return float("nan")
     return participation_ratio(fact.grams[-1], precomputed=True)
 
 

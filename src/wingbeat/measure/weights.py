@@ -131,10 +131,11 @@ def read_gram(
     """
     steps = _thinned(trajectory.steps, forks, len(trajectory.labels))
     whole = np.flatnonzero(~weights.lost.any(axis=0))
-    kept = {
-        step: [int(i) for i in whole if weights.present[t, i]] for t, step in enumerate(trajectory.steps)
-    }
+    present = dict(zip(trajectory.steps, weights.present, strict=True))
+    kept = {step: [int(i) for i in whole if there[i]] for step, there in present.items()}
     points = [(step, weights.labels[i]) for step in steps for i in kept[step]]
+    if not points:
+        return np.zeros((0, 0)), points
 
     def blocks() -> Iterator[Any]:
         for name in weights.layers:

@@ -128,7 +128,7 @@ class Chooser:
             if mode == "eager":
                 raise
             self.step.renew()  # the attempt may have left its tensors in the model
-            return self._lockstep("eager")
+            return self._lockstep("traced" if mode == "compiled" else "eager")
         return driver
 
     def _measured(self, compiled: bool | None) -> Choice:

@@ -108,8 +108,13 @@ class Lockstep:
             raise DriverError(msg)
         if self.mode == "traced":
             return program
+        program = _compile(program, leaves)
         torch.set_rng_state(rng)
-        return _compile(program, leaves, expected)
+        # The losses only: Adam's first step turns a rounding error into a whole learning rate.
+        if not torch.allclose(program(*leaves)[-1], expected[-1], rtol=1e-3, equal_nan=True):
+            msg = "the compiled step does not agree with the recorded one"
+            raise DriverError(msg)
+        return program
 
     def _repeated(self, eager: Callable[..., list[Tensor]], leaves: list[Tensor]) -> list[Tensor]:
         """Return a step's outputs, made twice: all they depend on must be in ``leaves``."""
@@ -170,17 +175,15 @@ def _record(function: Callable[..., list[Tensor]], leaves: list[Tensor]) -> Call
     return run
 
 
-def _compile(
-    program: Callable[..., Any], leaves: list[Tensor], expected: list[Tensor]
-) -> Callable[..., Any]:
+def _compile(program: Callable[..., Any], leaves: list[Tensor]) -> Callable[..., Any]:
     """Compile a recording; it is called with one set of shapes only, so nothing is guarded."""
     unguarded = getattr(torch.compiler, "skip_all_guards_unsafe", None)
-    options = {"guard_filter_fn": unguarded} if unguarded else None
+    # The same masks as without compiling: torch's own random numbers, not the compiler's.
+    options: dict[str, Any] = {"fallback_random": True}
+    if unguarded is not None:
+        options["guard_filter_fn"] = unguarded
     compiled: Callable[..., Any] = torch.compile(program, dynamic=False, options=options)
-    pairs = zip(compiled(*leaves), expected, strict=True)
-    if not all(torch.allclose(a, b, rtol=1e-3, atol=1e-4, equal_nan=True) for a, b in pairs):
-        msg = "the compiled step does not agree with the recorded one"
-        raise DriverError(msg)
+    compiled(*leaves)  # the work is done at the first call
     return compiled
 
 

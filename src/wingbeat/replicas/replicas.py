@@ -58,12 +58,12 @@ class Replicas:
         driver: advances one part.
         batches: training data.
         chunk: largest number of replicas in a part; 1 for the loop driver, 0 for no limit.
-        spare: ride along one copy of the reference at the very end of each part, so that no
-            real replica lies in the last lanes.
+        spare: fill each part up to a multiple of this with copies of its first member, so that
+            no kernel is left with a remainder that it would compute in another way.
     """
 
     def __init__(
-        self, driver: Driver, batches: Batches, chunk: int = 0, *, spare: bool = False
+        self, driver: Driver, batches: Batches, chunk: int = 0, *, spare: int = 1
     ) -> None:
         self.driver, self.batches = driver, batches
         self.chunk, self.spare = chunk, spare
@@ -80,8 +80,10 @@ class Replicas:
         ]
 
     def _stacked(self, states: list[State]) -> State:
-        if self.chunk != 1 and (len(states) == 1 or self.spare):
-            states = [*states, states[0]]  # a stack of one runs through other kernels
+        if self.chunk != 1:
+            least = max(2, len(states))  # a stack of one runs through other kernels
+            full = -(-least // self.spare) * self.spare
+            states = states + states[:1] * (full - len(states))
         return concatenate(states)
 
     def states(self) -> list[State]:

@@ -1,8 +1,8 @@
 """What was asked, as plain JSON: two requests are the same run if their descriptions are equal.
 
 Functions are identified by their compiled code, data by a digest of their bytes, the schedule
-by its values and the model by its initial weights and its modules' code and settings. A folder that holds another
-request is recognised by the first field that differs.
+by its values and the model by its initial weights and its modules' code and settings. A folder
+that holds another request is recognised by the first field that differs.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ def _update(total: hashlib._Hash, value: Any, depth: int) -> None:
         _update(total, part, depth + 1)
 
 
-def _parts(value: Any) -> tuple[Any, ...]:
+def _parts(value: Any) -> tuple[Any, ...]:  # noqa: PLR0911  (one line a kind)
     """Return what a value is made of; nothing for a leaf."""
     if isinstance(value, functools.partial):
         return (value.func, value.args, value.keywords)

@@ -233,3 +233,27 @@ def _check(sizes: Sequence[int], activation: str, dropout: float) -> None:
     if not 0 <= dropout < 1:
         msg = f"dropout is {dropout!r}: use a probability of at least 0 and below 1"
         raise RequestError(msg)
+
+
+def binary_cross_entropy(model: nn.Module, batch: Labelled) -> Tensor:
+    """Return the mean cross-entropy in nats of a net with one logit, at least 0.
+
+    Example:
+        >>> batch = torch.zeros(2, 1), torch.tensor([0, 1])
+        >>> round(float(binary_cross_entropy(nn.Identity(), batch)), 4)
+        0.6931
+    """
+    inputs, labels = batch
+    logits = model(inputs).squeeze(-1)
+    return F.binary_cross_entropy_with_logits(logits, labels.to(logits.dtype))
+
+
+def binary_scores(model: nn.Module, batch: Labelled) -> Tensor:
+    """Return scores ``(batch, 2)`` of a net with one logit: 0 for class 0, the logit for class 1.
+
+    Example:
+        >>> binary_scores(nn.Identity(), (torch.tensor([[3.0]]), torch.tensor([1]))).tolist()
+        [[0.0, 3.0]]
+    """
+    logits = model(batch[0])
+    return torch.cat([torch.zeros_like(logits), logits], dim=1)

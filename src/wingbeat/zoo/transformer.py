@@ -8,18 +8,15 @@ the batch decides the output.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from functools import partial
 from typing import Final, Literal
 
 import torch
 from torch import Tensor, nn
 
 from wingbeat.errors import RequestError
-from wingbeat.task.task import Task
+from wingbeat.zoo.text import LENGTH, PAD, VOCABULARY
 
 Kind = Literal["gpt", "bert"]
-LENGTH, PAD, VOCABULARY = 32, 0, 2960
 HEAD_WIDTH: Final = 64
 """Width of one attention head: as many heads as fit."""
 _STD: Final = 0.02

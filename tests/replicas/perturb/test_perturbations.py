@@ -338,7 +338,7 @@ def test_batch_gradient_is_the_gradient_of_its_batch_and_points_uphill() -> None
     with torch.no_grad():
         for name, parameter in trainable(model).items():
             parameter.copy_(after[name])
-    rise = float(task.loss(model, batch) - loss)
+    rise = float((task.loss(model, batch) - loss).detach())
     assert rise == pytest.approx(1e-3 * norm(gradient), rel=0.05)  # type: ignore[arg-type]
 
 
