@@ -141,6 +141,8 @@ class Session:
             self._agree(store)
         if store is None or not store.sealed:
             first_loss(self.step, self.batches)
+        if store is not None and store.read_json("condition.json") is None:
+            store.write_json("condition.json", self.condition)
         self._choose(store)
         if store is not None and store.sealed:
             return members_of(store)
@@ -181,10 +183,7 @@ class Session:
     def _agree(self, store: FolderStore) -> None:
         """Refuse a folder that holds another request."""
         there = store.read_json("condition.json")
-        if there is None:
-            store.write_json("condition.json", self.condition)
-            return
-        found = difference(there, self.condition)
+        found = None if there is None else difference(there, self.condition)
         if found:
             msg = (
                 f"{store.folder} holds another request ({found}): give this one a folder of its "

@@ -21,9 +21,7 @@ COLUMNS = ["metric", "step", "perturbation", "a", "b", "layer", "value", "reason
 @pytest.fixture(scope="module")
 def result():
     """Two perturbations of three replicas each, one of them late, in float32."""
-    return wb.run(
-        plain(), tasks.two_forks(0.003, at=9), replicas=3, record_every=4, driver="loop"
-    )
+    return wb.run(plain(), tasks.two_forks(0.003, at=9), replicas=3, record_every=4, driver="loop")
 
 
 @pytest.fixture(scope="module")

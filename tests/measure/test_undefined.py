@@ -49,9 +49,7 @@ def test_a_perturbation_that_vanishes_in_rounding():
 @pytest.mark.parametrize("driver", ["loop", "lockstep"])
 def test_replicas_that_all_move_alike_have_no_spread(driver):
     away = {"2.bias": torch.tensor([0.1, -0.1, 0.0])}
-    result = wb.run(
-        plain(), wb.Direction(away, 1.0), replicas=4, driver=driver, record_every=5
-    )
+    result = wb.run(plain(), wb.Direction(away, 1.0), replicas=4, driver=driver, record_every=5)
     assert result.noise_floor == 0
     assert (rows(result, metric="spread").value == 0).all()
     assert (rows(result, metric="l2", perturbation="direction-1@0", layer="").value > 0).all()
@@ -72,7 +70,7 @@ class Restless(nn.Module):
 
     def forward(self, x):
         Restless.calls += 1
-        return self.inner(x) + self.size * math.sin(1e6 * Restless.calls)* torch.arange(3.0)
+        return self.inner(x) + self.size * math.sin(1e6 * Restless.calls) * torch.arange(3.0)
 
 
 def restless(size, scale, **options):

@@ -292,9 +292,7 @@ def test_a_warning_survives_a_restart(tmp_path, monkeypatch):
     from wingbeat.replicas.choose import Chooser
 
     choose = Chooser.choose
-    monkeypatch.setattr(
-        Chooser, "choose", lambda *a: replace(choose(*a), warnings=("mind this",))
-    )
+    monkeypatch.setattr(Chooser, "choose", lambda *a: replace(choose(*a), warnings=("mind this",)))
     data = Failing(20)
     with pytest.raises(wb.RunError):
         go(plain(data=data), tmp_path)

@@ -126,19 +126,17 @@ class TrajectoryTracker:
     def get_statistics(self) -> dict[str, float]:
         """Return path_length, velocity_mean and velocity_std (per capture), in weight units.
 
-        NaN below two snapshots. Source: `wingbeat.metrics.path_length` and `velocity`.
+        NaN below two snapshots. As `wingbeat.metrics.path_length` and `velocity` define them.
         """
         if len(self._vectors) < 2:
             return dict.fromkeys(("path_length", "velocity_mean", "velocity_std"), nan)
         pairs = zip(self._vectors[1:], self._vectors[:-1], strict=True)
         hops = np.array([float(metrics.l2(a, b)) for a, b in pairs])
-        # A path along one axis has exactly these hops, so that the estimators apply.
-        line = np.concatenate([[0.0], np.cumsum(hops)])[:, None]
-        speed = metrics.velocity(line, self.calls)
+        speed = hops / np.diff(self.calls)
         return {
             "path_length": float(hops.sum()),
-            "velocity_mean": float(speed.mean),
-            "velocity_std": float(speed.std),
+            "velocity_mean": float(speed.mean()),
+            "velocity_std": float(speed.std()),
         }
 
     def _watched(self) -> dict[str, nn.Parameter]:

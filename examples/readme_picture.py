@@ -1,0 +1,28 @@
+"""Draw the picture of the README from a finished ``make demo``.
+
+    python examples/readme_picture.py runs/demo/circles-dense docs/images/circles.png
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+import wingbeat as wb
+
+
+def main(folder: str, target: str) -> None:
+    result = wb.load(folder)
+    figure = Figure(figsize=(12, 4.2), layout="constrained")
+    left, middle, right = figure.subplots(1, 3)
+    result.plot_distance(left)
+    result.plot_spread(middle)
+    result.plot_trajectories(right)
+    Path(target).parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(target, dpi=110)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,24 @@
+"""Studies: many conditions, each plain JSON with a content key, run once and never again.
+
+A ``Condition`` is one cell, a grid is a list of them, the ``Ledger`` remembers what is done, a
+``Runner`` maps the work over what is left, and ``run_study`` puts the three together.
+"""
+
+from wingbeat.study.condition import Condition
+from wingbeat.study.grid import cross, unique
+from wingbeat.study.ledger import Ledger, Record
+from wingbeat.study.run import Study, run_study
+from wingbeat.study.runner import InlineRunner, ProcessRunner, Runner
+
+__all__ = [
+    "Condition",
+    "InlineRunner",
+    "Ledger",
+    "ProcessRunner",
+    "Record",
+    "Runner",
+    "Study",
+    "cross",
+    "run_study",
+    "unique",
+]

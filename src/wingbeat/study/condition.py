@@ -1,0 +1,206 @@
+"""One cell of a study as plain JSON, with a key that is a function of its content."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+import torch
+
+from wingbeat.errors import RequestError, nearest
+from wingbeat.replicas import perturb
+from wingbeat.replicas.choose import DriverName
+from wingbeat.replicas.perturb import Perturbation
+from wingbeat.task.task import Task
+
+Json = Any
+"""None, a bool, int, float or str, or a list or dict (keys are strings) of these."""
+
+_DTYPES = ("float16", "bfloat16", "float32", "float64")
+
+
+@dataclass(frozen=True)
+class Condition:
+    """What one cell of a study trains and measures.
+
+    Nothing in it is code: the task is named as ``module:function`` and built where the work is
+    done, so that a condition can travel to another process or machine and be read years later.
+
+    Args:
+        factory: ``module:function`` that returns a ``Task``.
+        arguments: keyword arguments of the factory, JSON.
+        perturbations: each ``{"kind": …, field: value, …}``, as ``Perturbation.describe`` gives it.
+        replicas: perturbed replicas for each perturbation.
+        record_every: steps between snapshots; None takes one an epoch.
+        metrics: names to measure; None takes those of ``wb.run``.
+        seeds: base seeds; with several the intervals of the condition are nested.
+        dtype: floating-point type by name.
+        device: where it runs.
+        driver: "lockstep" or "loop". "auto" measures which is faster and may choose differently
+            next time, so that equal conditions need not give equal bits: avoid it in studies.
+        measures: ``module:function`` of further measures, ``Result -> {name: estimate as JSON}``.
+        tags: words that describe the cell in tables, such as its family. They do not enter the
+            key: a label can be changed without training again.
+
+    Raises:
+        RequestError: something in it is not JSON, or out of range.
+
+    Example:
+        >>> one = Condition("wingbeat.zoo.dense:circles_task", {"lr": 0.01, "epochs": 1})
+        >>> two = Condition("wingbeat.zoo.dense:circles_task", {"epochs": 1, "lr": 0.01})
+        >>> one.key == two.key, one.task().steps
+        (True, 32)
+    """
+
+    factory: str
+    arguments: dict[str, Json] = field(default_factory=dict)
+    perturbations: tuple[dict[str, Json], ...] = ({"kind": "gaussian", "scale": 0.01},)
+    replicas: int = 5
+    record_every: int | None = None
+    metrics: tuple[str, ...] | None = None
+    seeds: tuple[int, ...] = (0,)
+    dtype: str = "float32"
+    device: str = "cpu"
+    driver: DriverName = "lockstep"
+    measures: tuple[str, ...] = ()
+    tags: dict[str, Json] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in ("perturbations", "metrics", "seeds", "measures"):
+            value = getattr(self, name)
+            if isinstance(value, list):
+                object.__setattr__(self, name, tuple(value))
+        _check_json("condition", asdict(self))
+        if not self.seeds:
+            raise RequestError("seeds is empty: give at least one base seed")
+        if self.dtype not in _DTYPES:
+            raise RequestError(f"dtype is {self.dtype!r}: {nearest(str(self.dtype), _DTYPES)}")
+
+    def to_json(self) -> dict[str, Json]:
+        """Return the condition as a dict of plain JSON, tags included."""
+        found: dict[str, Json] = json.loads(json.dumps(asdict(self)))
+        return found
+
+    @classmethod
+    def from_json(cls, found: dict[str, Json]) -> Condition:
+        """Return the condition that ``to_json`` described.
+
+        Raises:
+            RequestError: a field is unknown.
+
+        Example:
+            >>> one = Condition("m:f", {"a": [1, 2]}, seeds=(3,))
+            >>> Condition.from_json(one.to_json()) == one
+            True
+        """
+        known = [f.name for f in fields(cls)]
+        for name in found:
+            if name not in known:
+                raise RequestError(f"a condition has no field {name!r}: {nearest(name, known)}")
+        return cls(**found)
+
+    @property
+    def canonical(self) -> str:
+        """Everything that decides the result as one JSON text with sorted keys."""
+        content = {k: v for k, v in self.to_json().items() if k != "tags"}
+        return json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+    @property
+    def key(self) -> str:
+        """Hash of the canonical JSON: 16 hexadecimal digits."""
+        return hashlib.blake2b(self.canonical.encode(), digest_size=8).hexdigest()
+
+    def task(self) -> Task:
+        """Build the task.
+
+        Raises:
+            RequestError: the factory cannot be found or called, or gives something else.
+        """
+        try:
+            task = named(self.factory)(**self.arguments)
+        except TypeError as error:
+            msg = f"{self.factory} cannot be called with {self.arguments}: {error}"
+            raise RequestError(msg) from error
+        if not isinstance(task, Task):
+            raise RequestError(f"{self.factory} gave {type(task).__name__}: return a Task")
+        return task
+
+    def forks(self) -> list[Perturbation]:
+        """Return the perturbations as objects.
+
+        Raises:
+            RequestError: an unknown kind or field.
+        """
+        return [perturbation(found) for found in self.perturbations]
+
+    @property
+    def torch_dtype(self) -> torch.dtype:
+        """The floating-point type as torch knows it."""
+        found: torch.dtype = getattr(torch, self.dtype)
+        return found
+
+
+def perturbation(found: dict[str, Json]) -> Perturbation:
+    """Return the perturbation that a dict describes.
+
+    Raises:
+        RequestError: an unknown kind or field.
+
+    Example:
+        >>> perturbation({"kind": "gaussian", "scale": 0.01}).label
+        'gaussian-0.01@0'
+    """
+    kinds: dict[str, type[Perturbation]] = {
+        cls.kind: cls for cls in vars(perturb).values() if hasattr(cls, "kind")
+    }
+    kind = found.get("kind")
+    if kind not in kinds:
+        raise RequestError(f"unknown perturbation {kind!r}: {nearest(str(kind), kinds)}")
+    rest = {k: v for k, v in found.items() if k != "kind"}
+    try:
+        return kinds[kind](**rest)
+    except TypeError as error:
+        raise RequestError(f"perturbation {found} cannot be made: {error}") from error
+
+
+def named(place: str) -> Callable[..., Any]:
+    """Return the function that ``module:function`` names.
+
+    Raises:
+        RequestError: there is none.
+
+    Example:
+        >>> named("math:sqrt")(4.0)
+        2.0
+    """
+    module, colon, name = place.partition(":")
+    if not (module and colon and name):
+        raise RequestError(f"{place!r} is not of the form module:function")
+    try:
+        found = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise RequestError(f"{place!r} cannot be found: {error}") from error
+    if not callable(found):
+        raise RequestError(f"{place!r} is {type(found).__name__}: name a function")
+    function: Callable[..., Any] = found
+    return function
+
+
+def _check_json(path: str, value: object) -> None:
+    """Refuse what JSON would change or cannot hold."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            if not isinstance(key, str):
+                raise RequestError(f"{path} has the key {key!r}: use text for keys")
+            _check_json(f"{path}.{key}", inner)
+    elif isinstance(value, list | tuple):
+        for place, inner in enumerate(value):
+            _check_json(f"{path}[{place}]", inner)
+    elif isinstance(value, float) and (value != value or abs(value) == float("inf")):
+        raise RequestError(f"{path} is {value!r}: JSON holds finite numbers only")
+    elif value is not None and type(value) not in (bool, int, float, str):
+        raise RequestError(f"{path} is of type {type(value).__name__}: use plain JSON values")
