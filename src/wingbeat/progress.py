@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -64,6 +65,12 @@ class Progress:
         line = self._bars.add_task(name, total=total)
         yield lambda done: self._bars.update(line, completed=done)
         self._bars.remove_task(line)
+
+    def note(self, words: str) -> None:
+        """Print a line that stays."""
+        logging.getLogger("wingbeat").info(words)
+        if not self._bars.disable:
+            self._bars.console.print(words, markup=False, highlight=False)
 
     def say(self, words: str) -> None:
         """Show what is being done."""

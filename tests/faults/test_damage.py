@@ -64,7 +64,7 @@ def flip(path, place):
 def test_an_altered_snapshot_is_named(folder, place):
     flip(folder / "snapshots" / "000004.safetensors", place)
     result = wb.load(folder)
-    with pytest.raises(wb.StoreError, match="000004.safetensors"):
+    with pytest.raises(wb.StoreError, match=r"000004\.safetensors"):
         result.trajectory.at(4)
     assert result.trajectory.at(8).step == 8, "the others stay readable"
 
@@ -73,14 +73,14 @@ def test_a_damaged_snapshot_stops_a_new_measurement(folder):
     path = folder / "snapshots" / "000004.safetensors"
     path.write_bytes(path.read_bytes()[:-7])
     before = contents(folder)
-    with pytest.raises(wb.StoreError, match="000004.safetensors"):
+    with pytest.raises(wb.StoreError, match=r"000004\.safetensors"):
         go(folder, metrics=("l2",))
     assert contents(folder) == before
 
 
 def test_a_lost_snapshot_of_a_finished_run_is_named(folder):
     (folder / "snapshots" / "000004.safetensors").unlink()
-    with pytest.raises(wb.StoreError, match="000004|step 4"):
+    with pytest.raises(wb.StoreError, match=r"000004|step 4"):
         go(folder, metrics=("l2",))
 
 
@@ -90,7 +90,7 @@ def test_an_altered_state_is_named(tmp_path, place):
         go(tmp_path, checkpoint_seconds=0.0)
     state = tmp_path / "state" / "latest.safetensors"
     flip(state, place)
-    with pytest.raises(wb.StoreError, match="latest.safetensors"):
+    with pytest.raises(wb.StoreError, match=r"latest\.safetensors"):
         go(tmp_path, checkpoint_seconds=0.0)
 
 
@@ -113,7 +113,7 @@ def test_a_damaged_table_is_named_and_made_anew(folder, harm):
         path.unlink()
     else:
         path.write_bytes(path.read_bytes()[: 100 if harm == "cut" else 0])
-    with pytest.raises(wb.StoreError, match="table.parquet") as caught:
+    with pytest.raises(wb.StoreError, match=r"table\.parquet") as caught:
         wb.load(folder)
     assert "run the same command again; the table is made anew" in str(caught.value)
     go(folder)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -14,7 +15,7 @@ from run.tasks import noisy, plain, rows, value, weights_of, whole
 import wingbeat as wb
 from wingbeat.measure.exponents import SATURATION_FACTOR
 
-CLOSE = dict(rel=1e-9, abs=1e-12)
+CLOSE = {"rel": 1e-9, "abs": 1e-12}
 COLUMNS = ["metric", "step", "perturbation", "a", "b", "layer", "value", "reason"]
 
 
@@ -62,7 +63,7 @@ def test_distances_of_every_layer_and_the_whole(result):
     for step, (labels, tensors) in weights_of(result).items():
         for layer, points in [("", whole(tensors)), *tensors.items()]:
             for place, label in enumerate(labels[1:], start=1):
-                where = dict(step=step, b=label, layer=layer)
+                where = {"step": step, "b": label, "layer": layer}
                 apart = slow.distance(points[0], points[place])
                 cosine = slow.dot(points[0], points[place]) / (
                     slow.norm(points[0]) * slow.norm(points[place])
@@ -102,7 +103,7 @@ def test_projected_spread_and_ratio(result, groups):
     for name, steps, points in groups:
         expected = slow.projected_spread(points, 3)
         for step, one, full in zip(steps, expected, map(slow.spread, points), strict=True):
-            where = dict(step=step, perturbation=name)
+            where = {"step": step, "perturbation": name}
             found = value(result, metric="spread_projected", **where)
             kept = value(result, metric="projected_variance_kept", **where)
             assert found == pytest.approx(one, rel=1e-6)
@@ -185,7 +186,7 @@ def test_path_length_and_velocity(result):
     weights = weights_of(result)
     for place, label in enumerate(result.labels):
         stops = [(s, whole(t)[place]) for s, (labels, t) in weights.items() if label in labels]
-        length = sum(slow.distance(a, b) for (_, a), (_, b) in zip(stops, stops[1:], strict=False))
+        length = sum(slow.distance(a, b) for (_, a), (_, b) in itertools.pairwise(stops))
         assert value(result, metric="path_length", b=label) == pytest.approx(length, **CLOSE)
         speed = length / (stops[-1][0] - stops[0][0])
         assert value(result, metric="velocity", b=label) == pytest.approx(speed, **CLOSE)
@@ -282,7 +283,7 @@ def test_evaluation_is_that_of_a_plain_loop(evaluated):
         reference = by_hand(snapshot, 0, x, y)[2]
         for place, label in enumerate(snapshot.labels):
             loss, gap, predicted = by_hand(snapshot, place, x, y)
-            where = dict(step=snapshot.step, b=label)
+            where = {"step": snapshot.step, "b": label}
             assert value(evaluated, metric="eval_loss", **where) == pytest.approx(loss, rel=1e-5)
             assert value(evaluated, metric="margin", **where) == pytest.approx(gap, rel=1e-4)
             right = (predicted == y).double().mean().item()

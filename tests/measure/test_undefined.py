@@ -145,7 +145,7 @@ def test_what_is_above_the_floor_stays_defined():
 
 
 def test_restless_models_do_not_run_in_lock_step():
-    with pytest.raises(wb.DriverError, match="state|repeat"):
+    with pytest.raises(wb.DriverError, match=r"state|repeat"):
         wb.run(plain(model=lambda: Restless(0.5)), wb.Gaussian(0.1), driver="lockstep")
 
 
@@ -291,5 +291,5 @@ def test_only_noise_differs():
 def test_nothing_asked_for_gives_an_empty_table():
     result = wb.run(plain(steps=2), wb.Gaussian(0.01), replicas=3, metrics=(), driver="loop")
     assert result.table.empty
-    assert list(result.table.columns)[0] == "metric"
+    assert next(iter(result.table.columns)) == "metric"
     assert math.isfinite(result.convergence_ratio)

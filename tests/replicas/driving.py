@@ -33,7 +33,7 @@ def course(
     count: int = 2,
     perturbations: Sequence[Perturbation] = (Gaussian(0.01),),
     chunk: int = 0,
-    spare: bool = True,
+    spare: int = 1,
     record: Sequence[int] = (),
 ) -> Course:
     """Return a course at its beginning; drivers: loop, object, traced, eager, compiled."""
@@ -62,7 +62,7 @@ def go_on(run: Course, steps: int) -> list[Snapshot]:
 
 def relative(a: Tensor, b: Tensor) -> float:
     """Return the largest distance of two replicas over their norm; tensors ``(replicas, …)``."""
-    a, b = a.double().flatten(1), b.double().flatten(1)
+    a, b = a.double().reshape(len(a), -1), b.double().reshape(len(b), -1)
     scale = b.norm(dim=1).clamp(min=1e-300)
     return float(((a - b).norm(dim=1) / scale).max())
 

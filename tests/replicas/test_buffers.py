@@ -91,17 +91,20 @@ def test_tied_weights_move_once() -> None:
     assert set(last.params) == {"enter.weight", "leave.bias"}
 
 
-def test_the_users_modules_are_not_touched() -> None:
-    """Each build is the user's factory; an object that it hands out twice would be shared."""
-    built: list[nn.Module] = []
-
-    def build() -> nn.Module:
-        built.append(cases.dense())
-        return built[-1]
-
-    torch.manual_seed(0)
-    expected = trainable(cases.dense())
-    train(cases.task("mlp", model=build, steps=3), "traced")
-    fresh = built[-1]
-    assert len(built) >= 2
-    assert set(trainable(fresh)) == set(expected)
+@pytest.mark.parametrize("driver", ["loop", "object", "traced"])
+def test_a_module_of_the_users_own_is_not_touched(driver: str) -> None:
+    """A factory may hand out the same, for example pretrained, module at every call."""
+    torch.manual_seed(3)
+    own = cases.Convolutional()
+    before = {k: v.clone() for k, v in own.state_dict().items()}
+    task = cases.task("cnn", model=lambda: own, steps=3, drop_last=True)
+    first, again = (
+        train(task, driver, dtype=torch.float64),
+        train(task, driver, dtype=torch.float64),
+    )
+    for name, value in own.state_dict().items():
+        assert value.dtype == before[name].dtype
+        assert torch.equal(value, before[name]), name
+    for name, value in first[-1].params.items():
+        assert torch.equal(again[-1].params[name], value)
+        assert torch.equal(first[0].params[name][0], before[name].double())

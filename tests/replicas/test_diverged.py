@@ -30,8 +30,7 @@ def steep(model: nn.Module, batch: Any) -> Tensor:
     return cases.squared(model, batch) + torch.exp(model[0].weight.square().sum() - 50)  # type: ignore[index]
 
 
-@pytest.mark.parametrize("driver", ["loop", "lockstep"])
-@pytest.mark.parametrize("clip", [None, 0.5])
+@pytest.mark.parametrize(("driver", "clip"), [("loop", None), ("loop", 0.5), ("lockstep", 0.5)])
 def test_the_others_keep_their_bits(driver: str, clip: float | None) -> None:
     task = cases.task("mlp", "adam", model=linear, steps=8, clip_norm=clip)
     alone = run(task, [GAUSSIAN], driver).trajectory

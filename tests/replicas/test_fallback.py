@@ -154,7 +154,9 @@ def test_hidden_state_shows_in_the_noise_floor() -> None:
     assert result.warnings != ()
 
 
-@pytest.mark.parametrize("habit", ["branch", "item", "average", "function", "checkpointed", "penalty"])
+@pytest.mark.parametrize(
+    "habit", ["branch", "item", "average", "function", "checkpointed", "penalty"]
+)
 def test_the_loop_trains_them_as_torch_does(habit: str) -> None:
     task = hostile(habit)
     result = run(task, "auto", dtype=torch.float64)
@@ -169,7 +171,9 @@ def test_inputs_changed_in_place_are_the_models_own() -> None:
     assert all(torch.equal(a, b) for a, b in zip(task.data, before, strict=True))
     assert all(torch.equal(last(first)[k], v) for k, v in last(second).items())
     gradient = run(task, "auto", perturbations=[wb.BatchGradient(0.1)])
-    assert gradient.perturbations[0]["changed"] > 0 if "changed" in gradient.perturbations[0] else 1
+    assert gradient.noise_floor == 0.0
+    start = gradient.trajectory.at(0).params["enter.weight"]
+    assert not torch.equal(start[2], start[0])
 
 
 def test_evaluation_does_not_change_the_users_data() -> None:
@@ -240,6 +244,6 @@ def test_an_error_of_the_models_own_is_not_hidden() -> None:
         run(cases.task("mlp", model=Wrong, steps=3), "auto")
 
 
-@pytest.mark.parametrize("problem", ["mlp-noisy", "transformer"])
-def test_ordinary_models_are_not_refused(problem: str) -> None:
-    assert run(cases.task(problem, steps=3), "lockstep").environment["mode"] == "traced"
+def test_an_ordinary_model_is_not_refused() -> None:
+    result = run(cases.task("mlp-noisy", steps=2), "lockstep")
+    assert result.environment["mode"] == "traced"

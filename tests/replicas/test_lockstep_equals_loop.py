@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import cases
-from dataclasses import replace
 import pytest
 import torch
 from driving import flat, relative, train
@@ -38,12 +38,7 @@ def compare(
     assert moved > 1e-3  # the run went somewhere: equality is not that of two runs that stand still
 
 
-FAST = [("mlp", name) for name in cases.OPTIMIZERS] + [
-    ("cnn", "nesterov"),
-    ("cnn", "adam"),
-    ("transformer", "momentum"),
-    ("transformer", "adamw"),
-]
+FAST = [*(("mlp", name) for name in cases.OPTIMIZERS), ("cnn", "adam"), ("transformer", "adamw")]
 
 
 @pytest.mark.parametrize(("problem", "optimizer"), FAST)
@@ -58,7 +53,7 @@ def test_two_hundred_steps(problem: str, optimizer: str) -> None:
     compare(problem, optimizer, 200)
 
 
-@pytest.mark.parametrize("problem", ["tied", "frozen", "unused", "groups", "clipped", "dict"])
+@pytest.mark.parametrize("problem", ["tied", "frozen", "clipped"])
 def test_every_other_problem(problem: str) -> None:
     compare(problem, None, 20)
 

@@ -9,7 +9,7 @@ from typing import Any
 import cases
 import pytest
 import torch
-from driving import go_on, course, plain, relative, train
+from driving import course, go_on, plain, relative, train
 from torch import Tensor, optim
 
 from wingbeat.params import fixed, trainable
@@ -74,7 +74,7 @@ class Counting(optim.Optimizer):
                 rate = group["lr"] / (group["seen"] + group["late"] + self.steps**0.5)
                 move = sum(own["history"]) * rate / (1 + shared["sum"].abs())
                 with torch.no_grad():
-                    p -= move
+                    p.sub_(move)
         return loss
 
 

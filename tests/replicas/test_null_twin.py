@@ -114,7 +114,9 @@ def test_wide_layers_of_odd_width(size: int) -> None:
     assert same_bits(as_reference(many, "null"), many, ["reference"])
 
 
-@pytest.mark.parametrize(("problem", "chunk"), [("mlp-noisy", 2), ("mlp-noisy", 3), ("cnn-noisy", 5)])
+@pytest.mark.parametrize(
+    ("problem", "chunk"), [("mlp-noisy", 2), ("mlp-noisy", 3), ("cnn-noisy", 5)]
+)
 def test_chunks_do_not_change_bits(problem: str, chunk: int) -> None:
     # SiLU needs a batch that fills its vector lanes; tanh and GELU do not.
     whole_lanes = {"batch_size": 32, "drop_last": True} if problem == "cnn-noisy" else {}
@@ -143,12 +145,30 @@ def test_recorded_step_equals_the_vectorised_one_everywhere(problem: str) -> Non
     test_recorded_step_equals_the_vectorised_one(problem)
 
 
-@pytest.mark.parametrize("batch", [25, 32])
-def test_driver_choice_keeps_the_last_lanes_free(batch: int) -> None:
-    """SiLU rounds differently in the last lanes of a stack, on some steps only."""
-    result = run("mlp-silu", 3, batch_size=batch, drop_last=True)
-    assert result.environment["spare"] is (batch == 25)
+@pytest.mark.parametrize(
+    ("problem", "batch", "spare"),
+    [("mlp-silu", 25, 32), ("mlp-silu", 24, 4), ("mlp-silu", 32, 1), ("mlp", 25, 1)],
+)
+def test_the_stack_fills_whole_vector_loops(problem: str, batch: int, spare: int) -> None:
+    """SiLU rounds differently in the last elements of a tensor, on some steps only."""
+    result = run(problem, 3, batch_size=batch, drop_last=True)
+    assert result.environment["spare"] == spare
     assert result.noise_floor == 0.0
+
+
+def test_an_incomplete_last_batch_counts_too() -> None:
+    result = run("mlp-silu", 3, batch_size=32)  # of 60 samples: 32 and 28
+    assert result.environment["spare"] == 8
+    assert result.noise_floor == 0.0
+
+
+@pytest.mark.parametrize("spare", [4, 8])
+def test_riders_change_no_bits(spare: int) -> None:
+    task = cases.task("mlp-noisy", steps=5)
+    options = {"count": 3, "perturbations": CALM}
+    assert same_bits(
+        train(task, "traced", **options)[-1], train(task, "traced", spare=spare, **options)[-1]
+    )
 
 
 @pytest.mark.parametrize(
@@ -183,7 +203,7 @@ def test_saved_course_goes_on_with_the_same_bits(driver: str) -> None:
     task = cases.task("mlp-noisy" if driver == "traced" else "cnn-noisy", "adam", steps=9)
     options = {"perturbations": [*CALM, wb.Dropout(at=5)], "record": (2, 6)}
     whole = train(task, driver, **options)
-    for stop in (1, 3, 6):
+    for stop in (3, 6):
         first = course(task, driver, **options)
         go_on(first, stop)
         tensors, facts = first.save()

@@ -47,40 +47,40 @@ class Broken:
 
 TASKS = {
     "loss per sample": (
-        dict(loss=lambda m, b: nn.functional.cross_entropy(m(b[0]), b[1], reduction="none")),
+        {"loss": lambda m, b: nn.functional.cross_entropy(m(b[0]), b[1], reduction="none")},
         r"shape \(16,\).*\.mean\(\)",
     ),
-    "loss a number": (dict(loss=lambda m, b: 1.5), "loss returned float: .*scalar tensor"),
-    "loss none": (dict(loss=lambda m, b: None), "loss returned NoneType"),
-    "nan weights": (dict(model=not_a_number), "loss of the first batch is nan"),
-    "nan data": (dict(data=(X * float("nan"), Y)), "loss of the first batch is nan"),
+    "loss a number": ({"loss": lambda m, b: 1.5}, "loss returned float: .*scalar tensor"),
+    "loss none": ({"loss": lambda m, b: None}, "loss returned NoneType"),
+    "nan weights": ({"model": not_a_number}, "loss of the first batch is nan"),
+    "nan data": ({"data": (X * float("nan"), Y)}, "loss of the first batch is nan"),
     "infinite loss": (
-        dict(loss=lambda m, b: tasks.entropy(m, b) * torch.inf),
+        {"loss": lambda m, b: tasks.entropy(m, b) * torch.inf},
         "loss of the first batch is inf",
     ),
-    "no module": (dict(model=lambda: [1, 2]), "model returned list.*nn.Module"),
-    "no parameter": (dict(model=nn.Tanh), "no trainable parameter"),
-    "all frozen": (dict(model=nothing_trainable), "no trainable parameter"),
+    "no module": ({"model": lambda: [1, 2]}, "model returned list.*nn.Module"),
+    "no parameter": ({"model": nn.Tanh}, "no trainable parameter"),
+    "all frozen": ({"model": nothing_trainable}, "no trainable parameter"),
     "optimizer drops one": (
-        dict(optimizer=lambda p: torch.optim.SGD(list(p)[:-1], lr=0.1)),
+        {"optimizer": lambda p: torch.optim.SGD(list(p)[:-1], lr=0.1)},
         "leaves out 1 trainable.*'2.bias'",
     ),
-    "no data": (dict(data=(X[:0], Y[:0])), "data is 'empty'"),
-    "empty tuple": (dict(data=()), "data is 'empty'"),
-    "lengths": (dict(data=(X, Y[:-1])), r"\[70, 69\].*leading axis"),
-    "not data": (dict(data=3), "data is 'int'.*tuple or dict"),
-    "numbers": (dict(data=(1, 2)), "must hold tensors"),
-    "eval lengths": (dict(eval_data=(X, Y[:-1])), r"eval_data is \[70, 69\]"),
-    "batch": (dict(batch_size=71, drop_last=True), r"batch_size 71 is larger.*70 samples"),
-    "batch zero": (dict(batch_size=0), "batch_size is 0"),
-    "batch float": (dict(batch_size=1.5), "batch_size is 1.5"),
-    "steps": (dict(steps=0), "steps is 0"),
-    "steps bool": (dict(steps=True), "steps is True"),
-    "seed": (dict(seed=1.5), "seed is 1.5"),
-    "clip": (dict(clip_norm=0.0), "clip_norm is 0.0"),
-    "sampling": (dict(sampling="random"), "sampling is 'random'.*shuffle"),
-    "loss no function": (dict(loss=3), "loss is 3: pass a function"),
-    "unreadable sample": (dict(data=Broken()), "sample 17 .*ValueError: bad picture"),
+    "no data": ({"data": (X[:0], Y[:0])}, "data is 'empty'"),
+    "empty tuple": ({"data": ()}, "data is 'empty'"),
+    "lengths": ({"data": (X, Y[:-1])}, r"\[70, 69\].*leading axis"),
+    "not data": ({"data": 3}, "data is 'int'.*tuple or dict"),
+    "numbers": ({"data": (1, 2)}, "must hold tensors"),
+    "eval lengths": ({"eval_data": (X, Y[:-1])}, r"eval_data is \[70, 69\]"),
+    "batch": ({"batch_size": 71, "drop_last": True}, r"batch_size 71 is larger.*70 samples"),
+    "batch zero": ({"batch_size": 0}, "batch_size is 0"),
+    "batch float": ({"batch_size": 1.5}, "batch_size is 1.5"),
+    "steps": ({"steps": 0}, "steps is 0"),
+    "steps bool": ({"steps": True}, "steps is True"),
+    "seed": ({"seed": 1.5}, "seed is 1.5"),
+    "clip": ({"clip_norm": 0.0}, "clip_norm is 0.0"),
+    "sampling": ({"sampling": "random"}, "sampling is 'random'.*shuffle"),
+    "loss no function": ({"loss": 3}, "loss is 3: pass a function"),
+    "unreadable sample": ({"data": Broken()}, "sample 17 .*ValueError: bad picture"),
 }
 
 
@@ -129,18 +129,18 @@ def test_a_wrong_perturbation(name):
 
 
 OPTIONS = {
-    "driver": (dict(driver="lockstop"), "driver is 'lockstop': did you mean 'lockstep'"),
-    "device": (dict(device="nowhere"), "device 'nowhere' cannot be used"),
-    "dtype": (dict(dtype=torch.int64), "dtype is torch.int64"),
-    "no dtype": (dict(dtype="float32"), "dtype is 'float32'"),
-    "replicas": (dict(replicas=0), "replicas is 0"),
-    "half a replica": (dict(replicas=2.5), "replicas is 2.5"),
-    "record": (dict(record_every=0), "record_every is 0"),
-    "metric": (dict(metrics=["spraed"]), "'spraed': did you mean 'spread'"),
-    "output metric": (dict(metrics=["l2", "accuracy"]), "'accuracy' needs evaluation data"),
-    "twice": (dict(seeds=[1, 2, 1]), r"seeds is \[1, 2, 1\]"),
-    "no seeds": (dict(seeds=[]), r"seeds is \[\]"),
-    "seed word": (dict(seeds=["a"]), "seeds is"),
+    "driver": ({"driver": "lockstop"}, "driver is 'lockstop': did you mean 'lockstep'"),
+    "device": ({"device": "nowhere"}, "device 'nowhere' cannot be used"),
+    "dtype": ({"dtype": torch.int64}, "dtype is torch.int64"),
+    "no dtype": ({"dtype": "float32"}, "dtype is 'float32'"),
+    "replicas": ({"replicas": 0}, "replicas is 0"),
+    "half a replica": ({"replicas": 2.5}, "replicas is 2.5"),
+    "record": ({"record_every": 0}, "record_every is 0"),
+    "metric": ({"metrics": ["spraed"]}, "'spraed': did you mean 'spread'"),
+    "output metric": ({"metrics": ["l2", "accuracy"]}, "'accuracy' needs evaluation data"),
+    "twice": ({"seeds": [1, 2, 1]}, r"seeds is \[1, 2, 1\]"),
+    "no seeds": ({"seeds": []}, r"seeds is \[\]"),
+    "seed word": ({"seeds": ["a"]}, "seeds is"),
 }
 
 
@@ -152,7 +152,7 @@ def test_a_wrong_option(name):
 
 
 def test_not_a_task():
-    with pytest.raises(wb.RequestError, match="task is 'dict': pass a wb.Task"):
+    with pytest.raises(wb.RequestError, match=r"task is 'dict': pass a wb.Task"):
         wb.run({}, wb.Gaussian(0.01))
 
 

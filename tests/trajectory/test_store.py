@@ -63,7 +63,7 @@ def test_parameters_keep_the_model_s_order(store):
 
 def test_an_absent_step_is_named_with_those_that_are_there(store):
     store.append(snapshot(4))
-    with pytest.raises(StoreError, match="no snapshot of step 5.*recorded: 4"):
+    with pytest.raises(StoreError, match=r"no snapshot of step 5.*recorded: 4"):
         store.read(5)
 
 
@@ -92,7 +92,7 @@ def test_a_snapshot_under_another_step_s_name_is_refused(tmp_path):
     store.append(snapshot(1))
     names = [tmp_path / "snapshots" / f"{step:06d}.safetensors" for step in (1, 2)]
     shutil.copy(*names)
-    with pytest.raises(StoreError, match="000002.safetensors"):
+    with pytest.raises(StoreError, match=r"000002\.safetensors"):
         FolderStore(tmp_path).read(2)
 
 
@@ -103,7 +103,7 @@ def test_a_tensor_is_checked_before_it_is_read_alone(tmp_path):
     raw = bytearray(path.read_bytes())
     raw[-1] ^= 1
     path.write_bytes(raw)
-    with pytest.raises(StoreError, match="000001.safetensors was altered"):
+    with pytest.raises(StoreError, match=r"000001\.safetensors was altered"):
         FolderStore(tmp_path).read_tensor(1, "w")
 
 
@@ -128,7 +128,7 @@ def test_json_holds_any_name_and_damage_is_named(tmp_path):
     assert store.read_json("absent.json") is None
     for damaged in (b'{"a": ', b"\xff\xfe", b""):
         (tmp_path / "facts.json").write_bytes(damaged)
-        with pytest.raises(StoreError, match="facts.json is damaged"):
+        with pytest.raises(StoreError, match=r"facts\.json is damaged"):
             store.read_json("facts.json")
 
 

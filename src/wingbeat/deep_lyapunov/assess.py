@@ -58,8 +58,8 @@ def assess(recording: Recording, components: int, config: MetricsConfig) -> Anal
     Reads the recorded weights a few parameters at a time: beside them it needs the
     (T·N)² inner products, and for the legacy ratio one copy of them up to 256 MiB.
 
-    >>> rows = [(np.zeros(2), np.ones(2)), (np.zeros(2), np.full(2, 3.0))]
-    >>> assess(Recording(tuple(rows), (0.0, 1.0)), 2, MetricsConfig()).convergence_ratio
+    >>> rows = ((np.zeros(2), np.ones(2)), (np.zeros(2), np.full(2, 3.0)))
+    >>> round(assess(Recording(rows, (0.0, 1.0)), 2, MetricsConfig()).convergence_ratio, 6)
     3.0
     """
     t, n, p = recording.shape
@@ -138,14 +138,15 @@ def _slope(times: Sequence[float], spread: Array, config: MetricsConfig) -> floa
 
 def _band(near: Array, spread: Array) -> Array:
     """Return the bootstrap interval of each spread, ``(T, 2)``."""
-    found = [
-        bootstrap(
-            lambda w, g=g: metrics.spread_from_gram(g, w, ties="drop"), g.shape[-1], scale="log"
-        )
-        for g in near
-    ]
-    bounds = np.array([(e.low, e.high) for e in found])
-    return np.where(np.isfinite(spread)[:, None], bounds, nan)
+    bounds = []
+    for g in near:
+
+        def statistic(weights: Array, g: Array = g) -> Array:
+            return metrics.spread_from_gram(g, weights, ties="drop")
+
+        found = bootstrap(statistic, g.shape[-1], scale="log")
+        bounds.append((found.low, found.high))
+    return np.where(np.isfinite(spread)[:, None], np.array(bounds), nan)
 
 
 def _shape(recording: Recording, components: int) -> tuple[Array, Array, float, Array | None]:

@@ -46,7 +46,9 @@ class AnalyzerConfig:
     def __post_init__(self) -> None:
         # Written so that NaN is refused too.
         if not self.perturbation_scale > 0:
-            raise RequestError(f"perturbation_scale must be positive, not {self.perturbation_scale}")
+            raise RequestError(
+                f"perturbation_scale must be positive, not {self.perturbation_scale}"
+            )
         for name, least in (("n_trajectories", 2), ("n_pca_components", 1), ("record_interval", 1)):
             if getattr(self, name) < least:
                 raise RequestError(f"{name} must be at least {least}, not {getattr(self, name)}")

@@ -6,6 +6,7 @@ the run's fingerprint and never mixed within a run.
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
@@ -48,10 +49,17 @@ class Choice:
 
     driver: Driver
     chunk: int
-    spare: bool = False
+    spare: int = 1
     reason: str = ""
     timings: dict[str, float] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+
+    def sentence(self) -> str:
+        """Return the choice in words, with what was measured."""
+        measured = ", ".join(f"{name} {ms:g} ms" for name, ms in self.timings.items())
+        stack = f", stacks of at most {self.chunk}" if self.chunk > 1 else ""
+        times = f"; a step of all replicas takes: {measured}" if measured else ""
+        return f"driver {self.driver.name} ({self.driver.mode}{stack}): {self.reason}{times}"
 
     def facts(self) -> dict[str, Any]:
         """Return what belongs in the run's fingerprint."""
@@ -109,7 +117,7 @@ class Chooser:
         return Choice(
             driver,
             facts["chunk"],
-            facts["spare"],
+            max(1, int(facts["spare"])),
             facts["driver_reason"],
             facts["driver_timings_ms"],
         )
@@ -136,10 +144,11 @@ class Chooser:
             driver = self._lockstep("compiled" if compiled else "traced")
         except DriverError as error:
             return self._loop(str(error))
-        timings = {f"{driver.mode}": self._time(driver, 0)}
+        spare = self._fill(driver)
+        timings = {f"{driver.mode}": self._time(driver, 0, spare)}
         chunks = {f"{driver.mode}": 0}
         for chunk in (c for c in CHUNKS if c < len(self.casts[-1])):
-            timings[f"{driver.mode}/{chunk}"] = self._time(driver, chunk)
+            timings[f"{driver.mode}/{chunk}"] = self._time(driver, chunk, spare)
             chunks[f"{driver.mode}/{chunk}"] = chunk
         best = min(timings, key=lambda name: timings[name])
         timings["loop"] = self._time(Loop(self.step), 1)
@@ -160,7 +169,7 @@ class Chooser:
     ) -> tuple[Lockstep, str]:
         try:
             candidate = Lockstep(self.step, "compiled")
-            timings["compiled"] = self._time(candidate, chunk)
+            timings["compiled"] = self._time(candidate, chunk, self._fill(driver))
         except Exception as error:  # no C++ compiler, or a graph that it refuses
             timings["compiled"] = float("inf")
             self._why_not_compiled = f"{type(error).__name__}"
@@ -169,9 +178,9 @@ class Chooser:
             (candidate, "compiled") if timings["compiled"] < 0.7 * timings[best] else (driver, best)
         )
 
-    def _time(self, driver: Driver, chunk: int, repeats: int = 3) -> float:
+    def _time(self, driver: Driver, chunk: int, spare: int = 1, repeats: int = 3) -> float:
         """Return milliseconds for one step of all replicas, the best of a few."""
-        replicas = self._replicas(driver, chunk, self.casts[-1])
+        replicas = self._replicas(driver, chunk, self.casts[-1], spare)
         replicas.advance(0)
         best = float("inf")
         for index in range(repeats):
@@ -184,7 +193,7 @@ class Chooser:
         self, driver: Lockstep, chunk: int, reason: str, timings: dict[str, float] | None = None
     ) -> Choice:
         """Prove that a replica's bits depend neither on its place nor on who rides along."""
-        for spare in (False, True) if self._aligned() else (True,):
+        for spare in sorted({self._fill(driver), self._even()}):
             if self._invariant(driver, chunk, spare):
                 return Choice(driver, chunk, spare, reason, timings or {})
         warning = (
@@ -192,9 +201,9 @@ class Chooser:
             f"{torch.get_num_threads()} threads: trust no distance near the noise floor, or use "
             "driver='loop', or one thread (OMP_NUM_THREADS=1)"
         )
-        return Choice(driver, chunk, False, reason, timings or {}, (warning,))
+        return Choice(driver, chunk, 1, reason, timings or {}, (warning,))
 
-    def _invariant(self, driver: Driver, chunk: int, spare: bool) -> bool:
+    def _invariant(self, driver: Driver, chunk: int, spare: int) -> bool:
         seen: list[State] = []
         sizes = set()
         for cast in self.casts:
@@ -202,33 +211,35 @@ class Chooser:
             if parts in sizes:
                 continue
             sizes.add(parts)
-            replicas = self._replicas(driver, chunk, cast, spare=spare)
+            replicas = self._replicas(driver, chunk, cast, spare)
             for index in self._probes():
                 replicas.advance(index)
             base = [m.streams == cast[0].streams for m in cast]
             seen += [s for s, same in zip(replicas.states(), base, strict=True) if same]
         return all(_same_bits(seen[0].params, s.params) for s in seen[1:])
 
-    def _aligned(self) -> bool:
-        """Tell whether no activation of one replica leaves a remainder of vector lanes.
+    def _fill(self, driver: Lockstep) -> int:
+        """Return what a stack is filled up to a multiple of.
 
-        Kernels compute the last elements of a tensor one by one, where exp and its kin round
-        differently. A step or two may hide that, so it is not left to the measurement.
+        A few steps may hide that an operation is uneven, so it is not left to the check alone.
         """
-        size, remainder = len_of(self.step.task.data), 0
-        batch = min(size, self.step.task.batch_size)
-        if not self.step.task.drop_last:
-            remainder = size % batch
-        return batch % VECTOR_LOOP == 0 and remainder % VECTOR_LOOP == 0
+        return self._even() if driver.uneven else 1
+
+    def _even(self) -> int:
+        """Return the least stack size whose activations fill whole vector loops, in any layout."""
+        task, size = self.step.task, len_of(self.step.task.data)
+        batch = min(size, task.batch_size)
+        remainder = 0 if task.drop_last else size % batch
+        # Threads cut large tensors into equal pieces, each of which ends in a remainder.
+        whole = VECTOR_LOOP << min(3, (torch.get_num_threads() - 1).bit_length())
+        return whole // math.gcd(whole, batch, remainder)
 
     def _probes(self) -> list[int]:
         """Return the steps that are tried: the first few, and the last batch of an epoch."""
         last = self.batches.steps_per_epoch - 1
         return sorted(i for i in {0, 1, 2, last} if i < self.steps)
 
-    def _replicas(
-        self, driver: Driver, chunk: int, cast: list[Member], *, spare: bool = False
-    ) -> Replicas:
+    def _replicas(self, driver: Driver, chunk: int, cast: list[Member], spare: int = 1) -> Replicas:
         replicas = Replicas(driver, self.batches, chunk, spare=spare)
         replicas.place(cast, [self.start] * len(cast))
         return replicas

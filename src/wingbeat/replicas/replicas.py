@@ -62,9 +62,7 @@ class Replicas:
             no kernel is left with a remainder that it would compute in another way.
     """
 
-    def __init__(
-        self, driver: Driver, batches: Batches, chunk: int = 0, *, spare: int = 1
-    ) -> None:
+    def __init__(self, driver: Driver, batches: Batches, chunk: int = 0, *, spare: int = 1) -> None:
         self.driver, self.batches = driver, batches
         self.chunk, self.spare = chunk, spare
         self.members: list[Member] = []

@@ -65,18 +65,18 @@ class Worker:
 
     def __call__(self, condition: Condition) -> Record:
         """Train and measure one condition and write its record; errors are returned."""
-        begin, threads = time.monotonic(), torch.get_num_threads()
+        begin, threads = (time.monotonic(), time.process_time()), torch.get_num_threads()
         torch.set_num_threads(1)  # another number gives other bits
         try:
             self._work(condition, begin)
         except Exception as error:  # the rest of the study goes on
             words = traceback.format_exception_only(error)[-1].strip()
-            return Record(condition.key, "failed", words, time.monotonic() - begin)
+            return Record(condition.key, "failed", words, time.monotonic() - begin[0])
         finally:
             torch.set_num_threads(threads)
-        return Record(condition.key, "done", "", time.monotonic() - begin)
+        return Record(condition.key, "done", "", time.monotonic() - begin[0])
 
-    def _work(self, condition: Condition, begin: float) -> None:
+    def _work(self, condition: Condition, begin: tuple[float, float]) -> None:
         ledger = Ledger(self.folder)
         task, folder = condition.task(), ledger.place(condition.key) / "run"
         result = run(
@@ -104,7 +104,8 @@ class Worker:
             "steps": task.steps,
             "steps_per_epoch": task.steps_per_epoch,
             "environment": result.environment,
-            "seconds": round(time.monotonic() - begin, 3),
+            "seconds": round(time.monotonic() - begin[0], 3),
+            "processor_seconds": round(time.process_time() - begin[1], 3),
         }
         ledger.finish(condition, result.table, facts)
         if not self.keep_weights:
@@ -224,6 +225,7 @@ def _asked(condition: Condition) -> dict[str, Any]:
 def _scalars(facts: dict[str, Any]) -> dict[str, Any]:
     row: dict[str, Any] = {
         "seconds": facts["seconds"],
+        "processor_seconds": facts["processor_seconds"],
         "steps": facts["steps"],
         "steps_per_epoch": facts["steps_per_epoch"],
         "warnings": len(facts["warnings"]),

@@ -128,7 +128,8 @@ class TrainingStep:
         if not trainable(model):
             msg = "the model has no trainable parameter: at least one must have requires_grad=True"
             raise RequestError(msg)
-        return model.to(self.device, self.dtype)
+        # A copy: the factory may hand out one module of the user's again and again.
+        return copy.deepcopy(model).to(self.device, self.dtype)
 
     def start(self, seed: int) -> State:
         """Return the state of one replica before the first update, initialised under a seed."""

@@ -163,8 +163,8 @@ def cnn_task(
     channels: Sequence[int],
     data: str,
     digest: str,
-    epochs: int = 10,
-    samples: int = 1000,
+    epochs: int = 8,
+    samples: int = 320,
     seed: int = 0,
 ) -> Task:
     """Classify 28x28 digits with a convolutional net; Adam at 0.001, batches of 32.
@@ -174,7 +174,7 @@ def cnn_task(
         data: name of the data the condition was made for.
         digest: of that data.
         epochs: passes over the data.
-        samples: training images, drawn once; 500 test images are for evaluation.
+        samples: training images, drawn once; 200 test images are for evaluation.
         seed: of initial weights and batch order.
 
     Raises:
@@ -190,8 +190,8 @@ def cnn_task(
         batch_size=32,
         steps=1,
         seed=seed,
-        eval_data=_some(found.test, min(len(found.test[0]), 500)),
-        eval_batch_size=125,
+        eval_data=_some(found.test, 200),
+        eval_batch_size=50,
         name="digits, convolutional net",
     )
     return for_epochs(task, epochs)
@@ -204,7 +204,7 @@ def transformer_task(
     data: str,
     digest: str,
     epochs: int = 8,
-    samples: int = 256,
+    samples: int = 192,
     seed: int = 0,
 ) -> Task:
     """Classify sentences with a transformer; AdamW at 0.0005, batches of 16.
@@ -218,7 +218,7 @@ def transformer_task(
         data: name of the data the condition was made for.
         digest: of that data.
         epochs: passes over the data.
-        samples: training sentences, drawn once; 128 test sentences are for evaluation.
+        samples: training sentences, drawn once; 64 test sentences are for evaluation.
         seed: of initial weights and batch order.
 
     Raises:
@@ -235,8 +235,8 @@ def transformer_task(
         batch_size=16,
         steps=1,
         seed=seed,
-        eval_data=encoded(found.test.subset(128), words),
-        eval_batch_size=32,
+        eval_data=encoded(found.test.subset(64), words),
+        eval_batch_size=16,
         name=f"sentences, {kind}",
     )
     return for_epochs(task, epochs)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from itertools import pairwise
 from math import nan
 from typing import Any
 
@@ -61,7 +62,10 @@ class TrajectoryTracker:
                 kept.pop()
         self.calls.append(self._captures)
         self._captures += 1
-        self._vectors.append(self._flat({n: p.detach() for n, p in self._watched().items()}))
+        now = self._flat({n: p.detach() for n, p in self._watched().items()})
+        # Weights that did not move are kept once.
+        still = bool(self._vectors) and np.array_equal(self._vectors[-1], now)
+        self._vectors.append(self._vectors[-1] if still else now)
         self._gradients.append(self._gradient() if self._track_gradients else None)
 
     def get_trajectory(self) -> Vector:
@@ -86,7 +90,9 @@ class TrajectoryTracker:
 
     def gradient_norms(self) -> NDArray[np.float64]:
         """Return the L2 norm of the gradient at each snapshot; NaN where there is none."""
-        norms = (nan if g is None else float(np.linalg.norm(g.astype(float))) for g in self._gradients)
+        norms = (
+            nan if g is None else float(np.linalg.norm(g.astype(float))) for g in self._gradients
+        )
         return np.array(list(norms))
 
     def get_latest_weights(self) -> Vector | None:
@@ -117,11 +123,17 @@ class TrajectoryTracker:
         """Forget all captures; the parameters trainable now are watched."""
         self._names = tuple(trainable(self._model))
         frozen = set(dict(self._model.named_parameters())) - set(self._names)
-        self._frozen = {n: t.detach().cpu().clone() for n, t in fixed(self._model).items() if n in frozen}
+        self._frozen = {
+            n: t.detach().cpu().clone() for n, t in fixed(self._model).items() if n in frozen
+        }
         self._captures = 0
         self.calls: list[int] = []
         self._vectors: list[Vector] = []
         self._gradients: list[Vector | None] = []
+
+    def hops(self) -> NDArray[np.float64]:
+        """Return the distances between neighbouring snapshots, ``(snapshots − 1,)``."""
+        return np.array([float(metrics.l2(a, b)) for a, b in pairwise(self._vectors)])
 
     def get_statistics(self) -> dict[str, float]:
         """Return path_length, velocity_mean and velocity_std (per capture), in weight units.
@@ -130,8 +142,7 @@ class TrajectoryTracker:
         """
         if len(self._vectors) < 2:
             return dict.fromkeys(("path_length", "velocity_mean", "velocity_std"), nan)
-        pairs = zip(self._vectors[1:], self._vectors[:-1], strict=True)
-        hops = np.array([float(metrics.l2(a, b)) for a, b in pairs])
+        hops = self.hops()
         speed = hops / np.diff(self.calls)
         return {
             "path_length": float(hops.sum()),
@@ -152,7 +163,9 @@ class TrajectoryTracker:
         self._names = (*self._names, *fresh)
         self._vectors = [np.concatenate([v, past]) for v in self._vectors]
         zeros = np.zeros_like(past)
-        self._gradients = [None if g is None else np.concatenate([g, zeros]) for g in self._gradients]
+        self._gradients = [
+            None if g is None else np.concatenate([g, zeros]) for g in self._gradients
+        ]
         logger.debug("%d parameters were released and are watched now", past.size)
 
     def _gradient(self) -> Vector | None:
