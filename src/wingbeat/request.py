@@ -14,7 +14,7 @@ from wingbeat.metrics.catalogue import CATALOGUE, DEFAULT, check_names
 from wingbeat.replicas.choose import base_cast
 from wingbeat.replicas.fork import Member
 from wingbeat.replicas.perturb import Perturbation, StreamChange
-from wingbeat.task.describe import data_digest, describe
+from wingbeat.task.describe import code_digest, data_digest, describe
 from wingbeat.task.task import Task
 
 if TYPE_CHECKING:
@@ -87,6 +87,7 @@ class Request:
         return {
             "task": describe(self.task, step),
             "eval_data": data_digest(self.task.eval_data),
+            "evaluation": self._evaluation(),
             "perturbations": [p.describe() for p in self.perturbations],
             "replicas": self.replicas,
             "record_every": self.record_every,
@@ -94,6 +95,12 @@ class Request:
             "device": str(self.device),
             **({"factory": self.factory} if self.factory else {}),
         }
+
+    def _evaluation(self) -> dict[str, str]:
+        """Return the code that evaluates: other code under the same names is another request."""
+        task = self.task
+        own = {"predict": task.predict, "targets": task.targets, **task.eval_metrics}
+        return {name: code_digest(f) for name, f in own.items() if f is not None}
 
 
 def make_request(

@@ -20,6 +20,7 @@ from wingbeat.measure.outputs import Evaluator
 from wingbeat.metrics.catalogue import CATALOGUE
 from wingbeat.replicas.advance import Course, advance, member_from
 from wingbeat.replicas.choose import Choice, Chooser, DriverName, first_loss
+from wingbeat.replicas.perturb import Init
 from wingbeat.replicas.replicas import Replicas
 from wingbeat.result import Result, is_measured, load, write_files
 from wingbeat.summary import collect
@@ -125,6 +126,7 @@ class Session:
                 self.request.metrics,
                 self._evaluator(),
                 self.bar.say,
+                [p.label for p in self.request.perturbations if isinstance(p, Init)],
             )
         return self.request, self.trajectory, found, members
 
@@ -200,6 +202,7 @@ class Session:
         if there is None:
             self.bar.say("choosing the driver")
             self.choice = chooser.choose(self.options.driver, self.options.compiled)
+            self.bar.note(self.choice.sentence())
             self.environment = {
                 **now,
                 **self.choice.facts(),

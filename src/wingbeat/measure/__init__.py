@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from wingbeat.measure import rows
-from wingbeat.measure.exponents import saturation
+from wingbeat.measure.exponents import Saturation, saturation
 from wingbeat.measure.outputs import Evaluator, Outputs
 from wingbeat.measure.summary import Facts
 from wingbeat.measure.table import TableBuilder
@@ -18,7 +18,7 @@ from wingbeat.metrics.catalogue import CATALOGUE
 from wingbeat.metrics.projection import ProjectedSpread
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     import pandas as pd
     from numpy.typing import NDArray
@@ -48,6 +48,7 @@ def measure(
     wanted: Sequence[str],
     evaluator: Evaluator | None,
     tick: Tick = lambda _: None,
+    independent: Collection[str] = (),
 ) -> Measured:
     """Measure a trajectory.
 
@@ -57,6 +58,7 @@ def measure(
         wanted: metric names, checked before.
         evaluator: computes outputs; None if no metric needs them.
         tick: called with a word for each stage of the work, for progress.
+        independent: perturbations whose replicas have an initialisation of their own.
     """
     out = TableBuilder()
     tick("weights")
@@ -65,8 +67,9 @@ def measure(
     if "train_loss" in wanted:
         rows.loss_rows(out, weights.labels, weights.steps[1:], _loss_means(trajectory, weights))
     last = _output_rows(out, trajectory, task, wanted, evaluator, tick)
+    end = saturation(weights, independent)
     facts = {
-        name: _facts(name, weights, projected.get(name), task, last) for name in weights.groups
+        name: _facts(name, weights, projected.get(name), task, last, end) for name in weights.groups
     }
     return Measured(out.table(), facts, weights.noise_floor, trajectory.diverged())
 
@@ -139,7 +142,9 @@ def _output_rows(
     return last
 
 
-def _facts(name: str, w: Weights, projected: Any, task: Task, last: Outputs | None) -> Facts:
+def _facts(
+    name: str, w: Weights, projected: Any, task: Task, last: Outputs | None, end: Saturation
+) -> Facts:
     own = [label.rsplit("#", 1)[0] == name for label in w.labels]
     apart = last.disagreement() if last else None
     since = w.since(name)
@@ -150,7 +155,7 @@ def _facts(name: str, w: Weights, projected: Any, task: Task, last: Outputs | No
         grams=w.groups[name].sum(axis=1)[since],
         projected=projected,
         floor=w.noise_floor,
-        saturation=saturation(w),
+        saturation=end,
         disagreement=None if apart is None else apart[own],
         steps_per_epoch=task.steps_per_epoch,
     )

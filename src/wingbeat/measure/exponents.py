@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from wingbeat.measure.weights import Weights
 
 SATURATION_FACTOR = 0.25
@@ -28,11 +30,16 @@ class Saturation:
     source: Literal["measured", "estimated"]
 
 
-def saturation(weights: Weights) -> Saturation:
-    """Return the saturation distance of a run."""
+def saturation(weights: Weights, independent: Collection[str] = ()) -> Saturation:
+    """Return the saturation distance of a run.
+
+    Args:
+        weights: its moments.
+        independent: perturbations whose replicas have an initialisation of their own.
+    """
     final = np.sqrt(weights.apart2[-1].sum(axis=0))
-    independent = [i for i, label in enumerate(weights.labels) if label.startswith("init-")]
-    if independent and np.isfinite(final[independent]).all():
-        return Saturation(SATURATION_FACTOR * float(final[independent].mean()), "measured")
+    places = [i for i, x in enumerate(weights.labels) if x.rsplit("#", 1)[0] in independent]
+    if places and np.isfinite(final[places]).all():
+        return Saturation(SATURATION_FACTOR * float(final[places].mean()), "measured")
     norm = float(np.sqrt(weights.norm2[-1].sum()))
     return Saturation(SATURATION_FACTOR * 2**0.5 * norm, "estimated")

@@ -78,8 +78,9 @@ class Weights:
     def noise_floor(self) -> float:
         """The null twin's largest distance from the reference."""
         twin = np.sqrt(self.apart2[:, :, 1].sum(axis=1))
-        # Twins that break down together, in the same way, are no noise.
-        return float(np.max(twin[np.isfinite(twin)], initial=0.0))
+        # Twins that break down together are no noise; one that breaks down alone is all of it.
+        alone = np.isfinite(self.norm2.sum(axis=1)) & ~np.isfinite(twin)
+        return float("inf") if alone.any() else float(np.max(twin[np.isfinite(twin)], initial=0.0))
 
 
 def with_whole(moment: Array) -> Array:

@@ -6,6 +6,7 @@ the run's fingerprint and never mixed within a run.
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from dataclasses import dataclass, field
@@ -171,8 +172,7 @@ class Chooser:
             candidate = Lockstep(self.step, "compiled")
             timings["compiled"] = self._time(candidate, chunk, self._fill(driver))
         except Exception as error:  # no C++ compiler, or a graph that it refuses
-            timings["compiled"] = float("inf")
-            self._why_not_compiled = f"{type(error).__name__}"
+            logging.getLogger("wingbeat").info("not compiled: %s", error)
             return driver, best
         return (
             (candidate, "compiled") if timings["compiled"] < 0.7 * timings[best] else (driver, best)

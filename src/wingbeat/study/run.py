@@ -203,9 +203,7 @@ def collect(ledger: Ledger, grid: Sequence[Condition], failed: dict[str, Record]
     first = [c for c in ("key", "seed") if c in whole]
     # Rows of a run have an order of their own: a stable sort by key keeps it.
     whole = whole[first + [c for c in whole if c not in first]]
-    return Study(
-        ledger.folder, pd.DataFrame(rows), whole, tuple(failed.values()), environments
-    )
+    return Study(ledger.folder, pd.DataFrame(rows), whole, tuple(failed.values()), environments)
 
 
 def _asked(condition: Condition) -> dict[str, Any]:

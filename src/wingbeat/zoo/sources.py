@@ -206,9 +206,7 @@ def _fetched(address: str, digest: str, folder: Path) -> Path | None:
     try:
         name = address.rsplit("/", 1)[1]
         return Path(
-            pooch.retrieve(
-                address, f"sha256:{digest}", fname=name, path=folder, downloader=loader
-            )
+            pooch.retrieve(address, f"sha256:{digest}", fname=name, path=folder, downloader=loader)
         )
     except OSError:  # requests' errors are OSErrors: no network, no such host, time is up
         return None

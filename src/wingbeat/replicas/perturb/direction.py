@@ -6,9 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+import torch
+
 from wingbeat.errors import nearest
 from wingbeat.replicas.perturb.magnitude import norm, require_scale
 from wingbeat.replicas.perturb.perturbation import Nudge, Tensors
+from wingbeat.task.describe import tensors_digest
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,9 @@ class Direction(Nudge):
     def __post_init__(self) -> None:
         super().__post_init__()
         require_scale(self, self.scale)
+        for name, tensor in self.tensors.items():
+            finite = bool(torch.isfinite(tensor).all())
+            self.require(finite, "tensors", name, "its numbers must all be finite")
 
     def size_label(self) -> str:
         """Return the scale."""
@@ -46,8 +52,9 @@ class Direction(Nudge):
             self.require(asked == has, "tensors", asked, f"{name} has shape {has} in the model")
 
     def describe(self) -> dict[str, Any]:
-        """Return what was asked; the tensors by name and norm."""
-        own = {"norm": norm(self.tensors), "tensors": sorted(self.tensors)}
+        """Return what was asked; the tensors by name, norm and digest."""
+        ordered = {name: self.tensors[name] for name in sorted(self.tensors)}
+        own = {"norm": norm(ordered), "tensors": list(ordered), "digest": tensors_digest(ordered)}
         return {**super().describe(), **own}
 
     def delta(self, params: Tensors, gradient: Callable[[int], Tensors], replica: int) -> Tensors:
