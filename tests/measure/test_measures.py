@@ -341,3 +341,27 @@ def test_the_optimizer_s_state_is_carried_across_epochs():
         found = result.trajectory.at(15).params
         for name, parameter in model.named_parameters():
             assert torch.allclose(found[name][0], parameter, rtol=1e-11, atol=1e-13)
+
+
+def test_a_metric_that_cannot_be_stacked_is_evaluated_one_by_one() -> None:
+    x = torch.linspace(-1, 1, 24).reshape(12, 2)
+
+    def largest(model, batch):
+        return torch.tensor(max(model(batch[0]).flatten().tolist()))
+
+    task = wb.Task(
+        model=lambda: torch.nn.Linear(2, 2),
+        loss=lambda model, batch: torch.nn.functional.cross_entropy(model(batch[0]), batch[1]),
+        data=(x, (x.sum(1) > 0).long()),
+        optimizer=lambda params: torch.optim.SGD(params, lr=0.1),
+        batch_size=4,
+        steps=6,
+        eval_data=(x, (x.sum(1) > 0).long()),
+        eval_metrics={"largest": largest},
+    )
+    result = wb.run(task, wb.Gaussian(0.1), replicas=2, driver="lockstep", metrics=("largest",))
+    assert result.environment["driver"] == "lockstep"
+    rows = result.table.query("metric == 'largest' and step == 6 and b == 'reference'")
+    weights = result.trajectory.at(6).params
+    scores = x @ weights["weight"][0].T + weights["bias"][0]
+    assert rows.value.item() == pytest.approx(float(scores.max()), rel=1e-6)

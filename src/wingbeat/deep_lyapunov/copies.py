@@ -14,7 +14,7 @@ from wingbeat.deep_lyapunov.config import AnalyzerConfig
 from wingbeat.deep_lyapunov.replay import Replay
 from wingbeat.deep_lyapunov.results import TrajectoryMetrics
 from wingbeat.deep_lyapunov.tracking.perturbation import create_perturbed_copies
-from wingbeat.deep_lyapunov.tracking.tracker import TrajectoryTracker
+from wingbeat.deep_lyapunov.tracking.tracker import TrajectoryTracker, pace
 from wingbeat.deep_lyapunov.watch import InputWatch
 
 
@@ -109,18 +109,8 @@ def each_metrics(
     found = []
     for i, tracker in enumerate(trackers):
         read = outcome.read(given[i]) if i < len(given) else {"loss": None, "accuracy": None}
-        hops = tracker.hops()
-        speed = hops / np.diff(times)
-        found.append(
-            TrajectoryMetrics(
-                i,
-                read["loss"],
-                read["accuracy"],
-                path_length=float(hops.sum()),
-                velocity_mean=float(speed.mean()),
-                velocity_std=float(speed.std()),
-            )
-        )
+        way = pace(tracker.hops(), times)
+        found.append(TrajectoryMetrics(i, read["loss"], read["accuracy"], **way))
     return found
 
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from wingbeat.deep_lyapunov.assess import Recording, assess
 from wingbeat.deep_lyapunov.config import MetricsConfig
 from wingbeat.deep_lyapunov.results import AnalysisResults, TrajectoryMetrics
-from wingbeat.deep_lyapunov.tracking.tracker import TrajectoryTracker
+from wingbeat.deep_lyapunov.tracking.tracker import TrajectoryTracker, pace
 from wingbeat.errors import TOO_FEW_POINTS, RequestError
 from wingbeat.params import trainable
 
@@ -243,21 +243,13 @@ class DynamicalSystemsAnalyzer:
             tuple(zip(*(t.vectors for t in trackers), strict=True)), tuple(self.tracker.steps)
         )
         results = assess(recording, self.n_pca_components, self.metrics_config)
-        return replace(results, trajectory_metrics=[self._path(i) for i in range(len(trackers))])
+        steps = self.tracker.steps
+        each = [TrajectoryMetrics(i, **pace(t.hops(), steps)) for i, t in enumerate(trackers)]
+        return replace(results, trajectory_metrics=each)
 
     def variance_explained(self) -> Array:
         """Return the running sum of the shares of the variance, ``(k,)`` in [0, 1]."""
         return np.cumsum(self.analyze().pca_explained_variance)
-
-    def _path(self, i: int) -> TrajectoryMetrics:
-        hops = self.tracker.trackers[i].hops()
-        speed = hops / np.diff(self.tracker.steps)
-        return TrajectoryMetrics(
-            i,
-            path_length=float(hops.sum()),
-            velocity_mean=float(speed.mean()),
-            velocity_std=float(speed.std()),
-        )
 
 
 def _singular(weights: Tensor) -> Array:

@@ -92,7 +92,10 @@ class Evaluator:
 
         with seeded(0), sdpa_kernel(SDPBackend.MATH):
             if self.stacked:
-                return dict(vmap(single, randomness="same")(params, buffers))
+                try:
+                    return dict(vmap(single, randomness="same")(params, buffers))
+                except RuntimeError:  # as by .item() in a metric of the user's
+                    self.stacked = False
             rows = [single(p, {k: b[i] for k, b in buffers.items()}) for i, p in enumerate(params)]
             return {k: torch.stack([row[k] for row in rows]) for k in rows[0]}
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
@@ -144,7 +144,7 @@ class Chooser:
         try:
             driver = self._lockstep("compiled" if compiled else "traced")
         except DriverError as error:
-            return self._loop(str(error))
+            return _with_hidden_state(self._loop(str(error)))
         spare = self._fill(driver)
         timings = {f"{driver.mode}": self._time(driver, 0, spare)}
         chunks = {f"{driver.mode}": 0}
@@ -243,6 +243,17 @@ class Chooser:
         replicas = Replicas(driver, self.batches, chunk, spare=spare)
         replicas.place(cast, [self.start] * len(cast))
         return replicas
+
+
+def _with_hidden_state(choice: Choice) -> Choice:
+    """Add a warning where the reason for the loop is that the model remembers something."""
+    if "hidden state" not in choice.reason:
+        return choice
+    warning = (
+        "the model's forward pass keeps state outside its parameters and buffers: replicas share "
+        "it, and a resumed run does not have it. Make it a buffer, or trust no small distance"
+    )
+    return replace(choice, warnings=(*choice.warnings, warning))
 
 
 def first_loss(step: TrainingStep, batches: Batches) -> float:

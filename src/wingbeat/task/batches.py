@@ -70,7 +70,9 @@ class Batches:
         """Return the batch of one step, augmented, on the device."""
         key = (streams.order, streams.augmentation)
         if self._recent.get(key, (-1, None))[0] != step:
-            self._recent[key] = (step, self._make(streams, step))
+            made = self._make(streams, step)
+            self._recent = {k: v for k, v in self._recent.items() if v[0] == step}
+            self._recent[key] = (step, made)
         return self._recent[key][1]
 
     def _make(self, streams: Streams, step: int) -> Batch:
@@ -130,7 +132,7 @@ def _mix(x: np.ndarray[Any, np.dtype[np.uint64]]) -> np.ndarray[Any, np.dtype[np
     return x ^ (x >> np.uint64(31))
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=64)
 def _epoch_order(order: int, epoch: int, size: int, sampling: str) -> Tensor:
     if sampling == "sequential":
         return torch.arange(size)

@@ -158,7 +158,8 @@ def _condition(plan: Plan, architecture: Architecture, seed: int) -> Condition:
         seeds=(seed,),
         # Lock step gains nothing where one replica already fills the processor.
         driver="loop" if family == "transformer" else "lockstep",
-        measures=(f"{__name__}:legacy",),
+        # Not __name__: as a script this module has another.
+        measures=("wingbeat.zoo.dynamics:legacy",),
         tags={
             "family": family,
             "group": architecture.group,
@@ -299,3 +300,58 @@ class _Telling:
             self.say(f"{head}: {record.seconds:.1f} s")
         else:
             self.say(f"{head}: {record.status}, {record.error}")
+
+
+def study_dynamics(
+    plan: Plan,
+    out: str | Path,
+    *,
+    workers: int | None = None,
+    say: Callable[[str], object] = print,
+    command: str = "",
+    runner: Runner | None = None,
+) -> tuple[Study, Path]:
+    """Run what is left of the study and write its tables, summary and page.
+
+    Args:
+        plan: what to run.
+        out: folder of the study.
+        workers: how many processes; None takes one for each processor.
+        say: takes each line of the account.
+        command: shown on the page; "" writes the one that does the same.
+        runner: who does the work; None starts processes.
+
+    Returns:
+        The study and the path of its page.
+    """
+    from wingbeat.zoo.dynamics_report import write_outputs
+
+    study = run_dynamics(plan, out, runner=runner, workers=workers, say=say)
+    files = write_outputs(plan, study, command or command_of(plan))
+    for record in study.failures:
+        say(f"given up: {record.key} ({record.status}, {record.error})")
+    say(f"master table: {files.markdown}")
+    say(f"report: {files.page}")
+    return study, files.page
+
+
+def command_of(plan: Plan) -> str:
+    """Return the command line that runs a plan.
+
+    >>> command_of(Plan(families=("cnn",), seeds=3))
+    'wingbeat study dynamics --family cnn --seeds 3'
+    """
+    words = ["wingbeat study dynamics"]
+    words += ["--quick"] * plan.quick
+    words += [f"--family {family}" for family in plan.families]
+    words += [f"--net '{name}'" for name in plan.names]
+    words += [f"--seeds {plan.seeds}"] * (plan.seeds is not None)
+    words += [f"--replicas {plan.replicas}"] * (plan.replicas is not None)
+    words += [f"--perturbation {plan.perturbation:g}"] * (plan.perturbation != 0.01)
+    return " ".join(words)
+
+
+if __name__ == "__main__":
+    from wingbeat.zoo.dynamics_command import main
+
+    main()

@@ -206,14 +206,10 @@ def _kinds(found: Found) -> Claim:
 
 def _pairs(first: Sequence[Net], second: Sequence[Net]) -> list[tuple[Net, Net]]:
     other = {n.architecture.size: n for n in second}
-    return [
-        (n, other[n.architecture.size]) for n in first if n.architecture.size in other
-    ]
+    return [(n, other[n.architecture.size]) for n in first if n.architecture.size in other]
 
 
-def _difference(
-    found: Found, pairs: Sequence[tuple[Net, Net]], definition: Definition
-) -> Estimate:
+def _difference(found: Found, pairs: Sequence[tuple[Net, Net]], definition: Definition) -> Estimate:
     if not pairs:
         return Estimate.undefined(TOO_FEW_POINTS)
     both = [n for pair in pairs for n in pair]

@@ -167,10 +167,10 @@ class Found:
             behavior={d: verdict(e) for d, e in ratio.items()},
             rate={d: over_seeds(rates(rows, d), reason=_why(rows, d)) for d in DEFINITIONS},
             fitted=over_seeds(fitted, reason=_first_reason(rows, "lyapunov_per_epoch")),
-            accuracy=over_seeds(rows["accuracy"].to_numpy()),
+            accuracy=within(over_seeds(rows["accuracy"].to_numpy())),
             early_late=over_seeds(rows["early_late_ratio"].to_numpy(), scale="log"),
-            kept_first=over_seeds(rows["kept_first"].to_numpy()),
-            kept_last=over_seeds(rows["kept_last"].to_numpy()),
+            kept_first=within(over_seeds(rows["kept_first"].to_numpy())),
+            kept_last=within(over_seeds(rows["kept_last"].to_numpy())),
             noise_floor=float(rows["noise_floor"].max()),
         )
 
@@ -202,7 +202,7 @@ class Found:
             ratio={d: exponential(self.mean(used, logs_of(d))) for d in DEFINITIONS},
             rate={d: self.mean(used, rates_of(d)) for d in DEFINITIONS},
             fitted=self.mean(used, lambda r: r["lyapunov_per_epoch"].to_numpy()),
-            accuracy=self.mean(used, lambda r: r["accuracy"].to_numpy()),
+            accuracy=within(self.mean(used, lambda r: r["accuracy"].to_numpy())),
         )
 
     def mean(self, nets: Sequence[Net], value: Callable[[pd.DataFrame], Array]) -> Estimate:
@@ -224,6 +224,18 @@ def over_seeds(values: Array, *, scale: Scale = "linear", reason: str = "") -> E
         return Estimate.undefined(reason or TOO_FEW_POINTS)
     usual = scale if (values > 0).all() else "linear"
     return bootstrap(lambda w: w @ values / w.sum(axis=1), len(values), scale=usual)
+
+
+def within(estimate: Estimate, low: float = 0.0, high: float = 1.0) -> Estimate:
+    """Cut an interval to the range that a share can have.
+
+    >>> within(Estimate(0.9, 0.7, 1.1)).high
+    1.0
+    """
+    ends = (
+        float(np.clip(e, low, high)) if np.isfinite(e) else e for e in (estimate.low, estimate.high)
+    )
+    return Estimate(estimate.value, *ends, estimate.reason, estimate.interval_reason)
 
 
 def exponential(logs: Estimate) -> Estimate:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from itertools import pairwise
 from math import nan
 from typing import Any
@@ -19,6 +20,22 @@ from wingbeat.params import fixed, trainable
 logger = logging.getLogger("deep_lyapunov.tracking.tracker")
 
 Vector = NDArray[Any]
+
+
+def pace(hops: NDArray[np.float64], times: Sequence[float]) -> dict[str, float]:
+    """Return path_length, velocity_mean and velocity_std (ddof 0) of distances between times.
+
+    >>> pace(np.array([2.0, 2.0]), [0, 1, 3])
+    {'path_length': 4.0, 'velocity_mean': 1.5, 'velocity_std': 0.5}
+    """
+    speed = hops / np.diff(times)
+    with np.errstate(invalid="ignore"):  # infinite weights have no deviation
+        spread = float(speed.std())
+    return {
+        "path_length": float(hops.sum()),
+        "velocity_mean": float(speed.mean()),
+        "velocity_std": spread,
+    }
 
 
 class TrajectoryTracker:
@@ -142,13 +159,7 @@ class TrajectoryTracker:
         """
         if len(self._vectors) < 2:
             return dict.fromkeys(("path_length", "velocity_mean", "velocity_std"), nan)
-        hops = self.hops()
-        speed = hops / np.diff(self.calls)
-        return {
-            "path_length": float(hops.sum()),
-            "velocity_mean": float(speed.mean()),
-            "velocity_std": float(speed.std()),
-        }
+        return pace(self.hops(), self.calls)
 
     def _watched(self) -> dict[str, nn.Parameter]:
         parameters = dict(self._model.named_parameters())
