@@ -1,6 +1,6 @@
 """Draw the picture of the README from a finished ``make demo``.
 
-    python examples/readme_picture.py runs/demo/circles-dense docs/images/circles.png
+python examples/readme_picture.py runs/demo/circles-dense docs/images/circles.png
 """
 
 from __future__ import annotations

@@ -17,7 +17,9 @@ import wingbeat as wb
 def task(steps=12, lr=0.1):
     x = torch.linspace(-1, 1, 40).reshape(20, 2)
     return wb.Task(
-        model=lambda: torch.nn.Sequential(torch.nn.Linear(2, 4), torch.nn.Tanh(), torch.nn.Linear(4, 2)),
+        model=lambda: torch.nn.Sequential(
+            torch.nn.Linear(2, 4), torch.nn.Tanh(), torch.nn.Linear(4, 2)
+        ),
         loss=lambda model, batch: torch.nn.functional.cross_entropy(model(batch[0]), batch[1]),
         data=(x, (x.sum(1) > 0).long()),
         optimizer=lambda params: torch.optim.SGD(params, lr=lr),
@@ -137,7 +139,9 @@ def test_verify_names_the_step_and_tensor_where_the_bits_part(call, tmp_path) ->
     trail["trail"]["7"]["2.weight"] = "0" * 32
     trail["environment"]["threads"] = 77
     (tmp_path / "trail.json").write_text(json.dumps(trail))
-    code, text, _ = call("verify", "tasks_of_mine.py:task", "--against", "trail.json", "--driver", "loop")
+    code, text, _ = call(
+        "verify", "tasks_of_mine.py:task", "--against", "trail.json", "--driver", "loop"
+    )
     assert code == 1
     assert "step 7, tensor 2.weight" in text
     assert f"threads: trail 77, here {torch.get_num_threads()}" in text
@@ -145,6 +149,8 @@ def test_verify_names_the_step_and_tensor_where_the_bits_part(call, tmp_path) ->
 
 def test_the_trail_of_another_task_is_refused(call) -> None:
     call("verify", "tasks_of_mine.py:task", "--write", "trail.json")
-    code, _, err = call("verify", "tasks_of_mine.py:task", "--arg", "lr=0.7", "--against", "trail.json")
+    code, _, err = call(
+        "verify", "tasks_of_mine.py:task", "--arg", "lr=0.7", "--against", "trail.json"
+    )
     assert code == 1
     assert "another task" in err

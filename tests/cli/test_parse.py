@@ -72,15 +72,17 @@ def test_every_gaussian_survives_being_written_out(scale: float, at: int, seed: 
 
 @given(st.text())
 def test_any_text_gives_a_perturbation_or_a_request_error(text: str) -> None:
+    refused = None
     try:
         found = parse.parse_perturbation(text)
     except RequestError as error:
-        assert str(error)
-    else:
-        assert found.kind in parse.KINDS
+        refused = str(error)
+    assert refused or found.kind in parse.KINDS
 
 
-@given(st.dictionaries(st.from_regex(r"[a-z_]{1,8}", fullmatch=True), st.integers() | st.booleans()))
+@given(
+    st.dictionaries(st.from_regex(r"[a-z_]{1,8}", fullmatch=True), st.integers() | st.booleans())
+)
 def test_arguments_come_back_as_json_values(values: dict[str, object]) -> None:
     import json
 

@@ -61,7 +61,7 @@ def recorded(copies: int) -> dl.DynamicsTracker:
 def test_layers_over_time():
     tracker = recorded(1)
     norms = tracker.layer("0.weight", "weight_norm")
-    end = float(tracker.models[0][0].weight.norm())
+    end = float(tracker.models[0][0].weight.detach().norm())
     assert norms.shape == (4,)
     assert norms[-1] == pytest.approx(end, rel=1e-6)
     slopes = tracker.layer("2.bias", "grad_norm")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import warnings
 
 import numpy as np
 import pytest
@@ -38,9 +39,9 @@ class Augmented(Dataset):
         x, y = self.inner[i]
         draw = {
             "own": self.own.standard_normal,
-            "numpy": np.random.randn,  # noqa: NPY002
+            "numpy": np.random.randn,
             "python": lambda n: [random.gauss(0, 1) for _ in range(n)],
-            "torch": lambda n: torch.randn(n),
+            "torch": torch.randn,
         }[self.source]
         return x + 0.1 * torch.as_tensor(np.asarray(draw(2)), dtype=torch.float32), y
 
@@ -70,7 +71,8 @@ LOADERS = {
 
 def ends_of_equal_copies(train_fn, batches, model=None):
     found = analyzer(model, perturbation_scale=VANISHING)
-    with pytest.warns(UserWarning, match="vanishes"):
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The copies start with equal weights")
         found.analyze(train_fn, batches, 2)
     return [weights(m) for m in found.get_models()]
 
@@ -214,3 +216,12 @@ def test_the_training_function_gets_the_moved_batches(monkeypatch):
     results = found.analyze(train, loader(), 1)
     assert asked == ["cpu"] * 3
     assert np.isfinite(results.spread_evolution).all()
+
+
+def test_models_inside_a_transform_can_be_watched():
+    def per_sample(model, batches, n_epochs):
+        for x, _ in batches:
+            torch.func.vmap(model)(x)
+        return train(model, batches, n_epochs)
+
+    assert analyzer().analyze(per_sample, loader(), 1).convergence_ratio > 0

@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 import torch
 from dl_jobs import adam, analyzer, circles, loader, net, train, weights
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 from torch import nn
 from torch.utils.data import DataLoader
 
-from wingbeat import deep_lyapunov as dl
 from wingbeat.deep_lyapunov import metrics as dlm
 from wingbeat.deep_lyapunov.metrics import convergence, dimensionality, lyapunov
 
@@ -199,13 +201,25 @@ def test_growth_of_the_distance_to_one_trajectory():
     np.testing.assert_allclose(each, np.diff(np.log(mean)), rtol=1e-12)
 
 
-def test_windows_cover_every_checkpoint():
-    for length in (1, 2, 9, 10, 11, 37, 200, 403):
-        covered = np.zeros(length, bool)
-        for window in dimensionality.windows(length):
-            covered[window] = True
-            assert window.stop <= length
-        assert covered.all()
+@given(length=st.integers(1, 300), size=st.none() | st.integers(1, 400))
+def test_windows_cover_every_checkpoint(length, size):
+    covered = np.zeros(length, bool)
+    for window in dimensionality.windows(length, size):
+        assert 0 <= window.start < window.stop <= length
+        covered[window] = True
+    assert covered.all()
+
+
+@settings(max_examples=40)
+@given(
+    points=arrays(np.float64, (3, 4, 5), elements=st.floats(-10, 10)),
+    path=arrays(np.float64, (3, 1, 5), elements=st.floats(-1e3, 1e3)),
+    factor=st.floats(0.01, 100),
+)
+def test_spread_ignores_the_common_path_and_follows_the_scale(points, path, factor):
+    expected = factor * dlm.compute_spread_evolution(points)
+    found = dlm.compute_spread_evolution(factor * points + path)
+    np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-9)
 
 
 @pytest.mark.parametrize(
@@ -226,7 +240,7 @@ def test_bad_requests_name_the_value(call, match):
         call()
 
 
-def test_settings_of_the_verdict():
+def test_how_a_verdict_is_set():
     """The original's MetricsConfig is used by nothing."""
     from wingbeat.deep_lyapunov.config import MetricsConfig
 

@@ -109,8 +109,8 @@ def test_interval_keeps_first_and_last(interval, epochs):
     """The original skips the initial state (growth 19 reads 2.9) and raises at 5 of 8."""
     every = analyzer().analyze(train, loader(), 8)
     some = analyzer(record_interval=interval).analyze(train, loader(), 8)
-    np.testing.assert_array_equal(some.checkpoint_epochs, epochs)
     np.testing.assert_array_equal(some.spread_evolution, every.spread_evolution[epochs])
+    np.testing.assert_array_equal(some.checkpoint_epochs, epochs)
     assert some.lyapunov == every.lyapunov
 
 
@@ -172,6 +172,7 @@ def test_training_nothing_is_reported():
     """The original reports ratio 1.0 and λ 0 for a function that does nothing."""
     with pytest.warns(UserWarning, match="trains nothing"):
         results = analyzer().analyze(lambda model, batches, n: None, loader(), 3)
+    assert math.isnan(results.convergence_ratio)
     assert (results.behavior, results.reason) == ("undetermined", "not_trained")
 
 
@@ -196,8 +197,10 @@ def test_parameters_of_one_element():
         for x, y in batches:
             optimizer.zero_grad()
             logits = copy(x)[:, 0]
-            nn.functional.binary_cross_entropy_with_logits(logits, y.float()).backward()
+            loss = nn.functional.binary_cross_entropy_with_logits(logits, y.float())
+            loss.backward()
             optimizer.step()
+        return {"loss": loss.item()}
 
     results = analyzer(model).analyze(logistic, loader(), 2, test_loader=loader())
     assert np.isfinite(results.spread_evolution).all()
@@ -211,23 +214,29 @@ def test_noise_is_in_proportion():
     model.zero = nn.Parameter(torch.zeros(4))
     model.one = nn.Parameter(torch.tensor([3.0]))
     model.flat = nn.Parameter(torch.full((100,), 2.0))
-    state = torch.get_rng_state()
     apply_perturbation(model, 0.01, seed=0)
-    assert torch.equal(torch.get_rng_state(), state)
     assert (model.zero == 0).all()
     assert 0 < abs(model.one.item() - 3) < 0.15
     assert float(model.flat.detach().std()) == pytest.approx(0.02, rel=0.3)
+
+
+def test_perturbing_leaves_the_global_generator_alone():
+    """The original seeds it."""
+    model, state = net(2, 2), torch.get_rng_state()
+    apply_perturbation(model, 0.01, seed=0)
+    assert torch.equal(torch.get_rng_state(), state)
 
 
 def test_diverged_weights():
     """The original: ValueError from the components after all training is done."""
 
     def explode(model, batches, n_epochs):
-        train(model, batches, n_epochs)
+        result = train(model, batches, n_epochs)
         explode.epochs += 1
         if explode.epochs == 3:  # the last epoch of copy 0
             with torch.no_grad():
                 next(model.parameters()).fill_(torch.inf)
+        return result
 
     explode.epochs = 0
     with pytest.warns(UserWarning, match="not finite"):
@@ -296,6 +305,8 @@ RETURNED = [
     ((1.0, 2.0), None, None),
     ({}, None, None),
     ({"loss": []}, None, None),
+    ({"loss": (2.0, 1.0)}, 1.0, None),
+    ({"loss": torch.empty(0)}, None, None),
     ({"loss": [2.0, 1.0], "accuracy": [0.5, 0.75]}, 1.0, 0.75),
     ({"loss": torch.tensor([2.0, 3.0]), "test_acc": np.float32(0.5)}, 3.0, 0.5),
     ({"loss": np.array(4.0), "accuracy": None, "test_acc": [0.5]}, 4.0, 0.5),
@@ -304,7 +315,7 @@ RETURNED = [
 
 @pytest.mark.parametrize(("returned", "loss", "accuracy"), RETURNED)
 def test_whatever_a_training_function_returns(returned, loss, accuracy):
-    """The original: TypeError for None, an array or a tuple, IndexError for an empty loss."""
+    """The original: TypeError for None and a loss in a tuple, IndexError for an empty tensor."""
 
     def returning(model, batches, n_epochs):
         train(model, batches, n_epochs)

@@ -64,9 +64,9 @@ def test_the_two_drivers_leave_trails_that_can_be_compared(tmp_path) -> None:
 
 
 def test_a_model_that_does_not_repeat_is_found_out_at_its_step() -> None:
-    global STATE
+    global STATE  # noqa: PLW0603
     STATE = itertools.count()
-    # One call for the first loss; then two replicas a step: call 1 + 2·4 is the reference's at step 4.
+    # One call for the first loss, then two a step: call 1 + 2·4 is the reference's at step 4.
     found = wb.verify(task_of(lambda: Restless(at=1 + 2 * 4)), driver="loop")
     assert not found.identical
     assert found.twins == Break(step=5, tensor="first.weight", tensors=2)

@@ -31,7 +31,9 @@ class StabilityAnalyzer:
     """Measures whether copies of a model part or come together during training.
 
     Copy 0 is not perturbed, copy i is perturbed with seed ``seed + i``. All are trained under
-    the same noise: the same data order, dropout and augmentation, whatever generator they use.
+    the same noise (data order, dropout, augmentation), as far as it is drawn from the global
+    generators of torch, NumPy and Python or from one that the loader, its data or the training
+    function hold. What the copies are called with is compared, and a warning says if it differs.
 
     Args:
         model: its weights are where training starts; it is not changed.

@@ -119,9 +119,9 @@ def _tensors(thing: Any) -> Iterator[Tensor]:
 
 
 def _head(tensor: Tensor) -> bytes:
-    if tensor.is_meta or tensor.layout is not torch.strided:
+    # Tensors of a transform (vmap, grad) hold no numbers of their own.
+    wrapped = torch._C._functorch.is_functorch_wrapped_tensor(tensor)
+    if wrapped or tensor.is_meta or tensor.layout is not torch.strided:
         return b""
     head = tensor.detach().reshape(-1)[:_HEAD].cpu().contiguous()
-    if head.dtype is torch.bfloat16:
-        head = head.float()
-    return bytes(head.numpy().tobytes())
+    return bytes(head.view(torch.uint8).numpy().tobytes())

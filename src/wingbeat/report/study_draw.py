@@ -66,6 +66,8 @@ def _dots(figure: DotFigure) -> Spec:
         layout[value_axis] |= _log() | _log_ticks(values)
     if figure.log_place:
         layout[place_axis] |= _log() | _log_ticks([d.place for d in drawn])
+    if figure.whole_place:
+        layout[place_axis] |= {"dtick": 1, "showgrid": False}
     if by_name:
         layout["height"] = max(200, _ROW * len(figure.rows) + 90)
         layout["yaxis"] |= _rows(figure.rows)

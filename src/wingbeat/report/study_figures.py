@@ -30,7 +30,8 @@ class DotFigure:
     """Values with intervals.
 
     With ``rows`` the names run down the page and values run to the right, which leaves room
-    for names on a phone; without, ``place`` is a number on the x axis.
+    for names on a phone; without, ``place`` is a number on the x axis, labelled at whole
+    numbers only if ``whole_place``.
     """
 
     key: str
@@ -43,6 +44,7 @@ class DotFigure:
     guides: tuple[Guide, ...] = ()
     log_value: bool = False
     log_place: bool = False
+    whole_place: bool = False
 
     @property
     def empty(self) -> bool:

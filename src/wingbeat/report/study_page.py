@@ -26,10 +26,14 @@ from wingbeat.report.style import GUIDE_STYLE, THEMES
 
 _CSS = """
 .claims { font-size: .86rem; }
-.claims .said { font-weight: 600; }
 .claims small { display: block; color: var(--c-muted); font: .8rem/1.45 var(--sans); }
 .claims strong { display: block; }
+.claims td { min-width: 7.6rem; }
+.cards th, .cards td { overflow-wrap: normal; }
+.claims th { font-weight: 400; max-width: 24rem; }
 td.number { font-variant-numeric: tabular-nums; }
+.scroll { overflow-x: auto; }
+h3.table { margin-top: 2.2rem; }
 """
 
 
@@ -63,6 +67,7 @@ class StudyPage:
         intro: paragraphs on what was done.
         master: the master table.
         nets: the table of architectures.
+        definition_table: families and architectures under each definition of spread.
         claim_heads: names of the definitions.
         claims: the article's claims.
         sections: identifier, heading and figures.
@@ -78,6 +83,7 @@ class StudyPage:
     intro: tuple[str, ...]
     master: Table
     nets: Table
+    definition_table: Table
     claim_heads: tuple[str, ...]
     claims: tuple[ClaimRow, ...]
     sections: tuple[tuple[str, str, tuple[StudyFigure, ...]], ...]

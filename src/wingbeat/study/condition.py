@@ -7,6 +7,7 @@ import importlib
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields
+from math import isfinite
 from typing import Any
 
 import torch
@@ -200,7 +201,7 @@ def _check_json(path: str, value: object) -> None:
     elif isinstance(value, list | tuple):
         for place, inner in enumerate(value):
             _check_json(f"{path}[{place}]", inner)
-    elif isinstance(value, float) and (value != value or abs(value) == float("inf")):
+    elif isinstance(value, float) and (not isfinite(value)):
         raise RequestError(f"{path} is {value!r}: JSON holds finite numbers only")
     elif value is not None and type(value) not in (bool, int, float, str):
         raise RequestError(f"{path} is of type {type(value).__name__}: use plain JSON values")

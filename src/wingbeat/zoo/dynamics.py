@@ -232,8 +232,10 @@ def announcement(
     done = len(grid) - len(left)
     already = f", {done} of them done already" if done else ""
     lines = [
-        f"{len(plan.architectures)} architectures x {len(plan.base_seeds)} base seeds = "
-        f"{len(grid)} conditions{already}"
+        (
+            f"{len(plan.architectures)} architectures x {len(plan.base_seeds)} base seeds = "
+            f"{len(grid)} conditions{already}"
+        )
     ]
     for family in FAMILIES:
         labels = {str(c.tags["data"]) for c in grid if c.tags["family"] == family}
@@ -264,12 +266,10 @@ def speed() -> float:
 
 def _units(condition: Condition) -> float:
     """Return the seconds that a condition takes on the machine of the published tables."""
-    name, family = str(condition.tags["architecture"]), str(condition.tags["family"])
+    name = str(condition.tags["architecture"])
     unit = UNIT_SECONDS.get(name.replace("BERT", "GPT"), UNIT_SECONDS["dense"])
-    samples, epochs = condition.arguments["samples"], condition.arguments["epochs"]
-    # Evaluation and recording come once an epoch whatever the number of samples.
-    extra = {"dense": 0.05, "cnn": 0.05, "transformer": 0.1}[family]
-    return START_SECONDS + extra + unit * samples * epochs * (condition.replicas + 2)
+    samples, epochs = int(condition.arguments["samples"]), int(condition.arguments["epochs"])
+    return START_SECONDS + unit * samples * epochs * (condition.replicas + 2)
 
 
 def duration(seconds: float) -> str:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from wingbeat.errors import TOO_FEW_POINTS
 from wingbeat.stats import Estimate
 from wingbeat.zoo.dynamics_summary import (
     DEFINITIONS,
     FEWEST_SEEDS,
+    TOO_FEW_SEEDS,
     Definition,
     Found,
     Net,
@@ -155,7 +156,7 @@ def _size(found: Found, ident: str, text: str, *groups: Sequence[Net]) -> Claim:
             for group in used
         ]
         if not used:
-            return Estimate.undefined(TOO_FEW_POINTS)
+            return Estimate.undefined(TOO_FEW_SEEDS)
         nets = [n for group in used for n in group]
         y = found.by_seed(nets, logs_of(definition))
         centred = np.concatenate([part - part.mean() for part in x])
@@ -177,8 +178,7 @@ def _sized(groups: Sequence[Sequence[Net]]) -> list[list[Net]]:
     without an interval is still shown.
     """
     complete = [[n for n in group if n.complete] for group in groups]
-    some = [g for g in complete if len(g) > 1] or [list(g) for g in groups if len(g) > 1]
-    return some
+    return [g for g in complete if len(g) > 1] or [list(g) for g in groups if len(g) > 1]
 
 
 def _depth(found: Found) -> Claim:
@@ -211,7 +211,7 @@ def _pairs(first: Sequence[Net], second: Sequence[Net]) -> list[tuple[Net, Net]]
 
 def _difference(found: Found, pairs: Sequence[tuple[Net, Net]], definition: Definition) -> Estimate:
     if not pairs:
-        return Estimate.undefined(TOO_FEW_POINTS)
+        return Estimate.undefined(TOO_FEW_SEEDS)
     both = [n for pair in pairs for n in pair]
     y = found.by_seed(both, logs_of(definition))
     return over_seeds((y[1::2] - y[::2]).mean(axis=0), reason="below_noise_floor")
@@ -222,12 +222,12 @@ def _highest(found: Found) -> Claim:
 
     def lead(definition: Definition) -> Estimate:
         if any(not used.get(name) for name in ("dense", "cnn", "transformer")):
-            return Estimate.undefined(TOO_FEW_POINTS)
+            return Estimate.undefined(TOO_FEW_SEEDS)
         parts = [used["transformer"], used["dense"], used["cnn"]]
         everyone = [n for part in parts for n in part]
         y = found.by_seed(everyone, rates_of(definition))
         ends = np.cumsum([0, *(len(p) for p in parts)])
-        own, dense, cnn = (y[a:b].mean(axis=0) for a, b in zip(ends, ends[1:], strict=False))
+        own, dense, cnn = (y[a:b].mean(axis=0) for a, b in itertools.pairwise(ends))
         return over_seeds(own - np.maximum(dense, cnn), reason="below_noise_floor")
 
     return Claim(
@@ -255,4 +255,4 @@ def _left_out(groups: Sequence[Sequence[Net]]) -> str:
 
 
 def _nothing() -> Measured:
-    return Measured(Estimate.undefined(TOO_FEW_POINTS), "undetermined")
+    return Measured(Estimate.undefined(TOO_FEW_SEEDS), "undetermined")

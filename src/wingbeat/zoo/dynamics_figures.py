@@ -184,7 +184,7 @@ def against(found: Found, what: str) -> DotFigure:
     """Ratio of each net against its number of weights or its depth."""
     dots = tuple(
         _dot(
-            float(getattr(n.architecture, what)),
+            _number_of(n, what),
             n.ratio["full"],
             n.architecture.group,
             _GROUP_STYLE[n.architecture.group],
@@ -203,7 +203,17 @@ def against(found: Found, what: str) -> DotFigure:
         guides=(_SAME,),
         log_value=True,
         log_place=what == "parameters",
+        whole_place=what == "depth",
     )
+
+
+def _number_of(net: Net, what: str) -> float:
+    """Return weights or depth; nets of equal depth stand side by side, by group and size."""
+    architecture = net.architecture
+    if what == "parameters":
+        return float(architecture.parameters)
+    column = list(_GROUP_STYLE).index(architecture.group) - 2
+    return architecture.depth + 0.16 * column + 0.025 * (architecture.size - 2)
 
 
 def kinds(found: Found) -> DotFigure:

@@ -20,45 +20,25 @@ from wingbeat.zoo.dynamics_figures import sections
 from wingbeat.zoo.dynamics_summary import DEFINITION_NAMES, Found, summary
 
 TITLE = "training dynamics of 21 architectures"
-_DEFINITIONS = (
-    (
-        "spread, full space",
-        "Root of the summed variance of all trainable weights over the copies. Ratio: at the end "
-        "of training ÷ at the start. Below 1 the copies end closer together.",
-    ),
-    (
-        "spread, projected",
-        "The same after projection to the first three principal components of all copies and "
-        "recorded steps. They follow the common path, so that most of the nudge is invisible at "
-        "the start: see what is kept under “Variance explained”.",
-    ),
-    (
-        "as deep-lyapunov 0.1.2",
-        "What that library prints as its convergence ratio: the standard deviation of all "
-        "projected coordinates, flattened, so that the path common to all copies is mixed in. It "
-        "is no spread; it is here because the article may have used it. Its exponent comes from "
-        "the projected spread.",
-    ),
-    (
-        "λ per epoch",
-        "Slope of ln distance to the reference against the epoch, by least squares before "
-        "saturation. The claims use ln ratio ÷ epochs under each definition.",
-    ),
-    (
-        "early ÷ late",
-        "Mean |change of ln spread| per step in the first half of training ÷ in the second.",
-    ),
-    (
-        "noise floor",
-        "Largest distance of an unperturbed twin from the reference. Exactly 0: execution repeats "
-        "bit for bit, and every distance comes from the nudge.",
-    ),
-    (
-        "intervals",
-        "95 %, Student's over base seeds, each of which counts once. Family means are over the "
-        "nets with at least three base seeds, nets fixed. No correction for several claims.",
-    ),
-)
+_DEFINITIONS = {
+    "spread, full space": "Root of the summed variance of all trainable weights over the copies. "
+    "Ratio: at the end of training ÷ at the start. Below 1 the copies end closer together.",
+    "spread, projected": "The same after projection to the first three principal components of "
+    "all copies and recorded steps. They follow the common path, so that most of the nudge is "
+    "invisible at the start: see what is kept under “Variance explained”.",
+    "as deep-lyapunov 0.1.2": "What that library prints as its convergence ratio: the standard "
+    "deviation of all projected coordinates, flattened, so that the path common to all copies is "
+    "mixed in. It is no spread; it is here because the article may have used it. Its exponent "
+    "comes from the projected spread.",
+    "λ per epoch": "Slope of ln distance to the reference against the epoch, by least squares "
+    "before saturation. The claims use ln ratio ÷ epochs under each definition.",
+    "early ÷ late": "Mean |change of ln spread| per step in the first half of training ÷ in the "
+    "second.",
+    "noise floor": "Largest distance of an unperturbed twin from the reference. Exactly 0: "
+    "execution repeats bit for bit, and every distance comes from the nudge.",
+    "intervals": "95 %, Student's over base seeds, each of which counts once. Family means are "
+    "over the nets with at least three base seeds, nets fixed. No correction for several claims.",
+}
 
 
 @dataclass(frozen=True)
@@ -114,11 +94,12 @@ def page(plan: Plan, found: Found, tested: list[Claim], command: str) -> StudyPa
         intro=tuple(_intro(plan, found)),
         master=tables.master(found),
         nets=tables.nets(found),
+        definition_table=tables.by_definition(found),
         claim_heads=tuple(DEFINITION_NAMES.values()),
         claims=tables.claim_rows(tested),
         sections=sections(found),
         asked=tuple(_asked(plan, found)),
-        definitions=_DEFINITIONS,
+        definitions=tuple(_DEFINITIONS.items()),
         command=command,
         version=version("wingbeat"),
     )
@@ -138,16 +119,17 @@ def headline(found: Found) -> str:
 
 def alarms(plan: Plan, found: Found) -> list[str]:
     """Return what must be read before any number."""
-    said = []
-    for label in dict.fromkeys(found.done[found.done["stand_in"].astype(bool)]["data"]):
-        said.append(f"Not the data of the article: {label}.")
+    stand_ins = found.done[found.done["stand_in"].astype(bool)]["data"]
+    said = [f"Not the data of the article: {label}." for label in dict.fromkeys(stand_ins)]
     if plan.quick:
         said.append(
             "Quick study: few samples and epochs, without the six most expensive nets. It shows "
             "how the study works; its verdicts are about these short trainings."
         )
-    for record in found.study.failures:
-        said.append(f"Condition {record.key} was given up ({record.status}): {record.error}")
+    said += [
+        f"Condition {record.key} was given up ({record.status}): {record.error}"
+        for record in found.study.failures
+    ]
     left = int((found.study.conditions["status"] == "not run").sum())
     if left:
         said.append(f"{left} conditions are not done yet: run the same command again.")
@@ -170,14 +152,16 @@ def _facts(found: Found) -> tuple[tuple[str, str, str], ...]:
 
 def _intro(plan: Plan, found: Found) -> list[str]:
     data = "; ".join(f"{k}: {v}" for k, v in _data(found).items())
-    return [
+    how = (
         f"Each net is trained with copies whose weights start {number(100 * plan.perturbation)} % "
         "of each tensor's standard deviation away from the reference. All copies see the same "
-        "samples in the same order. Do they end closer together?",
-        f"Data: {data}.",
+        "samples in the same order. Do they end closer together?"
+    )
+    free = (
         "Optimizers, learning rates and numbers of samples are a choice of this study: the "
-        "article does not state them.",
-    ]
+        "article does not state them."
+    )
+    return [how, f"Data: {data}.", free]
 
 
 def _asked(plan: Plan, found: Found) -> list[tuple[str, str]]:
@@ -247,8 +231,10 @@ def _markdown(found: Found, tested: list[Claim], command: str) -> str:
         "\n".join(quantities),
         "## Architectures",
         tables.markdown(tables.nets(found)),
+        "## Under each definition of spread",
+        tables.markdown(tables.by_definition(found)),
         "## Definitions",
-        *(f"**{term}.** {meaning}" for term, meaning in _DEFINITIONS),
+        *(f"**{term}.** {meaning}" for term, meaning in _DEFINITIONS.items()),
     ]
     return "\n\n".join(parts) + "\n"
 

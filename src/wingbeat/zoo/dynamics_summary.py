@@ -8,14 +8,14 @@ ratio is the one over copies within its only seed, and families leave the net ou
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import nan
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 import pandas as pd
 
-from wingbeat.errors import BELOW_NOISE_FLOOR, TOO_FEW_POINTS
+from wingbeat.errors import BELOW_NOISE_FLOOR
 from wingbeat.stats import Estimate, Scale, Verdict, bootstrap, verdict
 from wingbeat.zoo.architectures import ARCHITECTURES, FAMILIES, Architecture
 
@@ -38,6 +38,8 @@ DEFINITION_NAMES: Final[dict[Definition, str]] = {
     "projected": "projected",
     "legacy": "as deep-lyapunov 0.1.2",
 }
+TOO_FEW_SEEDS: Final = "too_few_seeds"
+"""Reason of a number that needs more base seeds, or nets that were not run."""
 FEWEST_SEEDS: Final = 3
 """Base seeds below which there is no interval over seeds."""
 
@@ -208,7 +210,7 @@ class Found:
     def mean(self, nets: Sequence[Net], value: Callable[[pd.DataFrame], Array]) -> Estimate:
         """Return the mean over nets of a value, with its interval over base seeds."""
         found = self.by_seed(nets, value)
-        return over_seeds(found.mean(axis=0)) if found.size else Estimate.undefined(TOO_FEW_POINTS)
+        return over_seeds(found.mean(axis=0)) if found.size else Estimate.undefined(TOO_FEW_SEEDS)
 
 
 def over_seeds(values: Array, *, scale: Scale = "linear", reason: str = "") -> Estimate:
@@ -221,7 +223,7 @@ def over_seeds(values: Array, *, scale: Scale = "linear", reason: str = "") -> E
     """
     values = np.asarray(values, dtype=np.float64)
     if not values.size or not np.isfinite(values).all():
-        return Estimate.undefined(reason or TOO_FEW_POINTS)
+        return Estimate.undefined(reason or TOO_FEW_SEEDS)
     usual = scale if (values > 0).all() else "linear"
     return bootstrap(lambda w: w @ values / w.sum(axis=1), len(values), scale=usual)
 
@@ -232,10 +234,9 @@ def within(estimate: Estimate, low: float = 0.0, high: float = 1.0) -> Estimate:
     >>> within(Estimate(0.9, 0.7, 1.1)).high
     1.0
     """
-    ends = (
-        float(np.clip(e, low, high)) if np.isfinite(e) else e for e in (estimate.low, estimate.high)
-    )
-    return Estimate(estimate.value, *ends, estimate.reason, estimate.interval_reason)
+    # NaN stays NaN: an interval that does not exist is not cut.
+    first, last = (float(np.clip(e, low, high)) for e in (estimate.low, estimate.high))
+    return replace(estimate, low=first, high=last)
 
 
 def exponential(logs: Estimate) -> Estimate:

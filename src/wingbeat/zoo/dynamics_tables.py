@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from math import isnan
 
 from wingbeat.report.study_page import ClaimRow, Table
 from wingbeat.report.words import REASON_TEXT, number
 from wingbeat.stats import Estimate
 from wingbeat.zoo.architectures import FAMILY_NAMES
 from wingbeat.zoo.dynamics_claims import Claim, Measured
-from wingbeat.zoo.dynamics_summary import DEFINITION_NAMES, DEFINITIONS, FamilyFound, Found, Net
+from wingbeat.zoo.dynamics_summary import (
+    DEFINITION_NAMES,
+    DEFINITIONS,
+    TOO_FEW_SEEDS,
+    Definition,
+    FamilyFound,
+    Found,
+    Net,
+)
 
 
 def value_text(estimate: Estimate) -> str:
@@ -20,18 +29,19 @@ def value_text(estimate: Estimate) -> str:
     >>> value_text(Estimate.undefined("diverged"))
     'undefined: a replica has weights or a loss that are not finite'
     """
+    if estimate.reason == TOO_FEW_SEEDS:
+        return "undefined: too few base seeds or nets"
     if estimate.reason:
         return f"undefined: {REASON_TEXT.get(estimate.reason, estimate.reason)}"
-    if estimate.low != estimate.low:
+    if isnan(estimate.low):
         return f"{number(estimate.value)} (no interval)"
     return f"{number(estimate.value)} [{number(estimate.low)} to {number(estimate.high)}]"
 
 
 def master(found: Found) -> Table:
-    """Return families by name, number of nets, convergent ones, mean ratio and λ.
+    """Return families: number of nets, convergent ones, mean ratio, λ and accuracy.
 
-    Counts, ratios and rates are given in the whole weight space; ratio and count under the
-    other two definitions stand beside them.
+    All in the whole weight space; ``by_definition`` has the other definitions.
     """
     heads = (
         "family",
@@ -40,19 +50,11 @@ def master(found: Found) -> Table:
         "mean ratio",
         "λ per epoch",
         "accuracy",
-        "mean ratio, projected",
-        "convergent, projected",
-        "mean ratio, deep-lyapunov",
-        "convergent, deep-lyapunov",
     )
     return Table(heads, tuple(_family_row(f) for f in found.families))
 
 
 def _family_row(family: FamilyFound) -> tuple[str, ...]:
-    def convergent(definition: str) -> str:
-        sure, open_, _ = family.counts[definition]  # type: ignore[index]
-        return f"{sure} of {len(family.nets)}" + (f" ({open_} open)" if open_ else "")
-
     left = len(family.nets) - len(family.used)
     size = f"{len(family.nets)}" + (f" ({left} not in means: few seeds)" if left else "")
     return (
@@ -62,21 +64,16 @@ def _family_row(family: FamilyFound) -> tuple[str, ...]:
         value_text(family.ratio["full"]),
         value_text(family.fitted),
         value_text(family.accuracy),
-        value_text(family.ratio["projected"]),
-        convergent("projected"),
-        value_text(family.ratio["legacy"]),
-        convergent("legacy"),
     )
 
 
 def nets(found: Found) -> Table:
-    """Return every architecture with its ratio under each definition, λ and accuracy."""
+    """Return every architecture with its ratio in full space, λ and accuracy."""
     heads = (
         "architecture",
         "weights",
         "seeds",
-        "verdict",
-        *(f"ratio, {DEFINITION_NAMES[d]}" for d in DEFINITIONS),
+        "ratio",
         "λ per epoch",
         "early ÷ late",
         "accuracy",
@@ -89,12 +86,32 @@ def _net_row(net: Net) -> tuple[str, ...]:
         net.architecture.name,
         f"{net.architecture.parameters:,}",
         str(len(net.seeds)),
-        net.behavior["full"],
-        *(value_text(net.ratio[d]) for d in DEFINITIONS),
+        f"{value_text(net.ratio['full'])}, {net.behavior['full']}",
         value_text(net.fitted),
         value_text(net.early_late),
         value_text(net.accuracy),
     )
+
+
+def by_definition(found: Found) -> Table:
+    """Return the ratio of families and architectures under each definition of spread."""
+    rows = [
+        (
+            f"{FAMILY_NAMES[f.family]}, mean",
+            *(f"{value_text(f.ratio[d])}; {_convergent(f, d)}" for d in DEFINITIONS),
+        )
+        for f in found.families
+    ]
+    rows += [
+        (n.architecture.name, *(f"{value_text(n.ratio[d])}, {n.behavior[d]}" for d in DEFINITIONS))
+        for n in found.nets
+    ]
+    return Table(("ratio", *DEFINITION_NAMES.values()), tuple(rows))
+
+
+def _convergent(family: FamilyFound, definition: Definition) -> str:
+    sure, open_, _ = family.counts[definition]
+    return f"{sure} of {len(family.nets)} convergent" + (f", {open_} open" if open_ else "")
 
 
 def claim_rows(claims: Sequence[Claim]) -> tuple[ClaimRow, ...]:
@@ -119,24 +136,23 @@ def _claim_value(found: Measured) -> str:
 
 
 def markdown(table: Table) -> str:
-    """Return a table as Markdown.
+    r"""Return a table as Markdown.
 
     >>> print(markdown(Table(("a", "b"), (("1", "x|y"),))))
     | a | b |
     | --- | --- |
-    | 1 | x\\|y |
+    | 1 | x\|y |
     """
     rows = (table.heads, ("---",) * len(table.heads), *table.rows)
-    return "\n".join(
-        f"| {' | '.join(c.replace('|', chr(92) + '|') for c in row)} |" for row in rows
-    )
+    escaped = ([cell.replace("|", r"\|") for cell in row] for row in rows)
+    return "\n".join(f"| {' | '.join(row)} |" for row in escaped)
 
 
 def latex(table: Table, caption: str) -> str:
-    """Return a table as LaTeX with booktabs rules.
+    r"""Return a table as LaTeX with booktabs rules.
 
     >>> print(latex(Table(("a",), (("1 %",),)), "c").splitlines()[3])
-    a \\\\
+    a \\
     """
     lines = [
         r"\begin{table}",

@@ -27,12 +27,13 @@ from wingbeat.errors import StoreError
 from wingbeat.zoo.data import Labelled, digits
 from wingbeat.zoo.text import Corpus, grammar
 
-MNIST_FILES: Final = {
-    "train-images-idx3-ubyte.gz": "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
-    "train-labels-idx1-ubyte.gz": "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
-    "t10k-images-idx3-ubyte.gz": "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
-    "t10k-labels-idx1-ubyte.gz": "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
-}
+_MNIST_HASHES: Final = (
+    ("train-images-idx3", "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609"),
+    ("train-labels-idx1", "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c"),
+    ("t10k-images-idx3", "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6"),
+    ("t10k-labels-idx1", "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6"),
+)
+MNIST_FILES: Final = {f"{stem}-ubyte.gz": digest for stem, digest in _MNIST_HASHES}
 """The four files of the official release with their SHA-256."""
 MNIST_ADDRESS: Final = "https://storage.googleapis.com/cvdf-datasets/mnist/"
 SST2_ADDRESS: Final = "https://dl.fbaipublicfiles.com/glue/data/SST-2.zip"
@@ -126,7 +127,7 @@ def read_idx(path: Path) -> np.ndarray:
     if len(content) < 4 or content[:3] != b"\x00\x00\x08" or len(content) < 4 + 4 * content[3]:
         raise StoreError(f"{path} is no IDX file of unsigned bytes: fetch it again")
     axes = content[3]
-    shape = tuple(np.frombuffer(content, ">u4", axes, 4).astype(int))
+    shape = tuple(int(n) for n in np.frombuffer(content, ">u4", axes, 4))
     data = np.frombuffer(content, np.uint8, offset=4 + 4 * axes)
     if data.size != int(np.prod(shape)):
         raise StoreError(f"{path} announces {shape} and holds {data.size} bytes: fetch it again")

@@ -53,6 +53,11 @@ def plot_trajectories_2d(
 
     Raises:
         RequestError: an unknown component or colour map, or a three-dimensional axes.
+
+    >>> from matplotlib.figure import Figure
+    >>> ways, ax = np.zeros((4, 2, 3)), Figure().subplots()
+    >>> plot_trajectories_2d(ways, np.ones(3) / 3, ax) is ax.figure
+    True
     """
     points, shown = canvas.chosen(pca_trajectories, components, 2)
     shares = np.asarray(pca_variance, dtype=np.float64)
@@ -85,6 +90,11 @@ def plot_trajectories_3d(
 
     Raises:
         RequestError: an unknown component or colour map, or a flat axes.
+
+    >>> from matplotlib.figure import Figure
+    >>> ax = Figure().add_subplot(projection="3d")
+    >>> plot_trajectories_3d(np.zeros((4, 2, 3)), np.ones(3) / 3, ax) is ax.figure
+    True
     """
     points, shown = canvas.chosen(pca_trajectories, components, 3)
     shares = np.asarray(pca_variance, dtype=np.float64)
@@ -125,6 +135,12 @@ def plot_spread_evolution(
 
     Returns:
         The figure.
+
+    >>> from matplotlib.figure import Figure
+    >>> ax = Figure().subplots()
+    >>> _ = plot_spread_evolution([1.0, 2.0], ax, "divergent", 2.0)
+    >>> ax.get_title(loc="left")
+    'Spread of the trajectories: divergent, ratio 2'
     """
     values = np.asarray(spread, dtype=np.float64)
     where = canvas.axes(ax)
@@ -165,6 +181,12 @@ def plot_lyapunov_evolution(
 
     Returns:
         The figure.
+
+    >>> from matplotlib.figure import Figure
+    >>> ax = Figure().subplots()
+    >>> _ = plot_lyapunov_evolution([1.0, np.e], 1.0, ax)
+    >>> ax.lines[0].get_ydata()
+    array([1.])
     """
     values = np.asarray(spread, dtype=np.float64)
     where = canvas.axes(ax)
@@ -195,6 +217,11 @@ def plot_convergence_basin(
     Both groups are drawn about their own mean, so that their sizes can be compared.
 
     Arguments, return value and errors as in `plot_trajectories_2d`.
+
+    >>> from matplotlib.figure import Figure
+    >>> ways, ax = np.arange(24.0).reshape(4, 2, 3), Figure().subplots()
+    >>> plot_convergence_basin(ways, np.ones(3) / 3, ax) is ax.figure
+    True
     """
     points, shown = canvas.chosen(pca_trajectories, components, 2)
     shares = np.asarray(pca_variance, dtype=np.float64)
@@ -239,6 +266,11 @@ def create_analysis_dashboard(
 
     Returns:
         The figure, of pyplot.
+
+    >>> ways = np.arange(24.0).reshape(4, 2, 3)
+    >>> sheet = create_analysis_dashboard(ways, np.ones(3) / 3, np.ones(4), 0.0, 1.0, "undetermined")
+    >>> len(sheet.axes)
+    4
     """
     from matplotlib import pyplot as plt
 
