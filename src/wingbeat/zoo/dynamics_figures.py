@@ -165,7 +165,7 @@ def by_net(
     """One value for each net, by name."""
     labels = {
         "ratio": _RATIO,
-        "rate": "λ per epoch (slope of ln distance before saturation)",
+        "rate": "λ per epoch",
         "accuracy": "final accuracy",
     }
     guides = {"ratio": (_SAME,), "rate": (Guide("neither parting nor closing", 0.0),)}
@@ -192,11 +192,12 @@ def against(found: Found, what: str) -> DotFigure:
         )
         for n in found.nets
     )
+    beside = "Nets of equal depth stand side by side. " if what == "depth" else ""
     words = {"parameters": "trainable weights", "depth": "layers with weights (blocks)"}
     return DotFigure(
         key=what,
         title=f"Ratio against {'size' if what == 'parameters' else 'depth'}",
-        caption=f"Whole weight space. {footing(found, _present(found))}",
+        caption=f"Whole weight space. {beside}{footing(found, _present(found))}",
         place_label=words[what],
         value_label=_RATIO,
         dots=dots,
@@ -213,7 +214,7 @@ def _number_of(net: Net, what: str) -> float:
     if what == "parameters":
         return float(architecture.parameters)
     column = list(_GROUP_STYLE).index(architecture.group) - 2
-    return architecture.depth + 0.16 * column + 0.025 * (architecture.size - 2)
+    return architecture.depth + 0.06 * column + 0.012 * (architecture.size - 2)
 
 
 def kinds(found: Found) -> DotFigure:

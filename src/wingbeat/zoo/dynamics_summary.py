@@ -16,11 +16,11 @@ import numpy as np
 import pandas as pd
 
 from wingbeat.errors import BELOW_NOISE_FLOOR
-from wingbeat.stats import Estimate, Scale, Verdict, bootstrap, verdict
+from wingbeat.stats import Estimate, Verdict, bootstrap, verdict
 from wingbeat.zoo.architectures import ARCHITECTURES, FAMILIES, Architecture
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from numpy.typing import ArrayLike, NDArray
 
     from wingbeat.study.run import Study
 
@@ -56,7 +56,7 @@ class Net:
         rate: ln ratio ÷ epochs under each definition, 1/epoch.
         fitted: slope of ln distance per epoch before saturation, full space.
         accuracy: at the end, mean over the copies.
-        early_late: growth per step in the first half ÷ in the second.
+        early_late: change per step in the first half ÷ in the second, geometric mean.
         kept_first: share of the initial summed variance that the projection holds, [0, 1].
         kept_last: of the final.
         noise_floor: largest of its conditions.
@@ -170,7 +170,7 @@ class Found:
             rate={d: over_seeds(rates(rows, d), reason=_why(rows, d)) for d in DEFINITIONS},
             fitted=over_seeds(fitted, reason=_first_reason(rows, "lyapunov_per_epoch")),
             accuracy=within(over_seeds(rows["accuracy"].to_numpy())),
-            early_late=over_seeds(rows["early_late_ratio"].to_numpy(), scale="log"),
+            early_late=exponential(over_seeds(_logs(rows["early_late_ratio"]))),
             kept_first=within(over_seeds(rows["kept_first"].to_numpy())),
             kept_last=within(over_seeds(rows["kept_last"].to_numpy())),
             noise_floor=float(rows["noise_floor"].max()),
@@ -213,7 +213,7 @@ class Found:
         return over_seeds(found.mean(axis=0)) if found.size else Estimate.undefined(TOO_FEW_SEEDS)
 
 
-def over_seeds(values: Array, *, scale: Scale = "linear", reason: str = "") -> Estimate:
+def over_seeds(values: Array, *, reason: str = "") -> Estimate:
     """Return the mean of one value a base seed with its interval; undefined if one of them is.
 
     >>> over_seeds(np.array([1.0, 2.0, 3.0])).value
@@ -224,8 +224,7 @@ def over_seeds(values: Array, *, scale: Scale = "linear", reason: str = "") -> E
     values = np.asarray(values, dtype=np.float64)
     if not values.size or not np.isfinite(values).all():
         return Estimate.undefined(reason or TOO_FEW_SEEDS)
-    usual = scale if (values > 0).all() else "linear"
-    return bootstrap(lambda w: w @ values / w.sum(axis=1), len(values), scale=usual)
+    return bootstrap(lambda w: w @ values / w.sum(axis=1), len(values))
 
 
 def within(estimate: Estimate, low: float = 0.0, high: float = 1.0) -> Estimate:
@@ -252,7 +251,13 @@ def exponential(logs: Estimate) -> Estimate:
 def log_ratios(rows: pd.DataFrame, definition: Definition) -> Array:
     """Return ln(final ÷ initial spread) of each condition; NaN where it is undefined."""
     values = rows[DEFINITIONS[definition]].to_numpy(dtype=np.float64)
-    return np.log(np.where(values > 0, values, np.nan))
+    return _logs(values)
+
+
+def _logs(values: ArrayLike) -> Array:
+    """Return logarithms, NaN where there is none."""
+    numbers = np.asarray(values, dtype=np.float64)
+    return np.asarray(np.log(np.where(numbers > 0, numbers, np.nan)))
 
 
 def rates(rows: pd.DataFrame, definition: Definition) -> Array:

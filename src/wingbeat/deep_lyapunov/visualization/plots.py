@@ -268,7 +268,8 @@ def create_analysis_dashboard(
         The figure, of pyplot.
 
     >>> ways = np.arange(24.0).reshape(4, 2, 3)
-    >>> sheet = create_analysis_dashboard(ways, np.ones(3) / 3, np.ones(4), 0.0, 1.0, "undetermined")
+    >>> shares, spread = np.ones(3) / 3, np.ones(4)
+    >>> sheet = create_analysis_dashboard(ways, shares, spread, 0.0, 1.0, "undetermined")
     >>> len(sheet.axes)
     4
     """
