@@ -12,6 +12,8 @@ from matplotlib.figure import Figure
 
 import wingbeat as wb
 
+TITLES = ("Distance to the reference", "Spread of the copies", "Paths of all copies")
+
 
 def main(folder: str, target: str) -> None:
     result = wb.load(folder)
@@ -20,6 +22,8 @@ def main(folder: str, target: str) -> None:
     result.plot_distance(left)
     result.plot_spread(middle)
     result.plot_trajectories(right)
+    for axes, title in zip((left, middle, right), TITLES, strict=True):
+        axes.set_title(title, loc="left", fontsize=11)
     Path(target).parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(target, dpi=110)
 

@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 
 from wingbeat.cli import parse, show
+from wingbeat.cli.study import study
 from wingbeat.errors import DriverError, RequestError, WingbeatError
 from wingbeat.replicas.choose import DriverName
 from wingbeat.request import default_seeds
@@ -23,6 +24,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+app.add_typer(study, name="study")
 
 Place = Annotated[
     str, typer.Argument(metavar="MODULE:FACTORY", help="Function that returns a wb.Task.")
