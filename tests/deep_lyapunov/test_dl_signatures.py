@@ -13,7 +13,7 @@ import pytest
 import torch
 from dl_jobs import net, weights
 
-pytest.importorskip("deep_lyapunov")
+pytest.importorskip("deep_lyapunov.analyzer")
 
 MODULES = (
     "",

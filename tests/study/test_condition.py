@@ -114,7 +114,7 @@ def test_errors_say_what_to_do() -> None:
     with pytest.raises(RequestError, match="float12"):
         Condition("m:f", dtype="float12")
     with pytest.raises(RequestError, match="cannot be called"):
-        Condition("tasks:line", {"colour": 1}).task()
+        Condition("study_tasks:line", {"colour": 1}).task()
 
 
 @given(st.integers(1, 4), st.integers(1, 4))

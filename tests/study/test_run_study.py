@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-import tasks
+import study_tasks
 
 from wingbeat.errors import RequestError, StoreError
 from wingbeat.study.condition import Condition
@@ -23,7 +23,7 @@ from wingbeat.study.runner import InlineRunner, ProcessRunner
 
 HERE = Path(__file__).resolve().parent
 LINES = cross(
-    Condition("tasks:line", {"steps": 8}, replicas=3, metrics=("l2", "spread", "train_loss")),
+    Condition("study_tasks:line", {"steps": 8}, replicas=3, metrics=("l2", "spread", "train_loss")),
     {"arguments.lr": [0.05, 0.1, 0.2]},
 )
 
@@ -67,7 +67,7 @@ def test_both_runners_give_the_same_bytes(tmp_path: Path) -> None:
 def test_nothing_is_done_twice(tmp_path: Path) -> None:
     marks = tmp_path / "marks"
     marks.mkdir()
-    grid = [Condition("tasks:counted", {"folder": str(marks), "lr": x}) for x in (0.1, 0.2)]
+    grid = [Condition("study_tasks:counted", {"folder": str(marks), "lr": x}) for x in (0.1, 0.2)]
     run_study(grid[:1], tmp_path / "out")
     first = (tmp_path / "out/records" / grid[0].key / "record.json").stat().st_mtime_ns
     run_study(grid, tmp_path / "out")
@@ -77,7 +77,7 @@ def test_nothing_is_done_twice(tmp_path: Path) -> None:
 
 
 def test_a_poisoned_condition_is_reported_and_the_rest_finishes(tmp_path: Path) -> None:
-    bad, told = Condition("tasks:poison", {"lr": 0.3}), []
+    bad, told = Condition("study_tasks:poison", {"lr": 0.3}), []
     study = run_study(
         [bad, *LINES[:1]], tmp_path, tries=3, progress=lambda *facts: told.append(facts)
     )
@@ -92,7 +92,7 @@ def test_a_poisoned_condition_is_reported_and_the_rest_finishes(tmp_path: Path) 
 
 
 def test_a_second_attempt_may_succeed(tmp_path: Path) -> None:
-    grid = [Condition("tasks:once_poison", {"marker": str(tmp_path / "mark")})]
+    grid = [Condition("study_tasks:once_poison", {"marker": str(tmp_path / "mark")})]
     study = run_study(grid, tmp_path / "out")
     assert study.failures == ()
     assert study.conditions["status"].tolist() == ["done"]
@@ -102,7 +102,7 @@ def test_a_second_attempt_may_succeed(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_dying_process_takes_nothing_with_it(tmp_path: Path) -> None:
-    bad = Condition("tasks:killer")
+    bad = Condition("study_tasks:killer")
     study = run_study([bad, *LINES], tmp_path, ProcessRunner(2), tries=2)
     assert [(r.key, r.status) for r in study.failures] == [(bad.key, "died")]
     assert "code 7" in study.failures[0].error
@@ -112,10 +112,10 @@ def test_a_dying_process_takes_nothing_with_it(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_workers_have_one_thread_and_are_reused() -> None:
     grid = [Condition("m:f", {"i": i}) for i in range(5)]
-    found = list(ProcessRunner(2).map(tasks.echo, grid))
+    found = list(ProcessRunner(2).map(study_tasks.echo, grid))
     assert {r.key for r in found} == {c.key for c in grid}
     assert 1 <= len({r.error for r in found}) <= 2
-    threads = ProcessRunner(1).map(tasks.echo_or_die, [*grid[:1], Condition("die"), *grid[1:2]])
+    threads = ProcessRunner(1).map(study_tasks.echo_or_die, [*grid[:1], Condition("die"), *grid[1:2]])
     assert [(r.status, r.error) for r in threads] == [
         ("done", "1"),
         ("died", "the process ended with code 3"),
@@ -128,7 +128,7 @@ def test_a_killed_study_goes_on_and_ends_with_the_same_table(tmp_path: Path) -> 
     marks = tmp_path / "marks"
     marks.mkdir()
     place = {"folder": str(marks), "seconds": 0.3}
-    grid = [Condition("tasks:slow", {**place, "lr": x / 20}) for x in range(1, 6)]
+    grid = [Condition("study_tasks:slow", {**place, "lr": x / 20}) for x in range(1, 6)]
     (tmp_path / "grid.json").write_text(json.dumps([c.to_json() for c in grid]))
     code = (
         "import json, sys; from wingbeat.study import *\n"

@@ -100,7 +100,9 @@ def test_digests_notice_other_data(monkeypatch, tmp_path: Path) -> None:
     assert sources.images().source.digest != first
 
 
-@pytest.mark.parametrize("damage", [b"", b"junk", idx(np.zeros((2, 28, 28)))[:-20]])
+@pytest.mark.parametrize(
+    "damage", [b"", b"junk", idx(np.zeros((2, 28, 28)))[:-20]], ids=["empty", "junk", "cut"]
+)
 def test_damaged_files_are_named(monkeypatch, tmp_path: Path, damage: bytes) -> None:
     write_mnist(tmp_path / "mnist")
     broken = tmp_path / "mnist/train-images-idx3-ubyte.gz"
