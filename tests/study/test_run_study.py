@@ -115,7 +115,8 @@ def test_workers_have_one_thread_and_are_reused() -> None:
     found = list(ProcessRunner(2).map(study_tasks.echo, grid))
     assert {r.key for r in found} == {c.key for c in grid}
     assert 1 <= len({r.error for r in found}) <= 2
-    threads = ProcessRunner(1).map(study_tasks.echo_or_die, [*grid[:1], Condition("die"), *grid[1:2]])
+    dying = [*grid[:1], Condition("die"), *grid[1:2]]
+    threads = ProcessRunner(1).map(study_tasks.echo_or_die, dying)
     assert [(r.status, r.error) for r in threads] == [
         ("done", "1"),
         ("died", "the process ended with code 3"),
