@@ -30,6 +30,13 @@ NOT_YET_FORKED: Final = "not_yet_forked"
 NO_PREDICTIONS: Final = "no_predictions"
 """The task gives no class predictions to compare."""
 
+TOO_FEW_SEEDS: Final = "too_few_seeds"
+"""A mean over base seeds with an interval needs more of them."""
+NOT_TRAINED: Final = "not_trained"
+"""The copies that were to be trained never moved."""
+NOT_RESAMPLED: Final = "not_resampled"
+"""No interval: the value is one number for a base seed, and there are fewer than three."""
+
 REASONS: Final = (
     BELOW_NOISE_FLOOR,
     DIVERGED,
@@ -39,6 +46,9 @@ REASONS: Final = (
     CONSTANT,
     NOT_YET_FORKED,
     NO_PREDICTIONS,
+    TOO_FEW_SEEDS,
+    NOT_TRAINED,
+    NOT_RESAMPLED,
 )
 
 

@@ -14,8 +14,14 @@ from wingbeat import metrics
 from wingbeat.deep_lyapunov.config import MetricsConfig
 from wingbeat.deep_lyapunov.metrics.dimensionality import windows
 from wingbeat.deep_lyapunov.metrics.lyapunov import compute_lyapunov_exponent
-from wingbeat.deep_lyapunov.results import NOT_TRAINED, AnalysisResults
-from wingbeat.errors import BELOW_NOISE_FLOOR, DIVERGED, TOO_FEW_REPLICAS, RequestError
+from wingbeat.deep_lyapunov.results import AnalysisResults
+from wingbeat.errors import (
+    BELOW_NOISE_FLOOR,
+    DIVERGED,
+    NOT_TRAINED,
+    TOO_FEW_REPLICAS,
+    RequestError,
+)
 from wingbeat.metrics.blocks import BLOCK_NUMBERS
 from wingbeat.stats import Estimate, bootstrap, verdict
 

@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from wingbeat.errors import BELOW_NOISE_FLOOR, DIVERGED, TOO_FEW_POINTS, TOO_FEW_REPLICAS
+from wingbeat.errors import (
+    BELOW_NOISE_FLOOR,
+    DIVERGED,
+    NOT_RESAMPLED,
+    TOO_FEW_POINTS,
+    TOO_FEW_REPLICAS,
+)
 from wingbeat.metrics import (
     early_late_ratio,
     finite_time,
@@ -155,7 +161,7 @@ def _projected(facts: Sequence[Facts]) -> Estimate:
     if not np.isfinite(ratios).all() or min(ratios) <= 0:
         return Estimate.undefined(BELOW_NOISE_FLOOR)
     value = float(np.exp(np.mean(np.log(ratios))))
-    return Estimate(value, interval_reason="not_resampled")
+    return Estimate(value, interval_reason=NOT_RESAMPLED)
 
 
 def _exponent(facts: Sequence[Facts]) -> tuple[Estimate, Estimate]:
@@ -173,7 +179,7 @@ def _exponent(facts: Sequence[Facts]) -> tuple[Estimate, Estimate]:
     r2 = (
         Estimate.undefined("constant")
         if flat
-        else Estimate(float(np.mean(quality)), interval_reason="not_resampled")
+        else Estimate(float(np.mean(quality)), interval_reason=NOT_RESAMPLED)
     )
     return _mean(np.concatenate(slopes), facts), r2
 
@@ -220,7 +226,7 @@ def _mean_of(facts: Sequence[Facts], statistic: Any, reason: str) -> Estimate:
     if not np.isfinite(values).all():
         return Estimate.undefined(reason)
     if len(values) < 3:
-        return Estimate(float(values.mean()), interval_reason="not_resampled")
+        return Estimate(float(values.mean()), interval_reason=NOT_RESAMPLED)
     return bootstrap(lambda w: w @ values / w.sum(axis=1), len(values))
 
 

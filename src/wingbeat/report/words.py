@@ -18,6 +18,9 @@ REASON_TEXT: Final[Mapping[str, str]] = {
     errors.CONSTANT: "the quantity it is divided by is exactly zero",
     errors.NOT_YET_FORKED: "the replica did not exist yet",
     errors.NO_PREDICTIONS: "the task gives no class predictions",
+    errors.TOO_FEW_SEEDS: "there are too few base seeds",
+    errors.NOT_TRAINED: "the copies were not trained",
+    errors.NOT_RESAMPLED: "it is one number for each base seed",
 }
 _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 

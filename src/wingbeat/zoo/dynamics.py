@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import torch
 
-from wingbeat.errors import RequestError, nearest
+from wingbeat.errors import NOT_RESAMPLED, RequestError, nearest
 from wingbeat.metrics.projection import legacy_ratio
 from wingbeat.request import default_seeds
 from wingbeat.stats import Estimate
@@ -190,7 +190,7 @@ def legacy(result: Result) -> dict[str, dict[str, Any]]:
         ]
     )
     ratio = legacy_ratio(points)
-    return {"legacy_ratio": Estimate(ratio, interval_reason="not_resampled").to_json()}
+    return {"legacy_ratio": Estimate(ratio, interval_reason=NOT_RESAMPLED).to_json()}
 
 
 def run_dynamics(

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from wingbeat.errors import TOO_FEW_SEEDS
 from wingbeat.stats import Estimate
 from wingbeat.zoo.dynamics_summary import (
     DEFINITIONS,
     FEWEST_SEEDS,
-    TOO_FEW_SEEDS,
     Definition,
     Found,
     Net,

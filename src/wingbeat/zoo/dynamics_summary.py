@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import numpy as np
 import pandas as pd
 
-from wingbeat.errors import BELOW_NOISE_FLOOR
+from wingbeat.errors import BELOW_NOISE_FLOOR, TOO_FEW_SEEDS
 from wingbeat.stats import Estimate, Verdict, bootstrap, verdict
 from wingbeat.zoo.architectures import ARCHITECTURES, FAMILIES, Architecture
 
@@ -38,8 +38,6 @@ DEFINITION_NAMES: Final[dict[Definition, str]] = {
     "projected": "projected",
     "legacy": "as deep-lyapunov 0.1.2",
 }
-TOO_FEW_SEEDS: Final = "too_few_seeds"
-"""Reason of a number that needs more base seeds, or nets that were not run."""
 FEWEST_SEEDS: Final = 3
 """Base seeds below which there is no interval over seeds."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from math import isnan
 
+from wingbeat.errors import TOO_FEW_SEEDS
 from wingbeat.report.study_page import ClaimRow, Table
 from wingbeat.report.words import REASON_TEXT, number
 from wingbeat.stats import Estimate
@@ -13,7 +14,6 @@ from wingbeat.zoo.dynamics_claims import Claim, Measured
 from wingbeat.zoo.dynamics_summary import (
     DEFINITION_NAMES,
     DEFINITIONS,
-    TOO_FEW_SEEDS,
     Definition,
     FamilyFound,
     Found,
