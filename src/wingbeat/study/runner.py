@@ -7,6 +7,7 @@ on a cluster needs a shared folder and these two lines of contract, nothing else
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import threading
@@ -105,11 +106,9 @@ class ProcessRunner:
     def _next(self, work: Work, worker: _Worker, record: Record, condition: Condition) -> _Worker:
         """Give the process its next condition, or replace it if it has died."""
         if record.status != "died":
-            try:
+            with contextlib.suppress(OSError):  # it ended after its last answer
                 worker.pipe.send(condition)
                 return _Worker(worker.process, worker.pipe, condition, time.monotonic())
-            except OSError:  # it ended after its last answer
-                pass
         _end(worker)
         return self._started(work, condition)
 
