@@ -14,15 +14,16 @@ PIP = PIP_CONSTRAINT=constraints.txt PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/pyth
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 PINS = pyproject.toml constraints.txt
 
-.PHONY: help demo test test-slow test-all lint types docs bench clean distclean
+.PHONY: help demo test test-slow test-browser test-all lint types docs bench clean distclean
 
 .NOTPARALLEL:
 
 help:
 	@echo "make demo       analyse two small nets, write two reports to $(OUT)"
 	@echo "make test       fast tests and the examples in the docstrings"
-	@echo "make test-slow  the slow tests only"
-	@echo "make test-all   every test"
+	@echo "make test-slow  the slow tests only, as in CI"
+	@echo "make test-browser  the pages, in an installed Chromium"
+	@echo "make test-all   every test but those, at full length"
 	@echo "make lint       style and format, changes nothing"
 	@echo "make types      static types"
 	@echo "make docs       the documentation, to docs/_build/html; warnings are errors"
@@ -33,13 +34,16 @@ demo: $(VENV)/.run
 	$(BIN)/wingbeat demo --out $(OUT)
 
 test: $(VENV)/.dev
-	$(PYTEST) $(PYTEST_FLAGS) -m "not slow" --doctest-modules src tests
+	$(PYTEST) $(PYTEST_FLAGS) -m "not slow and not long and not browser" --doctest-modules src tests
 
 test-slow: $(VENV)/.dev
 	$(PYTEST) $(PYTEST_FLAGS) -m slow tests
 
+test-browser: $(VENV)/.dev
+	$(PYTEST) -n 0 -m browser tests
+
 test-all: $(VENV)/.dev
-	$(PYTEST) $(PYTEST_FLAGS) --doctest-modules src tests
+	$(PYTEST) $(PYTEST_FLAGS) -m "not browser" --doctest-modules src tests
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -13,14 +13,18 @@ SOURCE = Path(__file__).parents[1] / "src" / "wingbeat"
 LEVELS = (
     ("params", "errors", "determinism", "stats"),
     ("metrics",),
+    ("symmetry",),
     ("task",),
     ("replicas",),
     ("trajectory",),
+    ("checkpoints",),
+    ("landscape", "representation", "curvature", "lyapunov"),
     ("measure",),
     ("result", "request", "progress"),
     ("summary",),
     ("session",),
     ("run", "verify"),
+    ("onset", "noise_sources"),
     ("study",),
     ("report",),
     ("zoo",),
@@ -29,8 +33,8 @@ LEVELS = (
 LEVEL = {unit: level for level, units in enumerate(LEVELS) for unit in units}
 METRICS_MAY_IMPORT = {"errors", "stats", "params", "metrics"}
 # They stand beside the pipeline: adapters of frameworks, and another library's names.
-BESIDE = {"integrations", "deep_lyapunov", "__init__", "__main__"}
-IMPORTED_BY_NONE = {"integrations", "cli", "deep_lyapunov"}
+BESIDE = {"integrations", "deep_lyapunov", "testing", "__init__", "__main__"}
+IMPORTED_BY_NONE = {"integrations", "cli", "deep_lyapunov", "testing"}
 # Methods that hand over to a later step, imported only when they are called.
 HANDED_ON = {("result", "report")}
 FORBIDDEN_NAMES = {"utils", "helpers", "common", "base", "manager"}

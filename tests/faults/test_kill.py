@@ -42,7 +42,7 @@ def test_lock_step_is_killed_while_it_trains(tmp_path):
     killed(tmp_path, "lockstep", "momentum", 1, "time", "write", "time")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("how", "driver", "optimizer"),
     [

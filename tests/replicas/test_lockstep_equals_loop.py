@@ -46,9 +46,22 @@ def test_forty_steps(problem: str, optimizer: str) -> None:
     compare(problem, optimizer, 40, at=(0,), drop_last=True)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("optimizer", cases.OPTIMIZERS)
-@pytest.mark.parametrize("problem", cases.ARCHITECTURES)
+def _pairs() -> list[Any]:
+    """All pairs; CI runs every optimizer on the small net and every net with one optimizer."""
+    return [
+        pytest.param(
+            problem,
+            optimizer,
+            marks=pytest.mark.slow
+            if problem == "mlp" or optimizer == "momentum"
+            else pytest.mark.long,
+        )
+        for problem in cases.ARCHITECTURES
+        for optimizer in cases.OPTIMIZERS
+    ]
+
+
+@pytest.mark.parametrize(("problem", "optimizer"), _pairs())
 def test_two_hundred_steps(problem: str, optimizer: str) -> None:
     compare(problem, optimizer, 200)
 

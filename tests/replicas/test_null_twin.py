@@ -67,10 +67,16 @@ def test_exact_and_independent_of_company_fast(problem: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("problem", [*cases.NOISY, "mlp-sigmoid", "mlp-silu", "cnn", "groups"])
 def test_exact_and_independent_of_company(problem: str) -> None:
+    independent_of_company(problem, (5, 16), 12)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("problem", [*cases.NOISY, "mlp-sigmoid", "mlp-silu", "cnn", "groups"])
+def test_exact_and_independent_of_company_in_a_crowd(problem: str) -> None:
     independent_of_company(problem, (5, 16, 50), 30)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("problem", ["mlp-noisy", "transformer-noisy", "mlp-sigmoid"])
 def test_exact_and_independent_of_company_on_two_threads(problem: str) -> None:
     torch.set_num_threads(2)
