@@ -1,7 +1,11 @@
-"""Let the tests import their shared tables, and fix what would change the bits of a run."""
+"""Let the tests import their shared tables, and fix what would change the bits of a run.
+
+No test asks the network for data: what ``WINGBEAT_DATA`` does not hold is a stand-in.
+"""
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +14,7 @@ import pytest
 import torch
 
 HERE = Path(__file__).resolve().parent
+os.environ["WINGBEAT_OFFLINE"] = "1"
 sys.path[:0] = [str(HERE), str(HERE / "replicas")]
 
 

@@ -26,7 +26,7 @@ def _nowhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("WINGBEAT_DATA", raising=False)
     monkeypatch.setenv("WINGBEAT_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("WINGBEAT_OFFLINE", "1")
-    sources._fetched.cache_clear()
+    sources.fetched.cache_clear()
 
 
 def idx(array: np.ndarray) -> bytes:
@@ -148,7 +148,7 @@ def test_downloads_are_checked_and_a_missing_network_is_not_an_error(
     outcome: Exception = ConnectionError("no network")
     assert sources.images().source.stand_in
     assert asked[0][1] == f"sha256:{sources.MNIST_FILES['train-images-idx3-ubyte.gz']}"
-    sources._fetched.cache_clear()
+    sources.fetched.cache_clear()
     outcome = ValueError("sha256 differs")
     with pytest.raises(StoreError, match="another hash"):
         sources.reviews()

@@ -63,7 +63,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Images:
-    """Images ``(n, 1, 28, 28)`` float32 in [0, 1] with labels ``(n,)`` int64, in two splits."""
+    """Images ``(n, channels, side, side)`` float32 with labels ``(n,)`` int64, in two splits."""
 
     source: Source
     train: Labelled
@@ -92,7 +92,7 @@ def images() -> Images:
         >>> tuple(images().train[0].shape[1:])
         (1, 28, 28)
     """
-    folder = _folder("mnist", _MNIST_FOLDERS, tuple(MNIST_FILES), _download_mnist)
+    folder = find_folder("mnist", _MNIST_FOLDERS, tuple(MNIST_FILES), _download_mnist)
     return _enlarged_digits() if folder is None else _mnist(folder)
 
 
@@ -110,7 +110,7 @@ def reviews() -> Reviews:
         >>> sorted(set(reviews().train.labels))
         [0, 1]
     """
-    folder = _folder("SST-2", _SST2_FOLDERS, ("train.tsv", "dev.tsv"), _download_sst2)
+    folder = find_folder("SST-2", _SST2_FOLDERS, ("train.tsv", "dev.tsv"), _download_sst2)
     return _grammar() if folder is None else _sst2(folder)
 
 
@@ -162,7 +162,7 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "wingbeat"
 
 
-def _folder(
+def find_folder(
     name: str, inner: tuple[str, ...], files: tuple[str, ...], download: Callable[[Path], bool]
 ) -> Path | None:
     """Return the first folder that holds all files, after a download if need be."""
@@ -177,13 +177,13 @@ def _folder(
 
 def _download_mnist(folder: Path) -> bool:
     return all(
-        _fetched(MNIST_ADDRESS + file, digest, folder) is not None
+        fetched(MNIST_ADDRESS + file, digest, folder) is not None
         for file, digest in MNIST_FILES.items()
     )
 
 
 def _download_sst2(folder: Path) -> bool:
-    found = _fetched(SST2_ADDRESS, SST2_HASH, folder)
+    found = fetched(SST2_ADDRESS, SST2_HASH, folder)
     if found is None:
         return False
     with zipfile.ZipFile(found) as archive:
@@ -193,7 +193,7 @@ def _download_sst2(folder: Path) -> bool:
 
 
 @lru_cache(maxsize=16)  # one attempt a process: a missing network stays missing
-def _fetched(address: str, digest: str, folder: Path) -> Path | None:
+def fetched(address: str, digest: str, folder: Path) -> Path | None:
     """Return the downloaded file, or None without pooch or without a network.
 
     Raises:
@@ -228,7 +228,7 @@ def _mnist(folder: Path) -> Images:
     whole = (len(train[0]), len(test[0])) == (60_000, 10_000)
     size = f"{len(train[0]):,} / {len(test[0]):,} images"
     label = f"MNIST ({size})" if whole else f"MNIST, subset with a split of its own ({size})"
-    return Images(Source("mnist", label, False, _digest(*train, *test)), train, test)
+    return Images(Source("mnist", label, False, digest_of(*train, *test)), train, test)
 
 
 def _enlarged_digits() -> Images:
@@ -237,7 +237,7 @@ def _enlarged_digits() -> Images:
         "stand-in for handwritten digits: scikit-learn's 8x8 digits enlarged to 28x28 "
         f"({len(train[0]):,} / {len(test[0]):,} images)"
     )
-    return Images(Source("digits-enlarged", label, True, _digest(*train, *test)), train, test)
+    return Images(Source("digits-enlarged", label, True, digest_of(*train, *test)), train, test)
 
 
 def _enlarged(images: Tensor) -> Tensor:
@@ -250,7 +250,7 @@ def _sst2(folder: Path) -> Reviews:
     train, test = read_sentences(folder / "train.tsv"), read_sentences(folder / "dev.tsv")
     kind = "phrases and sentences" if len(train.texts) > 60_000 else "whole sentences"
     label = f"SST-2, {kind} ({len(train.texts):,} train / {len(test.texts):,} dev)"
-    digest = _words_digest(train, test)
+    digest = words_digest(train, test)
     return Reviews(Source("sst2", label, False, digest), train, test)
 
 
@@ -260,17 +260,19 @@ def _grammar() -> Reviews:
         "stand-in for film reviews: sentences of a seeded grammar with negation "
         f"({len(train.texts):,} train / {len(test.texts):,} test)"
     )
-    return Reviews(Source("grammar", label, True, _words_digest(train, test)), train, test)
+    return Reviews(Source("grammar", label, True, words_digest(train, test)), train, test)
 
 
-def _digest(*tensors: Tensor) -> str:
+def digest_of(*tensors: Tensor) -> str:
+    """Return a digest of samples, so that other data under the same name are noticed."""
     found = hashlib.blake2b(digest_size=8)
     for tensor in tensors:
         found.update(tensor.contiguous().numpy().tobytes())
     return found.hexdigest()
 
 
-def _words_digest(*parts: Corpus) -> str:
+def words_digest(*parts: Corpus) -> str:
+    """Return a digest of labelled texts."""
     found = hashlib.blake2b(digest_size=8)
     for part in parts:
         found.update("\n".join(part.texts).encode())

@@ -1,0 +1,240 @@
+"""The built-in tasks of the spawn-and-perturb study."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Final
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from wingbeat.errors import RequestError
+from wingbeat.task.task import Task
+from wingbeat.zoo.cifar import photos
+from wingbeat.zoo.data import Labelled
+from wingbeat.zoo.dense import cross_entropy, mlp
+from wingbeat.zoo.recipe import Recipe, flip_and_rotate, intervened
+from wingbeat.zoo.resnet import Norm, ResNet
+from wingbeat.zoo.shakespeare import CharacterGPT, characters
+from wingbeat.zoo.sources import images
+from wingbeat.zoo.vit import ViT
+
+FACTORIES: Final = {
+    "cifar-resnet": "wingbeat.zoo.butterfly_tasks:cifar_resnet",
+    "cifar-vit": "wingbeat.zoo.butterfly_tasks:cifar_vit",
+    "mnist-mlp": "wingbeat.zoo.butterfly_tasks:mnist_mlp",
+    "shakespeare-gpt": "wingbeat.zoo.butterfly_tasks:shakespeare_gpt",
+}
+"""Short names of the built-in tasks."""
+
+
+def cifar_resnet(
+    depth: int = 20,
+    width: int = 16,
+    norm: Norm = "layer",
+    intervention: str = "standard",
+    samples: int | None = None,
+    seed: int = 0,
+    **recipe: Any,
+) -> Task:
+    """Classify CIFAR-10 with a residual net, as in the paper's main setting.
+
+    Args:
+        depth: of the net: 8, 14, 20, 32 or 34.
+        width: channels of its first stage (the paper: 32 for depth 20).
+        norm: "layer" as in the paper, "batch" or "group".
+        intervention: a name of ``recipe.INTERVENTIONS``.
+        samples: the first so many training images; None takes all.
+        seed: of initial weights, batch order and augmentation.
+        recipe: fields of ``Recipe``, such as ``budget``.
+
+    Raises:
+        RequestError: a value out of range.
+
+    Example:
+        >>> cifar_resnet(8, 8, samples=256, budget=0.001).steps
+        20
+    """
+    train, net = intervened(Recipe(**recipe), intervention)
+    built = partial(ResNet, net.get("depth", depth), width * net.get("widen", 1), norm)
+    found = photos()
+    name = f"{found.source.label}, ResNet-{net.get('depth', depth)}, {intervention}"
+    return _image_task(built, first(found.train, samples), found.test, train, seed, name)
+
+
+def cifar_vit(
+    width: int = 64,
+    layers: int = 4,
+    patch: int = 4,
+    intervention: str = "standard",
+    samples: int | None = None,
+    seed: int = 0,
+    **recipe: Any,
+) -> Task:
+    """Classify CIFAR-10 with a small vision transformer and AdamW.
+
+    Args:
+        width: of the tokens.
+        layers: how many blocks.
+        patch: side of a patch.
+        intervention: a name of ``recipe.INTERVENTIONS``.
+        samples: the first so many training images; None takes all.
+        seed: of initial weights, batch order and augmentation.
+        recipe: fields of ``Recipe``; AdamW with 0.001 where nothing is said.
+
+    Raises:
+        RequestError: a value out of range, or an intervention that is about residual nets.
+
+    Example:
+        >>> cifar_vit(32, 1, samples=256, budget=0.001).steps
+        20
+    """
+    given = {"optimizer": "adamw", "lr": 1e-3, **recipe}
+    train, net = intervened(Recipe(**given), intervention)
+    if net:
+        raise RequestError(f"intervention is {intervention!r}: it is one of residual nets")
+    found = photos()
+    built = partial(ViT, width, layers, patch)
+    name = f"{found.source.label}, ViT, {intervention}"
+    return _image_task(built, first(found.train, samples), found.test, train, seed, name)
+
+
+def mnist_mlp(
+    hidden: tuple[int, ...] = (512, 512, 512),
+    lr: float = 1e-3,
+    epochs: float = 5,
+    batch_size: int = 128,
+    samples: int | None = None,
+    seed: int = 0,
+) -> Task:
+    """Classify MNIST with a dense net and Adam.
+
+    Args:
+        hidden: widths of the hidden layers.
+        lr: Adam's learning rate.
+        epochs: passes over the training images.
+        batch_size: images a step; an incomplete last batch is left out.
+        samples: the first so many training images; None takes all.
+        seed: of initial weights and batch order.
+
+    Example:
+        >>> mnist_mlp((16,), samples=256, epochs=2, batch_size=64).steps
+        8
+    """
+    found = images()
+    train = first(found.train, samples)
+    return Task(
+        model=partial(mlp, (train[0][0].numel(), *hidden, 10)),
+        loss=cross_entropy,
+        data=train,
+        optimizer=partial(torch.optim.Adam, lr=lr),
+        batch_size=batch_size,
+        steps=max(1, round(epochs * (len(train[0]) // batch_size))),
+        seed=seed,
+        eval_data=found.test,
+        drop_last=True,
+        name=f"{found.source.label}, dense net",
+    )
+
+
+def shakespeare_gpt(
+    width: int = 64,
+    layers: int = 2,
+    length: int = 64,
+    samples: int | None = None,
+    seed: int = 0,
+    **recipe: Any,
+) -> Task:
+    """Predict the next character of tinyshakespeare with a small causal transformer and AdamW.
+
+    Accuracy and disagreement are about the character after each window.
+
+    Args:
+        width: of the tokens.
+        layers: how many blocks.
+        length: characters of a window.
+        samples: the first so many training windows; None takes all.
+        seed: of initial weights and batch order.
+        recipe: fields of ``Recipe``; AdamW with 0.003 and batches of 32 where nothing is said.
+
+    Example:
+        >>> shakespeare_gpt(32, 1, 16, samples=64, budget=0.001).steps
+        20
+    """
+    given = {"optimizer": "adamw", "lr": 3e-3, "batch_size": 32, "augment": False, **recipe}
+    train = Recipe(**given)
+    found = characters(length)
+    return Task(
+        model=partial(CharacterGPT, len(found.alphabet), width, layers, length),
+        loss=next_character,
+        data=first(found.train, samples),
+        optimizer=train.built,
+        batch_size=train.batch_size,
+        steps=train.steps,
+        seed=seed,
+        schedule=train.schedule,
+        eval_data=first(found.test, 512),
+        drop_last=True,
+        predict=last_scores,
+        targets=last_character,
+        eval_batch_size=256,
+        name=f"{found.source.label}, causal transformer",
+    )
+
+
+def next_character(model: nn.Module, batch: Any) -> Tensor:
+    """Return the mean cross entropy over all places of all windows."""
+    scores = model(batch[0])
+    return F.cross_entropy(scores.flatten(0, 1), batch[1].flatten())
+
+
+def last_scores(model: nn.Module, batch: Any) -> Tensor:
+    """Return the scores ``(batch, alphabet)`` of the character after each window."""
+    scores: Tensor = model(batch[0])[:, -1]
+    return scores
+
+
+def last_character(batch: Any) -> Tensor:
+    """Return the character after each window ``(batch,)``."""
+    last: Tensor = batch[1][:, -1]
+    return last
+
+
+def first(data: Labelled, samples: int | None) -> Labelled:
+    """Return the first so many samples, all for None.
+
+    Raises:
+        RequestError: fewer than one, or more than there are.
+    """
+    if samples is None:
+        return data
+    if not 1 <= samples <= len(data[0]):
+        raise RequestError(f"samples is {samples!r}: use 1 to {len(data[0]):,}")
+    return data[0][:samples], data[1][:samples]
+
+
+def _image_task(
+    model: Callable[[], nn.Module],
+    train: Labelled,
+    test: Labelled,
+    recipe: Recipe,
+    seed: int,
+    name: str,
+) -> Task:
+    return Task(
+        model=model,
+        loss=cross_entropy,
+        data=train,
+        optimizer=recipe.built,
+        batch_size=recipe.batch_size,
+        steps=recipe.steps,
+        seed=seed,
+        schedule=recipe.schedule,
+        eval_data=test,
+        drop_last=True,
+        augment=flip_and_rotate if recipe.augment else None,
+        eval_batch_size=500,
+        name=name,
+    )
