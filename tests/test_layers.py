@@ -23,7 +23,7 @@ LEVELS = (
     ("result", "request", "progress"),
     ("summary",),
     ("session",),
-    ("run", "verify"),
+    ("run", "verify", "external"),
     ("onset", "noise_sources"),
     ("study",),
     ("report",),
@@ -36,7 +36,7 @@ METRICS_MAY_IMPORT = {"errors", "stats", "params", "metrics"}
 BESIDE = {"integrations", "deep_lyapunov", "testing", "__init__", "__main__"}
 IMPORTED_BY_NONE = {"integrations", "cli", "deep_lyapunov", "testing"}
 # Methods that hand over to a later step, imported only when they are called.
-HANDED_ON = {("result", "report")}
+HANDED_ON = {("result", "report"), ("trajectory", "checkpoints")}
 FORBIDDEN_NAMES = {"utils", "helpers", "common", "base", "manager"}
 
 FILES = sorted(SOURCE.rglob("*.py"))

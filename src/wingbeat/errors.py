@@ -36,6 +36,24 @@ NOT_TRAINED: Final = "not_trained"
 """The copies that were to be trained never moved."""
 NOT_RESAMPLED: Final = "not_resampled"
 """No interval: the value is one number for a base seed, and there are fewer than three."""
+TOO_FEW_EXPONENTS: Final = "too_few_exponents"
+"""The sum of the exponents that were computed has not become negative: ask for more."""
+OVERFLOW: Final = "overflow"
+"""A tangent vector left the range of its type between two orthonormalisations."""
+NO_LINEAR_REGION: Final = "no_linear_region"
+"""The logarithm of the distance grows nowhere along a line: there is no slope to read."""
+TOO_FEW_BATCHES: Final = "too_few_batches"
+"""No interval: one over the evaluation data needs three batches of them."""
+NO_THRESHOLD: Final = "no_threshold"
+"""No stability threshold is known for this optimizer."""
+TOO_FEW_CONDITIONS: Final = "too_few_conditions"
+"""A correlation needs three conditions in which both quantities are defined."""
+NO_TWIN: Final = "no_twin"
+"""Checkpoints that were made elsewhere have no unperturbed twin, hence no noise floor."""
+NOT_MATCHED: Final = "not_matched"
+"""No other condition differs from this one in that axis alone."""
+NOT_REACHED: Final = "not_reached"
+"""It had not happened by the end of the run."""
 
 REASONS: Final = (
     BELOW_NOISE_FLOOR,
@@ -49,6 +67,15 @@ REASONS: Final = (
     TOO_FEW_SEEDS,
     NOT_TRAINED,
     NOT_RESAMPLED,
+    TOO_FEW_EXPONENTS,
+    OVERFLOW,
+    NO_LINEAR_REGION,
+    TOO_FEW_BATCHES,
+    NO_THRESHOLD,
+    TOO_FEW_CONDITIONS,
+    NO_TWIN,
+    NOT_MATCHED,
+    NOT_REACHED,
 )
 
 

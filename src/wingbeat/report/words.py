@@ -21,6 +21,15 @@ REASON_TEXT: Final[Mapping[str, str]] = {
     errors.TOO_FEW_SEEDS: "there are too few base seeds",
     errors.NOT_TRAINED: "the copies were not trained",
     errors.NOT_RESAMPLED: "it is one number for each base seed",
+    errors.TOO_FEW_EXPONENTS: "too few exponents were computed to reach it",
+    errors.OVERFLOW: "a tangent vector left the range of its type",
+    errors.NO_LINEAR_REGION: "the growth follows no line anywhere",
+    errors.TOO_FEW_BATCHES: "there are too few batches of evaluation data",
+    errors.NO_THRESHOLD: "no stability threshold is known for this optimizer",
+    errors.TOO_FEW_CONDITIONS: "there are too few conditions with both quantities",
+    errors.NO_TWIN: "there is no unperturbed twin",
+    errors.NOT_MATCHED: "no condition differs in this axis alone",
+    errors.NOT_REACHED: "it had not happened by the end",
 }
 _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 

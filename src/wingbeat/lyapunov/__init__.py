@@ -1,0 +1,62 @@
+"""Lyapunov exponents: of any map, of a series, and of training.
+
+Everything is per step and in natural logarithms. See each function for what it needs:
+
+- a differentiable map: `spectrum`, `maximum`, `covariant`, `finite_time`, `expansion_entropy`;
+- a map without derivatives: `benettin`;
+- a training task: `training_spectrum`, or replicas of it without derivatives:
+  `replica_exponent`;
+- a series: `from_series`, `zero_one`, `period`, `autocorrelation`; distances: `nmle`.
+"""
+
+from __future__ import annotations
+
+# isort: off
+from wingbeat.lyapunov.spectrum import Spectrum, maximum, spectrum
+from wingbeat.lyapunov.batch_means import batch_means_error
+from wingbeat.lyapunov.dimension import Dimension, kaplan_yorke
+from wingbeat.lyapunov.benettin import TwoOrbits, benettin
+from wingbeat.lyapunov.finite_time import FiniteTime, finite_time
+from wingbeat.lyapunov.expansion import Expansion, expansion_entropy
+from wingbeat.lyapunov.covariant import Covariant, covariant
+from wingbeat.lyapunov.series import SeriesExponent, from_series, linear_region
+from wingbeat.lyapunov.zero_one import ZeroOne, zero_one
+from wingbeat.lyapunov.recurrence import Correlation, Period, autocorrelation, period
+from wingbeat.lyapunov.nmle import Nmle, l1_distance, nmle
+from wingbeat.lyapunov.training import TrainingSpectrum, training_spectrum
+from wingbeat.lyapunov.replicas_benettin import ReplicaExponent, replica_exponent
+
+# isort: on
+
+__all__ = [  # noqa: RUF022 (by what is needed)
+    "spectrum",
+    "maximum",
+    "Spectrum",
+    "batch_means_error",
+    "kaplan_yorke",
+    "Dimension",
+    "benettin",
+    "TwoOrbits",
+    "finite_time",
+    "FiniteTime",
+    "expansion_entropy",
+    "Expansion",
+    "covariant",
+    "Covariant",
+    "from_series",
+    "SeriesExponent",
+    "linear_region",
+    "zero_one",
+    "ZeroOne",
+    "period",
+    "Period",
+    "autocorrelation",
+    "Correlation",
+    "nmle",
+    "Nmle",
+    "l1_distance",
+    "training_spectrum",
+    "TrainingSpectrum",
+    "replica_exponent",
+    "ReplicaExponent",
+]
