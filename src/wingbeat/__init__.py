@@ -5,7 +5,8 @@ replicas under the same noise, records and measures them; a ``Result`` holds tab
 trajectory and report.
 """
 
-from wingbeat import metrics
+from wingbeat import lyapunov, metrics
+from wingbeat.checkpoints import compare
 from wingbeat.errors import DriverError, RequestError, RunError, StoreError, WingbeatError
 from wingbeat.replicas.perturb import (
     Augmentation,
@@ -40,7 +41,9 @@ __all__ = [  # noqa: RUF022  (pipeline order)
     "run",
     "verify",
     "Trajectory",
+    "compare",
     "metrics",
+    "lyapunov",
     "Result",
     "Verification",
     "load",

@@ -183,7 +183,10 @@ def test_no_code_travels_with_data():
                 assert (node.module or "").split(".")[0] not in unsafe, path
             elif isinstance(node, ast.Call):
                 called = ast.unparse(node.func)
-                assert called not in {"torch.load", "torch.save", "eval", "exec"}, path
+                assert called not in {"torch.save", "eval", "exec"}, path
+                if called == "torch.load":  # checkpoints of others, their code left asleep
+                    given = {k.arg: ast.unparse(k.value) for k in node.keywords}
+                    assert given.get("weights_only") == "True", path
                 assert not called.endswith(("read_pickle", "to_pickle")), path
                 allowed = [k for k in node.keywords if k.arg == "allow_pickle"]
                 assert not allowed, path

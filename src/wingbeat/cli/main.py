@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 
 from wingbeat.cli import parse, show
+from wingbeat.cli.compare import compare
 from wingbeat.cli.study import study
 from wingbeat.errors import DriverError, RequestError, WingbeatError
 from wingbeat.replicas.choose import DriverName
@@ -26,6 +27,7 @@ app = typer.Typer(
 )
 
 app.add_typer(study, name="study")
+app.command()(compare)
 
 Place = Annotated[
     str, typer.Argument(metavar="MODULE:FACTORY", help="Function that returns a wb.Task.")
@@ -151,7 +153,7 @@ def report(
 
 @app.command()
 def demo(out: Annotated[Path, typer.Option(help="Where to write.")] = Path("runs/demo")) -> None:
-    """Analyse a dense net on circles and a CNN on digits, and write their reports."""
+    """Analyse two small nets, run the quick study of dynamics, and write the reports."""
     from wingbeat.zoo.demo import demo as run_demo
 
     run_demo(out)

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from wingbeat.metrics import gram
+from wingbeat.replicas.fork import NULL
 from wingbeat.trajectory.trajectory import perturbed
 
 if TYPE_CHECKING:
@@ -76,7 +77,9 @@ class Weights:
 
     @property
     def noise_floor(self) -> float:
-        """The null twin's largest distance from the reference."""
+        """The null twin's largest distance from the reference; 0 where there is no twin."""
+        if NULL not in self.labels:  # checkpoints of others: only an exact zero is no distance
+            return 0.0
         twin = np.sqrt(self.apart2[:, :, 1].sum(axis=1))
         # Twins that break down together are no noise; one that breaks down alone is all of it.
         alone = np.isfinite(self.norm2.sum(axis=1)) & ~np.isfinite(twin)

@@ -29,6 +29,56 @@ class Trajectory:
         self._store = store
         self.at = lru_cache(maxsize=2)(store.read)
 
+    @classmethod
+    def from_checkpoints(
+        cls,
+        pattern: str,
+        *,
+        reference: str | None = None,
+        group: str = "runs",
+        key: str | None = None,
+        check: bool = True,
+    ) -> Trajectory:
+        """View checkpoints that any script wrote as a trajectory; nothing is copied.
+
+        Args:
+            pattern: paths with ``*``, as ``"run-*/step-*.safetensors"``: the last ``*`` stands
+                for the step, the others for the replica. ``{step}`` and ``{replica}`` say it
+                by name. safetensors, sharded or not, and ``.pt`` state dicts are read.
+            reference: the replica to measure from; by default the first.
+            group: what the other replicas are called together.
+            key: where the tensors are inside ``.pt`` files that hold more than a state dict.
+            check: read files that carry a checksum once, and refuse those that were altered.
+
+        Returns:
+            Labels are "reference" and ``group#name``; there is no unperturbed twin, hence no
+            noise floor. Steps that not every replica has are left out.
+
+        Raises:
+            RequestError: nothing matches, or the checkpoints share no tensor.
+            StoreError: a file is damaged, asks to run code or is not what its name says.
+
+        Example:
+            >>> import tempfile
+            >>> from safetensors.torch import save_file
+            >>> with tempfile.TemporaryDirectory() as folder:
+            ...     for seed in (0, 1):
+            ...         for step in (0, 10):
+            ...             w = torch.full((2,), float(seed * step))
+            ...             save_file({"w": w}, f"{folder}/seed-{seed}_step-{step}.safetensors")
+            ...     found = Trajectory.from_checkpoints(f"{folder}/seed-*_step-*.safetensors")
+            ...     found.steps, found.labels, found.tensor(10, "w").tolist()
+            ((0, 10), ('reference', 'runs#1'), [[0.0, 0.0], [10.0, 10.0]])
+        """
+        from wingbeat.checkpoints.series import open_series
+
+        return cls(open_series(pattern, reference=reference, group=group, key=key, check=check))
+
+    @property
+    def store(self) -> Store:
+        """Where the snapshots are."""
+        return self._store
+
     @property
     def steps(self) -> tuple[int, ...]:
         """Recorded steps, ascending."""

@@ -1,0 +1,117 @@
+"""The zip archive around a ``.pt`` file, judged by what it declares before any of it is read."""
+
+from __future__ import annotations
+
+import struct
+import zipfile
+import zlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from wingbeat.checkpoints.source import read_bytes
+from wingbeat.errors import StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from pathlib import Path
+
+MOST_RECORDS = 1_000_000
+"""Entries of an archive."""
+LARGEST_PICKLE = 256 * 2**20
+"""Bytes of the description of the tensors, the only part that is not numbers."""
+_LOCAL = struct.Struct("<4s5HIIIHH")
+_PIECE = 1 << 20
+
+
+@dataclass(frozen=True)
+class Record:
+    """One entry of an archive: where its bytes lie in the file, and their CRC-32."""
+
+    name: str
+    offset: int
+    size: int
+    crc: int
+
+
+def read_records(path: Path) -> dict[str, Record]:
+    """Return the entries of a ``.pt`` archive by name, from its directory alone.
+
+    ``torch.save`` stores its entries as they are. Hence whatever is compressed, encrypted,
+    larger than the file or lies over another entry was not made by it, and is refused.
+
+    Raises:
+        StoreError: the archive is cut short, damaged or made to mislead.
+    """
+    size = path.stat().st_size
+    try:
+        with zipfile.ZipFile(path) as file:
+            infos = file.infolist()
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+        raise _wrong(path, f"its directory cannot be read: {error}") from error
+    if len(infos) > MOST_RECORDS:
+        raise _wrong(path, f"it has {len(infos):,} entries; {MOST_RECORDS:,} are allowed")
+    found: dict[str, Record] = {}
+    end = 0
+    for info in sorted(infos, key=lambda i: i.header_offset):
+        _refuse(path, info)
+        if info.filename in found:
+            raise _wrong(path, f"entry {info.filename!r} occurs twice")
+        begin = _data_offset(path, info)
+        if info.header_offset < end or begin + info.file_size > size:
+            raise _wrong(path, f"entry {info.filename!r} lies over another or outside the file")
+        end = begin + info.file_size
+        found[info.filename] = Record(info.filename, begin, info.file_size, info.CRC)
+    return found
+
+
+def check_records(path: Path, records: Iterable[Record], tick: Callable[[int], None]) -> bool:
+    """Compare entries with their CRC-32; returns whether any had one.
+
+    Raises:
+        StoreError: one does not fit.
+    """
+    piece = memoryview(bytearray(_PIECE))
+    known = [r for r in records if r.crc and r.size]
+    for record in known:
+        crc = 0
+        for start in range(0, record.size, _PIECE):
+            part = piece[: min(_PIECE, record.size - start)]
+            read_bytes(path, record.offset + start, part)
+            crc = zlib.crc32(part, crc)
+            tick(len(part))
+        if crc != record.crc:
+            msg = (
+                f"{path} was altered after it was written (the checksum of its entry "
+                f"{record.name!r} does not fit): restore it from a copy"
+            )
+            raise StoreError(msg)
+    return bool(known)
+
+
+def _refuse(path: Path, info: zipfile.ZipInfo) -> None:
+    name = info.filename
+    if info.compress_type != zipfile.ZIP_STORED or info.file_size != info.compress_size:
+        raise _wrong(
+            path,
+            f"entry {name!r} is compressed and claims {info.file_size:,} bytes from "
+            f"{info.compress_size:,}; torch.save never compresses",
+        )
+    if info.flag_bits & 1:
+        raise _wrong(path, f"entry {name!r} is encrypted")
+    if name.startswith("/") or "\\" in name or ".." in name.split("/"):
+        raise _wrong(path, f"entry {name!r} points outside the archive")
+    if name.endswith("data.pkl") and info.file_size > LARGEST_PICKLE:
+        raise _wrong(path, f"entry {name!r} claims {info.file_size:,} bytes")
+
+
+def _data_offset(path: Path, info: zipfile.ZipInfo) -> int:
+    head = bytearray(_LOCAL.size)
+    read_bytes(path, info.header_offset, memoryview(head))
+    signature, *_, name_length, extra_length = _LOCAL.unpack(head)
+    if signature != b"PK\3\4":
+        raise _wrong(path, f"entry {info.filename!r} does not begin where the directory says")
+    return int(info.header_offset + _LOCAL.size + name_length + extra_length)
+
+
+def _wrong(path: Path, what: str) -> StoreError:
+    return StoreError(f"{path} is no sound PyTorch file: {what}. Copy or download it again")

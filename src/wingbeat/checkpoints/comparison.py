@@ -1,0 +1,261 @@
+"""What a comparison of checkpoints found: sums, scalars, the tidy table, and ways out."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from wingbeat.metrics import spread_from_gram, squared_distances, trajectory_pca
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import pandas as pd
+    from matplotlib.figure import Figure
+    from numpy.typing import NDArray
+
+    from wingbeat.checkpoints.names import LeftOut, Shared
+    from wingbeat.metrics import PCA
+
+    Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Second-order facts about L tensors of n checkpoints, w₀ being the first.
+
+    Attributes:
+        names: of the tensors.
+        numbers: count of numbers in each, (L,).
+        norm2: |w₀|², (L,).
+        cross: ⟨w₀, wᵢ − w₀⟩, (L, n).
+        apart2: |wᵢ − w₀|², (L, n).
+        variance: Σ Var_i over all checkpoints (ddof 0), (L,).
+        gram: inner products of wᵢ − w₀ over all tensors, (n, n).
+    """
+
+    names: tuple[str, ...]
+    numbers: NDArray[np.int64]
+    norm2: Array
+    cross: Array
+    apart2: Array
+    variance: Array
+    gram: Array
+
+    @classmethod
+    def empty(cls, shared: Sequence[Shared], count: int) -> Moments:
+        """Make room for the moments of some tensors."""
+        many = len(shared)
+        return cls(
+            names=tuple(t.name for t in shared),
+            numbers=np.array([t.numbers for t in shared], dtype=np.int64),
+            norm2=np.zeros(many),
+            cross=np.zeros((many, count)),
+            apart2=np.zeros((many, count)),
+            variance=np.zeros(many),
+            gram=np.zeros((count, count)),
+        )
+
+    def take(self, place: int, product: Array) -> None:
+        """Fill in one tensor from the products of w₀ and all wᵢ − w₀."""
+        self.norm2[place] = product[0, 0]
+        self.cross[place, 1:] = product[0, 1:]
+        inner = product.copy()
+        inner[0, :] = inner[:, 0] = 0.0
+        if not np.isfinite(product[0, 0]):
+            inner[:] = np.nan
+        self.apart2[place] = np.diagonal(inner)
+        self.variance[place] = spread_from_gram(inner) ** 2
+        self.gram[:] += inner
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What a comparison found; n checkpoints, the first is the reference.
+
+    Attributes:
+        paths: what was compared.
+        labels: their names in the table.
+        steps: their training steps, or their places.
+        formats: what each path turned out to be.
+        checked: whether each had a checksum that fits.
+        moments: the sums that everything is made of.
+        left_out: tensors that were not compared, with the reason.
+        memory: bytes of the buffers that were used.
+    """
+
+    paths: tuple[Path, ...]
+    labels: tuple[str, ...]
+    steps: tuple[int, ...]
+    formats: tuple[str, ...]
+    checked: tuple[bool, ...]
+    moments: Moments = field(repr=False)
+    left_out: tuple[LeftOut, ...] = field(repr=False)
+    memory: int
+
+    @property
+    def parameters(self) -> int:
+        """Count of numbers that were compared, in one checkpoint."""
+        return int(self.moments.numbers.sum())
+
+    @property
+    def gram(self) -> Array:
+        """Inner products of the checkpoints about the first, (n, n), weight²."""
+        return self.moments.gram
+
+    @property
+    def l2(self) -> Array:
+        """Distance of each to the first, (n,), weight, ≥ 0, 0 = identical (exactly)."""
+        return np.asarray(np.sqrt(self.moments.apart2.sum(axis=0)))
+
+    @property
+    def relative_l2(self) -> Array:
+        """That distance ÷ the norm of the first, (n,), ≥ 0, 0 = identical; NaN if it is 0."""
+        return _ratio(self.l2, np.sqrt(self.moments.norm2.sum()))
+
+    @property
+    def cosine(self) -> Array:
+        """Cosine of the angle to the first, (n,), in [−1, 1], 1 = same direction."""
+        m = self.moments
+        return cosines(m.norm2.sum(), m.cross.sum(axis=0), m.apart2.sum(axis=0))
+
+    @property
+    def spread(self) -> float:
+        """√(Σ Var) over all checkpoints (ddof 0), weight, ≥ 0, 0 = identical."""
+        return float(np.sqrt(self.moments.variance.sum()))
+
+    @property
+    def distances(self) -> Array:
+        """Distances of all pairs, (n, n), weight, ≥ 0, 0 = identical."""
+        return np.asarray(np.sqrt(squared_distances(self.gram)))
+
+    def pca(self, k: int = 3) -> PCA:
+        """Return the coordinates of the checkpoints along their leading principal components.
+
+        Args:
+            k: number of components, 1 to n.
+
+        Returns:
+            See `wingbeat.metrics.trajectory_pca`.
+
+        Raises:
+            RequestError: for k outside 1 … n.
+        """
+        return trajectory_pca(self.gram, k, precomputed=True)
+
+    @cached_property
+    def table(self) -> pd.DataFrame:
+        """Tidy rows: metric, step, perturbation, a, b, layer, value, reason.
+
+        ``layer`` is "" for the whole model, a tensor's name, or ``"model.layers.0.*"`` for all
+        tensors of a block. l2, relative_l2 and cosine stand for every checkpoint against the
+        first, whole and by layer, and for all other pairs of the whole model; spread for all
+        together; pc1 … pc3 for every checkpoint, pca_explained with the component as ``step``.
+        """
+        from wingbeat.checkpoints.table import tidy
+
+        return tidy(self)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return everything but the layers of the table as JSON-safe values; NaN is None."""
+        kept = min(3, len(self.labels) - 1)
+        pca = self.pca(kept)
+        return {
+            "labels": list(self.labels),
+            "paths": [str(path) for path in self.paths],
+            "steps": list(self.steps),
+            "formats": list(self.formats),
+            "checked": list(self.checked),
+            "tensors": len(self.moments.names),
+            "parameters": self.parameters,
+            "norm": _safe(np.sqrt(self.moments.norm2.sum())),
+            "l2": _safe(self.l2),
+            "relative_l2": _safe(self.relative_l2),
+            "cosine": _safe(self.cosine),
+            "spread": _safe(self.spread),
+            "distances": _safe(self.distances),
+            "gram": _safe(self.gram),
+            "pca": {"scores": _safe(pca.scores), "explained": _safe(pca.explained)},
+            "layers": [
+                {"name": n, "numbers": int(p), "l2": _safe(d), "relative_l2": _safe(r)}
+                for n, p, d, r in zip(
+                    self.moments.names,
+                    self.moments.numbers,
+                    np.sqrt(self.moments.apart2),
+                    _ratio(np.sqrt(self.moments.apart2), np.sqrt(self.moments.norm2)[:, None]),
+                    strict=True,
+                )
+            ],
+            "left_out": [{"name": x.name, "why": x.why, "detail": x.detail} for x in self.left_out],
+            "buffer_bytes": self.memory,
+        }
+
+    def json(self) -> str:
+        """Return `to_json` as one text."""
+        return json.dumps(self.to_json(), ensure_ascii=False, allow_nan=False, indent=1)
+
+    def to_csv(self, path: str | Path) -> Path:
+        """Write the table as CSV; a cell that a spreadsheet would compute is made harmless.
+
+        Raises:
+            StoreError: the file cannot be written.
+        """
+        from wingbeat.checkpoints.cells import write_csv
+
+        return write_csv(self.table, Path(path))
+
+    def plot(self, path: str | Path | None = None) -> Figure:
+        """Draw the layers' relative distances, and with three or more the map and all pairs.
+
+        Args:
+            path: where to write the picture; its suffix is the format.
+        """
+        from wingbeat.checkpoints.draw import draw
+
+        return draw(self, None if path is None else Path(path))
+
+
+def cosines(norm2: Any, cross: Array, apart2: Array) -> Array:
+    """Return cosines to w₀ from |w₀|², ⟨w₀, d⟩ and |d|² with d the difference from w₀.
+
+    >>> cosines(1.0, np.array([0.0, -1.0]), np.array([0.0, 2.0])).tolist()
+    [1.0, 0.0]
+    """
+    inner, own2 = norm2 + cross, norm2 + 2.0 * cross + apart2
+    with np.errstate(invalid="ignore", divide="ignore"):
+        value = inner / (np.sqrt(norm2) * np.sqrt(np.maximum(own2, 0.0)))
+    return np.clip(np.where(np.isfinite(value), value, np.nan), -1.0, 1.0)
+
+
+def layer_of(name: str) -> str:
+    """Return the block that a tensor belongs to: its name as far as its first number.
+
+    >>> layer_of("model.layers.3.attn.q.weight"), layer_of("conv1.weight"), layer_of("scale")
+    ('model.layers.3.*', 'conv1.*', '')
+    """
+    match = re.match(r"(.*?\.)?[0-9]+(?=\.)", name)
+    found = match[0] if match else name.rpartition(".")[0]
+    return f"{found}.*" if found else ""
+
+
+def _ratio(above: Array, below: Any) -> Array:
+    with np.errstate(invalid="ignore", divide="ignore"):
+        value = above / below
+    return np.where(np.isfinite(value), value, np.nan)
+
+
+def _safe(value: Any) -> Any:
+    found = np.asarray(value, dtype=float).tolist()
+    return _without_nan(found)
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_without_nan(v) for v in value]
+    return value if np.isfinite(value) else None

@@ -1,0 +1,135 @@
+"""Which tensors several checkpoints share, and which are left out and why."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from wingbeat.checkpoints.source import Entry, Source
+
+Why = Literal["missing", "shape", "integer", "complex", "quantised", "statistic", "tied"]
+# What quantisers write beside a packed weight: GPTQ and AWQ, then bitsandbytes, then others.
+_PACKED = ("qweight", "qzeros", "g_idx")
+_STATISTICS = ("running_mean", "running_var")
+_BESIDE = (".absmax", ".quant_map", ".nested_absmax", ".nested_quant_map", ".SCB", "_scale_inv")
+
+
+@dataclass(frozen=True)
+class Shared:
+    """A tensor that every checkpoint has in the same shape, as floating-point numbers.
+
+    Attributes:
+        name: its name.
+        entries: where it lies, one entry a checkpoint.
+    """
+
+    name: str
+    entries: tuple[Entry, ...]
+
+    @property
+    def numbers(self) -> int:
+        """Count of its numbers in one checkpoint."""
+        return self.entries[0].numbers
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A tensor that was not compared.
+
+    Attributes:
+        name: its name.
+        why: "missing" (some checkpoint lacks it), "shape" (they differ), "integer", "complex",
+            "quantised", "statistic" (running mean or variance of a normalisation layer, which
+            training does not move by gradient) or "tied" (another name of a compared tensor).
+        detail: in words.
+    """
+
+    name: str
+    why: Why
+    detail: str
+
+
+def match(
+    sources: Sequence[Source], labels: Sequence[str]
+) -> tuple[tuple[Shared, ...], tuple[LeftOut, ...]]:
+    """Sort the tensors of several checkpoints into those that are compared and the rest.
+
+    A tied name counts as present wherever its tensor is stored, and is compared once.
+    """
+    names = dict.fromkeys(name for s in sources for name in (*s.entries, *s.tied))
+    packed = _quantised(sources)
+    shared, out = [], []
+    for name in names:
+        found = [_entry(source, name) for source in sources]
+        left = _left_out(name, found, sources, labels, packed)
+        if left is not None:
+            out.append(left)
+        else:
+            shared.append(Shared(name, tuple(e for e in found if e is not None)))
+    return tuple(shared), tuple(out)
+
+
+def _entry(source: Source, name: str) -> Entry | None:
+    return source.entries.get(source.tied.get(name, name))
+
+
+def _left_out(
+    name: str,
+    found: Sequence[Entry | None],
+    sources: Sequence[Source],
+    labels: Sequence[str],
+    packed: frozenset[str],
+) -> LeftOut | None:
+    lacking = [label for label, entry in zip(labels, found, strict=True) if entry is None]
+    if lacking:
+        return LeftOut(name, "missing", f"not in {_few(lacking)}")
+    entries = [entry for entry in found if entry is not None]
+    found_why = _by_name(name, packed) or _by_type(entries)
+    if found_why is not None:
+        return LeftOut(name, *found_why)
+    kept = {source.tied.get(name) for source in sources}
+    if len(kept) == 1 and None not in kept:
+        return LeftOut(name, "tied", f"the same tensor as {next(iter(kept))}")
+    return None
+
+
+def _by_name(name: str, packed: frozenset[str]) -> tuple[Why, str] | None:
+    if name in packed:
+        return "quantised", "packed weights or their scale"
+    if name.rpartition(".")[2] in _STATISTICS:
+        return "statistic", "of a normalisation layer"
+    return None
+
+
+def _by_type(entries: Sequence[Entry]) -> tuple[Why, str] | None:
+    kinds: tuple[Why, ...] = ("quantised", "integer", "complex")
+    for why in kinds:
+        if any(e.kind == why for e in entries):
+            return why, _few(list(dict.fromkeys(e.dtype for e in entries)))
+    if len({e.shape for e in entries}) > 1:
+        return "shape", _few([str(e.shape) for e in entries])
+    return None
+
+
+def _quantised(sources: Sequence[Source]) -> frozenset[str]:
+    """Return the names of packed weights and of what a quantiser put beside them."""
+    found: set[str] = set()
+    for source in sources:
+        for name, entry in source.entries.items():
+            stem, _, last = name.rpartition(".")
+            if last in _PACKED and entry.kind != "float":
+                found |= {name, f"{stem}.scales"}
+            if entry.kind in ("integer", "quantised"):
+                beside = {f"{name}{ending}" for ending in _BESIDE}
+                beside |= {f"{stem}.{last}_scale", f"{stem}.SCB"}
+                if beside & source.entries.keys():
+                    found |= {name, *(beside & source.entries.keys())}
+    return frozenset(found)
+
+
+def _few(items: Sequence[str]) -> str:
+    shown = ", ".join(items[:5])
+    return shown if len(items) <= 5 else f"{shown} and {len(items) - 5} more"

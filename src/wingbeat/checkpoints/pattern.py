@@ -1,0 +1,136 @@
+"""Which replica and which step a checkpoint is of, read off its path."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from wingbeat.checkpoints.single_file import natural
+from wingbeat.errors import RequestError, StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_FIELD = re.compile(r"\*|\{(?:step|replica)\}")
+MOST_FILES = 1_000_000
+"""Paths that a pattern may match."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """Checkpoints by replica and step.
+
+    Attributes:
+        paths: (replica, step) → path.
+        replicas: names, numbers inside them in order of value; "" where the pattern names none.
+        steps: those that every replica has, ascending.
+        dropped: one sentence for each kind of path that matched and is not used.
+    """
+
+    paths: dict[tuple[str, int], Path]
+    replicas: tuple[str, ...]
+    steps: tuple[int, ...]
+    dropped: tuple[str, ...]
+
+
+def is_pattern(text: str) -> bool:
+    """Tell whether a text names several checkpoints.
+
+    >>> is_pattern("run-*/step-*.pt"), is_pattern("a.pt")
+    (True, False)
+    """
+    return _FIELD.search(text) is not None
+
+
+def find(pattern: str) -> Found:
+    """Find the checkpoints that a pattern matches.
+
+    The last ``*`` (or ``{step}``) stands for the step, whose last whole number counts; every
+    other ``*`` (or ``{replica}``) for the replica. Folders are matched as well as files.
+
+    Args:
+        pattern: as ``"run-*/step-*.safetensors"`` or ``"{replica}/checkpoint-{step}"``.
+
+    Raises:
+        RequestError: it has no ``*``, matches nothing, one step twice, or no step in common.
+        StoreError: a folder cannot be read.
+    """
+    parts = Path(pattern).parts
+    count = sum(len(_FIELD.findall(part)) for part in parts)
+    if not count or "**" in pattern:
+        msg = f"the pattern {pattern!r} needs * where the step stands, as in 'run-*/step-*.pt'"
+        raise RequestError(msg)
+    paths: dict[tuple[str, int], Path] = {}
+    odd = 0
+    for path, fields in _matches(Path(), parts):
+        replica, step = _meaning(pattern, fields)
+        if step is None:
+            odd += 1
+        elif (replica, step) in paths:
+            msg = f"{paths[replica, step]} and {path} are both step {step} of {replica!r}"
+            raise RequestError(f"{msg}: use {{step}} and {{replica}} in the pattern")
+        else:
+            paths[replica, step] = path
+        if len(paths) + odd > MOST_FILES:
+            raise RequestError(f"{pattern!r} matches more than {MOST_FILES:,} paths: narrow it")
+    return _complete(pattern, paths, odd)
+
+
+def _complete(pattern: str, paths: dict[tuple[str, int], Path], odd: int) -> Found:
+    if not paths:
+        raise RequestError(f"{pattern!r} matches no checkpoint with a whole number as its step")
+    replicas = sorted({r for r, _ in paths}, key=natural)
+    every = sorted({s for _, s in paths})
+    steps = tuple(s for s in every if all((r, s) in paths for r in replicas))
+    if not steps:
+        raise RequestError(f"the replicas that {pattern!r} matches have no step in common")
+    dropped = []
+    if odd:
+        dropped.append(f"{odd} matching paths hold no whole number where the step stands.")
+    if len(steps) < len(every):
+        less = [s for s in every if s not in set(steps)]
+        shown = ", ".join(map(str, less[:5])) + (" …" if len(less) > 5 else "")
+        dropped.append(f"{len(less)} steps that not every replica has are not used ({shown}).")
+    kept = {key: path for key, path in paths.items() if key[1] in set(steps)}
+    return Found(kept, tuple(replicas), steps, tuple(dropped))
+
+
+def _matches(root: Path, parts: tuple[str, ...]) -> Iterator[tuple[Path, tuple[str, ...]]]:
+    """Walk down part by part: never deeper than the pattern, so a loop of links ends."""
+    if not parts:
+        yield root, ()
+        return
+    part, rest = parts[0], parts[1:]
+    if not _FIELD.search(part):
+        if os.path.lexists(root / part):
+            yield from _matches(root / part, rest)
+        return
+    shape = re.compile("(.*)".join(map(re.escape, _FIELD.split(part))), re.DOTALL)
+    for name in sorted(_listed(root), key=natural):
+        match = shape.fullmatch(name)
+        if match and (not name.startswith(".") or part.startswith(".")):
+            for path, fields in _matches(root / name, rest):
+                yield path, (*match.groups(), *fields)
+
+
+def _listed(folder: Path) -> list[str]:
+    try:
+        return [path.name for path in folder.iterdir()]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        msg = f"the folder {folder} cannot be read ({error.strerror}): check it and its links"
+        raise StoreError(msg) from error
+
+
+def _meaning(pattern: str, fields: tuple[str, ...]) -> tuple[str, int | None]:
+    names = _FIELD.findall(pattern)
+    place = names.index("{step}") if "{step}" in names else len(names) - 1
+    numbers = re.findall(r"[0-9]+", fields[place])
+    step = int(numbers[-1]) if numbers and len(numbers[-1]) < 16 else None
+    others = [i for i in range(len(names)) if i != place]
+    named = [i for i in others if names[i] == "{replica}"]
+    return "/".join(fields[i] for i in named or others), step

@@ -1,0 +1,139 @@
+"""The tidy table of a comparison."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from wingbeat.checkpoints.comparison import Comparison, Moments, cosines, layer_of
+from wingbeat.errors import CONSTANT, DIVERGED
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    Array = NDArray[np.float64]
+
+COLUMNS = ("metric", "step", "perturbation", "a", "b", "layer", "value", "reason")
+
+
+def tidy(found: Comparison) -> pd.DataFrame:
+    """Return all rows; see `Comparison.table`."""
+    frames = [_to_first(found), _pairs(found), _spreads(found), _map(found)]
+    table = pd.concat([f for f in frames if len(f)], ignore_index=True)
+    table["step"] = table["step"].astype(np.int64)
+    return table[list(COLUMNS)]
+
+
+def summed(m: Moments) -> tuple[list[str], Array, Array, Array, Array]:
+    """Return names, norm2, cross, apart2 and variance: whole model, tensors, then blocks."""
+    blocks = dict.fromkeys(b for b in map(layer_of, m.names) if b)
+    owner = np.array([layer_of(n) for n in m.names], dtype=object)
+    several = [b for b in blocks if (owner == b).sum() > 1]
+
+    def stack(values: Array) -> Array:
+        parts = [values.sum(axis=0, keepdims=True), values]
+        parts += [values[owner == b].sum(axis=0, keepdims=True) for b in several]
+        return np.concatenate(parts)
+
+    names = ["", *m.names, *several]
+    return names, stack(m.norm2), stack(m.cross), stack(m.apart2), stack(m.variance)
+
+
+def _to_first(found: Comparison) -> pd.DataFrame:
+    layers, norm2, cross, apart2, _ = summed(found.moments)
+    distance = np.sqrt(apart2)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        relative = distance / np.sqrt(norm2)[:, None]
+    cosine = cosines(norm2[:, None], cross, apart2)
+    frames = [
+        _frame(
+            name,
+            values[:, 1:],
+            step=np.array(found.steps[1:]),
+            a=found.labels[0],
+            b=_words(found.labels[1:]),
+            layer=_words(layers)[:, None],
+            finite=np.isfinite(distance[:, 1:]),
+        )
+        for name, values in (("l2", distance), ("relative_l2", relative), ("cosine", cosine))
+    ]
+    return pd.concat(frames, ignore_index=True)
+
+
+def _pairs(found: Comparison) -> pd.DataFrame:
+    """Return the whole model's rows of all pairs without the first checkpoint."""
+    n, g = len(found.labels), found.gram
+    first, second = np.triu_indices(n - 1, 1)
+    if not len(first):
+        return _frame("l2", np.zeros(0), step=0)
+    first, second = first + 1, second + 1
+    distance = found.distances[first, second]
+    norm2, cross = found.moments.norm2.sum(), found.moments.cross.sum(axis=0)
+    own2 = norm2 + 2.0 * cross + np.diagonal(g)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        relative = distance / np.sqrt(np.maximum(own2[first], 0.0))
+        inner = norm2 + cross[first] + cross[second] + g[first, second]
+        cosine = inner / np.sqrt(np.maximum(own2[first] * own2[second], 0.0))
+    shared: dict[str, Any] = {
+        "step": np.array(found.steps)[second],
+        "a": _words(found.labels)[first],
+        "b": _words(found.labels)[second],
+        "finite": np.isfinite(distance),
+    }
+    rows = (("l2", distance), ("relative_l2", relative), ("cosine", np.clip(cosine, -1.0, 1.0)))
+    return pd.concat([_frame(k, v, **shared) for k, v in rows], ignore_index=True)
+
+
+def _spreads(found: Comparison) -> pd.DataFrame:
+    layers, *_, variance = summed(found.moments)
+    return _frame("spread", np.sqrt(variance), step=found.steps[-1], layer=_words(layers))
+
+
+def _map(found: Comparison) -> pd.DataFrame:
+    n = len(found.labels)
+    pca = found.pca(min(10, n - 1))
+    frames = [
+        _frame(f"pc{i + 1}", pca.scores[:, i], step=np.array(found.steps), b=_words(found.labels))
+        for i in range(min(3, pca.scores.shape[1]))
+    ]
+    components = np.arange(1, len(pca.explained) + 1)
+    # Identical checkpoints have no variance to explain.
+    finite = np.isfinite(found.gram).all()
+    explained = _frame("pca_explained", pca.explained, step=components, finite=np.array(finite))
+    return pd.concat([*frames, explained], ignore_index=True)
+
+
+def _frame(
+    metric: str,
+    value: Array,
+    *,
+    step: Any,
+    a: Any = "",
+    b: Any = "",
+    layer: Any = "",
+    finite: Any = None,
+) -> pd.DataFrame:
+    """Return one row for each value; ``finite`` tells where the weights are finite."""
+    good = np.isfinite(value)
+    why = np.broadcast_to(np.asarray(good if finite is None else finite), value.shape)
+    lost = np.where(why & (finite is not None), CONSTANT, DIVERGED)
+    given = {"step": step, "perturbation": "", "a": a, "b": b, "layer": layer}
+    columns = {
+        k: np.broadcast_to(np.asarray(v, dtype=object), value.shape).ravel()
+        for k, v in given.items()
+    }
+    reason = np.where(good, "", lost).astype(object)
+    values = np.where(good, value, np.nan)
+    return pd.DataFrame(
+        {"metric": metric, **columns, "value": values.ravel(), "reason": reason.ravel()}
+    )
+
+
+def _words(items: Sequence[str]) -> Any:
+    out = np.empty(len(items), dtype=object)
+    out[:] = list(items)
+    return out

@@ -1,0 +1,249 @@
+"""PyTorch ``.pt`` files, through ``weights_only=True`` alone: no code of a file ever runs.
+
+The description of the tensors is loaded without their numbers (``map_location="meta"``), which
+are then read from the file piece by piece. What torch cannot describe that way (quantised
+tensors, files of torch before 1.6) is mapped or loaded as a whole.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from wingbeat.checkpoints.archive import Record, check_records, read_records
+from wingbeat.checkpoints.source import FLOATS, Entry, Kind, bytes_of, read_bytes
+from wingbeat.errors import RequestError, StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+LARGEST_HELD = 256 * 2**20
+"""Bytes of one file that may be held in memory because they cannot be read piece by piece."""
+KEYS = ("state_dict", "model_state_dict", "model", "module", "net", "weights", "params")
+"""Where training scripts put the model among other things, in order of preference."""
+
+
+@dataclass(frozen=True)
+class TorchFile:
+    """An opened ``.pt`` file; a `Source`."""
+
+    path: Path
+    entries: Mapping[str, Entry]
+    tied: Mapping[str, str]
+    records: tuple[Record, ...]
+    format: str = "PyTorch"
+
+    def check(self, tick: Callable[[int], None]) -> bool:
+        """Compare every entry of the archive with its CRC-32."""
+        return check_records(self.path, self.records, tick)
+
+
+def read_torch(path: Path, *, archive: bool, key: str | None = None) -> TorchFile:
+    """Open a ``.pt`` file.
+
+    Args:
+        path: the file.
+        archive: whether it is a zip archive; torch before 1.6 wrote none.
+        key: where the tensors are, dotted, if the file holds more than a state dict.
+
+    Raises:
+        StoreError: it asks to run code, is damaged or made to mislead.
+        RequestError: it holds no tensors, or several groups of them and no ``key`` was given.
+    """
+    records = read_records(path) if archive else {}
+    if not archive and path.stat().st_size > LARGEST_HELD:
+        msg = (
+            f"{path} is in the format of torch before 1.6, which must be loaded as a whole, and "
+            f"has more than {LARGEST_HELD:,} bytes: load and save it again with a newer torch"
+        )
+        raise RequestError(msg)
+    content = _load(path, map_location="meta") if archive else _load(path, map_location="cpu")
+    places = {r.offset: r for r in records.values()}
+    if archive and (content is None or not _placed(content, places)):
+        content, places = _load(path, map_location="cpu", mmap=True), {}
+    return _opened(path, _state(path, content, key), places, tuple(records.values()))
+
+
+def _opened(
+    path: Path, state: dict[str, Tensor], places: dict[int, Record], records: tuple[Record, ...]
+) -> TorchFile:
+    entries: dict[str, Entry] = {}
+    tied: dict[str, str] = {}
+    first: dict[Any, str] = {}
+    held = 0
+    for name, tensor in state.items():
+        same = _identity(tensor)
+        if same in first:
+            tied[name] = first[same]
+            continue
+        if same is not None:
+            first[same] = name
+        entry = _entry(path, name, tensor, places)
+        held += _bytes(entry.held) if entry.held is not None and places else 0
+        if held > LARGEST_HELD:
+            msg = (
+                f"{path} holds more than {LARGEST_HELD:,} bytes of tensors that are not "
+                f"contiguous, as {name!r}: save it again after calling .contiguous() on them"
+            )
+            raise RequestError(msg)
+        entries[name] = entry
+    return TorchFile(path, entries, tied, records)
+
+
+def _load(path: Path, **options: Any) -> Any:
+    """Load without running code; None where the meta device cannot represent a tensor."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return torch.load(path, weights_only=True, **options)
+    except NotImplementedError:
+        if options.get("map_location") == "meta":
+            return None
+        raise
+    except Exception as error:
+        # Whatever a file made by hand lets torch raise, the file is what is wrong.
+        raise StoreError(_why(path, error)) from error
+
+
+def _why(path: Path, error: Exception) -> str:
+    """Return why torch refused a file; the class is known by name, pickle is not imported."""
+    if type(error).__name__ == "UnpicklingError":
+        asked = re.search(r"GLOBAL ([\w.]+)", str(error))
+        what = f"asks to run code on opening ({asked[1]})" if asked else "is no plain state dict"
+        return (
+            f"{path} {what}: refused, and nothing of it was run. Save model.state_dict(), or "
+            "better a safetensors file, where you trust it"
+        )
+    first_line = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return f"{path} is no sound PyTorch file: {first_line}. Copy or download it again"
+
+
+def _state(path: Path, content: Any, key: str | None) -> dict[str, Tensor]:
+    """Return the named tensors of a file's content, those of nested dicts with dotted names."""
+    if isinstance(content, Tensor):
+        content = {"tensor": content}
+    if not isinstance(content, Mapping):
+        msg = f"{path} holds {type(content).__name__}: save model.state_dict()"
+        raise RequestError(msg)
+    if key is not None:
+        for part in key.split("."):
+            if not isinstance(content, Mapping) or part not in content:
+                msg = f"{path} has no {key!r}: it has {', '.join(map(repr, list(content)[:20]))}"
+                raise RequestError(msg)
+            content = content[part]
+        return _require(path, flattened(content))
+    if any(isinstance(v, Tensor) for v in content.values()):
+        return _require(path, flattened(content))
+    groups = {k: v for k, v in content.items() if isinstance(v, Mapping) and flattened(v)}
+    chosen = next((k for k in KEYS if k in groups), None)
+    if chosen is None and len(groups) != 1:
+        msg = (
+            f"{path} holds tensors under {', '.join(map(repr, groups)) or 'no name'}: say which "
+            "with key="
+        )
+        raise RequestError(msg)
+    return _require(path, flattened(groups[chosen or next(iter(groups))]))
+
+
+def _require(path: Path, state: dict[str, Tensor]) -> dict[str, Tensor]:
+    if not state:
+        msg = f"{path} holds no tensors there: save model.state_dict()"
+        raise RequestError(msg)
+    return state
+
+
+def flattened(content: object, prefix: str = "", depth: int = 0) -> dict[str, Tensor]:
+    """Return the tensors of nested dicts by dotted name, as far as 32 levels.
+
+    >>> list(flattened({"a": {"b": torch.zeros(1)}, "lr": 0.1}))
+    ['a.b']
+    """
+    if isinstance(content, Tensor):
+        return {prefix: content}
+    found: dict[str, Tensor] = {}
+    if isinstance(content, Mapping) and depth < 32:
+        for name, inner in content.items():
+            found |= flattened(inner, f"{prefix}.{name}" if prefix else str(name), depth + 1)
+    return found
+
+
+def _placed(content: Any, places: dict[int, Record]) -> bool:
+    """Tell whether every tensor's place is known and is that of an entry of the archive."""
+    tensors = flattened(content).values()
+    return all(t.layout is torch.strided and _place(t) in places for t in tensors)
+
+
+def _identity(tensor: Tensor) -> Any:
+    """Return what two names of the same stored tensor have in common; None if there is none."""
+    if tensor.layout is not torch.strided or tensor.numel() == 0:
+        return None
+    where = _place(tensor) if tensor.device.type == "meta" else tensor.untyped_storage().data_ptr()
+    return where, tensor.storage_offset(), tuple(tensor.shape), tensor.stride(), tensor.dtype
+
+
+def _entry(path: Path, name: str, tensor: Tensor, places: dict[int, Record]) -> Entry:
+    dtype, shape = str(tensor.dtype).removeprefix("torch."), tuple(tensor.shape)
+    kind = _kind(tensor, dtype)
+    if kind != "float":
+        return Entry(name, dtype, shape, path, 0, kind)
+    if tensor.device.type != "meta":
+        return Entry(name, dtype, shape, path, 0, kind, _dense(path, name, tensor))
+    record = places[_place(tensor)]
+    _require_inside(path, name, tensor, record)
+    offset = record.offset + int(tensor.storage_offset()) * tensor.element_size()
+    if tensor.is_contiguous():
+        return Entry(name, dtype, shape, path, offset, kind)
+    raw = torch.empty(record.size // tensor.element_size(), dtype=tensor.dtype)
+    if _bytes(tensor) > LARGEST_HELD or _bytes(raw) > LARGEST_HELD:
+        msg = f"{path}: {name!r} is not contiguous and too large for that; save it contiguous"
+        raise RequestError(msg)
+    read_bytes(path, record.offset, bytes_of(raw))
+    view = raw.as_strided(shape, tensor.stride(), tensor.storage_offset())
+    return Entry(name, dtype, shape, path, offset, kind, view.contiguous())
+
+
+def _dense(path: Path, name: str, tensor: Tensor) -> Tensor:
+    if tensor.is_contiguous():
+        return tensor.detach()
+    if _bytes(tensor) > LARGEST_HELD:
+        msg = f"{path}: {name!r} is not contiguous and too large for that; save it contiguous"
+        raise RequestError(msg)
+    return tensor.detach().contiguous()
+
+
+def _require_inside(path: Path, name: str, tensor: Tensor, record: Record) -> None:
+    """Refuse a tensor that claims more numbers than its entry of the archive holds."""
+    last = tensor.storage_offset() + sum(
+        (n - 1) * s for n, s in zip(tensor.shape, tensor.stride(), strict=True)
+    )
+    if tensor.numel() and (last + 1) * tensor.element_size() > record.size:
+        msg = (
+            f"{path} is no sound PyTorch file: {name!r} of shape {tuple(tensor.shape)} reaches "
+            f"beyond its entry of {record.size:,} bytes. Copy or download it again"
+        )
+        raise StoreError(msg)
+
+
+def _place(tensor: Tensor) -> int:
+    """Return where the numbers of a tensor without numbers begin in its file; −1 if unknown."""
+    return getattr(tensor.untyped_storage(), "_checkpoint_offset", None) or -1
+
+
+def _bytes(tensor: Tensor) -> int:
+    return math.prod(tensor.shape) * tensor.element_size()
+
+
+def _kind(tensor: Tensor, dtype: str) -> Kind:
+    if tensor.is_quantized or tensor.layout is not torch.strided:
+        return "quantised"
+    if tensor.is_complex():
+        return "complex"
+    return "float" if dtype in FLOATS else "integer" if "float" not in dtype else "quantised"

@@ -1,0 +1,198 @@
+"""``wingbeat compare A B [C…]``: checkpoints of any size and format, side by side."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from wingbeat.checkpoints import Comparison
+from wingbeat.checkpoints import compare as compare_checkpoints
+from wingbeat.checkpoints.memory import parse_memory, resident, show_memory
+from wingbeat.checkpoints.pattern import find, is_pattern
+from wingbeat.cli.parse import load_task
+from wingbeat.cli.show import number
+from wingbeat.errors import RequestError
+from wingbeat.progress import Progress
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from wingbeat.cli.compare_models import BetweenModels
+
+RESERVE = 128 << 20
+"""Bytes kept for what Python and torch take on top of their start and of the buffers."""
+_MOST_ROWS = 12
+
+
+def compare(
+    checkpoints: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="A B [C]...",
+            help="safetensors (also sharded), .pt, folders; or one pattern: 'run-*/step-*.pt'.",
+        ),
+    ],
+    memory: Annotated[
+        str, typer.Option(help="Most memory that this process may take, as 1GiB or 512MiB.")
+    ] = "1GiB",
+    key: Annotated[
+        str | None, typer.Option(help="Where the tensors are inside .pt files that hold more.")
+    ] = None,
+    check: Annotated[
+        bool, typer.Option("--check/--no-check", help="Read checksums first, where there are any.")
+    ] = True,
+    plot: Annotated[Path | None, typer.Option(help="Draw to this file: .png, .svg, .pdf.")] = None,
+    csv: Annotated[Path | None, typer.Option(help="Write the tidy table to this file.")] = None,
+    report: Annotated[
+        Path | None, typer.Option(help="With a pattern of runs and steps: write a report page.")
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODULE:FACTORY",
+            help="Returns a wb.Task: also loss barriers and alignment. Loads whole models.",
+        ),
+    ] = None,
+    as_json_text: Annotated[
+        bool, typer.Option("--json", help="Print one JSON document and nothing else.")
+    ] = False,
+) -> None:
+    """Compare checkpoints in weight space, streamed: never two whole models in memory."""
+    if report is not None:
+        _report(checkpoints, report, key, check=check)
+    paths, labels, steps = _chosen(checkpoints)
+    with Progress(False if as_json_text else None) as bar:
+        found = compare_checkpoints(
+            paths,
+            room(memory),
+            labels=labels,
+            steps=steps,
+            key=key,
+            check=check,
+            progress=_shown(bar),
+        )
+    models = [] if model is None else _models(model, found, key)
+    if plot is not None:
+        found.plot(plot)
+    if csv is not None:
+        found.to_csv(csv)
+    if as_json_text:
+        facts = {**found.to_json(), "models": [asdict(m) for m in models]}
+        typer.echo(json.dumps(facts, ensure_ascii=False, allow_nan=False, indent=1))
+        return
+    show(Console(), found)
+    for one in models:
+        _show_model(Console(), one)
+    for path in (plot, csv, report):
+        if path is not None:
+            Console().print(f"written: {_text(str(path))}", soft_wrap=True, highlight=False)
+
+
+def room(memory: str) -> int:
+    """Return how much of a bound on the whole process is left for buffers.
+
+    Raises:
+        RequestError: Python and torch alone take as much.
+    """
+    allowed, taken = parse_memory(memory), resident()
+    if allowed <= taken + RESERVE:
+        msg = (
+            f"--memory {memory}: Python and torch alone take {show_memory(taken)}; "
+            f"allow {show_memory(taken + 2 * RESERVE)} or more"
+        )
+        raise RequestError(msg)
+    return allowed - taken - RESERVE
+
+
+def _chosen(words: list[str]) -> tuple[list[Path], list[str] | None, list[int] | None]:
+    """Return paths, and labels and steps where one pattern was given."""
+    if len(words) != 1 or not is_pattern(words[0]):
+        return [Path(word) for word in words], None, None
+    found = find(words[0])
+    keys = [(r, s) for r in found.replicas for s in found.steps]
+    labels = [f"{r}@{s}" if r else str(s) for r, s in keys]
+    return [found.paths[k] for k in keys], labels, [s for _, s in keys]
+
+
+def _report(words: list[str], page: Path, key: str | None, *, check: bool) -> None:
+    if len(words) != 1 or not is_pattern(words[0]):
+        msg = "--report needs one pattern of runs and steps, as 'run-*/step-*.safetensors'"
+        raise RequestError(msg)
+    from wingbeat.external import measure_checkpoints
+    from wingbeat.trajectory.trajectory import Trajectory
+
+    trajectory = Trajectory.from_checkpoints(words[0], key=key, check=check)
+    measure_checkpoints(trajectory).report(page)
+
+
+def _shown(bar: Progress) -> Callable[[str, int, int], None]:
+    def tick(words: str, done: int, total: int) -> None:
+        share = f"{100 * done / total:.0f} %" if total else show_memory(done)
+        bar.say(f"{escape(words)} {share}")
+
+    return tick
+
+
+def _models(place: str, found: Comparison, key: str | None) -> list[BetweenModels]:
+    from wingbeat.cli.compare_models import between
+
+    return between(load_task(place, {}), found.paths, found.labels, key=key)
+
+
+def _show_model(console: Console, one: BetweenModels) -> None:
+    words = f"barrier of the training loss to {_text(one.label)}: {number(one.barrier)}"
+    if one.aligned_barrier is None:
+        words += f"; not aligned: {_text(one.reason)}"
+    else:
+        words += f"; after alignment {number(one.aligned_barrier)}, distance {one.aligned_l2:.6g}"
+    console.print(words, highlight=False, soft_wrap=True)
+
+
+def show(console: Console, found: Comparison) -> None:
+    """Print the comparison for people: checkpoints, then what changed most, then what is left."""
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for head in ("checkpoint", "L2", "relative L2", "cosine"):
+        table.add_column(head, overflow="fold")
+    for i, label in enumerate(found.labels):
+        values = (found.l2[i], found.relative_l2[i], found.cosine[i])
+        cells = ["reference"] + [""] * 2 if i == 0 else [_number(v) for v in values]
+        table.add_row(_text(label), *cells)
+    console.print(table, highlight=False)
+    console.print(
+        f"{found.parameters:,} numbers in {len(found.moments.names)} tensors; "
+        f"spread {_number(found.spread)}; buffers {show_memory(found.memory)}",
+        highlight=False,
+    )
+    _show_layers(console, found)
+    for why in dict.fromkeys(x.why for x in found.left_out):
+        names = [x.name for x in found.left_out if x.why == why]
+        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+        listed = ", ".join(map(_text, names[:3]))
+        console.print(f"left out, {why}: {listed}{more}", highlight=False)
+
+
+def _show_layers(console: Console, found: Comparison) -> None:
+    rows = found.table
+    own = rows[(rows["metric"] == "relative_l2") & (rows["b"] == found.labels[-1])]
+    own = own[(own["layer"] != "") & (own["a"] == found.labels[0]) & own["value"].notna()]
+    if not len(own):
+        return
+    console.print(f"most changed in {_text(found.labels[-1])}, relative L2:", highlight=False)
+    for layer, value in own.nlargest(_MOST_ROWS, "value")[["layer", "value"]].to_numpy():
+        console.print(f"  {_number(value)}  {_text(layer)}", highlight=False, soft_wrap=True)
+
+
+def _number(value: float) -> str:
+    return f"{value:.6g}" if value == value else "undefined"  # noqa: PLR0124 (NaN)
+
+
+def _text(text: str) -> str:
+    """Return text from outside for a terminal: no markup and no control characters."""
+    return escape("".join(c if c.isprintable() else "?" for c in text))

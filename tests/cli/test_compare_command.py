@@ -1,0 +1,123 @@
+"""``wingbeat compare`` on the command line."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+import torch
+import typer
+from checkpoints.ck_files import sharded, state, written
+from typer.testing import CliRunner
+
+from wingbeat.checkpoints.memory import resident
+from wingbeat.cli.compare import RESERVE, compare, room
+from wingbeat.errors import RequestError
+
+app = typer.Typer()
+app.command()(compare)
+
+
+def call(*words, ok=True):
+    done = CliRunner().invoke(app, [str(w) for w in words])
+    if ok:
+        assert done.exit_code == 0, done.output
+    return done
+
+
+def test_people_and_machines_read_the_same_numbers(tmp_path):
+    a = written(tmp_path / "a.safetensors", state(0))
+    b = sharded(tmp_path / "b", state(1))
+    found = json.loads(call(a, b, "--json", "--memory", "64GiB").stdout)
+    text = call(a, b, "--memory", "64GiB").output
+    for name in ("l2", "relative_l2", "cosine"):
+        assert f"{found[name][1]:.6g}" in text
+    assert found["formats"] == ["safetensors", "sharded safetensors"]
+
+
+def test_names_from_outside_stay_text_on_the_terminal(tmp_path):
+    odd = "w[bold]\x1b[31m"
+    paths = [written(tmp_path / f"{i}.safetensors", {odd: torch.ones(2) * i}) for i in (1, 2)]
+    text = call(*paths, "--memory", "64GiB").output
+    assert "w[bold]" in text
+    assert "\x1b" not in text
+
+
+def test_files_are_written_and_a_pattern_gives_a_report(tmp_path):
+    for run in (0, 1, 2):
+        for step in (0, 5):
+            written(tmp_path / f"{run}_{step}.safetensors", state(run + step))
+    words = [f"{tmp_path}/*_*.safetensors", "--memory", "64GiB"]
+    for option in ("plot", "csv", "report"):
+        suffix = {"plot": "png", "csv": "csv", "report": "html"}[option]
+        words += [f"--{option}", tmp_path / f"x.{suffix}"]
+    text = call(*words).output
+    assert "0@5" in text
+    for suffix in ("png", "csv", "html"):
+        assert (tmp_path / f"x.{suffix}").stat().st_size > 1000
+
+
+def test_requests_that_make_no_sense_end_in_a_request_error(tmp_path):
+    a = written(tmp_path / "a.safetensors", state(0))
+    for words in ([a], [a, tmp_path / "none"], [a, a, "--report", tmp_path / "r.html"]):
+        done = call(*words, "--memory", "64GiB", ok=False)
+        assert isinstance(done.exception, RequestError)
+    done = call(a, a, "--memory", "1MiB", ok=False)
+    assert "Python and torch alone take" in str(done.exception)
+
+
+def test_the_bound_is_on_the_whole_process():
+    left = room("64GiB")
+    assert 64 * 2**30 - left - RESERVE == pytest.approx(resident(), rel=0.2)
+
+
+TASK = """
+import torch
+import wingbeat as wb
+
+def net():
+    return torch.nn.Sequential(torch.nn.Linear(3, 8), torch.nn.ReLU(), torch.nn.Linear(8, 2))
+
+def good():
+    torch.manual_seed(1)
+    found = net().requires_grad_(False)
+    for p in found.parameters():
+        p.mul_(3.0)
+    return found
+
+def factory():
+    x = torch.randn(60, 3, generator=torch.Generator().manual_seed(0))
+    return wb.Task(
+        model=net,
+        loss=lambda m, b: torch.nn.functional.cross_entropy(m(b[0]), b[1]),
+        data=(x, good()(x).argmax(1)),
+        optimizer=lambda p: torch.optim.SGD(p, lr=0.1),
+        batch_size=20,
+        steps=3,
+    )
+"""
+
+
+def test_a_permuted_copy_has_a_barrier_and_none_after_alignment(tmp_path):
+    place = tmp_path / "compared_task.py"
+    place.write_text(TASK)
+    space: dict[str, Any] = {}
+    exec(TASK, space)
+    net = space["good"]()
+    order = torch.tensor([3, 1, 0, 2, 7, 6, 5, 4])
+    same = {k: v.clone() for k, v in net.state_dict().items()}
+    moved = {**same, "0.weight": same["0.weight"][order], "0.bias": same["0.bias"][order]}
+    moved["2.weight"] = same["2.weight"][:, order].contiguous()
+    paths = [written(tmp_path / f"{i}.safetensors", s) for i, s in enumerate((same, moved))]
+    words = [*paths, "--model", f"{place}:factory", "--memory", "64GiB"]
+    found = json.loads(call(*words, "--json").stdout)
+    (one,) = found["models"]
+    assert found["l2"][1] > 1
+    assert one["barrier"]["value"] > 1e-3
+    assert one["aligned_l2"] == 0.0
+    assert one["aligned_barrier"]["value"] == pytest.approx(0.0, abs=1e-9)
+    assert "after alignment" in call(*words).output
+    short = written(tmp_path / "s.safetensors", {k: same[k] for k in ("0.weight", "0.bias")})
+    done = call(paths[0], short, *words[2:], ok=False)
+    assert "does not fit the model: '2.weight' is absent" in str(done.exception)
