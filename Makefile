@@ -74,6 +74,14 @@ $(VENV)/.run: $(VENV)/.torch $(PINS)
 	$(PIP) -e .
 	touch $@
 
-$(VENV)/.dev $(VENV)/.docs $(VENV)/.bench: $(VENV)/.run $(PINS)
+$(VENV)/.docs $(VENV)/.bench: $(VENV)/.run $(PINS)
 	$(PIP) -e ".[$(subst .,,$(@F))]"
+	touch $@
+
+# curvlinops is the oracle of the curvature tests. One of its dependencies asks for torchvision,
+# which it does not use for that and whose build on PyPI does not load beside a CPU torch.
+$(VENV)/.dev: $(VENV)/.run $(PINS)
+	$(PIP) -e ".[dev]"
+	$(PIP) --no-deps curvlinops-for-pytorch backpack-for-pytorch einconv einops \
+	  linear-operator opt-einsum unfoldnd
 	touch $@

@@ -21,6 +21,7 @@ from wingbeat.replicas.perturb import (
 )
 from wingbeat.result import Result, load
 from wingbeat.run import run
+from wingbeat.symmetry import align, permutation_spec
 from wingbeat.task.task import Task
 from wingbeat.trajectory.trajectory import Trajectory
 from wingbeat.verify import Verification, verify
@@ -42,6 +43,8 @@ __all__ = [  # noqa: RUF022  (pipeline order)
     "verify",
     "Trajectory",
     "compare",
+    "permutation_spec",
+    "align",
     "metrics",
     "lyapunov",
     "Result",

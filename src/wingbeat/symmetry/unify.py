@@ -1,0 +1,165 @@
+"""Making two axes one: what follows when an operation pairs them entry by entry."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from wingbeat.symmetry.axes import (
+    ONE,
+    Axis,
+    Kind,
+    factors,
+    family,
+    find,
+    is_wild,
+    leaf,
+    leaves,
+    pin,
+    product,
+    segments,
+    total,
+)
+from wingbeat.symmetry.reshape import cut, first, split
+
+
+def unify(a: Axis, b: Axis, why: str) -> Axis:
+    """Tie two axes of equal size entry by entry and return the common one.
+
+    Structure of either side is carried over to the other; where the two structures have no
+    common refinement, both are pinned with the reason ``why``. A wild axis ties nothing.
+
+    >>> from wingbeat.symmetry.axes import product
+    >>> h, d, flat = leaf(2), leaf(3), leaf(6)
+    >>> unify(product([h, d]), flat, "add").size
+    6
+    >>> factors(flat) == [h, d]
+    True
+    """
+    a, b = find(a), find(b)
+    if a is b:
+        return a
+    if a.size == 1:
+        return ONE
+    if Kind.WILD in (a.kind, b.kind):
+        return b if a.kind is Kind.WILD else a
+    kinds = {a.kind, b.kind}
+    if Kind.FAMILY in kinds:
+        return _families(a, b, why)
+    if Kind.LEAF in kinds:
+        return _leaf(a, b, why)
+    return _sums(a, b, why) if Kind.SUM in kinds else _products(a, b, why)
+
+
+def tamed(axis: Axis) -> Axis:
+    """Return the axis with every wild part replaced by a new leaf."""
+    root = find(axis)
+    if root.kind is Kind.WILD:
+        return leaf(root.size)
+    if not is_wild(root):
+        return root
+    parts = [tamed(part) for part in root.parts]
+    if root.kind is Kind.FAMILY and root.index is not None:
+        return family(root.index, parts)
+    return product(parts) if root.kind is Kind.PRODUCT else total(parts)
+
+
+def collapsed(axis: Axis) -> Axis:
+    """Return one axis for all members of a family, which from now on move together."""
+    root = find(axis)
+    if root.kind is not Kind.FAMILY:
+        return root
+    first = root.parts[0]
+    for member in root.parts[1:]:
+        first = unify(first, member, "parts of one tensor that is used as a whole")
+    return find(first)
+
+
+def _leaf(a: Axis, b: Axis, why: str) -> Axis:
+    if a.kind is b.kind:
+        return _join(a, b)
+    return _adopt(a, b, why) if a.kind is Kind.LEAF else _adopt(b, a, why)
+
+
+def _join(a: Axis, b: Axis) -> Axis:
+    root, other = (a, b) if (not a.is_index, a.serial) < (not b.is_index, b.serial) else (b, a)
+    root.reason = root.reason or other.reason
+    root.origins |= other.origins
+    root.is_index = root.is_index or other.is_index
+    other.forward = root
+    return root
+
+
+def _adopt(old: Axis, tree: Axis, why: str) -> Axis:
+    """Let a leaf become a tree."""
+    tree = tamed(tree)
+    if any(found is old for found in leaves(tree)):
+        pin(tree, why)
+        return tree
+    if old.reason:
+        pin(tree, old.reason)
+    old.forward = tree
+    return find(tree)
+
+
+def _families(a: Axis, b: Axis, why: str) -> Axis:
+    same = a.kind is b.kind and a.index is not None and b.index is not None
+    if same and a.index is not None and b.index is not None and find(a.index) is find(b.index):
+        return family(a.index, [unify(x, y, why) for x, y in zip(a.parts, b.parts, strict=True)])
+    return unify(collapsed(a), collapsed(b), why)
+
+
+def _products(a: Axis, b: Axis, why: str) -> Axis:
+    """Walk over both factor lists and split the larger factor where they differ."""
+    left, right = factors(a), factors(b)
+    common: list[Axis] = []
+    while left and right:
+        x, y = first(left, factors), first(right, factors)
+        if x.size > y.size:
+            x, y, left, right = y, x, right, left
+        if x.size != y.size:
+            halves = split(y, x.size)
+            if halves is None:
+                return _give_up(a, b, why)
+            y = halves[0]
+            right[:0] = factors(halves[1])
+        common.append(unify(x, y, why))
+    return product(common)
+
+
+def _sums(a: Axis, b: Axis, why: str) -> Axis:
+    """Walk over both segment lists and cut the longer segment where they differ."""
+    left, right = segments(a), segments(b)
+    common: list[Axis] = []
+    while left and right:
+        x, y = first(left, segments), first(right, segments)
+        if x.size > y.size:
+            x, y, left, right = y, x, right, left
+        if x.size != y.size:
+            halves = cut(y, x.size)
+            if halves is None:
+                return _give_up(a, b, why)
+            y = halves[0]
+            right[:0] = segments(halves[1])
+        common.append(unify(x, y, why))
+    return total(common)
+
+
+def _give_up(a: Axis, b: Axis, why: str) -> Axis:
+    pin(a, why)
+    pin(b, why)
+    return leaf(a.size, why)
+
+
+def broadcast(
+    operands: Sequence[Sequence[Axis]], shape: Sequence[int], why: str
+) -> tuple[Axis, ...]:
+    """Return the axes of an elementwise result: equal axes are tied, axes of size one stretch."""
+    result = []
+    for place in range(-len(shape), 0):
+        axis: Axis | None = None
+        for operand in operands:
+            if len(operand) < -place or operand[place].size != shape[place]:
+                continue
+            axis = operand[place] if axis is None else unify(axis, operand[place], why)
+        result.append(ONE if axis is None else find(axis))
+    return tuple(result)
