@@ -22,10 +22,11 @@ from wingbeat.report import (
 )
 from wingbeat.report.curves import distance, local_lyapunov, projected_ratio, spread
 from wingbeat.report.draw_matplotlib import draw
-from wingbeat.report.draw_plotly import label, resolve, shortened, spec, theme_colours
+from wingbeat.report.draw_plotly import spec
 from wingbeat.report.figures import Figure, HeatFigure, LineFigure, PathFigure
 from wingbeat.report.losses import losses
 from wingbeat.report.maps import layers, trajectories
+from wingbeat.report.plotly_parts import label, resolve, shortened, theme_colours
 
 HOSTILE = '_$x$ <b onmouseover="x">&amp; %{x}</b> ñ'
 RESULT = full(replicas=3)

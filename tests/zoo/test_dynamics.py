@@ -7,32 +7,28 @@ import math
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
+from dynamics_cases import made
 from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from wingbeat.cli.study import study as app
 from wingbeat.errors import RequestError
+from wingbeat.replicas.perturb import Gaussian
 from wingbeat.stats import Estimate
 from wingbeat.study.condition import named
-from wingbeat.study.run import Study
 from wingbeat.study.runner import InlineRunner
 from wingbeat.zoo import dynamics_tables as tables
 from wingbeat.zoo.architectures import ARCHITECTURES
-from wingbeat.zoo.dynamics import (
-    SLOW,
-    Plan,
-    command_of,
-    conditions,
-    expected_seconds,
-    study_dynamics,
-)
+from wingbeat.zoo.dynamics import study_dynamics
 from wingbeat.zoo.dynamics_claims import claims, count_ruling, sign_ruling
+from wingbeat.zoo.dynamics_estimates import over_seeds
 from wingbeat.zoo.dynamics_figures import sections
-from wingbeat.zoo.dynamics_summary import Found, over_seeds, summary
+from wingbeat.zoo.dynamics_plan import SLOW, Plan, command_of, conditions
+from wingbeat.zoo.dynamics_summary import Found, summary
+from wingbeat.zoo.dynamics_time import expected_seconds
 
 
 @pytest.fixture(autouse=True)
@@ -69,12 +65,36 @@ def test_conditions_are_one_a_net_and_seed() -> None:
     grid = conditions(Plan())
     assert len({c.key for c in grid}) == len(grid) == 21 * 5
     assert {c.replicas for c in grid if c.tags["family"] == "dense"} == {7}
-    assert all(c.perturbations == ({"kind": "gaussian", "scale": 0.01},) for c in grid)
+    assert all(
+        c.perturbations == ({"kind": "gaussian", "scale": 0.01, "seed": c.tags["seed"]},)
+        for c in grid
+    )
     assert all(callable(named(place)) for c in grid for place in (c.factory, *c.measures))
     quick = conditions(Plan(quick=True))
     assert {c.tags["architecture"] for c in quick} == {a.name for a in ARCHITECTURES} - set(SLOW)
     assert {c.tags["family"] for c in quick} == {"dense", "cnn", "transformer"}
     assert expected_seconds(quick) < expected_seconds(grid) / 10
+
+
+def test_each_base_seed_draws_its_own_nudges() -> None:
+    grid = conditions(Plan(names=("3-layer Medium",), seeds=3))
+    weights = {"w": torch.linspace(-1.0, 1.0, 400)}
+    drawn = []
+    for condition in grid:
+        (nudge,) = condition.forks()
+        assert isinstance(nudge, Gaussian)
+        drawn += [nudge.delta(weights, lambda _: weights, replica)["w"] for replica in (1, 2)]
+    cosine = torch.corrcoef(torch.stack(drawn))
+    # six independent directions in 400 dimensions: |cosine| above 0.25 has p < 1e-6
+    assert (cosine - torch.eye(6)).abs().max() < 0.25
+
+
+def test_families_and_nets_add_up() -> None:
+    plan = Plan(families=("dense",), names=("GPT tiny", "BERT tiny", "3-layer Tiny"))
+    names = [a.name for a in plan.architectures]
+    assert len(names) == 12
+    assert names[-2:] == ["GPT tiny", "BERT tiny"]
+    assert len(Plan().architectures) == 21
 
 
 def test_a_condition_refuses_other_data(monkeypatch) -> None:
@@ -96,47 +116,6 @@ def test_a_condition_refuses_other_data(monkeypatch) -> None:
 def test_wrong_plans_name_the_value(asked: dict, word: str) -> None:
     with pytest.raises(RequestError, match=word):
         Plan(**asked)
-
-
-def made(ratio, *, seeds: int = 5, skip: tuple[str, ...] = ()) -> Found:
-    """Return a study in which ``ratio(architecture, seed)`` is the ratio of spreads."""
-    rows, table = [], []
-    for a in (a for a in ARCHITECTURES if a.name not in skip):
-        for seed in range(seeds):
-            key, value = f"{a.name}-{seed}", ratio(a, seed)
-            rows.append(
-                {
-                    "key": key,
-                    "status": "done",
-                    "family": a.family,
-                    "architecture": a.name,
-                    "seed": seed,
-                    "data": "made up",
-                    "stand_in": False,
-                    "replicas": 3,
-                    "noise_floor": 0.0,
-                    "steps": 40,
-                    "steps_per_epoch": 10,
-                    "convergence_ratio": value,
-                    "convergence_ratio_low": value / 2,
-                    "convergence_ratio_high": value * 2,
-                    "convergence_ratio_projected": 1 / value,
-                    "legacy_ratio": 1.0,
-                    "lyapunov_per_epoch": math.log(value) / 4 if value > 0 else math.nan,
-                    "early_late_ratio": 2.0,
-                }
-            )
-            for step, spread in ((0, 1.0), (40, value)):
-                table += [
-                    (key, "spread", step, "p", spread),
-                    (key, "accuracy", step, "p", 0.5 + step / 100),
-                    (key, "accuracy", step, "null", 0.0),
-                    (key, "projected_variance_kept", step, "p", 0.1 if step else 0.01),
-                ]
-            table += [(key, "pca_explained", k, "", 0.5 / k) for k in (1, 2, 3)]
-    columns = ["key", "metric", "step", "perturbation", "value"]
-    frame = pd.DataFrame(table, columns=columns).assign(layer="", reason="")
-    return Found(Study(Path(), pd.DataFrame(rows), frame, (), {}))
 
 
 def ruling(found: Found, ident: str, definition: str = "full") -> str:

@@ -12,7 +12,6 @@ import numpy as np
 
 from wingbeat.errors import RequestError, nearest
 from wingbeat.report import curves, maps
-from wingbeat.report.draw_plotly import shortened
 from wingbeat.report.figures import (
     Figure,
     Guide,
@@ -23,6 +22,7 @@ from wingbeat.report.figures import (
     groups,
 )
 from wingbeat.report.losses import losses, replica_metrics
+from wingbeat.report.plotly_parts import shortened
 from wingbeat.report.reading import ResultLike
 from wingbeat.report.style import (
     GUIDE_STYLE,

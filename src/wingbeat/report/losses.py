@@ -59,18 +59,40 @@ LOSSES: Final = {
         "disagreement (share of predictions)",
         "Share of held-out cases to which replica and reference give different classes",
     ),
+    "kl": (
+        "divergence of predictions",
+        "KL of the reference's predictions from the replica's (nats)",
+        "Kullback–Leibler divergence of predicted probabilities on held-out data, 0 = the same",
+    ),
+    "js": (
+        "divergence of predictions (Jensen–Shannon)",
+        "JS divergence (nats, at most 0.69)",
+        "Jensen–Shannon divergence of predicted probabilities on held-out data, 0 = the same",
+    ),
+    "logit_correlation": (
+        "correlation of logits",
+        "correlation with the reference's logits",
+        "Pearson's correlation of replica's and reference's logits on held-out data, 1 = the same",
+    ),
+    "ensemble_diversity": (
+        "diversity",
+        "disagreement ÷ error rate",
+        "Disagreement with the reference over the replica's own error rate on held-out data",
+    ),
 }
 
 
 _NOT_PER_REPLICA: Final = frozenset(
-    {"l2", "relative_l2", "cosine", "pc1", "pc2", "pc3", "path_length", "velocity"}
+    {"l2", "relative_l2", "cosine", "pc1", "pc2", "pc3", "path_length", "velocity", "basin"}
 )
+_NOT_OVER_TRAINING: Final = ("barrier_", "fisher_")
 
 
 def replica_metrics(result: ResultLike) -> tuple[str, ...]:
     """Return what `losses` can draw: the known measures first, then the task's own ones."""
     whole = result.table[(result.table["layer"] == "") & (result.table["b"] != "")]
     found = [str(m) for m in whole["metric"].unique() if m not in _NOT_PER_REPLICA]
+    found = [m for m in found if not m.startswith(_NOT_OVER_TRAINING)]
     return (*(m for m in LOSSES if m in found), *(m for m in found if m not in LOSSES))
 
 
@@ -168,6 +190,7 @@ def _family_lines(
             most,
             group=group,
             thin_line=faint,
+            marked=family == NULL,
         )
         for label in members
     ]

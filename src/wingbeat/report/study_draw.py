@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from wingbeat.report.draw_plotly import Spec, label, numbers, shortened, spec
-from wingbeat.report.figures import Guide, LineFigure
+from wingbeat.report.draw_plotly import spec
+from wingbeat.report.figures import Guide
+from wingbeat.report.plotly_parts import Spec, axis, base_layout, label, numbers, shortened
 from wingbeat.report.study_figures import Box, BoxFigure, Dot, DotFigure, StudyFigure
 from wingbeat.report.style import GUIDE_STYLE, look
 
@@ -32,9 +33,7 @@ def study_spec(figure: StudyFigure) -> Spec:
 
 def _layout(x_label: str, y_label: str) -> Spec:
     """Return the layout that a run's report uses."""
-    empty = LineFigure("", "", "", x_label, y_label, ())
-    layout: Spec = spec(empty)["layout"]
-    return layout
+    return base_layout(400) | {"xaxis": axis(x_label), "yaxis": axis(y_label)}
 
 
 def _log() -> Spec:

@@ -51,6 +51,7 @@ MATPLOTLIB_DASHES: Final[dict[str, Any]] = {
     "dashdot": (0, (6, 2, 1.5, 2)),
     "longdash": (0, (9, 3)),
     "dot": (0, (1.5, 2)),
+    "longdashdot": (0, (9, 2, 1.5, 2)),
 }
 MATPLOTLIB_MARKERS: Final = {
     "circle": "o",
@@ -60,6 +61,7 @@ MATPLOTLIB_MARKERS: Final = {
     "x": "X",
     "cross": "P",
     "triangle-down": "v",
+    "star": "*",
 }
 
 
@@ -80,7 +82,7 @@ def look(style: int) -> Look:
     '@ink'
     """
     if style == REFERENCE_STYLE:
-        return Look("@ink", "solid", "circle")
+        return Look("@ink", "longdashdot", "star")
     if style == NULL_STYLE:
         return Look("@muted", "dash", "x")
     if style == GUIDE_STYLE:

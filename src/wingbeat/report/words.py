@@ -30,6 +30,7 @@ REASON_TEXT: Final[Mapping[str, str]] = {
     errors.NO_TWIN: "there is no unperturbed twin",
     errors.NOT_MATCHED: "no condition differs in this axis alone",
     errors.NOT_REACHED: "it had not happened by the end",
+    errors.TOO_FEW_SAMPLES: "there are too few samples",
 }
 _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 

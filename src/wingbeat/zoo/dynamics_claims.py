@@ -11,16 +11,15 @@ import numpy as np
 
 from wingbeat.errors import TOO_FEW_SEEDS
 from wingbeat.stats import Estimate
-from wingbeat.zoo.dynamics_summary import (
+from wingbeat.zoo.dynamics_estimates import (
     DEFINITIONS,
     FEWEST_SEEDS,
     Definition,
-    Found,
-    Net,
     logs_of,
     over_seeds,
     rates_of,
 )
+from wingbeat.zoo.dynamics_summary import Found, Net
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

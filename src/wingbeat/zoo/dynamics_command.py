@@ -10,7 +10,8 @@ from typing import Annotated
 import typer
 
 from wingbeat.errors import RequestError, WingbeatError
-from wingbeat.zoo.dynamics import Plan, study_dynamics
+from wingbeat.zoo.dynamics import study_dynamics
+from wingbeat.zoo.dynamics_plan import Plan
 
 
 def dynamics(
@@ -19,10 +20,10 @@ def dynamics(
         bool, typer.Option("--quick", help="All three families in a few minutes.")
     ] = False,
     family: Annotated[
-        list[str] | None, typer.Option(help="dense, cnn or transformer; may be repeated.")
+        list[str] | None, typer.Option(help="dense, cnn or transformer, whole; may be repeated.")
     ] = None,
     net: Annotated[
-        list[str] | None, typer.Option(help="One architecture, by name; may be repeated.")
+        list[str] | None, typer.Option(help="One more architecture, by name; may be repeated.")
     ] = None,
     seeds: Annotated[
         int | None, typer.Option(help="Base seeds; default 5, with --quick 3.")

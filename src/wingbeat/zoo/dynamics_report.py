@@ -14,10 +14,11 @@ from wingbeat.study.run import Study
 from wingbeat.trajectory.tensorfile import write_bytes
 from wingbeat.zoo import dynamics_tables as tables
 from wingbeat.zoo.architectures import FAMILY_NAMES
-from wingbeat.zoo.dynamics import SIZES, SLOW, Plan
 from wingbeat.zoo.dynamics_claims import Claim, claims
+from wingbeat.zoo.dynamics_estimates import DEFINITION_NAMES
 from wingbeat.zoo.dynamics_figures import sections
-from wingbeat.zoo.dynamics_summary import DEFINITION_NAMES, Found, summary
+from wingbeat.zoo.dynamics_plan import SIZES, SLOW, Plan
+from wingbeat.zoo.dynamics_summary import Found, summary
 
 TITLE = "training dynamics of 21 architectures"
 _DEFINITIONS = {

@@ -8,38 +8,39 @@ ratio is the one over copies within its only seed, and families leave the net ou
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import nan
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from wingbeat.errors import BELOW_NOISE_FLOOR, TOO_FEW_SEEDS
-from wingbeat.stats import Estimate, Verdict, bootstrap, verdict
+from wingbeat.errors import TOO_FEW_SEEDS
+from wingbeat.stats import Estimate, Verdict, verdict
 from wingbeat.zoo.architectures import ARCHITECTURES, FAMILIES, Architecture
+from wingbeat.zoo.dynamics_estimates import (
+    DEFINITION_NAMES,
+    DEFINITIONS,
+    FEWEST_SEEDS,
+    Definition,
+    exponential,
+    first_reason,
+    log_ratios,
+    logarithms,
+    logs_of,
+    over_seeds,
+    rates,
+    rates_of,
+    why_undefined,
+    within,
+)
 
 if TYPE_CHECKING:
-    from numpy.typing import ArrayLike, NDArray
+    from numpy.typing import NDArray
 
     from wingbeat.study.run import Study
 
     Array = NDArray[np.float64]
-
-Definition = Literal["full", "projected", "legacy"]
-DEFINITIONS: Final[dict[Definition, str]] = {
-    "full": "convergence_ratio",
-    "projected": "convergence_ratio_projected",
-    "legacy": "legacy_ratio",
-}
-"""Column of the ratio of spreads under each definition."""
-DEFINITION_NAMES: Final[dict[Definition, str]] = {
-    "full": "full space",
-    "projected": "projected",
-    "legacy": "as deep-lyapunov 0.1.2",
-}
-FEWEST_SEEDS: Final = 3
-"""Base seeds below which there is no interval over seeds."""
 
 
 @dataclass(frozen=True)
@@ -165,10 +166,12 @@ class Found:
             seeds=tuple(int(s) for s in rows["seed"]),
             ratio=ratio,
             behavior={d: verdict(e) for d, e in ratio.items()},
-            rate={d: over_seeds(rates(rows, d), reason=_why(rows, d)) for d in DEFINITIONS},
-            fitted=over_seeds(fitted, reason=_first_reason(rows, "lyapunov_per_epoch")),
+            rate={
+                d: over_seeds(rates(rows, d), reason=why_undefined(rows, d)) for d in DEFINITIONS
+            },
+            fitted=over_seeds(fitted, reason=first_reason(rows, "lyapunov_per_epoch")),
             accuracy=within(over_seeds(rows["accuracy"].to_numpy())),
-            early_late=exponential(over_seeds(_logs(rows["early_late_ratio"]))),
+            early_late=exponential(over_seeds(logarithms(rows["early_late_ratio"]))),
             kept_first=within(over_seeds(rows["kept_first"].to_numpy())),
             kept_last=within(over_seeds(rows["kept_last"].to_numpy())),
             noise_floor=float(rows["noise_floor"].max()),
@@ -181,7 +184,7 @@ class Found:
             if len(logs) == 1:
                 low, high = first["convergence_ratio_low"], first["convergence_ratio_high"]
                 return Estimate(float(np.exp(logs[0])), float(low), float(high))
-        return exponential(over_seeds(logs, reason=_why(rows, definition)))
+        return exponential(over_seeds(logs, reason=why_undefined(rows, definition)))
 
     def _family(self, family: str) -> FamilyFound:
         nets = tuple(n for n in self.nets if n.architecture.family == family)
@@ -209,81 +212,6 @@ class Found:
         """Return the mean over nets of a value, with its interval over base seeds."""
         found = self.by_seed(nets, value)
         return over_seeds(found.mean(axis=0)) if found.size else Estimate.undefined(TOO_FEW_SEEDS)
-
-
-def over_seeds(values: Array, *, reason: str = "") -> Estimate:
-    """Return the mean of one value a base seed with its interval; undefined if one of them is.
-
-    >>> over_seeds(np.array([1.0, 2.0, 3.0])).value
-    2.0
-    >>> over_seeds(np.array([1.0, np.nan]), reason="diverged").reason
-    'diverged'
-    """
-    values = np.asarray(values, dtype=np.float64)
-    if not values.size or not np.isfinite(values).all():
-        return Estimate.undefined(reason or TOO_FEW_SEEDS)
-    return bootstrap(lambda w: w @ values / w.sum(axis=1), len(values))
-
-
-def within(estimate: Estimate, low: float = 0.0, high: float = 1.0) -> Estimate:
-    """Cut an interval to the range that a share can have.
-
-    >>> within(Estimate(0.9, 0.7, 1.1)).high
-    1.0
-    """
-    # NaN stays NaN: an interval that does not exist is not cut.
-    first, last = (float(np.clip(e, low, high)) for e in (estimate.low, estimate.high))
-    return replace(estimate, low=first, high=last)
-
-
-def exponential(logs: Estimate) -> Estimate:
-    """Return the estimate of exp(x) from that of x; intervals keep their coverage.
-
-    >>> exponential(Estimate(0.0, 0.0, 0.0)).high
-    1.0
-    """
-    low, value, high = (float(np.exp(x)) for x in (logs.low, logs.value, logs.high))
-    return Estimate(value, low, high, logs.reason, logs.interval_reason)
-
-
-def log_ratios(rows: pd.DataFrame, definition: Definition) -> Array:
-    """Return ln(final ÷ initial spread) of each condition; NaN where it is undefined."""
-    values = rows[DEFINITIONS[definition]].to_numpy(dtype=np.float64)
-    return _logs(values)
-
-
-def _logs(values: ArrayLike) -> Array:
-    """Return logarithms, NaN where there is none."""
-    numbers = np.asarray(values, dtype=np.float64)
-    return np.asarray(np.log(np.where(numbers > 0, numbers, np.nan)))
-
-
-def rates(rows: pd.DataFrame, definition: Definition) -> Array:
-    """Return ln ratio ÷ epochs of each condition, 1/epoch.
-
-    deep-lyapunov takes its exponent from the projected spread, not from its own ratio.
-    """
-    used: Definition = "projected" if definition == "legacy" else definition
-    return np.asarray(log_ratios(rows, used) / rows["epochs"].to_numpy(dtype=np.float64))
-
-
-def logs_of(definition: Definition) -> Callable[[pd.DataFrame], Array]:
-    """Return ``log_ratios`` for one definition."""
-    return lambda rows: log_ratios(rows, definition)
-
-
-def rates_of(definition: Definition) -> Callable[[pd.DataFrame], Array]:
-    """Return ``rates`` for one definition."""
-    return lambda rows: rates(rows, definition)
-
-
-def _why(rows: pd.DataFrame, definition: Definition) -> str:
-    return _first_reason(rows, DEFINITIONS[definition]) or BELOW_NOISE_FLOOR
-
-
-def _first_reason(rows: pd.DataFrame, column: str) -> str:
-    reasons = [str(r) for r in rows.get(f"{column}_reason", pd.Series(dtype=object)) if r]
-    return reasons[0] if reasons else ""
 
 
 def estimate_json(estimate: Estimate) -> dict[str, Any]:

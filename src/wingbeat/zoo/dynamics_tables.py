@@ -11,14 +11,8 @@ from wingbeat.report.words import REASON_TEXT, number
 from wingbeat.stats import Estimate
 from wingbeat.zoo.architectures import FAMILY_NAMES
 from wingbeat.zoo.dynamics_claims import Claim, Measured
-from wingbeat.zoo.dynamics_summary import (
-    DEFINITION_NAMES,
-    DEFINITIONS,
-    Definition,
-    FamilyFound,
-    Found,
-    Net,
-)
+from wingbeat.zoo.dynamics_estimates import DEFINITION_NAMES, DEFINITIONS, Definition
+from wingbeat.zoo.dynamics_summary import FamilyFound, Found, Net
 
 
 def value_text(estimate: Estimate) -> str:

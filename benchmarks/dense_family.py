@@ -1,0 +1,151 @@
+"""The dense family of the study of dynamics, in one command, beside deep-lyapunov 0.1.2.
+
+The work: ten dense nets on two circles, five base seeds each, seven copies nudged by 1 % beside
+the unperturbed one, 20 epochs in batches of 32, a snapshot each epoch, all metrics. wingbeat
+does it whole, as ``wingbeat study dynamics --family dense`` in a process of its own: its
+start-up, an unperturbed twin for the noise floor, loss and accuracy on held-out points at each
+epoch, tables and report are all in its time.
+
+deep-lyapunov is measured on a part: one seed of ``--part`` nets. Nothing is added for what was
+not measured but a multiplication: each net counts as the measured one next below it in size
+(deep-lyapunov's time grows with the weights, so this is less than it would need), times the
+number of seeds. It gets two logits for one, because it turns a bias of one element into NaN
+and then cannot analyse the net; and it evaluates nothing. One thread each.
+
+    python -m benchmarks.dense_family [--part 3] [--seeds 5] [--json FILE]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from deep_lyapunov import StabilityAnalyzer
+from torch.utils.data import DataLoader, TensorDataset
+
+from wingbeat.zoo.architectures import ARCHITECTURES, Architecture
+from wingbeat.zoo.data import circles
+from wingbeat.zoo.dense import mlp
+from wingbeat.zoo.dynamics_plan import REPLICAS, SIZES
+
+EPOCHS, SAMPLES = SIZES["full"]["dense"]
+TRAJECTORIES = REPLICAS["dense"] + 1
+NETS = sorted((a for a in ARCHITECTURES if a.family == "dense"), key=lambda a: a.parameters)
+
+
+def ours(seeds: int) -> float:
+    """Return the seconds of the whole family: start, training, metrics, tables, report."""
+    one_thread = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL")}
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "wingbeat.zoo.dynamics", "--family", "dense"]
+        command += ["--seeds", str(seeds), "--workers", "1", "--out", str(Path(folder) / "study")]
+        begin = time.perf_counter()
+        subprocess.run(
+            command, check=True, stdout=subprocess.DEVNULL, env={**os.environ, **one_thread}
+        )
+        return time.perf_counter() - begin
+
+
+def theirs(net: Architecture, seed: int = 0) -> float:
+    """Return the seconds that deep-lyapunov takes for one net and seed."""
+    loader = DataLoader(TensorDataset(*circles(SAMPLES)), batch_size=32, shuffle=True)
+    adam = partial(torch.optim.Adam, lr=1e-2)
+
+    def train(model: torch.nn.Module, batches: DataLoader[Any], epochs: int) -> dict[str, float]:
+        optimizer = adam(model.parameters())
+        model.train()
+        for _ in range(epochs):
+            for points, labels in batches:
+                optimizer.zero_grad()
+                loss = torch.nn.functional.cross_entropy(model(points), labels)
+                loss.backward()
+                optimizer.step()
+        return {"loss": loss.item()}
+
+    torch.manual_seed(seed)
+    model = mlp((2, *net.shape["hidden"], 2))
+    analyzer = StabilityAnalyzer(
+        model, perturbation_scale=0.01, n_trajectories=TRAJECTORIES, seed=seed, verbose=False
+    )
+    begin = time.perf_counter()
+    analyzer.analyze(train, loader, n_epochs=EPOCHS)
+    return time.perf_counter() - begin
+
+
+def chosen(part: int) -> list[Architecture]:
+    """Return that many nets, spread over the sizes; the smallest is always among them.
+
+    The largest comes last: an eigendecomposition of 7,521² takes deep-lyapunov minutes.
+    """
+    most = len(NETS) - 1 if part == len(NETS) else len(NETS) - 2
+    places = {round(i * most / max(1, part - 1)) for i in range(part)}
+    return [NETS[place] for place in sorted(places)]
+
+
+def extrapolated(measured: dict[str, float]) -> dict[str, float]:
+    """Return seconds for each net: its own, or those of the measured one next below in size."""
+    found: dict[str, float] = {}
+    last = measured[NETS[0].name]
+    for net in NETS:
+        last = measured.get(net.name, last)
+        found[net.name] = last
+    return found
+
+
+def measure(part: int, seeds: int) -> dict[str, Any]:
+    """Time wingbeat on the whole and deep-lyapunov on the part, and compare."""
+    measured = {net.name: theirs(net) for net in chosen(part)}
+    each = extrapolated(measured)
+    whole, mine = seeds * sum(each.values()), ours(seeds)
+    return {
+        "work": f"{len(NETS)} nets x {seeds} seeds x {TRAJECTORIES - 1} nudged copies",
+        "wingbeat_seconds": round(mine, 1),
+        "deep_lyapunov_measured_seconds": {k: round(v, 2) for k, v in measured.items()},
+        "deep_lyapunov_counted_seconds": {k: round(v, 2) for k, v in each.items()},
+        "measured_part": f"{len(measured)} of {len(NETS) * seeds} analyses",
+        "deep_lyapunov_extrapolated_seconds": round(whole, 1),
+        "factor_of_extrapolation": round(whole / sum(measured.values()), 1),
+        "ratio": round(whole / mine, 1),
+    }
+
+
+def show(row: dict[str, Any]) -> None:
+    print(f"{row['work']}, {EPOCHS} epochs")
+    for name, seconds in row["deep_lyapunov_counted_seconds"].items():
+        how = (
+            "measured"
+            if name in row["deep_lyapunov_measured_seconds"]
+            else "counted as the net above"
+        )
+        print(f"  deep-lyapunov, {name:<15} one seed {seconds:8.2f} s  ({how})")
+    part, factor = row["measured_part"], row["factor_of_extrapolation"]
+    print(f"  deep-lyapunov, measured {part}; times {factor} gives the whole family,")
+    print(f"  extrapolated       {row['deep_lyapunov_extrapolated_seconds']:9.1f} s")
+    print(f"  wingbeat, measured {row['wingbeat_seconds']:9.1f} s")
+    print(f"  ratio {row['ratio']}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--part", type=int, default=3, choices=range(1, len(NETS) + 1))
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    found = measure(options.part, options.seeds)
+    show(found)
+    if options.json:
+        options.json.write_text(json.dumps(found, indent=1))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,116 @@
+"""One self-contained HTML page for a study that holds a paper's claims against measurements."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from wingbeat.report.document import render_document, write_document
+from wingbeat.report.draw_plotly import spec
+from wingbeat.report.figures import Group, LineFigure, groups
+from wingbeat.report.shown import Section, Shown, key_entries
+from wingbeat.report.study_draw import study_spec
+from wingbeat.report.study_figures import BoxFigure, DotFigure, StudyFigure
+from wingbeat.report.study_page import Table
+from wingbeat.report.style import GUIDE_STYLE
+
+
+@dataclass(frozen=True)
+class TestedClaim:
+    """One claim: what was published, what is measured here, and the verdict.
+
+    Attributes:
+        ident: for JSON.
+        text: the claim.
+        published: its value in the paper, or "".
+        measured: value and interval here.
+        verdict: one or two words, such as "holds".
+        note: what has to be known to read it.
+    """
+
+    ident: str
+    text: str
+    published: str
+    measured: str
+    verdict: str
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class TestedPage:
+    """Everything that the page shows.
+
+    Attributes:
+        title: of the study.
+        headline: its finding in one or two sentences.
+        alarms: what to read first: failures, a quick study, a noise floor above 0.
+        facts: name, value and what stands below it.
+        intro: paragraphs above the claims.
+        claims: claim by claim.
+        sections: identifier, heading and figures.
+        tables: heading and table.
+        asked: name and text of what was asked and of how it was executed.
+        definitions: term and meaning.
+        files: what lies beside the page.
+        command: the exact command.
+        version: of wingbeat.
+    """
+
+    title: str
+    headline: str
+    alarms: tuple[str, ...]
+    facts: tuple[tuple[str, str, str], ...]
+    intro: tuple[str, ...]
+    claims: tuple[TestedClaim, ...]
+    sections: tuple[tuple[str, str, tuple[StudyFigure, ...]], ...]
+    tables: tuple[tuple[str, Table], ...]
+    asked: tuple[tuple[str, str], ...]
+    definitions: tuple[tuple[str, str], ...]
+    files: str
+    command: str
+    version: str
+
+
+def write_tested_page(page: TestedPage, path: str | Path) -> Path:
+    """Write the page, replacing an earlier one in one step, and return its path."""
+    return write_document(render_tested_page(page), path)
+
+
+def render_tested_page(page: TestedPage) -> str:
+    """Return the page as HTML text (about 5 MB: plotly.js is inlined once)."""
+    sections = tuple(Section(i, t, _shown(i, figures)) for i, t, figures in page.sections)
+    return render_document(
+        "tested_page.html", sections, page=page, alarms=page.alarms, version=page.version
+    )
+
+
+def _shown(ident: str, figures: Sequence[StudyFigure]) -> tuple[Shown, ...]:
+    found = []
+    for place, figure in enumerate(figures):
+        # Curves here run over updates, those of other studies over epochs.
+        drawn = spec(figure) if isinstance(figure, LineFigure) else study_spec(figure)
+        found.append(
+            Shown(
+                ident=f"fig-{ident}-{place + 1}",
+                title=figure.title,
+                caption=figure.caption,
+                note=figure.note if isinstance(figure, LineFigure) else "",
+                key=key_entries(_groups(figure)),
+                spec=None if figure.empty else drawn,
+                three=False,
+            )
+        )
+    return tuple(found)
+
+
+def _groups(figure: StudyFigure) -> tuple[Group, ...]:
+    """Return the entries of a figure's key."""
+    if isinstance(figure, LineFigure):
+        return groups(figure)
+    found = []
+    if isinstance(figure, DotFigure):
+        found = [Group(d.group, d.style, "", marked=True) for d in figure.dots]
+    if isinstance(figure, DotFigure | BoxFigure):
+        found += [Group(guide.name, GUIDE_STYLE, "", marked=False) for guide in figure.guides]
+    return tuple(dict.fromkeys(found))

@@ -1,0 +1,118 @@
+"""Values of base seeds and what becomes of them: ratios, rates and their intervals.
+
+The base seed is the unit of resampling: a number is first computed within each seed, and its
+interval is Student's over seeds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final, Literal
+
+import numpy as np
+import pandas as pd
+
+from wingbeat.errors import BELOW_NOISE_FLOOR, TOO_FEW_SEEDS
+from wingbeat.stats import Estimate, bootstrap
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+    Array = NDArray[np.float64]
+
+Definition = Literal["full", "projected", "legacy"]
+DEFINITIONS: Final[dict[Definition, str]] = {
+    "full": "convergence_ratio",
+    "projected": "convergence_ratio_projected",
+    "legacy": "legacy_ratio",
+}
+"""Column of the ratio of spreads under each definition."""
+DEFINITION_NAMES: Final[dict[Definition, str]] = {
+    "full": "full space",
+    "projected": "projected",
+    "legacy": "as deep-lyapunov 0.1.2",
+}
+FEWEST_SEEDS: Final = 3
+"""Base seeds below which there is no interval over seeds."""
+
+
+def over_seeds(values: Array, *, reason: str = "") -> Estimate:
+    """Return the mean of one value a base seed with its interval; undefined if one of them is.
+
+    >>> over_seeds(np.array([1.0, 2.0, 3.0])).value
+    2.0
+    >>> over_seeds(np.array([1.0, np.nan]), reason="diverged").reason
+    'diverged'
+    """
+    values = np.asarray(values, dtype=np.float64)
+    if not values.size or not np.isfinite(values).all():
+        return Estimate.undefined(reason or TOO_FEW_SEEDS)
+    return bootstrap(lambda w: w @ values / w.sum(axis=1), len(values))
+
+
+def within(estimate: Estimate, low: float = 0.0, high: float = 1.0) -> Estimate:
+    """Cut an interval to the range that a share can have.
+
+    >>> within(Estimate(0.9, 0.7, 1.1)).high
+    1.0
+    """
+    # NaN stays NaN: an interval that does not exist is not cut.
+    first, last = (float(np.clip(e, low, high)) for e in (estimate.low, estimate.high))
+    return replace(estimate, low=first, high=last)
+
+
+def exponential(logs: Estimate) -> Estimate:
+    """Return the estimate of exp(x) from that of x; intervals keep their coverage.
+
+    >>> exponential(Estimate(0.0, 0.0, 0.0)).high
+    1.0
+    """
+    low, value, high = (float(np.exp(x)) for x in (logs.low, logs.value, logs.high))
+    return Estimate(value, low, high, logs.reason, logs.interval_reason)
+
+
+def log_ratios(rows: pd.DataFrame, definition: Definition) -> Array:
+    """Return ln(final ÷ initial spread) of each condition; NaN where it is undefined."""
+    values = rows[DEFINITIONS[definition]].to_numpy(dtype=np.float64)
+    return logarithms(values)
+
+
+def logarithms(values: ArrayLike) -> Array:
+    """Return logarithms, NaN where there is none.
+
+    >>> logarithms([1.0, 0.0, -1.0]).tolist()
+    [0.0, nan, nan]
+    """
+    numbers = np.asarray(values, dtype=np.float64)
+    return np.asarray(np.log(np.where(numbers > 0, numbers, np.nan)))
+
+
+def rates(rows: pd.DataFrame, definition: Definition) -> Array:
+    """Return ln ratio ÷ epochs of each condition, 1/epoch.
+
+    deep-lyapunov takes its exponent from the projected spread, not from its own ratio.
+    """
+    used: Definition = "projected" if definition == "legacy" else definition
+    return np.asarray(log_ratios(rows, used) / rows["epochs"].to_numpy(dtype=np.float64))
+
+
+def logs_of(definition: Definition) -> Callable[[pd.DataFrame], Array]:
+    """Return ``log_ratios`` for one definition."""
+    return lambda rows: log_ratios(rows, definition)
+
+
+def rates_of(definition: Definition) -> Callable[[pd.DataFrame], Array]:
+    """Return ``rates`` for one definition."""
+    return lambda rows: rates(rows, definition)
+
+
+def why_undefined(rows: pd.DataFrame, definition: Definition) -> str:
+    """Return the reason why a ratio does not exist in one of the conditions."""
+    return first_reason(rows, DEFINITIONS[definition]) or BELOW_NOISE_FLOOR
+
+
+def first_reason(rows: pd.DataFrame, column: str) -> str:
+    """Return the first reason that a column's values give for being undefined; "" if none."""
+    reasons = [str(r) for r in rows.get(f"{column}_reason", pd.Series(dtype=object)) if r]
+    return reasons[0] if reasons else ""
