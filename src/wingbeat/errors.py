@@ -54,6 +54,10 @@ NOT_MATCHED: Final = "not_matched"
 """No other condition differs from this one in that axis alone."""
 NOT_REACHED: Final = "not_reached"
 """It had not happened by the end of the run."""
+TOO_FEW_SAMPLES: Final = "too_few_samples"
+"""Too few samples for the estimator (debiased CKA needs four)."""
+UNDECIDED: Final = "undecided"
+"""The replicates are too few, or too evenly split, to decide at the stated confidence."""
 
 REASONS: Final = (
     BELOW_NOISE_FLOOR,
@@ -76,6 +80,8 @@ REASONS: Final = (
     NO_TWIN,
     NOT_MATCHED,
     NOT_REACHED,
+    TOO_FEW_SAMPLES,
+    UNDECIDED,
 )
 
 

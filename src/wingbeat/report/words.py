@@ -31,6 +31,7 @@ REASON_TEXT: Final[Mapping[str, str]] = {
     errors.NOT_MATCHED: "no condition differs in this axis alone",
     errors.NOT_REACHED: "it had not happened by the end",
     errors.TOO_FEW_SAMPLES: "there are too few samples",
+    errors.UNDECIDED: "the replicates do not decide at the stated confidence",
 }
 _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 

@@ -132,7 +132,7 @@ def intervened(recipe: Recipe, name: str) -> tuple[Recipe, dict[str, Any]]:
         raise RequestError(f"unknown intervention {name!r}: {nearest(name, INTERVENTIONS)}")
     changes = dict(INTERVENTIONS[name])
     recipe = replace(recipe, budget=recipe.budget * changes.pop("steps", 1.0))
-    net = {key: changes.pop(key) for key in ("depth", "widen") if key in changes}
+    net = {str(key): changes.pop(key) for key in ("depth", "widen") if key in changes}
     return replace(recipe, **changes), net
 
 

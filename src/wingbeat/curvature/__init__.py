@@ -1,0 +1,93 @@
+"""Curvature of the loss: Hessian products, eigenvalues, thresholds and phases of learning rate.
+
+``Hessian`` makes operators of a task's loss; ``eigenpairs``, ``hutchinson``, ``hutch_plus_plus``
+and ``density`` look at them; ``curvature_along`` follows a recorded run. ``threshold`` says where
+the task's optimizer becomes unstable, ``edge_of_stability`` and ``catapult`` judge a course.
+"""
+
+from wingbeat.curvature.along import Look, curvature_along, default_hessian, sharpness
+from wingbeat.curvature.catapult import Catapult, catapult, uv_course, uv_map
+from wingbeat.curvature.condensation import (
+    Condensation,
+    TwoLayer,
+    condensation,
+    regime,
+    relative_change,
+    scales,
+    slope_against_width,
+)
+from wingbeat.curvature.density import Density, density
+from wingbeat.curvature.edge import Edge, edge_of_stability
+from wingbeat.curvature.gradient_noise import (
+    BreakEven,
+    GradientNoise,
+    break_even,
+    covariance,
+    gradients_at,
+    is_past_break_even,
+)
+from wingbeat.curvature.hvp import Hessian
+from wingbeat.curvature.lanczos import Eigenpairs, eigenpairs
+from wingbeat.curvature.linear import Operator
+from wingbeat.curvature.preconditioned import (
+    Comparison,
+    Moment,
+    against_threshold,
+    follow,
+    preconditioner,
+)
+from wingbeat.curvature.thresholds import (
+    Threshold,
+    adam,
+    gradient_descent,
+    nesterov,
+    polyak,
+    threshold,
+)
+from wingbeat.curvature.trace import Trace, hutch_plus_plus, hutchinson
+
+__all__ = [
+    "BreakEven",
+    "Catapult",
+    "Comparison",
+    "Condensation",
+    "Density",
+    "Edge",
+    "Eigenpairs",
+    "GradientNoise",
+    "Hessian",
+    "Look",
+    "Moment",
+    "Operator",
+    "Threshold",
+    "Trace",
+    "TwoLayer",
+    "adam",
+    "against_threshold",
+    "break_even",
+    "catapult",
+    "condensation",
+    "covariance",
+    "curvature_along",
+    "default_hessian",
+    "density",
+    "edge_of_stability",
+    "eigenpairs",
+    "follow",
+    "gradient_descent",
+    "gradients_at",
+    "hutch_plus_plus",
+    "hutchinson",
+    "is_past_break_even",
+    "nesterov",
+    "polyak",
+    "preconditioner",
+    "regime",
+    "relative_change",
+    "scales",
+    "sharpness",
+    "slope_against_width",
+    "threshold",
+    "uv_course",
+    "uv_map",
+]

@@ -1,0 +1,225 @@
+"""The study of learning-rate phases: what one number does to stability, curvature and accuracy.
+
+For any task factory with an argument for the learning rate: the largest exponent of the training
+map, sharpness against its threshold, loss, spread and accuracy over a sweep, in which range the
+run is laminar, chaotic or divergent, and which learning rate reaches the accuracy soonest.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from math import isfinite, nan
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import numpy as np
+import pandas as pd
+
+from wingbeat.errors import RequestError
+from wingbeat.study.condition import Condition
+from wingbeat.study.outcome import StudyResult
+from wingbeat.study.runner import Runner
+from wingbeat.zoo.curvature_study import (
+    Say,
+    done,
+    mean_of,
+    run_grid,
+    write_page,
+)
+
+Phase = Literal["laminar", "chaotic", "divergent", "undetermined"]
+ERRORS: Final = 2.0
+"""Standard errors that an exponent must lie above the background to be called chaotic."""
+MEASURED: Final = ("lambda_max", "sharpness_end", "convergence_ratio")
+OUTCOMES: Final = ("final_accuracy", "final_eval_loss")
+
+
+@dataclass(frozen=True)
+class PhasesPlan:
+    """What was asked of the study.
+
+    Args:
+        factory: ``module:function`` that returns a Task.
+        rates: learning rates, ascending.
+        arguments: further arguments of the factory.
+        rate_name: name of the factory's argument for the learning rate.
+        seeds: base seeds, from 0 on.
+        replicas: nudged copies; 0 leaves the spread out.
+        record_every: steps between snapshots; None takes about 20 in all.
+        target: accuracy whose time is compared; None takes 95 % of the best final one.
+        exponents: measure λ_max (as expensive as several trainings).
+
+    Raises:
+        RequestError: fewer than two learning rates, one that is not positive, or no seed.
+    """
+
+    factory: str
+    rates: tuple[float, ...]
+    arguments: dict[str, Any] = field(default_factory=dict)
+    rate_name: str = "lr"
+    seeds: int = 3
+    replicas: int = 2
+    record_every: int | None = None
+    target: float | None = None
+    exponents: bool = True
+
+    def __post_init__(self) -> None:
+        if len(self.rates) < 2 or min(self.rates) <= 0:
+            raise RequestError(f"rates are {self.rates}: give two or more positive ones")
+        if self.seeds < 1 or self.replicas < 0:
+            raise RequestError(f"seeds {self.seeds}, replicas {self.replicas}: too few")
+
+
+def conditions(plan: PhasesPlan) -> list[Condition]:
+    """Return one condition for each learning rate and base seed.
+
+    Example:
+        >>> plan = PhasesPlan("wingbeat.zoo.curvature_tasks:tanh_task", (0.1, 0.2), seeds=2)
+        >>> [c.tags["lr"] for c in conditions(plan)]
+        [0.1, 0.1, 0.2, 0.2]
+    """
+    places = ["sharpness", *(["exponent"] if plan.exponents else [])]
+    nudge: tuple[dict[str, Any], ...] = ({"kind": "gaussian", "scale": 1e-3},)
+    grid = [
+        Condition(
+            factory=plan.factory,
+            arguments={**plan.arguments, plan.rate_name: lr},
+            perturbations=nudge if plan.replicas else (),
+            replicas=max(1, plan.replicas),
+            metrics=("l2", "spread", "train_loss", "eval_loss", "accuracy"),
+            seeds=(seed,),
+            measures=tuple(f"wingbeat.zoo.curvature_measures:{name}" for name in places),
+            tags={"lr": lr, "seed": seed},
+        )
+        for lr in sorted(plan.rates)
+        for seed in range(plan.seeds)
+    ]
+    every = plan.record_every or max(1, grid[0].task().steps // 20)
+    return [Condition(**{**vars(c), "record_every": every}) for c in grid]
+
+
+def study_lr_phases(
+    plan: PhasesPlan,
+    out: str | Path,
+    *,
+    workers: int | None = None,
+    say: Say = print,
+    runner: Runner | None = None,
+) -> tuple[StudyResult, Path]:
+    """Run what is left of the sweep, write ``phases.csv`` and the page.
+
+    Returns:
+        The study and the path of its page.
+    """
+    from wingbeat.zoo.lr_phases_page import sections, tables, words
+
+    study = run_grid(conditions(plan), out, runner=runner, workers=workers, say=say)
+    rows = with_outcomes(study, plan.target)
+    phases = by_rate(rows)
+    phases.to_csv(study.folder / "phases.csv", index=False)
+    page = write_page(study, words(plan, phases), sections(phases), tables(rows, phases))
+    say(f"report: {page}")
+    return study, page
+
+
+def with_outcomes(study: StudyResult, target: float | None = None) -> pd.DataFrame:
+    """Return the finished conditions with final accuracy, loss and steps to an accuracy.
+
+    Args:
+        study: the sweep.
+        target: accuracy; None takes 95 % of the best final one.
+    """
+    rows, table = done(study).copy(), study.table
+    found: dict[str, list[float]] = {"final_accuracy": [], "final_eval_loss": []}
+    for key in rows["key"]:
+        for name, metric in (("final_accuracy", "accuracy"), ("final_eval_loss", "eval_loss")):
+            values = _reference(table, key, metric)["value"]
+            found[name].append(float(values.iloc[-1]) if len(values) else nan)
+    rows = rows.assign(**found)
+    best = rows["final_accuracy"].max()
+    wish = target if target is not None else 0.95 * float(best)
+    reached = []
+    for key in rows["key"]:
+        course = _reference(table, key, "accuracy")
+        there = course[course["value"] >= wish]
+        reached.append(float(there["step"].iloc[0]) if len(there) else nan)
+    return rows.assign(target=wish, steps_to_target=reached)
+
+
+def _reference(table: pd.DataFrame, key: str, metric: str) -> pd.DataFrame:
+    own = table[(table["key"] == key) & (table["metric"] == metric)] if len(table) else table
+    label = "reference"
+    rows: pd.DataFrame = own[(own["a"] == label) | (own["b"] == label)] if len(own) else own
+    return rows
+
+
+def by_rate(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return one row a learning rate: means over seeds with intervals, background and phase."""
+    found, first = [], None
+    for lr, own in rows.groupby("lr", sort=True):
+        rate = float(str(lr))
+        row: dict[str, Any] = {"lr": rate, "runs": len(own)}
+        for name in (*MEASURED, "sharpness_ratio", "final_loss", *OUTCOMES, "steps_to_target"):
+            estimate = mean_of(own, name)
+            row |= {
+                name: estimate.value,
+                f"{name}_low": estimate.low,
+                f"{name}_high": estimate.high,
+            }
+        if "lambda_max" in own:
+            if first is None and isfinite(row["lambda_max"]):
+                first = (rate, row["lambda_max"])
+            row["background"] = nan if first is None else first[1] * rate / first[0]
+            row["lambda_max_error"] = _error(own)
+        row["phase"] = phase_of(row)
+        found.append(row)
+    return pd.DataFrame(found)
+
+
+def _error(own: pd.DataFrame) -> float:
+    """Return the standard error over seeds, or that within the runs where there are too few."""
+    values = own["lambda_max"].to_numpy(dtype=np.float64)
+    if len(values) >= 3:
+        return float(values.std(ddof=1) / np.sqrt(len(values)))
+    errors = own["lambda_max_error"].to_numpy(dtype=np.float64)
+    return float(np.sqrt((errors**2).sum()) / len(errors))
+
+
+def phase_of(row: dict[str, Any]) -> Phase:
+    """Judge one learning rate; see the definitions on the page.
+
+    Example:
+        >>> row = {"final_loss": 0.1, "lambda_max": 0.1, "lambda_max_error": 0.01}
+        >>> phase_of({**row, "background": 0.001}), phase_of({**row, "background": 0.2})
+        ('chaotic', 'laminar')
+    """
+    if not isfinite(row["final_loss"]):
+        return "divergent"
+    value, error = row.get("lambda_max", nan), row.get("lambda_max_error", nan)
+    if not (isfinite(value) and isfinite(error)):
+        return "undetermined"
+    background = row.get("background", nan)
+    above = max(0.0, background if isfinite(background) else 0.0)
+    return "chaotic" if value - ERRORS * error > above else "laminar"
+
+
+def soonest(phases: pd.DataFrame) -> float:
+    """Return the learning rate with the fewest steps to the target; NaN if none reaches it."""
+    known = phases[np.isfinite(phases["steps_to_target"])]
+    return float(known.loc[known["steps_to_target"].idxmin(), "lr"]) if len(known) else nan
+
+
+def command_of(plan: PhasesPlan) -> str:
+    """Return the command line that runs a plan.
+
+    >>> command_of(PhasesPlan("m:f", (0.1, 0.2), {"n": 100}))
+    'wingbeat study lr-phases m:f --lr 0.1 --lr 0.2 --arg n=100'
+    """
+    words = [f"wingbeat study lr-phases {plan.factory}"]
+    words += [f"--lr {lr:g}" for lr in plan.rates]
+    words += [f"--arg {k}={v}" for k, v in plan.arguments.items()]
+    words += [f"--rate-name {plan.rate_name}"] * (plan.rate_name != "lr")
+    words += [f"--seeds {plan.seeds}"] * (plan.seeds != 3)
+    words += [f"--replicas {plan.replicas}"] * (plan.replicas != 2)
+    words += ["--no-exponents"] * (not plan.exponents)
+    return " ".join(words)

@@ -1,0 +1,129 @@
+"""Correlation across conditions: against scipy, coverage of the intervals, bad input."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import pearsonr, spearmanr
+
+from wingbeat.errors import CONSTANT, TOO_FEW_CONDITIONS, TOO_FEW_REPLICAS, RequestError
+from wingbeat.study.correlation import correlate, correlation
+
+SMALL = st.lists(st.tuples(st.integers(-9, 9), st.integers(-9, 9)), min_size=3, max_size=15)
+
+
+@settings(max_examples=60, deadline=None)
+@given(SMALL)
+def test_values_are_those_of_scipy_ties_included(pairs: list[tuple[int, int]]) -> None:
+    x, y = np.array(pairs, dtype=float).T
+    for method, theirs in (("spearman", spearmanr), ("pearson", pearsonr)):
+        found = correlation(x, y, method=method, draws=10)  # type: ignore[arg-type]
+        if len(set(x)) == 1 or len(set(y)) == 1:
+            assert found.reason == CONSTANT
+        else:
+            assert found.value == pytest.approx(float(theirs(x, y).statistic), abs=1e-9)
+
+
+@settings(max_examples=20, deadline=None)
+@given(SMALL, st.floats(0.1, 10), st.integers(0, 9))
+def test_symmetry_scaling_and_order(pairs: list[tuple[int, int]], c: float, seed: int) -> None:
+    x, y = np.array(pairs, dtype=float).T
+    order = np.random.default_rng(seed).permutation(len(x))
+    one = correlation(x, y, draws=10)
+    for other in (
+        correlation(y, x, draws=10),
+        correlation(c * x + 1, y, draws=10),
+        correlation(x[order], y[order], draws=10),
+    ):
+        assert other.value == pytest.approx(one.value, abs=1e-9, nan_ok=True)
+    assert correlation(-x, y, draws=10).value == pytest.approx(-one.value, abs=1e-9, nan_ok=True)
+
+
+def test_a_resample_by_hand() -> None:
+    """The weighted form equals ranking the resample itself."""
+    from wingbeat.study.correlation import correlation as whole
+    from wingbeat.study.correlation import weighted_correlation
+
+    rng = np.random.default_rng(0)
+    x, y = rng.integers(0, 5, 12).astype(float), rng.normal(size=12)
+    weights = rng.multinomial(12, np.full(12, 1 / 12), size=8).astype(float)
+    for method, theirs in (("spearman", spearmanr), ("pearson", pearsonr)):
+        found = weighted_correlation(x, y, weights, method)  # type: ignore[arg-type]
+        for row, value in zip(weights.astype(int), found, strict=True):
+            drawn = theirs(np.repeat(x, row), np.repeat(y, row)).statistic
+            assert value == pytest.approx(float(drawn), abs=1e-9)
+    assert whole(x, y).low <= whole(x, y).value <= whole(x, y).high
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("n", "least"), [(12, 0.84), (40, 0.9)])
+def test_coverage_for_gaussians(n: int, least: float) -> None:
+    rng, rho, inside = np.random.default_rng(1), 0.6, 0
+    for trial in range(300):
+        x = rng.normal(size=n)
+        y = rho * x + math.sqrt(1 - rho**2) * rng.normal(size=n)
+        found = correlation(x, y, method="pearson", draws=300, seed=trial)
+        inside += found.low <= rho <= found.high
+    assert least <= inside / 300 <= 0.99
+
+
+def test_groups_are_drawn_whole() -> None:
+    rng = np.random.default_rng(0)
+    between = np.repeat(rng.normal(size=6), 20)
+    x, y = between + 0.01 * rng.normal(size=120), between + 0.01 * rng.normal(size=120)
+    groups = np.repeat(np.arange(6), 20).tolist()
+    noise = np.repeat(rng.normal(size=6), 20)
+    alone = correlation(x, y + noise, draws=500)
+    nested = correlation(x, y + noise, groups=groups, draws=500)
+    assert nested.value == alone.value
+    assert nested.high - nested.low > 2 * (alone.high - alone.low)
+
+
+def test_few_conditions() -> None:
+    x = np.arange(4.0)
+    assert correlation(x[:2], x[:2]).reason == TOO_FEW_CONDITIONS
+    few = correlation(x, x)
+    assert few.value == 1.0
+    assert few.interval_reason == TOO_FEW_REPLICAS
+    assert math.isnan(few.low)
+
+
+def test_a_table_with_undefined_rows() -> None:
+    table = pd.DataFrame(
+        {
+            "lr": [1, 1, 2, 2, 3, 3, 4, 4, 5, 5],
+            "sharpness": [1.0, 2, 3, 4, 5, 6, 7, 8, 9, math.inf],
+            "spread": 1.0,
+            "accuracy": [9.0, 8, 7, 6, 5, 4, 3, 2, math.nan, 0],
+        }
+    )
+    found = correlate(table, ["sharpness", "spread"], ["accuracy"], group="lr", draws=200)
+    assert found["value"].tolist()[0] == pytest.approx(-1.0)
+    assert found["n"].tolist() == [8, 9]
+    assert found["left_out"].tolist() == [2, 1]
+    assert found["reason"].tolist()[1] == CONSTANT
+    again = correlate(table, ["sharpness", "spread"], ["accuracy"], group="lr", draws=200)
+    pd.testing.assert_frame_equal(found, again)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ((["sharpnes"], ["accuracy"], {}), "did you mean 'sharpness'"),
+        ((["name"], ["accuracy"], {}), "holds no numbers"),
+        ((["sharpness"], ["accuracy"], {"method": "kendall"}), "method is 'kendall'"),
+        ((["sharpness"], ["accuracy"], {"level": 95}), "level is 95"),
+        ((["sharpness"], ["accuracy"], {"group": "seeds"}), "no column 'seeds'"),
+    ],
+)
+def test_bad_requests(arguments: Any, said: str) -> None:
+    table = pd.DataFrame({"sharpness": [1.0, 2], "accuracy": [1.0, 2], "name": ["a", "b"]})
+    measured, outcomes, options = arguments
+    with pytest.raises(RequestError, match=said):
+        correlate(table, measured, outcomes, **options)
