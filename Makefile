@@ -19,7 +19,7 @@ PINS = pyproject.toml constraints.txt
 .NOTPARALLEL:
 
 help:
-	@echo "make demo       analyse two small nets, write two reports to $(OUT)"
+	@echo "make demo       analyse two nets, run the quick study, write reports to $(OUT)"
 	@echo "make test       fast tests and the examples in the docstrings"
 	@echo "make test-slow  the slow tests only, as in CI"
 	@echo "make test-browser  the pages, in an installed Chromium"

@@ -8,6 +8,8 @@ trajectory and report.
 from wingbeat import lyapunov, metrics
 from wingbeat.checkpoints import compare
 from wingbeat.errors import DriverError, RequestError, RunError, StoreError, WingbeatError
+from wingbeat.noise_sources import noise_sources
+from wingbeat.onset import find_onset
 from wingbeat.replicas.perturb import (
     Augmentation,
     BatchGradient,
@@ -21,6 +23,8 @@ from wingbeat.replicas.perturb import (
 )
 from wingbeat.result import Result, load
 from wingbeat.run import run
+from wingbeat.study.load import load_study
+from wingbeat.study.study import Study
 from wingbeat.symmetry import align, permutation_spec
 from wingbeat.task.task import Task
 from wingbeat.trajectory.trajectory import Trajectory
@@ -41,6 +45,10 @@ __all__ = [  # noqa: RUF022  (pipeline order)
     "Init",
     "run",
     "verify",
+    "find_onset",
+    "noise_sources",
+    "Study",
+    "load_study",
     "Trajectory",
     "compare",
     "permutation_spec",

@@ -127,6 +127,7 @@ class Session:
                 self._evaluator(),
                 self.bar.say,
                 [p.label for p in self.request.perturbations if isinstance(p, Init)],
+                self.step,
             )
         return self.request, self.trajectory, found, members
 
@@ -135,7 +136,8 @@ class Session:
         if not any(m in own or CATALOGUE[m].needs == "outputs" for m in self.request.metrics):
             return None
         stacked = self.choice.driver.name == "lockstep"
-        return Evaluator(self.step, stacked=stacked, chunk=self.choice.chunk if stacked else 1)
+        chunk = self.choice.chunk if stacked else 1
+        return Evaluator(self.step, stacked=stacked, chunk=chunk, wanted=self.request.metrics)
 
     def _train(self) -> list[Member]:
         store = self.store if isinstance(self.store, FolderStore) else None

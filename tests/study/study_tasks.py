@@ -7,12 +7,13 @@ import time
 from functools import partial
 from pathlib import Path
 
+import pandas as pd
 import torch
 from torch import nn
 
 from wingbeat.errors import RequestError
 from wingbeat.study.condition import Condition
-from wingbeat.study.ledger import Record
+from wingbeat.study.ledger import Ledger, Record
 from wingbeat.task.task import Task
 
 
@@ -68,3 +69,46 @@ def echo_or_die(condition: Condition) -> Record:
     if condition.factory == "die":
         os._exit(3)
     return Record(condition.key, "done", str(torch.get_num_threads()))
+
+
+def slow_line(seconds: float, lr: float = 0.1) -> Task:
+    time.sleep(seconds)
+    return line(lr=lr)
+
+
+def finished(ledger: Ledger, condition: Condition, rows: int = 3, **values: float) -> None:
+    """Write the record of a condition without training it."""
+    table = pd.DataFrame(
+        {"metric": "l2", "step": range(rows), "value": [float(v) for v in range(rows)]}
+    )
+    estimates = {
+        name: {"value": value, "low": None, "high": None, "reason": ""}
+        if value == value
+        else {"value": None, "low": None, "high": None, "reason": "diverged"}
+        for name, value in values.items()
+    }
+    facts = {
+        "summary": estimates,
+        "noise_floor": 0.0,
+        "warnings": [],
+        "steps": rows,
+        "steps_per_epoch": 1,
+        "environment": {},
+        "seconds": 2.0,
+        "processor_seconds": 1.5,
+    }
+    ledger.finish(condition, table, facts)
+
+
+def hang_once(condition: Condition) -> Record:
+    """Never end the first time, so that a time limit comes; end at once the second time."""
+    folder = Path(condition.arguments["folder"])
+    starts = len(list(folder.iterdir()))
+    (folder / str(starts)).touch()
+    while starts == 0:
+        time.sleep(0.1)
+    return Record(condition.key, "done", f"start {starts + 1}")
+
+
+def end_process(condition: Condition) -> Record:
+    os._exit(9)

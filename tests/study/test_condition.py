@@ -129,7 +129,7 @@ def test_a_grid_has_every_combination_once(a: int, b: int) -> None:
 
 
 def test_a_grid_refuses_unknown_and_empty_axes() -> None:
-    with pytest.raises(RequestError, match="did you mean 'seeds'"):
-        cross(Condition("m:f"), {"seed": [1]})
-    with pytest.raises(RequestError, match="no values"):
+    with pytest.raises(RequestError, match="did you mean 'seed'"):
+        cross(Condition("m:f"), {"seedz": [1]})
+    with pytest.raises(RequestError, match="no list of values"):
         cross(Condition("m:f"), {"seeds": []})

@@ -11,6 +11,8 @@ from rich.console import Console
 
 from wingbeat.cli import parse, show
 from wingbeat.cli.compare import compare
+from wingbeat.cli.noise import noise
+from wingbeat.cli.onset import onset
 from wingbeat.cli.study import study
 from wingbeat.errors import DriverError, RequestError, WingbeatError
 from wingbeat.replicas.choose import DriverName
@@ -27,6 +29,8 @@ app = typer.Typer(
 )
 
 app.add_typer(study, name="study")
+app.command()(onset)
+app.command()(noise)
 app.command()(compare)
 
 Place = Annotated[

@@ -1,15 +1,185 @@
-"""``wingbeat study NAME``: named studies, resumed where they stopped."""
+"""``wingbeat study FILE`` and ``wingbeat study NAME``: studies, resumed where they stopped."""
 
 from __future__ import annotations
 
-import typer
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
 
+import pandas as pd
+import typer
+from rich.console import Console
+from typer.core import TyperGroup
+
+from wingbeat.cli import show_study
+from wingbeat.cli.break_even import break_even
+from wingbeat.cli.butterfly import butterfly
+from wingbeat.cli.danovski import danovski
+from wingbeat.cli.edge import edge
+from wingbeat.cli.lr_phases import lr_phases
+from wingbeat.cli.phase_diagram import phase_diagram
+from wingbeat.errors import RequestError
+from wingbeat.study.ledger import Record
+from wingbeat.study.load import load_study
+from wingbeat.study.outcome import StudyResult
+from wingbeat.study.plan import plan_study
+from wingbeat.study.processes import processors
+from wingbeat.study.run import run_study
+from wingbeat.study.runner import make_runner
+from wingbeat.study.study import Study
 from wingbeat.zoo.dynamics_command import dynamics
 
-study = typer.Typer(help="Run a named study; the same command again goes on.", no_args_is_help=True)
-study.command()(dynamics)
+SUFFIXES = (".toml", ".yaml", ".yml")
+
+
+class FileOrName(TyperGroup):
+    """Commands of which the first word may also be a study file."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Take a file name for the command that runs it."""
+        if args and args[0] not in self.commands and args[0].endswith(SUFFIXES):
+            args = ["run", *args]
+        return super().resolve_command(ctx, args)
+
+
+study = typer.Typer(
+    cls=FileOrName,
+    help="Run a study file (.toml, .yaml) or a named study; the same command again goes on.",
+    no_args_is_help=True,
+)
+for named_study in (dynamics, butterfly, danovski, edge, lr_phases, break_even, phase_diagram):
+    study.command(named_study.__name__.replace("_", "-"))(named_study)
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
 
 
 @study.callback()
 def named() -> None:
-    """Run a named study; the same command again goes on where it stopped."""
+    """Run a study file (.toml, .yaml) or a named study; the same command again goes on."""
+
+
+@study.command("run")
+def run_file(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Study file, .toml or .yaml.")],
+    runner: Annotated[str, typer.Option(help="inline, processes, ray or slurm.")] = "processes",
+    workers: Annotated[
+        int | None, typer.Option(help="Conditions at a time; default as many as there is room for.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show the conditions and what they would cost.")
+    ] = False,
+    probes: Annotated[
+        int, typer.Option(help="With --dry-run: conditions whose first steps are measured.")
+    ] = 3,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the study; default runs/<name>.")
+    ] = None,
+    ray_address: Annotated[
+        str | None,
+        typer.Option(help="Of a running Ray cluster: auto, host:6379, ray://host:10001."),
+    ] = None,
+    store: Annotated[
+        str | None,
+        typer.Option(help="Where workers deliver records if they do not see --out: s3://…"),
+    ] = None,
+    tries: Annotated[
+        int | None, typer.Option(help="Attempts at each condition; default as the file says.")
+    ] = None,
+    keep_weights: Annotated[
+        bool, typer.Option("--keep-weights", help="Keep the snapshots of finished conditions.")
+    ] = False,
+    as_json_text: Json = False,
+) -> None:
+    """Run a study file; the same command again goes on where it stopped."""
+    make_importable(Path.cwd(), file.resolve().parent)
+    asked = Study.from_file(file)
+    folder = out or Path("runs") / asked.name
+    chosen = make_runner(runner, workers=workers, ray_address=ray_address, folder=folder / "jobs")
+    console = Console()
+    if dry_run:
+        count = workers or (1 if runner == "inline" else processors())
+        plan = plan_study(asked.conditions, folder, workers=count, probes=probes)
+        if as_json_text:
+            _print_json(plan.to_json())
+        else:
+            show_study.plan(console, asked.name, plan)
+        return
+
+    def told(record: Record, ended: int, total: int) -> None:
+        if not as_json_text:
+            show_study.ended(console, record, ended, total)
+
+    found = run_study(
+        asked.conditions,
+        folder,
+        chosen,
+        tries=tries or asked.tries,
+        keep_weights=keep_weights,
+        progress=told,
+        seconds=asked.seconds,
+        store=store,
+    )
+    if as_json_text:
+        _print_json(outcome_json(found))
+    else:
+        show_study.outcome(console, found)
+    if found.failures:
+        raise typer.Exit(1)
+
+
+@study.command("show")
+def show(
+    folder: Annotated[str, typer.Argument(metavar="DIR", help="Folder; may hold wildcards.")],
+    value: Annotated[str, typer.Option(help="Scalar to compare, such as final_l2.")] = "lyapunov",
+    highest: Annotated[bool, typer.Option("--highest", help="Large values are good.")] = False,
+    as_json_text: Json = False,
+) -> None:
+    """Show a study: the best conditions by a scalar, and what each axis does to it."""
+    found = load_study(folder)
+    tables = {
+        "leaderboard": found.leaderboard(value, lowest=not highest),
+        "effects": found.effects(value),
+    }
+    if as_json_text:
+        _print_json({"value": value, **{name: rows_of(table) for name, table in tables.items()}})
+        return
+    console = Console()
+    for name, table in tables.items():
+        console.print(f"{name} of {value}", markup=False)
+        console.print(show_study.table(table))
+
+
+def rows_of(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return the rows of a table as plain JSON, with null for what is undefined."""
+    plain = table.astype(object).where(table.notna(), None)
+    return [{str(name): v for name, v in row.items()} for row in plain.to_dict("records")]
+
+
+def make_importable(*folders: Path) -> None:
+    """Let this process and those that it starts import factories that lie in folders."""
+    for folder in folders:
+        text = str(folder)
+        if text not in sys.path:
+            sys.path.insert(0, text)
+        there = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+        if text not in there:
+            os.environ["PYTHONPATH"] = os.pathsep.join([text, *filter(None, there)])
+
+
+def outcome_json(found: StudyResult) -> dict[str, Any]:
+    """Return what a study has found as plain JSON: its conditions with their scalars."""
+    counts = {str(k): int(v) for k, v in found.conditions["status"].value_counts().items()}
+    return {
+        "folder": str(found.folder),
+        "counts": counts,
+        "failures": [vars(record) for record in found.failures],
+        "conditions": rows_of(found.conditions),
+    }
+
+
+def _print_json(content: dict[str, Any]) -> None:
+    try:
+        typer.echo(json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False))
+    except ValueError as error:
+        raise RequestError(f"this cannot be written as JSON: {error}") from error

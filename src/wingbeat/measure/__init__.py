@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from wingbeat.measure import rows
 from wingbeat.measure.exponents import Saturation, saturation
+from wingbeat.measure.modelled import MEASURES
 from wingbeat.measure.outputs import Evaluator, Outputs
+from wingbeat.measure.scene import Scalar, Scene
 from wingbeat.measure.summary import Facts
 from wingbeat.measure.table import TableBuilder
 from wingbeat.measure.weights import Weights, read_gram, read_weights
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
+    from wingbeat.task.step import TrainingStep
     from wingbeat.task.task import Task
     from wingbeat.trajectory.trajectory import Trajectory
 
@@ -49,6 +52,7 @@ def measure(
     evaluator: Evaluator | None,
     tick: Tick = lambda _: None,
     independent: Collection[str] = (),
+    step: TrainingStep | None = None,
 ) -> Measured:
     """Measure a trajectory.
 
@@ -59,6 +63,7 @@ def measure(
         evaluator: computes outputs; None if no metric needs them.
         tick: called with a word for each stage of the work, for progress.
         independent: perturbations whose replicas have an initialisation of their own.
+        step: the task's pure step, for metrics that run the models; None if there is none.
     """
     out = TableBuilder()
     tick("weights")
@@ -68,10 +73,45 @@ def measure(
         rows.loss_rows(out, weights.labels, weights.steps[1:], _loss_means(trajectory, weights))
     last = _output_rows(out, trajectory, task, wanted, evaluator, tick)
     end = saturation(weights, independent)
+    scalars = _modelled(out, trajectory, wanted, step, tick)
     facts = {
-        name: _facts(name, weights, projected.get(name), task, last, end) for name in weights.groups
+        name: replace(
+            _facts(name, weights, projected.get(name), task, last, end),
+            scalars={**_functional(weights.labels, last, name), **scalars.get(name, {})},
+            numbers={} if last is None else last.functions.gains.get(name, {}),
+        )
+        for name in weights.groups
     }
     return Measured(out.table(), facts, weights.noise_floor, trajectory.diverged())
+
+
+def _modelled(
+    out: TableBuilder,
+    trajectory: Trajectory,
+    wanted: Sequence[str],
+    step: TrainingStep | None,
+    tick: Tick,
+) -> dict[str, dict[str, Scalar]]:
+    """Measure what needs the models themselves; returns the summary's values."""
+    if step is None:
+        return {}
+    scene = Scene(out, trajectory, step, tick)
+    for name in wanted:
+        if name in MEASURES:
+            MEASURES[name](scene)
+    return scene.scalars
+
+
+def _functional(
+    labels: Sequence[str], last: Outputs | None, perturbation: str
+) -> dict[str, Scalar]:
+    """Return the last step's differences of predictions, of one perturbation's replicas."""
+    if last is None:
+        return {}
+    own = [label.rsplit("#", 1)[0] == perturbation for label in labels]
+    ranges = {name: CATALOGUE[name].range for name in last.functions.pairs}
+    pairs = last.functions.pairs.items()
+    return {f"final_{name}": Scalar(values[own], *ranges[name]) for name, values in pairs}
 
 
 def _weight_rows(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -12,10 +12,13 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from wingbeat.determinism import seeded
 from wingbeat.errors import RequestError
+from wingbeat.measure.functions import FUNCTIONAL, FunctionTotals, FunctionValues
 from wingbeat.task.batches import eval_batches, placer
+from wingbeat.task.predictions import class_labels, loss_and_scores
+from wingbeat.trajectory.trajectory import perturbed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Collection
 
     from numpy.typing import NDArray
     from torch import Tensor, nn
@@ -26,6 +29,8 @@ if TYPE_CHECKING:
 
     Array = NDArray[np.float64]
 
+_SCORES, _LABELS = "class scores", "right classes"
+
 
 @dataclass(frozen=True)
 class Outputs:
@@ -35,10 +40,12 @@ class Outputs:
         scalars: means over samples, (E,), by metric name.
         predictions: arg max class (E, samples), −1 where a score is not finite; None where the
             task gives no class scores.
+        functions: what the predictions' distributions come to, as far as asked for.
     """
 
     scalars: dict[str, Array] = field(default_factory=dict)
     predictions: NDArray[np.int64] | None = None
+    functions: FunctionValues = field(default_factory=FunctionValues)
 
     def disagreement(self) -> Array | None:
         """Return the share of samples on which each replica differs from the reference, (E,)."""
@@ -56,11 +63,20 @@ class Evaluator:
         step: the task's pure step.
         stacked: run all replicas in one vectorised call; one by one otherwise.
         chunk: largest number of replicas in one call.
+        wanted: the metrics asked for: some need the class scores.
     """
 
-    def __init__(self, step: TrainingStep, *, stacked: bool, chunk: int = 0) -> None:
+    def __init__(
+        self,
+        step: TrainingStep,
+        *,
+        stacked: bool,
+        chunk: int = 0,
+        wanted: Collection[str] = (),
+    ) -> None:
         self.step, self.task = step, step.task
         self.stacked, self.chunk = stacked, chunk
+        self.functional = FUNCTIONAL & set(wanted)
         if self.task.eval_data is None:
             msg = "a metric was asked for that needs evaluation data: set Task.eval_data"
             raise RequestError(msg)
@@ -73,14 +89,17 @@ class Evaluator:
         place = placer(self.step.dtype, self.step.device)
         data = eval_batches(self.task.eval_data, self.task.eval_batch_size, place)
         rows = []
+        totals = FunctionTotals(self.functional, perturbed(snapshot.labels))
         with torch.no_grad():
             for batch, weight in data:
                 parts = [
                     self._part(params[a : a + size], _cut(snapshot.buffers, a, a + size), batch)
                     for a in range(0, count, size)
                 ]
-                rows.append(({k: torch.cat([p[k] for p in parts]) for k in parts[0]}, weight))
-        return _joined(rows)
+                row = {k: torch.cat([p[k] for p in parts]) for k in parts[0]}
+                _add(totals, row.pop(_SCORES, None), row.pop(_LABELS, None))
+                rows.append((row, weight))
+        return replace(_joined(rows), functions=totals.values())
 
     def _part(self, params: Tensor, buffers: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
         params = params.to(self.step.device)
@@ -101,42 +120,32 @@ class Evaluator:
 
     def _measured(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
         """Return everything about one replica and batch as tensors."""
-        found = {"eval_loss": self.task.loss(model, batch)}
+        loss, scores = loss_and_scores(self.task, model, batch)
+        found = {"eval_loss": loss}
         for name, function in self.task.eval_metrics.items():
             found[name] = function(model, batch)
-        scores = self._scores(model, batch)
         if scores is not None:
             finite = torch.isfinite(scores).all(-1)
             found["predictions"] = torch.where(finite, scores.argmax(-1), -1)
-            labels = self._labels(batch, scores)
+            labels = class_labels(self.task, batch, scores)
+            if self.functional:
+                found[_SCORES] = scores
             if labels is not None:
+                if self.functional:
+                    found[_LABELS] = labels
                 right = (found["predictions"] == labels).to(scores.dtype).mean()
                 found["accuracy"] = torch.where(finite.all(), right, torch.nan)
         return found
 
-    def _scores(self, model: nn.Module, batch: Batch) -> Tensor | None:
-        predict: Callable[..., Any] | None = self.task.predict
-        if predict is None and isinstance(batch, (tuple, list)):
-            scores = model(batch[0])
-        elif predict is not None:
-            scores = predict(model, batch)
-        else:
-            return None
-        several = isinstance(scores, torch.Tensor) and scores.dim() == 2 and scores.shape[1] > 1
-        return scores if several else None
-
-    def _labels(self, batch: Batch, scores: Tensor) -> Tensor | None:
-        if self.task.targets is not None:
-            return self.task.targets(batch)
-        if not isinstance(batch, (tuple, list)) or len(batch) < 2:
-            return None
-        labels = batch[1]
-        whole = isinstance(labels, torch.Tensor) and not labels.is_floating_point()
-        return labels if whole and labels.shape == scores.shape[:1] else None
-
 
 def _cut(buffers: dict[str, Tensor], a: int, b: int) -> dict[str, Tensor]:
     return {name: t[a:b] for name, t in buffers.items()}
+
+
+def _add(totals: FunctionTotals, scores: Tensor | None, labels: Tensor | None) -> None:
+    if scores is not None:
+        right = None if labels is None else labels[0].long().cpu().numpy()
+        totals.add(scores.double().cpu().numpy(), right)
 
 
 def _joined(rows: list[tuple[dict[str, Tensor], int]]) -> Outputs:

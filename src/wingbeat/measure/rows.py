@@ -6,12 +6,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from wingbeat.errors import BELOW_NOISE_FLOOR, DIVERGED, NO_PREDICTIONS, TOO_FEW_REPLICAS
+from wingbeat.errors import (
+    BELOW_NOISE_FLOOR,
+    CONSTANT,
+    DIVERGED,
+    NO_PREDICTIONS,
+    TOO_FEW_REPLICAS,
+)
+from wingbeat.measure.functions import FUNCTIONAL, GAINS, PAIRWISE
 from wingbeat.measure.table import TableBuilder, words
 from wingbeat.measure.weights import with_whole
 from wingbeat.metrics import local, spread_from_gram, trajectory_pca
 from wingbeat.metrics.projection import ProjectedSpread
 from wingbeat.replicas.fork import NULL, REFERENCE
+from wingbeat.trajectory.trajectory import perturbed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -182,6 +190,9 @@ def output_rows(
     """Add evaluation metrics and disagreement with the reference at one step."""
     shared: dict[str, Any] = {"step": step, "perturbation": owners(labels), "b": words(labels)}
     for metric in wanted:
+        if metric in FUNCTIONAL:
+            function_rows(out, step, labels, outputs, metric)
+            continue
         values = outputs.disagreement() if metric == "disagreement" else outputs.scalars.get(metric)
         given = values is not None
         if values is None:
@@ -190,3 +201,46 @@ def output_rows(
         reason = np.where(finite, "", DIVERGED if given else NO_PREDICTIONS)
         origin = {"a": REFERENCE} if metric == "disagreement" else {}
         out.add(metric, np.where(finite, values, np.nan), reason=reason, **shared, **origin)
+
+
+def function_rows(
+    out: TableBuilder, step: int, labels: Sequence[str], outputs: Outputs, metric: str
+) -> None:
+    """Add how predictions differ from the reference's, or what the replicas' ensembles gain."""
+    found = outputs.functions
+    if metric in PAIRWISE:
+        _against_reference(out, metric, step, labels, outputs, found.pairs.get(metric))
+        return
+    _against_reference(out, "ensemble_diversity", step, labels, outputs, found.diversity)
+    for name in perturbed(tuple(labels)):
+        gains = found.gains.get(name, {})
+        for row in GAINS:
+            value = gains.get(row, np.nan)
+            reason = "" if np.isfinite(value) else found.reasons.get(name, NO_PREDICTIONS)
+            out.add(row, value, step=step, perturbation=name, reason=reason)
+
+
+def _against_reference(
+    out: TableBuilder,
+    metric: str,
+    step: int,
+    labels: Sequence[str],
+    outputs: Outputs,
+    values: Array | None,
+) -> None:
+    known = np.full(len(labels), np.nan) if values is None else values
+    finite = np.isfinite(known)
+    why = np.full(len(labels), NO_PREDICTIONS, dtype=object)
+    if values is not None and outputs.predictions is not None:
+        bad = np.asarray((outputs.predictions < 0).any(axis=1))
+        # What is finite may have no ratio: logits that do not vary, a model without errors.
+        why = np.where(bad | bad[0], DIVERGED, CONSTANT).astype(object)
+    out.add(
+        metric,
+        np.where(finite, known, np.nan)[1:],
+        step=step,
+        perturbation=owners(labels)[1:],
+        a=REFERENCE,
+        b=words(labels[1:]),
+        reason=np.where(finite, "", why)[1:],
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -26,11 +26,12 @@ from wingbeat.metrics import (
 from wingbeat.stats import Estimate, Scale, bootstrap, verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from wingbeat.measure.exponents import Saturation
+    from wingbeat.measure.scene import Scalar
     from wingbeat.metrics.projection import ProjectedSpread
 
     Array = NDArray[np.float64]
@@ -50,6 +51,8 @@ class Facts:
         saturation: where growth ends.
         disagreement: with the reference at the end, (N,); None if not measured.
         steps_per_epoch: of the task.
+        scalars: further values of the replicas at the end, (N,) each, by name in the summary.
+        numbers: further values of the perturbation as a whole, by name in the summary.
     """
 
     seed: int
@@ -61,6 +64,8 @@ class Facts:
     saturation: Saturation
     disagreement: Array | None
     steps_per_epoch: int
+    scalars: Mapping[str, Scalar] = field(default_factory=dict)
+    numbers: Mapping[str, float] = field(default_factory=dict)
 
 
 def summarise(facts: Sequence[Facts]) -> dict[str, Estimate]:
@@ -83,6 +88,20 @@ def summarise(facts: Sequence[Facts]) -> dict[str, Estimate]:
     if all(f.disagreement is not None for f in facts):
         values = np.concatenate([f.disagreement for f in facts if f.disagreement is not None])
         found["final_disagreement"] = _within(_mean(values, facts), 0.0, 1.0)
+    return found | _further(facts)
+
+
+def _further(facts: Sequence[Facts]) -> dict[str, Estimate]:
+    """Return means of what was measured besides, where every base seed has it."""
+    found = {}
+    for name, (_, low, high) in facts[0].scalars.items():
+        if all(name in f.scalars for f in facts):
+            values = np.concatenate([f.scalars[name].values for f in facts])
+            found[name] = _within(_mean(values, facts), low, high)
+    for name in facts[0].numbers:
+        if all(name in f.numbers for f in facts):
+            why = TOO_FEW_REPLICAS if facts[0].distances.shape[1] < 2 else DIVERGED
+            found[name] = _mean_of(facts, lambda f, key=name: f.numbers[key], why)
     return found
 
 

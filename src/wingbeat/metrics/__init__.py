@@ -3,7 +3,8 @@
 Points are arrays or tensors ``(..., replicas, parameters)`` of any float type; everything is
 computed in float64, a few parameters at a time. A value that does not exist is NaN.
 
-gram → distance → spread → lyapunov → pca → projection, dimension, path → disagreement
+gram → distance → spread → lyapunov → pca → projection, dimension, path → disagreement,
+divergence, ensemble → barrier, basins, fisher → cka, svcca, procrustes
 """
 
 from __future__ import annotations
@@ -32,6 +33,14 @@ from wingbeat.metrics.projection import (
 from wingbeat.metrics.dimension import participation_ratio
 from wingbeat.metrics.path import Velocity, path_length, velocity
 from wingbeat.metrics.disagreement import disagreement, pairwise_disagreement
+from wingbeat.metrics.divergence import js, kl, logit_correlation
+from wingbeat.metrics.ensemble import Diversity, Ensemble, diversity, ensemble
+from wingbeat.metrics.barrier import Barrier, alpha_grid, barrier
+from wingbeat.metrics.basins import Basins, Tree, basins, tree
+from wingbeat.metrics.fisher import gaussian_kl, precision
+from wingbeat.metrics.cka import CKASums, angular_cka, cka, hsic
+from wingbeat.metrics.svcca import SVCCA, svcca
+from wingbeat.metrics.procrustes import procrustes
 
 # isort: on
 
@@ -66,4 +75,27 @@ __all__ = [  # noqa: RUF022 (pipeline order)
     "velocity",
     "disagreement",
     "pairwise_disagreement",
+    "kl",
+    "js",
+    "logit_correlation",
+    "Ensemble",
+    "ensemble",
+    "Diversity",
+    "diversity",
+    "Barrier",
+    "alpha_grid",
+    "barrier",
+    "Basins",
+    "basins",
+    "Tree",
+    "tree",
+    "gaussian_kl",
+    "precision",
+    "CKASums",
+    "cka",
+    "angular_cka",
+    "hsic",
+    "SVCCA",
+    "svcca",
+    "procrustes",
 ]

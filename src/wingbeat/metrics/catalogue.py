@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import pi
 from typing import TYPE_CHECKING, Literal
 
 from wingbeat.errors import RequestError, nearest
+from wingbeat.metrics.divergence import LN2
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-Needs = Literal["weights", "losses", "outputs"]
+Needs = Literal["weights", "losses", "outputs", "models"]
 
 
 @dataclass(frozen=True)
@@ -19,7 +21,8 @@ class Metric:
 
     Attributes:
         name: as in ``wb.run(metrics=…)`` and in the table.
-        needs: what it is computed from; "outputs" costs a pass over the evaluation data.
+        needs: what it is computed from; "outputs" costs a pass over the evaluation data at every
+            snapshot, "models" evaluates models anew, at a cost that the metric states itself.
         unit: of the value.
         range: smallest and largest value.
         direction: how to read it.
@@ -35,6 +38,7 @@ class Metric:
 
 
 INF = float("inf")
+BARRIERS = ("barrier_train", "barrier_error_train", "barrier_test", "barrier_error_test")
 CATALOGUE = {
     m.name: m
     for m in (
@@ -66,12 +70,52 @@ CATALOGUE = {
         Metric(
             "disagreement", "outputs", "share", (0, 1), "0 = same predictions", ("disagreement",)
         ),
+        Metric("kl", "outputs", "nat", (0, INF), "0 = same probabilities", ("kl",)),
+        Metric("js", "outputs", "nat", (0, LN2), "0 = same probabilities", ("js",)),
+        Metric(
+            "logit_correlation",
+            "outputs",
+            "1",
+            (-1, 1),
+            "1 = same logits up to a factor",
+            ("logit_correlation",),
+        ),
+        Metric(
+            "ensemble",
+            "outputs",
+            "nat, share",
+            (-INF, INF),
+            "> 0 = better than its members",
+            (
+                "ensemble_loss_gain",
+                "ensemble_accuracy_gain",
+                "ensemble_logit_loss_gain",
+                "ensemble_logit_accuracy_gain",
+                "ensemble_diversity",
+            ),
+        ),
+        Metric(
+            "barrier",
+            "models",
+            "loss, share",
+            (0, INF),
+            "0 = one basin",
+            (
+                *(f"{b}{end}" for b in BARRIERS for end in ("", "_low", "_high")),
+                *(f"line_{q}_{d}" for d in ("train", "test") for q in ("loss", "error")),
+                "basin",
+            ),
+        ),
+        Metric("fisher_kl", "models", "nat", (0, INF), "0 = identical", ("fisher_kl",)),
+        Metric(
+            "cka", "models", "1, rad", (-1, pi), "cka 1, angle 0 = same", ("cka", "angular_cka")
+        ),
     )
 }
 """All metrics by name, in the order of the table."""
 
-DEFAULT = tuple(name for name, m in CATALOGUE.items() if m.needs != "outputs")
-"""What is measured when nothing is asked for: all that needs no evaluation."""
+DEFAULT = tuple(name for name, m in CATALOGUE.items() if m.needs in ("weights", "losses"))
+"""What is measured when nothing is asked for: all that evaluates no model."""
 
 
 def check_names(names: Iterable[str], own: Iterable[str] = ()) -> tuple[str, ...]:

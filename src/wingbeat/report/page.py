@@ -12,6 +12,7 @@ from wingbeat.report.document import render_document, write_document
 from wingbeat.report.figures import MOST_FAMILIES, Figure
 from wingbeat.report.losses import losses, replica_metrics
 from wingbeat.report.reading import ResultLike, names
+from wingbeat.report.representations import representation_figures
 from wingbeat.report.shown import Section, shown
 
 _COMPONENTS = ((0, 1), (0, 1, 2))
@@ -45,6 +46,7 @@ def _sections(result: ResultLike) -> Iterator[Section]:
         ("when", "When they part", (curves.local_lyapunov(result),)),
         ("where", "Where they go", tuple(maps.trajectories(result, c) for c in _COMPONENTS)),
         ("function", "What they do", tuple(losses(result, m) for m in replica_metrics(result))),
+        ("represent", "What they represent", representation_figures(result)),
         ("between", "What lies between them", barrier_figures(result)),
         ("layers", "Layer by layer", tuple(maps_)),
         (

@@ -6,7 +6,8 @@ import hashlib
 import importlib
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
+from functools import cached_property, partial
 from math import isfinite
 from typing import Any
 
@@ -44,6 +45,9 @@ class Condition:
         driver: "lockstep" or "loop". "auto" measures which is faster and may choose differently
             next time, so that equal conditions need not give equal bits: avoid it in studies.
         measures: ``module:function`` of further measures, ``Result -> {name: estimate as JSON}``.
+        optimizer: ``{"kind": "AdamW", "lr": 0.001, …}`` in place of the factory's own: a class of
+            ``torch.optim`` by name, or any ``module:Class``, and its keyword arguments. None
+            leaves the factory's.
         tags: words that describe the cell in tables, such as its family. They do not enter the
             key: a label can be changed without training again.
 
@@ -69,21 +73,31 @@ class Condition:
     driver: DriverName = "lockstep"
     measures: tuple[str, ...] = ()
     tags: dict[str, Json] = field(default_factory=dict)
+    optimizer: dict[str, Json] | None = None
 
     def __post_init__(self) -> None:
         for name in ("perturbations", "metrics", "seeds", "measures"):
             value = getattr(self, name)
             if isinstance(value, list):
                 object.__setattr__(self, name, tuple(value))
-        _check_json("condition", asdict(self))
+        _check_json("condition", self._content())
         if not self.seeds:
             raise RequestError("seeds is empty: give at least one base seed")
+        if self.optimizer is not None and not isinstance(self.optimizer.get("kind"), str):
+            msg = f'optimizer is {self.optimizer}: give {{"kind": "SGD", "lr": 0.1}} or the like'
+            raise RequestError(msg)
         if self.dtype not in _DTYPES:
             raise RequestError(f"dtype is {self.dtype!r}: {nearest(str(self.dtype), _DTYPES)}")
 
     def to_json(self) -> dict[str, Json]:
         """Return the condition as a dict of plain JSON, tags included."""
-        found: dict[str, Json] = json.loads(json.dumps(asdict(self)))
+        found: dict[str, Json] = json.loads(json.dumps(self._content()))
+        return found
+
+    def _content(self) -> dict[str, Json]:
+        found = {f.name: getattr(self, f.name) for f in fields(self)}
+        if self.optimizer is None:
+            del found["optimizer"]  # so that a condition without it keeps its key
         return found
 
     @classmethod
@@ -107,10 +121,10 @@ class Condition:
     @property
     def canonical(self) -> str:
         """Everything that decides the result as one JSON text with sorted keys."""
-        content = {k: v for k, v in self.to_json().items() if k != "tags"}
+        content = {k: v for k, v in self._content().items() if k != "tags"}
         return json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
-    @property
+    @cached_property
     def key(self) -> str:
         """Hash of the canonical JSON: 16 hexadecimal digits."""
         return hashlib.blake2b(self.canonical.encode(), digest_size=8).hexdigest()
@@ -128,7 +142,25 @@ class Condition:
             raise RequestError(msg) from error
         if not isinstance(task, Task):
             raise RequestError(f"{self.factory} gave {type(task).__name__}: return a Task")
-        return task
+        own = self.own_optimizer()
+        return task if own is None else replace(task, optimizer=own)
+
+    def own_optimizer(self) -> Callable[[Any], torch.optim.Optimizer] | None:
+        """Return the optimizer of the condition, from parameters; None leaves the factory's.
+
+        Raises:
+            RequestError: it is not known.
+        """
+        if self.optimizer is None:
+            return None
+        rest = dict(self.optimizer)
+        kind = rest.pop("kind")
+        if ":" in kind:
+            return partial(named(kind), **rest)
+        known = [n for n, c in vars(torch.optim).items() if isinstance(c, type)]
+        if kind not in known:
+            raise RequestError(f"torch.optim has no {kind!r}: {nearest(kind, known)}")
+        return partial(getattr(torch.optim, kind), **rest)
 
     def forks(self) -> list[Perturbation]:
         """Return the perturbations as objects.

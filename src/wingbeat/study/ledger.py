@@ -7,10 +7,15 @@ A study's folder holds::
       record.json             written last: the condition is done when it is there
       table.parquet           tidy rows
       run/                    the run itself while it is under way, or kept on request
+
+Every line of the journal and every record carry a digest of their content, and a record also
+that of its table, so that an altered byte is noticed and never used.
 """
 
 from __future__ import annotations
 
+import hashlib
+import io
 import json
 import os
 from collections.abc import Iterable, Iterator
@@ -77,59 +82,109 @@ class Ledger:
         """Tell whether a condition has a finished record."""
         return (self.place(key) / "record.json").is_file()
 
+    def done(self) -> frozenset[str]:
+        """Return the keys of all finished conditions, from one scan of the folder."""
+        with os.scandir(self.folder / "records") as entries:
+            names = [entry.name for entry in entries]
+        return frozenset(name for name in names if self.is_done(name))
+
     def left(self, conditions: Iterable[Condition]) -> list[Condition]:
         """Return the conditions that are not done, in order."""
-        return [c for c in conditions if not self.is_done(c.key)]
+        done = self.done()
+        return [c for c in conditions if c.key not in done]
 
     def note(self, event: str, key: str, **facts: Any) -> None:
-        """Append one line to the journal, whole or not at all."""
-        line = json.dumps({"event": event, "key": key, **facts}, allow_nan=False) + "\n"
-        handle = os.open(self.journal, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
+        """Append one line to the journal, whole or not at all.
+
+        Raises:
+            StoreError: the disk is full, or the folder cannot be written.
+        """
+        entry = {"event": event, "key": key, **facts}
+        line = json.dumps({**entry, "check": _check(entry)}, allow_nan=False) + "\n"
         try:
-            if not _ends_a_line(handle):
-                line = "\n" + line  # a kill cut the last line short; it is left as it is
-            os.write(handle, line.encode())
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+            _append(self.journal, line)
+        except OSError as error:
+            msg = (
+                f"{self.journal} cannot be written ({error.strerror}). Finished conditions are "
+                "kept; make room or make the folder writable, then run the same command again"
+            )
+            raise StoreError(msg) from error
 
     def events(self) -> Iterator[dict[str, Any]]:
-        """Yield the lines of the journal; a line that a kill cut short is left out."""
+        """Yield the lines of the journal; those cut short or altered are left out."""
+        return (entry for _, entry in self._lines() if entry is not None)
+
+    def unreadable(self) -> list[int]:
+        """Return the numbers of the lines that were cut short or altered, the first being 1."""
+        return [number for number, entry in self._lines() if entry is None]
+
+    def _lines(self) -> Iterator[tuple[int, dict[str, Any] | None]]:
         if not self.journal.exists():
             return
-        for line in self.journal.read_text(encoding="utf-8").splitlines():
-            try:
-                found = json.loads(line)
-            except ValueError:
-                continue
-            if isinstance(found, dict):
-                yield found
+        text = self.journal.read_bytes().decode(errors="replace")
+        for number, line in enumerate(text.split("\n"), 1):
+            if line:
+                yield number, _entry(line)
 
     def finish(self, condition: Condition, table: pd.DataFrame, facts: dict[str, Any]) -> None:
-        """Write the record of a condition; the condition is done when this returns."""
+        """Write the record of a condition; the condition is done when this returns.
+
+        Raises:
+            StoreError: the disk is full, or the folder cannot be written.
+        """
         place = self.place(condition.key)
-        place.mkdir(parents=True, exist_ok=True)
-        write_bytes(place / "table.parquet", parquet(table))
+        try:
+            place.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreError(f"{place} cannot be made ({error.strerror})") from error
+        content = parquet(table)
+        write_bytes(place / "table.parquet", content)
         record = {"key": condition.key, "condition": condition.to_json(), **facts}
+        record["table_sha256"] = hashlib.sha256(content).hexdigest()
+        record["digest"] = _digest(record)
         text = json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False)
         write_bytes(place / "record.json", text.encode())
+
+    def facts(self, key: str) -> dict[str, Any]:
+        """Return the facts of a finished condition, without its table.
+
+        Raises:
+            StoreError: it is not done, or its record was altered; the message names it.
+        """
+        path = self.place(key) / "record.json"
+        try:
+            found = json.loads(path.read_bytes())
+        except (OSError, ValueError) as error:
+            raise _unusable(path, str(error).splitlines()[0]) from error
+        if not isinstance(found, dict) or found.pop("digest", None) != _digest(found):
+            raise _unusable(path, "its content does not fit its digest")
+        if found["key"] != key:
+            raise _unusable(path, f"it is the record of {found['key']}")
+        return found
+
+    def table_bytes(self, key: str, facts: dict[str, Any]) -> bytes:
+        """Return the table of a finished condition as it lies on disk, checked.
+
+        Raises:
+            StoreError: it is missing or was altered; the message names it.
+        """
+        path = self.place(key) / "table.parquet"
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            raise _unusable(path, str(error.strerror)) from error
+        if hashlib.sha256(content).hexdigest() != facts["table_sha256"]:
+            raise _unusable(path, "its content does not fit its digest")
+        return content
 
     def read(self, key: str) -> tuple[dict[str, Any], pd.DataFrame]:
         """Return the facts and the table of a finished condition.
 
         Raises:
-            StoreError: it is not done, or a file is damaged; the message names it.
+            StoreError: it is not done, or a file was altered; the message names it.
         """
-        place = self.place(key)
-        try:
-            facts: dict[str, Any] = json.loads((place / "record.json").read_text(encoding="utf-8"))
-            return facts, pd.read_parquet(place / "table.parquet")
-        except (OSError, ValueError) as error:
-            msg = (
-                f"{place} holds no readable record ({str(error).splitlines()[0]}): delete the "
-                "folder and run the same command again"
-            )
-            raise StoreError(msg) from error
+        facts = self.facts(key)
+        return facts, pd.read_parquet(io.BytesIO(self.table_bytes(key, facts)))
 
     def end(self, record: Record) -> None:
         """Note in the journal how an attempt ended."""
@@ -139,11 +194,46 @@ class Ledger:
 
 def parquet(table: pd.DataFrame) -> bytes:
     """Return a table as a parquet file; equal tables give equal bytes."""
-    import io
-
     buffer = io.BytesIO()
     table.to_parquet(buffer, index=False)
     return buffer.getvalue()
+
+
+def _unusable(path: Path, why: str) -> StoreError:
+    return StoreError(
+        f"{path} is missing or damaged ({why}): delete the folder {path.parent} and run the same "
+        "command again; only this condition is computed anew"
+    )
+
+
+def _digest(record: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
+
+
+def _check(entry: dict[str, Any]) -> str:
+    return hashlib.blake2b(json.dumps(entry).encode(), digest_size=4).hexdigest()
+
+
+def _entry(line: str) -> dict[str, Any] | None:
+    """Return what a line of the journal says, or None if it is not as it was written."""
+    try:
+        found = json.loads(line)
+    except ValueError:
+        return None
+    if not isinstance(found, dict) or found.pop("check", None) != _check(found):
+        return None
+    return found
+
+
+def _append(path: Path, line: str) -> None:
+    handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
+    try:
+        if not _ends_a_line(handle):
+            line = "\n" + line  # a kill cut the last line short; it is left as it is
+        os.write(handle, line.encode())
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _ends_a_line(handle: int) -> bool:

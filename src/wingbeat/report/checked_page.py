@@ -17,7 +17,7 @@ from wingbeat.report.style import GUIDE_STYLE
 
 
 @dataclass(frozen=True)
-class TestedClaim:
+class CheckedClaim:
     """One claim: what was published, what is measured here, and the verdict.
 
     Attributes:
@@ -38,7 +38,7 @@ class TestedClaim:
 
 
 @dataclass(frozen=True)
-class TestedPage:
+class CheckedPage:
     """Everything that the page shows.
 
     Attributes:
@@ -62,7 +62,7 @@ class TestedPage:
     alarms: tuple[str, ...]
     facts: tuple[tuple[str, str, str], ...]
     intro: tuple[str, ...]
-    claims: tuple[TestedClaim, ...]
+    claims: tuple[CheckedClaim, ...]
     sections: tuple[tuple[str, str, tuple[StudyFigure, ...]], ...]
     tables: tuple[tuple[str, Table], ...]
     asked: tuple[tuple[str, str], ...]
@@ -72,16 +72,16 @@ class TestedPage:
     version: str
 
 
-def write_tested_page(page: TestedPage, path: str | Path) -> Path:
+def write_checked_page(page: CheckedPage, path: str | Path) -> Path:
     """Write the page, replacing an earlier one in one step, and return its path."""
-    return write_document(render_tested_page(page), path)
+    return write_document(render_checked_page(page), path)
 
 
-def render_tested_page(page: TestedPage) -> str:
+def render_checked_page(page: CheckedPage) -> str:
     """Return the page as HTML text (about 5 MB: plotly.js is inlined once)."""
     sections = tuple(Section(i, t, _shown(i, figures)) for i, t, figures in page.sections)
     return render_document(
-        "tested_page.html", sections, page=page, alarms=page.alarms, version=page.version
+        "checked_page.html", sections, page=page, alarms=page.alarms, version=page.version
     )
 
 

@@ -1,0 +1,147 @@
+"""Studies: two processes beside one, and the time to plan ten thousand conditions.
+
+1. A study of 8 small conditions inline (one after the other, one thread) and with
+   ``ProcessRunner(2)``, alternating, in one run; the speed-up is the ratio of the medians.
+   The processes' start, two imports of torch included, is part of their time.
+2. ``Ledger.left`` and ``plan_study`` (without probes) over 10,000 conditions, of which none, half
+   and all are done, and the collection of 10,000 finished records.
+
+    python -m benchmarks.study [--rounds 3] [--epochs 20] [--json FILE]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import pandas as pd
+
+from wingbeat.study.condition import Condition
+from wingbeat.study.grid import cross
+from wingbeat.study.ledger import Ledger, parquet
+from wingbeat.study.load import load_study
+from wingbeat.study.outcome import collect
+from wingbeat.study.plan import plan_study
+from wingbeat.study.run import run_study
+from wingbeat.study.runner import InlineRunner, ProcessRunner, Runner
+
+TABLE = pd.DataFrame({"metric": "l2", "step": range(20), "value": 0.5})
+AIM_SPEED_UP, AIM_SECONDS = 1.7, 5.0
+
+
+def eight(epochs: int) -> list[Condition]:
+    start = Condition(
+        "wingbeat.zoo.dense:circles_task", {"epochs": epochs}, metrics=("l2", "spread")
+    )
+    return cross(start, {"arguments.lr": [0.003, 0.01], "seed": [0, 1, 2, 3]})
+
+
+def seconds(act: Callable[[], object]) -> float:
+    begin = time.perf_counter()
+    act()
+    return time.perf_counter() - begin
+
+
+def speed_up(rounds: int, epochs: int) -> dict[str, Any]:
+    runners: dict[str, Callable[[], Runner]] = {
+        "inline": InlineRunner,
+        "processes": lambda: ProcessRunner(2),
+    }
+    found: dict[str, list[float]] = {name: [] for name in runners}
+    tables = set()
+    for _ in range(rounds):
+        for name, make in runners.items():
+            with tempfile.TemporaryDirectory() as folder:
+                runner = make()
+                found[name].append(seconds(lambda: run_study(eight(epochs), folder, runner)))  # noqa: B023
+                tables.add((Path(folder) / "table.parquet").read_bytes())
+    assert len(tables) == 1, "the runners disagree"
+    medians = {name: statistics.median(times) for name, times in found.items()}
+    return {**medians, "speed_up": medians["inline"] / medians["processes"], "rounds": found}
+
+
+def planning(count: int) -> list[dict[str, Any]]:
+    grid = cross(
+        Condition("wingbeat.zoo.dense:circles_task", {"epochs": 1}),
+        {"arguments.lr": [i / count for i in range(1, count // 100 + 1)], "seed": range(100)},
+    )
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        ledger, done = Ledger(Path(folder)), 0
+        for share in (0.0, 0.5, 1.0):
+            until = int(share * len(grid))
+            with quickly():
+                for condition in grid[done:until]:
+                    finish(ledger, condition)
+            done = until
+            fresh = [Condition.from_json(c.to_json()) for c in grid]  # without remembered keys
+            rows.append(
+                {
+                    "conditions": len(grid),
+                    "done": done,
+                    "left": seconds(lambda: ledger.left(fresh)),  # noqa: B023
+                    "plan": seconds(lambda: plan_study(fresh, folder, probes=0)),  # noqa: B023
+                }
+            )
+        rows[-1]["collect"] = seconds(lambda: collect(ledger, grid, {}))
+        rows[-1]["load_study"] = seconds(lambda: load_study(folder).conditions)
+    return rows
+
+
+@contextmanager
+def quickly() -> Iterator[None]:
+    """Prepare records without flushing each to the disk, and with one table for all."""
+    content = parquet(TABLE)
+    with (
+        patch("wingbeat.study.ledger.write_bytes", Path.write_bytes),
+        patch("wingbeat.study.ledger.parquet", lambda _: content),
+    ):
+        yield
+
+
+def finish(ledger: Ledger, condition: Condition) -> None:
+    facts = {
+        "summary": {"lyapunov": {"value": 0.1, "low": 0.0, "high": 0.2, "reason": ""}},
+        "noise_floor": 0.0,
+        "warnings": [],
+        "steps": 32,
+        "steps_per_epoch": 32,
+        "environment": {},
+        "seconds": 1.0,
+        "processor_seconds": 1.0,
+    }
+    ledger.finish(condition, TABLE, facts)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--epochs", type=int, default=20)
+    parser.add_argument("--conditions", type=int, default=10_000)
+    parser.add_argument("--json", type=Path)
+    asked = parser.parse_args(arguments)
+    speed = speed_up(asked.rounds, asked.epochs)
+    print(f"8 conditions inline        {speed['inline']:8.2f} s")
+    print(f"8 conditions, 2 processes  {speed['processes']:8.2f} s")
+    print(f"speed-up                   {speed['speed_up']:8.2f} (aim {AIM_SPEED_UP})")
+    rows = planning(asked.conditions)
+    for row in rows:
+        print(
+            f"{row['conditions']} conditions, {row['done']:5d} done: what is left "
+            f"{row['left']:.2f} s, plan {row['plan']:.2f} s (aim {AIM_SECONDS:.0f})"
+        )
+    print(f"collect {rows[-1]['collect']:.1f} s, load_study {rows[-1]['load_study']:.1f} s")
+    if asked.json:
+        asked.json.write_text(json.dumps({"speed": speed, "planning": rows}, indent=1))
+
+
+if __name__ == "__main__":
+    main()

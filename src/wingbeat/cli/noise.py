@@ -1,0 +1,73 @@
+"""``wingbeat noise``: which source of noise makes runs differ, and how many seeds that asks for."""
+
+from __future__ import annotations
+
+import json
+from math import isfinite
+from pathlib import Path
+from typing import Annotated, Any, cast
+
+import typer
+
+from wingbeat.cli import parse
+from wingbeat.noise_sources import SOURCES, NoiseSources, noise_sources
+from wingbeat.noise_sources.compare import SOURCES_BY_DEFAULT
+from wingbeat.replicas.choose import DriverName
+
+
+def noise(
+    factory: Annotated[
+        str, typer.Argument(metavar="MODULE:FACTORY", help="Function that returns a wb.Task.")
+    ],
+    arg: Annotated[
+        list[str] | None, typer.Option(help="Argument of the factory, name=value; repeatable.")
+    ] = None,
+    source: Annotated[
+        list[str] | None, typer.Option(help=f"{', '.join(SOURCES)}; repeatable; default most.")
+    ] = None,
+    replicas: Annotated[int, typer.Option(help="Runs for each source.")] = 10,
+    gain: Annotated[
+        float | None, typer.Option(help="Say how many seeds detect a gain in accuracy of this.")
+    ] = None,
+    power: Annotated[float, typer.Option(help="Chance to detect it.")] = 0.8,
+    driver: Annotated[str, typer.Option(help="auto, lockstep or loop.")] = "auto",
+    dtype: Annotated[str, typer.Option(help="float32, float64, bfloat16 or float16.")] = "float32",
+    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps, …")] = "cpu",
+    out: Annotated[Path | None, typer.Option(help="Folder; default runs/noise-<factory>.")] = None,
+    as_json_text: Annotated[
+        bool, typer.Option("--json", help="Print one JSON document and nothing else.")
+    ] = False,
+) -> None:
+    """Compare how much each source of noise alone makes runs differ at the end."""
+    arguments = parse.parse_arguments(arg or [])
+    found = noise_sources(
+        parse.load_task(factory, arguments),
+        source or SOURCES_BY_DEFAULT,
+        replicas=replicas,
+        driver=cast("DriverName", driver),  # checked where it is used
+        dtype=parse.parse_dtype(dtype),
+        device=device,
+        out=out or Path("runs") / f"noise-{factory.replace(':', '.').replace('/', '.')}",
+        progress=False if as_json_text else None,
+        factory={"place": factory, "arguments": arguments},
+    )
+    seeds = {} if gain is None else _seeds(found, gain, power)
+    if as_json_text:
+        content: dict[str, Any] = {**found.to_json(), "seeds_needed": seeds}
+        typer.echo(json.dumps(content, allow_nan=False))
+        return
+    for warning in found.warnings:
+        typer.echo(f"warning: {warning}")
+    columns = ["source", "quantity", "n", "mean", "sd", "variance", "low", "high", "share"]
+    shown = found.table[[*columns, "statement"]]
+    typer.echo(shown.to_string(index=False, float_format=lambda x: f"{x:.3g}"))
+    for name, count in seeds.items():
+        typer.echo(f"{name}: {count} seeds of each recipe detect a gain of {gain} in accuracy")
+
+
+def _seeds(found: NoiseSources, gain: float, power: float) -> dict[str, int]:
+    """Return the seeds needed by source, for those that make accuracy differ at all."""
+    rows = found.table[(found.table.quantity == "accuracy") & (found.table.sd > 0)]
+    spreads = zip(rows.source, rows.sd, strict=True)
+    names = [str(name) for name, sd in spreads if isfinite(sd)]
+    return {name: found.seeds_needed(gain, name, power=power) for name in names}

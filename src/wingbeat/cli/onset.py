@@ -1,0 +1,73 @@
+"""``wingbeat onset``: from which step on a perturbation no longer leads to another basin."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, cast
+
+import typer
+
+from wingbeat.cli import parse
+from wingbeat.onset import METRICS, Onset, find_onset, onset_cost
+from wingbeat.replicas.choose import DriverName
+
+
+def onset(
+    factory: Annotated[
+        str, typer.Argument(metavar="MODULE:FACTORY", help="Function that returns a wb.Task.")
+    ],
+    arg: Annotated[
+        list[str] | None, typer.Option(help="Argument of the factory, name=value; repeatable.")
+    ] = None,
+    metric: Annotated[str, typer.Option(help=", ".join(METRICS))] = "barrier_error",
+    threshold: Annotated[
+        float | None, typer.Option(help="Above it a replica has left; default .02 for errors.")
+    ] = None,
+    perturb: Annotated[str, typer.Option(help="kind[:size][,field=value]…")] = "gaussian:0.01",
+    replicas: Annotated[int, typer.Option(help="Replicas at each step tried.")] = 5,
+    confidence: Annotated[float, typer.Option(help="Of the verdict at each step.")] = 0.95,
+    share: Annotated[float, typer.Option(help="Unstable if more than this share leaves.")] = 0.5,
+    step: Annotated[list[int] | None, typer.Option(help="Candidate step; repeatable.")] = None,
+    tolerance: Annotated[int | None, typer.Option(help="Steps between candidates.")] = None,
+    driver: Annotated[str, typer.Option(help="auto, lockstep or loop.")] = "auto",
+    dtype: Annotated[str, typer.Option(help="float32, float64, bfloat16 or float16.")] = "float32",
+    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps, …")] = "cpu",
+    out: Annotated[Path | None, typer.Option(help="Folder; default runs/onset-<factory>.")] = None,
+    plan: Annotated[bool, typer.Option("--plan", help="Say what it costs, and stop.")] = False,
+    as_json_text: Annotated[
+        bool, typer.Option("--json", help="Print one JSON document and nothing else.")
+    ] = False,
+) -> None:
+    """Find the first step from which a perturbation no longer leads to another basin."""
+    arguments = parse.parse_arguments(arg or [])
+    task = parse.load_task(factory, arguments)
+    planned = onset_cost(task, replicas=replicas, steps=step, tolerance=tolerance)
+    if plan or not as_json_text:
+        typer.echo(json.dumps(vars(planned)) if as_json_text else planned.sentence())
+    if plan:
+        return
+    found = find_onset(
+        task,
+        metric,
+        threshold=threshold,
+        perturbation=parse.parse_perturbation(perturb),
+        replicas=replicas,
+        confidence=confidence,
+        share=share,
+        steps=step,
+        tolerance=tolerance,
+        driver=cast("DriverName", driver),  # checked where it is used
+        dtype=parse.parse_dtype(dtype),
+        device=device,
+        out=out or Path("runs") / f"onset-{factory.replace(':', '.').replace('/', '.')}",
+        progress=False if as_json_text else None,
+        factory={"place": factory, "arguments": arguments},
+    )
+    typer.echo(json.dumps(found.to_json(), allow_nan=False) if as_json_text else _words(found))
+
+
+def _words(found: Onset) -> str:
+    columns = ["step", "left", "counted", "low", "high", "verdict", "median"]
+    table = found.table[columns].to_string(index=False, float_format=lambda x: f"{x:.3g}")
+    return "\n".join([*(f"warning: {w}" for w in found.warnings), table, str(found)])

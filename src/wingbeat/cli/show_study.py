@@ -1,0 +1,102 @@
+"""What ``wingbeat study`` prints for people."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pandas as pd
+from rich.markup import escape
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from wingbeat.study.ledger import Record
+    from wingbeat.study.outcome import StudyResult
+    from wingbeat.study.plan import Plan
+
+ROWS = 40
+"""Rows of a table that are printed; ``--json`` gives all."""
+
+
+def plan(console: Console, name: str, found: Plan) -> None:
+    """Print what a study would do and cost."""
+    total = found.done + found.left
+    console.print(table(found.conditions))
+    console.print(f"{escape(name)}: {total} conditions, {found.done} done, {found.left} left")
+    if found.basis == "nothing measured":
+        return
+    time = span(found.seconds)
+    between = f" ({span(found.low)} to {span(found.high)})" if found.high > found.low else ""
+    console.print(
+        f"expected time with {found.workers} worker(s): {time}{between}, from {found.basis}"
+    )
+    if found.memory:
+        console.print(
+            f"memory of the workers: {amount(found.memory)}; "
+            f"snapshots on the disk at a time: {amount(found.disk)}"
+        )
+
+
+def table(rows: pd.DataFrame) -> Table:
+    """Return a table of the first rows, cells as text."""
+    out = Table(box=None, pad_edge=False)
+    for column in rows.columns:
+        out.add_column(escape(str(column)))
+    for row in rows.head(ROWS).itertuples(index=False):
+        out.add_row(*(escape(cell(value)) for value in row))
+    if len(rows) > ROWS:
+        out.add_row(f"… {len(rows) - ROWS} more")
+    return out
+
+
+def cell(value: object) -> str:
+    """Return a value as short text.
+
+    >>> cell(0.123456), cell(None), cell("a")
+    ('0.1235', '–', 'a')
+    """
+    if value is None or (isinstance(value, float) and pd.isna(value)):
+        return "–"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def ended(console: Console, record: Record, count: int, total: int) -> None:
+    """Print how an attempt ended."""
+    words = f"{record.seconds:.1f} s"
+    if record.status != "done":
+        words = f"[bold red]{record.status}[/] {escape(record.error)}"
+    console.print(f"[{count}/{total}] {record.key} {words}".replace("[", "\\[", 1), highlight=False)
+
+
+def outcome(console: Console, found: StudyResult) -> None:
+    """Print how a study ended, and what was given up."""
+    for record in found.failures:
+        console.print(f"given up: {record.key} ({record.status}) {escape(record.error)}")
+    counts = found.conditions["status"].value_counts()
+    words = ", ".join(f"{count} {status}" for status, count in counts.items())
+    console.print(f"{words}: {escape(str(found.folder))}", soft_wrap=True, highlight=False)
+
+
+def span(seconds: float) -> str:
+    """Return a time in words.
+
+    >>> span(4.2), span(200), span(9000)
+    ('4 s', '3 min', '2.5 h')
+    """
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def amount(size: float) -> str:
+    """Return a number of bytes in words.
+
+    >>> amount(3_500_000), amount(12)
+    ('3.5 MB', '12 B')
+    """
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 1000:
+            return f"{size:.3g} {unit}"
+        size /= 1000
+    return f"{size:.3g} TB"

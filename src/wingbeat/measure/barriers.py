@@ -1,0 +1,209 @@
+"""The metric "barrier": loss and error barriers of a run's replicas.
+
+What is computed follows from its cost. A line of 25 points costs 23 evaluations of all samples
+besides its ends, so barriers of every replica at every snapshot would often cost more than the
+training. Therefore: at most 1,024 evenly spaced samples of each set of data; to the reference at
+as many recorded steps, evenly spaced, as together cost no more forward passes than training did;
+between all pairs, with the whole curve and its error bar, at the last step only.
+"""
+
+from __future__ import annotations
+
+from itertools import combinations
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from wingbeat.errors import DIVERGED, NO_PREDICTIONS
+from wingbeat.landscape import Models, Probe, line
+from wingbeat.metrics.barrier import POINTS
+from wingbeat.metrics.basins import ERROR_THRESHOLD, basins
+from wingbeat.replicas.fork import NULL, REFERENCE
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from wingbeat.landscape import Lines
+    from wingbeat.measure.scene import Scene
+    from wingbeat.replicas.snapshot import Snapshot
+
+    Array = NDArray[np.float64]
+
+SAMPLES: Final = 1024
+"""Samples of each set of data that a barrier is measured on, at most."""
+MOST_PAIRS: Final = 300
+"""Pairs at the last step, at most; above, those within a perturbation and with the reference."""
+TRAINING_PASSES: Final = 3
+"""Forward passes that a training step costs for each sample: one forward, about two backward."""
+DRAWS: Final = 1000
+"""Resamples of the batches for an error bar."""
+ROWS: Final = {
+    "loss_train": "barrier_train",
+    "error_train": "barrier_error_train",
+    "loss_test": "barrier_test",
+    "error_test": "barrier_error_test",
+}
+"""Curve on the line → name of its barrier's rows."""
+
+
+def barriers(scene: Scene) -> None:
+    """Add the rows of "barrier" and the final barriers to the reference for the summary."""
+    probe = Probe(scene.step, samples=SAMPLES, stacked=None if scene.step.functional else False)
+    last = scene.trajectory.steps[-1]
+    for step in affordable(scene, probe):
+        scene.tick(f"barriers at step {step}")
+        snapshot = scene.trajectory.at(step)
+        if step != last:
+            _reference_rows(scene, probe, snapshot, _to_reference(snapshot))
+            continue
+        lines = _reference_rows(scene, probe, snapshot, final_pairs(snapshot))
+        _between(scene, snapshot, lines)
+
+
+def affordable(scene: Scene, probe: Probe) -> list[int]:
+    """Return the recorded steps at which barriers to the reference are measured, the last one too.
+
+    Args:
+        scene: the run.
+        probe: its data decide what a barrier costs.
+    """
+    forks = [s.step for s in scene.trajectory if len(s.labels) > 2]
+    steps = forks or [scene.trajectory.steps[-1]]
+    task, replicas = scene.step.task, max(1, len(scene.labels) - 2)
+    training = TRAINING_PASSES * task.steps * task.batch_size * replicas
+    samples = sum(sum(portions.sizes) for portions in probe.data.values())
+    count = training // max(1, samples * (POINTS - 1) * replicas)
+    if count >= len(steps):
+        return steps
+    # From the last backwards, so that one affordable step is the last.
+    places = np.linspace(len(steps) - 1, 0, max(1, count)).round().astype(int)
+    return [steps[i] for i in sorted(set(places.tolist()))]
+
+
+def final_pairs(snapshot: Snapshot) -> list[tuple[int, int]]:
+    """Return the pairs of the last step: all but those of the twin, or a part if too many."""
+    labels = snapshot.labels
+    reference = _to_reference(snapshot)
+    others = [(i, j) for i, j in combinations(range(2, len(labels)), 2)]
+    if len(reference) + len(others) > MOST_PAIRS:
+        family = [label.rsplit("#", 1)[0] for label in labels]
+        others = [(i, j) for i, j in others if family[i] == family[j]]
+    return [*reference, *others]
+
+
+def _to_reference(snapshot: Snapshot) -> list[tuple[int, int]]:
+    return [(0, i) for i in range(1, len(snapshot.labels))]
+
+
+def _reference_rows(
+    scene: Scene, probe: Probe, snapshot: Snapshot, pairs: Sequence[tuple[int, int]]
+) -> Lines | None:
+    """Add a barrier of every kind for each pair; a pair with a broken replica has none."""
+    models = Models.of_snapshot(scene.step, snapshot)
+    ok = models.finite
+    alive = [(i, j) for i, j in pairs if ok[i] and ok[j]]
+    lines = line(probe, models, alive) if alive else None
+    for curve, metric in ROWS.items():
+        if curve.endswith("test") and "test" not in probe.data:
+            continue
+        heights = np.full(len(pairs), np.nan)
+        reasons = np.full(len(pairs), DIVERGED, dtype=object)
+        if lines is not None and curve in lines.curves:
+            found = dict(zip(alive, lines.curve(curve).barrier().value, strict=True))
+            heights = np.array([found.get(pair, np.nan) for pair in pairs])
+        elif lines is not None:
+            reasons[:] = [NO_PREDICTIONS if ok[i] and ok[j] else DIVERGED for i, j in pairs]
+        _pair_rows(scene, snapshot, metric, pairs, heights, reasons)
+    return lines
+
+
+def _pair_rows(
+    scene: Scene,
+    snapshot: Snapshot,
+    metric: str,
+    pairs: Sequence[tuple[int, int]],
+    values: Array,
+    reasons: Any = DIVERGED,
+) -> None:
+    own = [_family(scene, pair) for pair in pairs]
+    scene.out.add(
+        metric,
+        values,
+        step=snapshot.step,
+        perturbation=np.array(own, dtype=object),
+        a=np.array([snapshot.labels[i] for i, _ in pairs], dtype=object),
+        b=np.array([snapshot.labels[j] for _, j in pairs], dtype=object),
+        reason=np.where(np.isfinite(values), "", reasons),
+    )
+
+
+def _family(scene: Scene, pair: tuple[int, int]) -> str:
+    """Return the perturbation that a pair belongs to; "" between two of them."""
+    first, second = (scene.owner(i) for i in pair)
+    return second if pair[0] == 0 or first == second else ""
+
+
+def _between(scene: Scene, snapshot: Snapshot, lines: Lines | None) -> None:
+    """Add what only the last step has: curves, error bars, basins, and the summary's values."""
+    count = len(snapshot.labels)
+    for curve, metric in ROWS.items():
+        values = np.full(count, np.nan)
+        if lines is not None and curve in lines.curves:
+            values = lines.matrix(curve)[0]
+            _curve_rows(scene, snapshot, lines, curve)
+            _error_bars(scene, snapshot, lines, curve)
+            scene.keep(f"final_{metric}", values, low=0.0)
+    _basin_rows(scene, snapshot, lines)
+
+
+def _curve_rows(scene: Scene, snapshot: Snapshot, lines: Lines, curve: str) -> None:
+    """Add the whole curve from the reference to each replica; α stands in the layer column."""
+    found = lines.curve(curve)
+    kept = [q for q, (i, _) in enumerate(lines.pairs) if i == 0]
+    values = found.values[kept]
+    labels = np.array([snapshot.labels[lines.pairs[q][1]] for q in kept], dtype=object)
+    own = np.array([_family(scene, lines.pairs[q]) for q in kept], dtype=object)
+    scene.out.add(
+        f"line_{curve}",
+        np.where(np.isfinite(values), values, np.nan),
+        step=snapshot.step,
+        perturbation=own[:, None],
+        a=REFERENCE,
+        b=labels[:, None],
+        layer=np.array([f"alpha={alpha:.6g}" for alpha in found.alphas], dtype=object),
+        reason=np.where(np.isfinite(values), "", DIVERGED),
+    )
+
+
+def _error_bars(scene: Scene, snapshot: Snapshot, lines: Lines, curve: str) -> None:
+    """Add both ends of the interval over batches for the pairs with the reference."""
+    kept = [q for q, (i, _) in enumerate(lines.pairs) if i == 0]
+    found = lines.curve(curve).estimates(draws=DRAWS, only=kept)
+    pairs = [lines.pairs[q] for q in kept]
+    reasons = np.array([e.interval_reason or e.reason or DIVERGED for e in found], dtype=object)
+    for end in ("low", "high"):
+        values = np.array([getattr(e, end) for e in found])
+        _pair_rows(scene, snapshot, f"{ROWS[curve]}_{end}", pairs, values, reasons)
+
+
+def _basin_rows(scene: Scene, snapshot: Snapshot, lines: Lines | None) -> None:
+    """Add the basin of each replica: within one, no train-error barrier exceeds two points."""
+    labels = np.array(snapshot.labels, dtype=object)
+    own = np.array([scene.owner(i) for i in range(len(labels))], dtype=object)
+    kept = np.flatnonzero(labels != NULL)
+    values = np.full(len(kept), np.nan)
+    reason = DIVERGED if lines is None or "error_train" in lines.curves else NO_PREDICTIONS
+    if lines is not None and "error_train" in lines.curves:
+        matrix = lines.matrix("error_train")[np.ix_(kept, kept)]
+        found = basins(matrix, ERROR_THRESHOLD).labels
+        values = np.where(found >= 0, found.astype(float), np.nan)
+    scene.out.add(
+        "basin",
+        values,
+        step=snapshot.step,
+        perturbation=own[kept],
+        b=labels[kept],
+        reason=np.where(np.isfinite(values), "", reason),
+    )

@@ -1,0 +1,33 @@
+"""Noise sources: which source of noise makes runs differ, and how many seeds tell recipes apart."""
+
+from __future__ import annotations
+
+from wingbeat.noise_sources.available import SOURCES, check_sources
+from wingbeat.noise_sources.compare import noise_sources
+from wingbeat.noise_sources.hardware import Execution, default_executions
+from wingbeat.noise_sources.outcome import NoiseSources, total_variance, variance
+from wingbeat.noise_sources.power import (
+    Difference,
+    binomial_floor,
+    detectable,
+    differ,
+    power_of,
+    seeds_needed,
+)
+
+__all__ = [
+    "SOURCES",
+    "Difference",
+    "Execution",
+    "NoiseSources",
+    "binomial_floor",
+    "check_sources",
+    "default_executions",
+    "detectable",
+    "differ",
+    "noise_sources",
+    "power_of",
+    "seeds_needed",
+    "total_variance",
+    "variance",
+]

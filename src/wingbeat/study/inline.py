@@ -1,0 +1,28 @@
+"""One condition after the other, in this process."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
+
+from wingbeat.study.condition import Condition
+from wingbeat.study.ledger import Record
+
+if TYPE_CHECKING:
+    from wingbeat.study.runner import Work
+
+
+class InlineRunner:
+    """Does one condition after the other in this process.
+
+    A condition that ends its process ends this one: use another runner for code that may crash.
+
+    Example:
+        >>> work = lambda condition: Record(condition.key, "done")
+        >>> [r.status for r in InlineRunner().map(work, [Condition("m:f")])]
+        ['done']
+    """
+
+    def map(self, work: Work, conditions: Iterable[Condition]) -> Iterator[Record]:
+        """Yield the records in order."""
+        return (work(condition) for condition in conditions)

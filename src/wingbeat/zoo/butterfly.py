@@ -1,0 +1,113 @@
+"""The spawn-and-perturb study: from when on does a small change no longer lead elsewhere?
+
+Copies of a training run are perturbed at a time, by a size and in a kind, and trained on with
+the same noise; how high is the barrier between where they end? After Altıntaş et al., "The
+Butterfly Effect: Neural Network Training Trajectories Are Highly Sensitive to Initial
+Conditions" (ICML 2025, arXiv 2506.13234). ``wingbeat study butterfly`` runs it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from wingbeat.study.condition import Condition
+from wingbeat.study.ledger import Ledger, Record
+from wingbeat.study.run import Study, run_study
+from wingbeat.study.runner import ProcessRunner, Runner, processors
+from wingbeat.zoo.butterfly_command import command_of
+from wingbeat.zoo.butterfly_plan import Plan, conditions, replica_steps
+
+
+def run_butterfly(
+    plan: Plan,
+    out: str | Path,
+    *,
+    runner: Runner | None = None,
+    workers: int | None = None,
+    say: Callable[[str], object] = print,
+    keep_weights: bool = False,
+) -> Study:
+    """Run what is left of the study.
+
+    Args:
+        plan: what to run.
+        out: folder; the same call again goes on where it stopped.
+        runner: who does the work; None starts processes.
+        workers: how many processes; None takes one for each processor.
+        say: takes each line of the account.
+        keep_weights: keep the snapshots.
+
+    Raises:
+        RequestError: the plan does not fit the task.
+    """
+    grid = conditions(plan)
+    for line in announcement(plan, grid, Ledger(Path(out)).left(grid)):
+        say(line)
+    chosen = runner or ProcessRunner(workers or processors())
+    return run_study(grid, out, chosen, keep_weights=keep_weights, progress=_telling(grid, say))
+
+
+def announcement(plan: Plan, grid: Sequence[Condition], left: Sequence[Condition]) -> list[str]:
+    """Return what is said before anything is trained: how much, on what data."""
+    done = len(grid) - len(left)
+    already = f", {done} of them done already" if done else ""
+    lines = [
+        (
+            f"{len(plan.interventions)} interventions x {plan.seeds} base seeds = {len(grid)} "
+            f"conditions{already}"
+        ),
+        f"each: {len(plan.cells)} cells x {plan.replicas} replicas, one pass",
+    ]
+    lines += [f"  {name}" for name in dict.fromkeys(str(c.tags["task"]) for c in grid)]
+    if left:
+        one, pairs = (sum(x) for x in zip(*(replica_steps(c) for c in left), strict=True))
+        lines.append(f"{one:,} replica-steps to train; each pair from scratch would be {pairs:,}")
+    return lines
+
+
+def _telling(
+    grid: Sequence[Condition], say: Callable[[str], object]
+) -> Callable[[Record, int, int], object]:
+    words = {c.key: f"{c.tags['intervention']}, base seed {c.tags['seed']}" for c in grid}
+
+    def told(record: Record, ended: int, total: int) -> None:
+        how = f"{record.seconds:.1f} s" if record.status == "done" else record.error
+        say(f"[{ended}/{total}] {words[record.key]}: {how}")
+
+    return told
+
+
+def study_butterfly(
+    plan: Plan,
+    out: str | Path,
+    *,
+    workers: int | None = None,
+    say: Callable[[str], object] = print,
+    runner: Runner | None = None,
+    keep_weights: bool = False,
+) -> tuple[Study, Path]:
+    """Run what is left of the study and write its tables, summary and page.
+
+    Args:
+        plan: what to run.
+        out: folder of the study.
+        workers: how many processes; None takes one for each processor.
+        say: takes each line of the account.
+        runner: who does the work; None starts processes.
+        keep_weights: keep the snapshots.
+
+    Returns:
+        The study and the path of its page.
+    """
+    from wingbeat.zoo.butterfly_report import write_outputs
+
+    study = run_butterfly(
+        plan, out, runner=runner, workers=workers, say=say, keep_weights=keep_weights
+    )
+    files = write_outputs(plan, study, command_of(plan))
+    for record in study.failures:
+        say(f"given up: {record.key} ({record.status}, {record.error})")
+    say(f"tables: {files.markdown}")
+    say(f"report: {files.page}")
+    return study, files.page

@@ -1,0 +1,220 @@
+"""The cells of the spawn-and-perturb grid: kind, size and time of each perturbation."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from wingbeat.errors import RequestError, nearest
+
+KINDS: Final = ("batch", "gaussian", "single", "fraction", "ulp")
+"""Gradient of one batch, Gaussian noise, one weight, Gaussian noise on a share of the weights,
+the next floating-point number. Sizes of the first four are relative to initialisation."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of perturbation, with sizes and times of its own where it has them.
+
+    Args:
+        name: one of ``KINDS``.
+        sizes: () for those of the grid; for "ulp" whole numbers of weights, () for 1.
+        times: shares of training, () for those of the grid.
+
+    Raises:
+        RequestError: an unknown name, a size or a time out of range.
+    """
+
+    name: str
+    sizes: tuple[float, ...] = ()
+    times: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.name not in KINDS:
+            raise RequestError(f"kind {self.name!r}: {nearest(self.name, KINDS)}")
+        check_sizes(self.sizes)
+        check_times(self.times)
+        if self.name == "ulp" and any(n != int(n) for n in self.sizes):
+            raise RequestError(f"sizes of ulp are {self.sizes}: give whole numbers of weights")
+
+    def __str__(self) -> str:
+        """Return it as the command line takes it."""
+        sizes = ":" + "/".join(f"{s:g}" for s in self.sizes) if self.sizes else ""
+        times = "@" + "/".join(f"{t:g}" for t in self.times) if self.times else ""
+        return f"{self.name}{sizes}{times}"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One perturbation of the grid.
+
+    Args:
+        kind: one of ``KINDS``.
+        size: relative to initialisation; for "ulp" a number of weights.
+        time: share of training after which it happens.
+    """
+
+    kind: str
+    size: float
+    time: float
+
+    @property
+    def name(self) -> str:
+        """Name of the perturbation in tables.
+
+        >>> Cell("gaussian", 0.01, 0.005).name
+        'gaussian-0.01@0.005'
+        """
+        return f"{self.kind}-{self.size:g}@{self.time:g}"
+
+    def at(self, steps: int) -> int:
+        """Return the step, rounded to the nearest."""
+        return round(self.time * steps)
+
+    def perturbation(
+        self, steps: int, seed: int, *, fraction: float, exclude: str
+    ) -> dict[str, Any]:
+        """Return the perturbation as a condition takes it.
+
+        Args:
+            steps: length of training.
+            seed: of the draws.
+            fraction: share of the weights that "fraction" perturbs.
+            exclude: regular expression of tensors that are left alone; "" for none.
+
+        Example:
+            >>> found = Cell("ulp", 3, 0.5).perturbation(40, 0, fraction=0.01, exclude="bias")
+            >>> found["kind"], found["n"], found["at"]
+            ('ulp', 3, 20)
+        """
+        shared: dict[str, Any] = {"at": self.at(steps), "seed": seed, "name": self.name}
+        if exclude:
+            shared["exclude"] = exclude
+        if self.kind == "ulp":
+            return {"kind": "ulp", "n": int(self.size), **shared}
+        kinds = {"batch": "batchgradient", "single": "singleweight"}
+        sized = {"scale": self.size, "relative_to": "init"}
+        share = {"fraction": fraction} if self.kind == "fraction" else {}
+        return {"kind": kinds.get(self.kind, "gaussian"), **sized, **share, **shared}
+
+
+def cells(
+    kinds: Sequence[Kind], sizes: Sequence[float], times: Sequence[float]
+) -> tuple[Cell, ...]:
+    """Return the grid: kinds by times by sizes, the last running fastest.
+
+    Raises:
+        RequestError: a cell occurs twice.
+
+    Example:
+        >>> kinds = [Kind("gaussian"), Kind("single", (0.1,), (0.0,))]
+        >>> [cell.name for cell in cells(kinds, [1], [0, 0.5])]
+        ['gaussian-1@0', 'gaussian-1@0.5', 'single-0.1@0']
+    """
+    found = [
+        Cell(kind.name, float(size), float(time))
+        for kind in kinds
+        for time in kind.times or times
+        for size in kind.sizes or ((1.0,) if kind.name == "ulp" else sizes)
+    ]
+    twice = [name for name, count in Counter(c.name for c in found).items() if count > 1]
+    if twice:
+        raise RequestError(f"the grid holds {twice[0]} more than once: name kind and size once")
+    return tuple(found)
+
+
+def check_steps(found: Sequence[Cell], steps: int) -> None:
+    """Refuse times that fall on the same step, or outside of training.
+
+    Raises:
+        RequestError: names the times, the step and the length of training.
+
+    Example:
+        >>> check_steps([Cell("ulp", 1, 0.5)], 10)
+    """
+    at: dict[int, float] = {}
+    for time in sorted({cell.time for cell in found}):
+        step = round(time * steps)
+        if step >= steps:
+            raise RequestError(
+                f"time {time:g} of {steps} steps is step {step}, beyond the last that can be "
+                f"perturbed ({steps - 1}): give an earlier time or train for longer"
+            )
+        if step in at:
+            raise RequestError(
+                f"times {at[step]:g} and {time:g} of {steps} steps are both step {step}: "
+                "leave one out, or train for longer"
+            )
+        at[step] = time
+
+
+def check_sizes(sizes: Sequence[float]) -> None:
+    """Refuse sizes that are not finite and above 0.
+
+    Raises:
+        RequestError: names the first.
+    """
+    for size in sizes:
+        if not (math.isfinite(size) and size > 0):
+            raise RequestError(f"size {size!r}: give a finite number above 0, such as 0.01")
+
+
+def check_times(times: Sequence[float]) -> None:
+    """Refuse times that are no share of training.
+
+    Raises:
+        RequestError: names the first.
+    """
+    for time in times:
+        if not 0 <= time < 1:
+            raise RequestError(
+                f"time {time!r}: give shares of training, 0 or above and below 1, such as 0.005"
+            )
+
+
+def parse_kinds(text: str) -> tuple[Kind, ...]:
+    """Read ``KIND[:SIZE/SIZE…][@TIME/TIME…],…``.
+
+    Raises:
+        RequestError: an unknown kind, or something that is no number.
+
+    Example:
+        >>> [str(kind) for kind in parse_kinds("gaussian,single:0.01@0,ulp:1/100")]
+        ['gaussian', 'single:0.01@0', 'ulp:1/100']
+    """
+    found = []
+    for word in filter(None, (part.strip() for part in text.split(","))):
+        head, _, times = word.partition("@")
+        name, _, sizes = head.partition(":")
+        found.append(Kind(name, _numbers(sizes, "/"), _numbers(times, "/")))
+    if not found:
+        raise RequestError(f"kinds is {text!r}: give at least one of {', '.join(KINDS)}")
+    return tuple(found)
+
+
+def parse_numbers(text: str, name: str) -> tuple[float, ...]:
+    """Read numbers with commas between them.
+
+    Raises:
+        RequestError: there is none, or one is no number.
+
+    Example:
+        >>> parse_numbers("0,0.5", "times")
+        (0.0, 0.5)
+    """
+    found = _numbers(text, ",")
+    if not found:
+        raise RequestError(f"{name} is {text!r}: give at least one number")
+    return found
+
+
+def _numbers(text: str, mark: str) -> tuple[float, ...]:
+    words = [word.strip() for word in text.split(mark) if word.strip()]
+    try:
+        return tuple(float(word) for word in words)
+    except ValueError:
+        msg = f"{text!r} is no list of numbers with {mark!r} between them"
+        raise RequestError(msg) from None

@@ -1,0 +1,243 @@
+"""The figures of the spawn-and-perturb study."""
+
+from __future__ import annotations
+
+from itertools import chain
+from types import SimpleNamespace
+from typing import Any, Final, cast
+
+import numpy as np
+import pandas as pd
+
+from wingbeat.report.barriers import basin_tree
+from wingbeat.report.cell_map import CellMap
+from wingbeat.report.figures import Line, LineFigure
+from wingbeat.report.reading import ResultLike
+from wingbeat.report.study_figures import Dot, DotFigure, StudyFigure
+from wingbeat.report.words import number
+from wingbeat.zoo.butterfly_tables import (
+    QUANTITIES,
+    Found,
+    cell_words,
+    estimate_of,
+    in_words,
+    records,
+)
+
+ButterflyFigure = StudyFigure | CellMap
+Sections = tuple[tuple[str, str, tuple[ButterflyFigure, ...]], ...]
+INTERVAL: Final = "Bars are 95 % intervals over replicas, nested in base seeds."
+MAPPED: Final = ("barrier_train", "barrier_test", "disagreement")
+UNITS: Final = {
+    "barrier_train": "barrier (units of the loss)",
+    "barrier_test": "barrier on test data (units of the loss)",
+    "disagreement": "share of test samples",
+    "l2": "L2 distance at the end",
+}
+
+
+def sections(found: Found) -> Sections:
+    """Return identifier, heading and figures of each part of the page; empty parts are left out."""
+    cells = found.cells
+    parts: list[tuple[str, str, list[ButterflyFigure]]] = [
+        ("maps", "Time against size", maps(cells)),
+        ("growth", "Growth with the perturbation and with time", growth(cells) + paths(found)),
+        ("interventions", "Interventions side by side", side_by_side(cells)),
+        ("curves", "Between the ends", curves(found) + dendrogram(found)),
+    ]
+    drawn = [(i, t, tuple(f for f in figures if not f.empty)) for i, t, figures in parts]
+    return tuple(part for part in drawn if part[2])
+
+
+def maps(cells: pd.DataFrame) -> list[ButterflyFigure]:
+    """Return a map of time by size for each intervention, kind and quantity that has several."""
+    found: list[ButterflyFigure] = []
+    for (intervention, kind), own in cells.groupby(["intervention", "kind"], sort=False):
+        if own["time"].nunique() * own["size"].nunique() < 2:
+            continue
+        for quantity in MAPPED:
+            rows = own[own["quantity"] == quantity]
+            if len(rows):
+                found.append(_map(rows, str(intervention), str(kind), quantity))
+    return found
+
+
+def _map(rows: pd.DataFrame, intervention: str, kind: str, quantity: str) -> CellMap:
+    times, sizes = sorted(rows["time"].unique()), sorted(rows["size"].unique())
+    there = {(row.size, row.time): row for row in records(rows)}
+
+    def cell(size: float, time: float) -> tuple[float, str, str]:
+        row: Any = there.get((size, time))
+        if row is None:
+            return float("nan"), "", ""
+        said = f"{cell_words(row)}: {in_words(estimate_of(row))}"
+        return row.value, "undefined" if row.reason else number(row.value, 2), said
+
+    grid = [[cell(size, time) for time in times] for size in sizes]
+    return CellMap(
+        key=f"map_{quantity}",
+        title=f"{QUANTITIES[quantity].capitalize()}: {kind}, {intervention}",
+        caption="Mean over replicas and base seeds, between replica and reference at the end of "
+        "training; point at a cell for its interval.",
+        x_label="time of the perturbation, share of training",
+        y_label="weights changed" if kind == "ulp" else "size, relative to initialisation",
+        columns=tuple(f"{100 * t:g} %" for t in times),
+        rows=tuple(f"{s:g}" for s in sizes),
+        values=tuple(tuple(c[0] for c in row) for row in grid),
+        texts=tuple(tuple(c[1] for c in row) for row in grid),
+        hovers=tuple(tuple(c[2] for c in row) for row in grid),
+        value_label=UNITS[quantity],
+    )
+
+
+def growth(cells: pd.DataFrame) -> list[ButterflyFigure]:
+    """Return barrier and L2 at the end against the perturbation's own L2, a group for each time."""
+    own = cells[cells["intervention"] == "standard"]
+    places = own[own["quantity"] == "l2_start"].set_index(["kind", "size", "time"])["value"]
+    found: list[ButterflyFigure] = []
+    for quantity, words in (("barrier_train", "barrier"), ("l2", "distance")):
+        rows = own[own["quantity"] == quantity]
+        times = sorted(rows["time"].unique())
+        dots = tuple(
+            _dot(row, float(places[key]), f"{100 * row.time:g} %", times.index(row.time))
+            for row in records(rows)
+            if (key := (row.kind, row.size, row.time)) in places.index and places[key] > 0
+        )
+        found.append(
+            DotFigure(
+                key=f"growth_{quantity}",
+                title=f"How the {words} at the end grows with the perturbation",
+                caption=f"All kinds of the standard recipe; a colour for each time. {INTERVAL}",
+                place_label="L2 norm of the perturbation",
+                value_label=UNITS[quantity],
+                dots=dots,
+                log_place=True,
+                log_value=quantity == "l2",
+            )
+        )
+    return found
+
+
+def _dot(row: Any, place: float, group: str, style: int) -> Dot:
+    said = f"{cell_words(row)}: {in_words(estimate_of(row))}"
+    return Dot(place, row.value, row.low, row.high, group, style, said)
+
+
+def paths(found: Found) -> list[ButterflyFigure]:
+    """Return L2 and barrier over training, a line for each time of perturbation, of one size."""
+    size = _middle(found)
+    lines: dict[str, list[Line]] = {"l2": [], "barrier_train": []}
+    for style, cell in enumerate(c for c in found.plan.cells if (c.kind, c.size) == size):
+        own = _rows(found, cell.name)
+        for metric, drawn in lines.items():
+            rows = own[(own["metric"] == metric) & (own["a"] == "reference")]
+            if len(rows) and (metric == "l2" or rows["step"].min() < rows["step"].max()):
+                drawn.append(_line(rows, "step", f"{100 * cell.time:g} %", style))
+    texts = {
+        "l2": ("Distance from the reference over training", "L2 distance"),
+        "barrier_train": ("Barrier to the reference over training", UNITS["barrier_train"]),
+    }
+    return [
+        LineFigure(
+            key=f"path_{metric}",
+            title=f"{texts[metric][0]}: {size[0]} {size[1]:g}",
+            caption="Standard recipe; median over replicas and base seeds with the whole range; a "
+            "line for each time of perturbation.",
+            x_label="update",
+            y_label=texts[metric][1],
+            lines=tuple(drawn),
+            log_y=metric == "l2",
+        )
+        for metric, drawn in lines.items()
+        if drawn
+    ]
+
+
+def curves(found: Found) -> list[ButterflyFigure]:
+    """Return the loss on the line between reference and replica, of one size, by time."""
+    size, lines = _middle(found), []
+    chosen = [c for c in found.plan.cells if (c.kind, c.size) == size or c.kind == "single"]
+    for style, cell in enumerate(chosen):
+        own = _rows(found, cell.name)
+        rows = own[own["metric"] == "line_loss_train"]
+        if len(rows):
+            alphas = rows["layer"].str.removeprefix("alpha=").astype(float)
+            name = f"{cell.kind} {cell.size:g}, {100 * cell.time:g} %"
+            lines.append(_line(rows.assign(alpha=alphas), "alpha", name, style))
+    return [
+        LineFigure(
+            key="curves",
+            title="Training loss between the reference (α = 0) and the replicas (α = 1)",
+            caption="Standard recipe, at the end of training; median over replicas and base seeds "
+            "with the whole range.",
+            x_label="α",
+            y_label="training loss",
+            lines=tuple(lines),
+        )
+    ]
+
+
+def dendrogram(found: Found) -> list[ButterflyFigure]:
+    """Return the tree of basins of the first base seed, where all pairs were measured."""
+    own = found.table[found.table["intervention"] == "standard"]
+    if not len(own):
+        return []
+    first = found.plan.base_seeds[0]
+    view = SimpleNamespace(table=own[own["seed"] == first])
+    drawn = basin_tree(cast("ResultLike", view))
+    return [] if drawn is None else [drawn]
+
+
+def side_by_side(cells: pd.DataFrame) -> list[ButterflyFigure]:
+    """Return the barriers of each intervention by time, averaged over kinds and sizes."""
+    own = cells[(cells["quantity"] == "barrier_train") & (cells["kind"] != "single")]
+    names = list(dict.fromkeys(own["intervention"]))
+    if len(names) < 2:
+        return []
+    times = sorted(own["time"].unique())
+    dots = tuple(
+        _dot(row, float(names.index(row.intervention)), f"{100 * row.time:g} %", place)
+        for row in records(own)
+        if (place := times.index(row.time)) >= 0
+    )
+    return [
+        DotFigure(
+            key="interventions",
+            title="Barrier under each intervention",
+            caption=f"One dot for each kind, size and time; a colour for each time. {INTERVAL}",
+            place_label="",
+            value_label=UNITS["barrier_train"],
+            dots=dots,
+            rows=tuple(names),
+        )
+    ]
+
+
+def _middle(found: Found) -> tuple[str, float]:
+    """Return the kind and the size that are drawn where only one can be: the middle size."""
+    kinds = [c.kind for c in found.plan.cells]
+    kind = "gaussian" if "gaussian" in kinds else kinds[0]
+    sizes = sorted({c.size for c in found.plan.cells if c.kind == kind})
+    return kind, sizes[len(sizes) // 2]
+
+
+def _rows(found: Found, name: str) -> pd.DataFrame:
+    own = found.table
+    standard = (own["intervention"] == "standard") & (own["perturbation"] == name)
+    own = own[standard]
+    return own[own["layer"].astype(str).str.startswith("alpha=") | (own["layer"] == "")]
+
+
+def _line(rows: pd.DataFrame, along: str, name: str, style: int) -> Line:
+    groups = rows.groupby(along)["value"]
+    middle, low, high = (groups.agg(how) for how in (np.median, "min", "max"))
+    x, y, a, b = (
+        tuple(float(v) for v in values)
+        for values in (middle.index, middle.to_numpy(), low.to_numpy(), high.to_numpy())
+    )
+    return Line(name, name, style, x, y, a, b, marked=len(x) <= 12)
+
+
+def titles(parts: Sections) -> list[str]:
+    """Return the titles of all figures, in order."""
+    return [f.title for f in chain.from_iterable(figures for _, _, figures in parts)]

@@ -1,0 +1,116 @@
+"""Means, shares and medians over initialisations with 95 % intervals, and curves of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy.special import bdtr, ndtri
+
+from wingbeat.errors import DIVERGED, NOT_REACHED, TOO_FEW_POINTS
+from wingbeat.stats import Estimate, bootstrap
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import ArrayLike
+
+Found = dict[str, dict[str, Any]]
+"""Estimates by name, JSON-safe; those of a curve are named ``curve/NAME/x``."""
+
+
+def mean_of(values: ArrayLike, reason: str = TOO_FEW_POINTS) -> dict[str, Any]:
+    """Return the mean over initialisations with Student's interval, and how many there are.
+
+    Args:
+        values: ``(n,)``.
+        reason: why it is undefined if there is none.
+
+    >>> found = mean_of([1.0, 2.0, 3.0])
+    >>> found["value"], found["n"], mean_of([])["reason"]
+    (2.0, 3, 'too_few_points')
+    """
+    given = np.asarray(values, dtype=np.float64)
+    if not given.size:
+        return {**Estimate.undefined(reason).to_json(), "n": 0}
+    if not np.isfinite(given).all():
+        return {**Estimate.undefined(DIVERGED).to_json(), "n": int(given.size)}
+    found = bootstrap(lambda w: w @ given / w.sum(axis=1), given.size)
+    return {**found.to_json(), "n": int(given.size)}
+
+
+def share_of(hits: ArrayLike) -> dict[str, Any]:
+    """Return a share in [0, 1] with Wilson's interval.
+
+    Args:
+        hits: ``(n,)`` booleans.
+
+    Source: Wilson, Journal of the American Statistical Association 22 (1927).
+
+    >>> found = share_of([True] * 9 + [False])
+    >>> found["value"], round(found["low"], 3), round(found["high"], 3)
+    (0.9, 0.596, 0.982)
+    """
+    given = np.asarray(hits, dtype=bool)
+    n = int(given.size)
+    if not n:
+        return {**Estimate.undefined(TOO_FEW_POINTS).to_json(), "n": 0}
+    share, z = float(given.mean()), float(ndtri(0.975))
+    centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z / (1 + z**2 / n) * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
+    low = 0.0 if share == 0.0 else max(0.0, centre - half)
+    high = 1.0 if share == 1.0 else min(1.0, centre + half)
+    return {**Estimate(share, float(low), float(high)).to_json(), "n": n}
+
+
+def median_of(values: ArrayLike) -> dict[str, Any]:
+    """Return the median with the interval of order statistics (no shape is assumed).
+
+    Args:
+        values: ``(n,)``; infinite where something had not happened by the end. A median beyond
+            the end is undefined (``not_reached``), a bound beyond it missing.
+
+    >>> found = median_of([1.0, 2.0, 3.0, np.inf, np.inf])
+    >>> found["value"], found["high"], median_of([np.inf])["reason"]
+    (3.0, None, 'not_reached')
+    """
+    given = np.sort(np.asarray(values, dtype=np.float64))
+    n = int(given.size)
+    if not n or np.isnan(given).any():
+        reason = DIVERGED if n else TOO_FEW_POINTS
+        return {**Estimate.undefined(reason).to_json(), "n": n}
+    # Not np.median: it averages an infinity into the middle.
+    middle = given[(n - 1) // 2] if np.isinf(given[n // 2]) else float(np.median(given))
+    if np.isinf(given[(n - 1) // 2]):
+        return {**Estimate.undefined(NOT_REACHED).to_json(), "n": n}
+    low, high = _ranks(n)
+    return {**Estimate(float(middle), float(given[low]), float(given[high])).to_json(), "n": n}
+
+
+def plain(value: float, n: int = 1, reason: str = TOO_FEW_POINTS) -> dict[str, Any]:
+    """Return one number without an interval; undefined if it is not finite.
+
+    >>> plain(2.0)["value"], plain(float("nan"))["reason"]
+    (2.0, 'too_few_points')
+    """
+    if not np.isfinite(value):
+        return {**Estimate.undefined(reason).to_json(), "n": n}
+    return {**Estimate(float(value)).to_json(), "n": n}
+
+
+def curve(name: str, x: ArrayLike, points: Sequence[Mapping[str, Any]]) -> Found:
+    """Return the points of a curve under names that hold x.
+
+    >>> list(curve("loss", [0, 10], [plain(1.0), plain(0.5)]))
+    ['curve/loss/0', 'curve/loss/10']
+    """
+    pairs = zip(np.asarray(x, dtype=np.float64), points, strict=True)
+    return {f"curve/{name}/{place:.10g}": dict(point) for place, point in pairs}
+
+
+def _ranks(n: int) -> tuple[int, int]:
+    """Return the ranks of the 95 % interval of a median, from the binomial's quantiles."""
+    low = 0
+    while bdtr(low + 1, n, 0.5) <= 0.025:
+        low += 1
+    return low, n - 1 - low
