@@ -60,7 +60,7 @@ class Layout:
     def unflatten(self, flat: Tensor) -> dict[str, Tensor]:
         """View a ``(..., size)`` tensor as named tensors of shape ``(..., *shape)``."""
         lead = flat.shape[:-1]
-        return {name: piece.view(*lead, *shape) for name, shape, piece in self._pieces(flat)}
+        return {name: piece.view((*lead, *shape)) for name, shape, piece in self._pieces(flat)}
 
     def _pieces(self, flat: Tensor) -> Iterator[tuple[str, tuple[int, ...], Tensor]]:
         return zip(

@@ -75,9 +75,11 @@ class Lockstep:
         buffers, slots = state.buffers, state.slots
         inputs, spec = pytree.tree_flatten(batch)
         leaves = [state.params, *buffers.values(), *slots.values(), *inputs, *c]
-        key = (state.params.shape, *(x.shape for x in inputs))
+        form = _Form(tuple(buffers), tuple(slots), spec)
+        # A state from a file has its tensors in another order than one from the model.
+        key = (form.buffers, form.slots, state.params.shape, *(x.shape for x in inputs))
         if key not in self._programs:
-            self._programs[key] = self._built(_Form(tuple(buffers), tuple(slots), spec), leaves)
+            self._programs[key] = self._built(form, leaves)
         params, *rest, losses = self._programs[key](*leaves)
         after = dict(zip(buffers, rest, strict=False))
         return State(params, after, dict(zip(slots, rest[len(after) :], strict=True))), losses
