@@ -30,7 +30,8 @@ autodoc_typehints = "none"
 autodoc_member_order = "bysource"
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
-napoleon_custom_sections = ["Source"]
+# "Fields" of a named tuple, whose members autodoc lists by themselves.
+napoleon_custom_sections = ["Source", ("Fields", "params_style")]
 
 
 def _escape_bars(*event):

@@ -46,7 +46,7 @@ def in_session(leader: int) -> list[int]:
     return found
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_few_kills_of_workers(tmp_path: Path) -> None:
     said = script("study_killing.py", tmp_path, 0, "worker", 3, seconds=180)
     assert json.loads(said)["kills"] == 3
@@ -59,7 +59,7 @@ def test_many_kills(tmp_path: Path, kind: str, kills: int) -> None:
     assert json.loads(said)["kills"] == kills
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_loss_of_a_ray_node(tmp_path: Path) -> None:
     """Twelve conditions on two nodes, one of which is removed in the middle."""
     assert "1 nodes lost" in script("ray_script.py", "node_loss", tmp_path, 0, 1, seconds=180)
@@ -71,7 +71,7 @@ def test_the_loss_of_many_ray_nodes(tmp_path: Path) -> None:
     assert "10 nodes lost" in said
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_ray_conforms() -> None:
     """The suite for runners, on a cluster of one node in a process of its own."""
     script("ray_script.py", "conformance", seconds=180)

@@ -83,7 +83,7 @@ def test_exact_and_independent_of_company_on_two_threads(problem: str) -> None:
     independent_of_company(problem, (5, 16, 50), 10)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("replicas", [14, 51])
 def test_two_threads_are_exact_or_refused(replicas: int) -> None:
     """Threads cut a tensor anywhere, and SiLU rounds differently at the end of each cut."""
@@ -145,7 +145,7 @@ def test_recorded_step_equals_the_vectorised_one(problem: str) -> None:
         assert same_bits(a, b)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("problem", cases.PROBLEMS)
 def test_recorded_step_equals_the_vectorised_one_everywhere(problem: str) -> None:
     test_recorded_step_equals_the_vectorised_one(problem)

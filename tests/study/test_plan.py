@@ -74,7 +74,7 @@ def test_probes_are_spread_over_what_is_left() -> None:
     assert evenly(LINES, 0) == []
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_measured_plan_gives_time_memory_and_disk(tmp_path: Path) -> None:
     plan = plan_study(LINES, tmp_path, workers=2, probes=1)
     assert len(plan.probes) == 1

@@ -109,7 +109,7 @@ def test_a_dying_process_takes_nothing_with_it(tmp_path: Path) -> None:
     assert sorted(study.conditions["status"]) == ["died", "done", "done", "done"]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_workers_have_one_thread_and_are_reused() -> None:
     grid = [Condition("m:f", {"i": i}) for i in range(5)]
     found = list(ProcessRunner(2).map(study_tasks.echo, grid))

@@ -34,7 +34,7 @@ def test_a_job_that_meets_its_time_limit_goes_on(
     assert (record.status, record.error) == ("done", "start 2")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_job_that_dies_is_said_to_have_died(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -134,7 +134,7 @@ def test_nmle_at_reduced_length() -> None:
     assert not fitted(10, 0.01, 1e-8, 3).accepted.any()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_nmle_is_the_published_one() -> None:
     for epsilon, value, share in ((1e-8, 0.285, 0.90), (1e-4, 0.174, 0.62)):
         found = fitted(200, 1.0, epsilon)

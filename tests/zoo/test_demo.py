@@ -86,7 +86,7 @@ def test_the_demo_runs_the_quick_study_of_all_families() -> None:
     assert sum(usual_seconds(condition) for condition in conditions(plan)) / 2 < 150
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_failed_condition_fails_the_demo(tmp_path: Path) -> None:
     class Broken:
         def map(self, work, conditions):

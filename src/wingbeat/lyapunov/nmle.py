@@ -42,7 +42,7 @@ class Nmle:
 
     mean: float
     deviation: float
-    accepted: NDArray[np.bool_]
+    accepted: NDArray[np.bool]
     slopes: Array
     r2: Array
     windows: NDArray[np.int64]

@@ -26,7 +26,7 @@ POINTS: Final = 25
 class Barrier(NamedTuple):
     """A barrier and where it lies.
 
-    Attributes:
+    Fields:
         value: ``(...)``, in units of the quantity.
         alpha: ``(...)``, in [0, 1]: the α of the maximum, the first one among equals.
     """

@@ -55,7 +55,7 @@ class Ensemble:
 class Diversity(NamedTuple):
     """How differently models err, each array ``(...)``.
 
-    Attributes:
+    Fields:
         accuracy: in [0, 1].
         disagreement: with the base model, in [0, 1].
         normalised: disagreement ÷ (1 − accuracy), ≥ 0; NaN for a model without errors.

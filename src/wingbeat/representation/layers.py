@@ -56,7 +56,7 @@ class LayerMatrix:
     first: tuple[str, ...]
     second: tuple[str, ...]
     cka: Array
-    reasons: NDArray[np.object_]
+    reasons: NDArray[Any]
     estimator: Estimator
     samples: int
     left_out: int

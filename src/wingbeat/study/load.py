@@ -119,7 +119,7 @@ def load_study(*folders: str | Path, check: bool = True) -> LoadedStudy:
     """Open the finished conditions of studies; their tables stay on disk.
 
     Args:
-        folders: of studies; names may hold wildcards ("runs/*"). A condition that several
+        folders: of studies; names may hold wildcards, as ``runs/*``. A condition that several
             studies hold counts once.
         check: compare each table with the digest in its record, which reads every table once.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tarfile
+from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
@@ -66,6 +67,7 @@ def read_records(path: Path) -> Labelled:
     return torch.from_numpy(pixels), labels
 
 
+@lru_cache(maxsize=1)
 def _cifar(folder: Path) -> Images:
     parts = [read_records(folder / f) for f in TRAIN_FILES if (folder / f).is_file()]
     train = torch.cat([x for x, _ in parts]), torch.cat([y for _, y in parts])
@@ -76,6 +78,7 @@ def _cifar(folder: Path) -> Images:
     return Images(Source("cifar10", label, False, digest_of(*train, *test)), *_scaled(train, test))
 
 
+@lru_cache(maxsize=1)
 def _coloured_digits() -> Images:
     train, test = ((_coloured(x), y) for x, y in digits())
     size = f"{len(train[0]):,} / {len(test[0]):,} images"
