@@ -65,7 +65,15 @@ def fewest(*, share: float = 0.5, confidence: float = 0.95) -> int:
     """
     error = math.log1p(-_checked("confidence", confidence))
     worst = max(_checked("share", share), 1.0 - share)
-    return max(1, math.ceil(error / math.log(worst) - 1e-12))
+    near = max(1, round(error / math.log(worst)))
+    # Around a whole number rounding decides, so the verdict itself is asked.
+    counts = (n for n in range(max(1, near - 1), near + 3) if _decides(n, share, confidence))
+    return next(counts)
+
+
+def _decides(count: int, share: float, confidence: float) -> bool:
+    verdicts = [decide(k, count, share=share, confidence=confidence) for k in (0, count)]
+    return verdicts == ["stable", "unstable"]
 
 
 def _checked(name: str, value: float) -> float:

@@ -31,6 +31,10 @@ AHEAD = 2
 """Tasks handed to Ray for each processor of the cluster: enough to keep every node busy."""
 
 
+CANCEL_SECONDS = 30
+"""How long we wait for tasks that were cancelled."""
+
+
 @dataclass
 class _Task:
     """A condition that Ray works on."""
@@ -112,6 +116,8 @@ class RayRunner:
         finally:
             for handle in running:
                 ray.cancel(handle, force=True)
+            if running:  # cancelling only asks: nothing may still write when we return
+                ray.wait(list(running), num_returns=len(running), timeout=CANCEL_SECONDS)
 
     def _received(self, handle: Any, task: _Task) -> Record | None:
         """Return what a task gave; None where its node was lost and it may go again."""
