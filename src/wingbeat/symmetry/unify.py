@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from wingbeat.symmetry.axes import (
     ONE,
@@ -20,6 +20,9 @@ from wingbeat.symmetry.axes import (
     total,
 )
 from wingbeat.symmetry.reshape import cut, first, split
+
+Parts = Callable[[Axis], list[Axis]]
+Divided = Callable[[Axis, int], tuple[Axis, Axis] | None]
 
 
 def unify(a: Axis, b: Axis, why: str) -> Axis:
@@ -109,39 +112,33 @@ def _families(a: Axis, b: Axis, why: str) -> Axis:
 
 
 def _products(a: Axis, b: Axis, why: str) -> Axis:
-    """Walk over both factor lists and split the larger factor where they differ."""
-    left, right = factors(a), factors(b)
-    common: list[Axis] = []
-    while left and right:
-        x, y = first(left, factors), first(right, factors)
-        if x.size > y.size:
-            x, y, left, right = y, x, right, left
-        if x.size != y.size:
-            halves = split(y, x.size)
-            if halves is None:
-                return _give_up(a, b, why)
-            y = halves[0]
-            right[:0] = factors(halves[1])
-        common.append(unify(x, y, why))
-    return product(common)
+    """Unify two lists of factors."""
+    common = _walked(a, b, why, factors, split)
+    return _give_up(a, b, why) if common is None else product(common)
 
 
 def _sums(a: Axis, b: Axis, why: str) -> Axis:
-    """Walk over both segment lists and cut the longer segment where they differ."""
-    left, right = segments(a), segments(b)
+    """Unify two lists of segments."""
+    common = _walked(a, b, why, segments, cut)
+    return _give_up(a, b, why) if common is None else total(common)
+
+
+def _walked(a: Axis, b: Axis, why: str, parts: Parts, divided: Divided) -> list[Axis] | None:
+    """Walk over the parts of both and divide the larger where they differ; None if it cannot be."""
+    left, right = parts(a), parts(b)
     common: list[Axis] = []
     while left and right:
-        x, y = first(left, segments), first(right, segments)
+        x, y = first(left, parts), first(right, parts)
         if x.size > y.size:
             x, y, left, right = y, x, right, left
         if x.size != y.size:
-            halves = cut(y, x.size)
+            halves = divided(y, x.size)
             if halves is None:
-                return _give_up(a, b, why)
+                return None
             y = halves[0]
-            right[:0] = segments(halves[1])
+            right[:0] = parts(halves[1])
         common.append(unify(x, y, why))
-    return total(common)
+    return common
 
 
 def _give_up(a: Axis, b: Axis, why: str) -> Axis:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from wingbeat.study.runner import Runner
 from wingbeat.task.task import Task
 
 
-class RunnerConformance:
+class RunnerConformance(ABC):
     """Tests of a runner; subclass it and say how yours is made.
 
     Attributes:
@@ -39,13 +40,9 @@ class RunnerConformance:
     isolates = True
     ahead = 64
 
+    @abstractmethod
     def make_runner(self) -> Runner:
-        """Return a fresh runner.
-
-        Raises:
-            NotImplementedError: the subclass does not say how.
-        """
-        raise NotImplementedError
+        """Return a fresh runner."""
 
     def test_one_record_for_each_condition(self) -> None:
         """All conditions come back once, with what the work returned."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 import torch
 
 from wingbeat.errors import StoreError
@@ -12,7 +14,7 @@ LABELS = ("reference", "null", "gaussian-0.01@0#1")
 DTYPES = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 
 
-class StoreConformance:
+class StoreConformance(ABC):
     """Tests of a store; subclass it and say how yours is made.
 
     Example:
@@ -23,13 +25,9 @@ class StoreConformance:
         >>> TestMemory().test_snapshots_come_back_bit_for_bit()
     """
 
+    @abstractmethod
     def make_store(self) -> Store:
-        """Return a fresh, empty store.
-
-        Raises:
-            NotImplementedError: the subclass does not say how.
-        """
-        raise NotImplementedError
+        """Return a fresh, empty store."""
 
     def reopen(self, store: Store) -> Store:
         """Return the same content as another process would see it; by default the store itself."""
