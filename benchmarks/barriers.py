@@ -14,7 +14,6 @@ printed beside the times. "stacked" forces stacks, "chosen" is what `Probe` does
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import time
 from collections.abc import Callable
@@ -172,9 +171,23 @@ def main() -> None:
     parser.add_argument("--memory", type=int, default=64, help="bound in MiB")
     options = parser.parse_args()
     torch.set_num_threads(1)
+    heads = ("parameters", "one at a time", "stacked", "chosen", "x stacked", "x chosen", "apart")
+    print(f"{'model':34}" + "".join(f"{head:>15}" for head in heads) + "  why not stacked")
     for job in JOBS:
         if options.only in job.name:
-            print(json.dumps(measure(job, options.rounds, options.memory << 20)), flush=True)
+            print(line_of(measure(job, options.rounds, options.memory << 20)), flush=True)
+
+
+def line_of(found: dict[str, Any]) -> str:
+    """Return one row of the table: processor seconds, and how many times as fast."""
+    numbers = [
+        f"{found['parameters']:,}",
+        *(f"{value:.3f}" for value in found["seconds"].values()),
+        *(f"{value:.2f}" for value in found["ratio"].values()),
+        f"{found['largest_difference']:.0e}",
+    ]
+    columns = "".join(f"{number:>15}" for number in numbers)
+    return f"{found['model']:34}{columns}  {found['one_by_one_because'] or '-'}"
 
 
 if __name__ == "__main__":

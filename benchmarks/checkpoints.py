@@ -5,9 +5,10 @@
    once with the files in the page cache (warm) and once thrown out of it (cold, through
    ``posix_fadvise``). The peak is the kernel's ``VmHWM`` of the whole process: Python, torch
    and any mapped page included. CPU seconds stand beside, for machines that do other work too.
+   Two unrelated checkpoints (the default) need less arithmetic than two neighbours (``--near``).
 2. Gram matrix and PCA over 50 bf16 checkpoints at three sizes: seconds per parameter.
 
-    python -m benchmarks.checkpoints [--gigabytes 4] [--sizes 10e6,30e6,100e6] [--json FILE]
+    python -m benchmarks.checkpoints [--gigabytes 4] [--near] [--sizes 10e6,30e6,100e6]
 """
 
 from __future__ import annotations
@@ -41,13 +42,22 @@ print(json.dumps({"seconds": seconds, "cpu": used, "peak": peak, "l2": found.l2[
 """
 
 
-def make(folder: Path, size: int, seed: int, shards: int = SHARDS) -> list[Path]:
-    """Write a sharded bf16 checkpoint of ``size`` bytes; returns its shards."""
+def make(
+    folder: Path, size: int, seed: int, shards: int = SHARDS, *, near: bool = False
+) -> list[Path]:
+    """Write a sharded bf16 checkpoint of ``size`` bytes; returns its shards.
+
+    With ``near`` it differs from the one of seed 0 in the last bit of half of its numbers.
+    """
     folder.mkdir(parents=True)
+    bits = np.random.default_rng(seed) if near else None
+    seed = 0 if near else seed
     rng = np.random.default_rng(seed)
     rows = max(1, size // shards // 8 // (2 * WIDTH))
     noise = rng.standard_normal(rows * WIDTH, dtype=np.float32).view(np.uint32) >> np.uint32(16)
     raw = noise.astype(np.uint16)
+    if bits is not None:
+        raw ^= bits.integers(0, 2, raw.shape, dtype=np.uint16)
     weights, files = {}, []
     for shard in range(shards):
         name = f"model-{shard + 1:05d}-of-{shards:05d}.safetensors"
@@ -92,17 +102,17 @@ def ours(folders: list[Path], memory: str) -> dict[str, Any]:
     done = subprocess.run(
         [sys.executable, "-c", CHILD, memory, *map(str, folders)],
         check=True,
-        capture_output=True,
+        stdout=subprocess.PIPE,
         text=True,
     )
     found: dict[str, Any] = json.loads(done.stdout)
     return {**found, "wall": time.perf_counter() - begin}
 
 
-def two(root: Path, size: int, rounds: int, memory: str) -> dict[str, Any]:
+def two(root: Path, size: int, rounds: int, memory: str, *, near: bool) -> dict[str, Any]:
     folders = [root / "a", root / "b"]
-    files = [f for seed, folder in enumerate(folders) for f in make(folder, size, seed)]
-    rows: dict[str, Any] = {"gigabytes_each": round(size / 1e9, 2), "memory": memory}
+    files = make(folders[0], size, 0) + make(folders[1], size, 1, near=near)
+    rows: dict[str, Any] = {"gigabytes_each": round(size / 1e9, 2), "near": near, "memory": memory}
     for state in ("warm", "cold"):
         cats, runs = [], []
         read_with_cat(files)
@@ -122,6 +132,7 @@ def two(root: Path, size: int, rounds: int, memory: str) -> dict[str, Any]:
             "with_start_seconds": [round(r["wall"], 2) for r in runs],
             "ratio": round(statistics.median(r["seconds"] for r in runs) / cat, 2),
             "ratio_with_start": round(statistics.median(r["wall"] for r in runs) / cat, 2),
+            "load": round(os.getloadavg()[0], 1),
             "peak_mib": round(max(r["peak"] for r in runs) / 2**20),
             "buffers_mib": round(runs[0]["buffers"] / 2**20, 1),
             "parameters": runs[0]["parameters"],
@@ -155,6 +166,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--gigabytes", type=float, default=4.0, help="of each of the two")
     parser.add_argument("--sizes", default="10e6,30e6,100e6", help="parameters; '' for none")
+    parser.add_argument("--near", action="store_true", help="two neighbours, not strangers")
     parser.add_argument("--count", type=int, default=50)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--folder", type=Path, help="where to write; it is emptied afterwards")
@@ -164,7 +176,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=options.folder) as name:
         root = Path(name)
         if options.gigabytes:
-            rows.append(two(root, int(options.gigabytes * 1e9), options.rounds, "1GiB"))
+            size = int(options.gigabytes * 1e9)
+            rows.append(two(root, size, options.rounds, "1GiB", near=options.near))
             print(json.dumps(rows[-1], indent=1), flush=True)
         for size in filter(None, options.sizes.split(",")):
             rows.append(many(root, int(float(size)), options.count, "2GiB"))

@@ -135,8 +135,15 @@ def main() -> None:
     torch.set_num_threads(1)
     spectrum(henon_torch, torch.from_numpy(START.copy()), 10)  # torch loads parts on first use
     found = [measure(job, options.steps, options.rounds) for job in JOBS]
+    print(f"{'map':24} {'lyapynov, s':>12} {'wingbeat, s':>12} {'ratio':>6}  every")
     for row in found:
-        print(json.dumps(row, indent=1, ensure_ascii=False))
+        for name, ratio in row["ratio"].items():
+            theirs_, ours_ = row["seconds"]["lyapynov"], row["seconds"][name]
+            print(f"{row['map']:24} {theirs_:12.3f} {ours_:12.3f} {ratio:6.2f}  {name}")
+        print(
+            f"    largest difference of an exponent {row['largest_difference']:.2g}, "
+            f"largest standard error {row['largest_standard_error']:.2g}"
+        )
     if options.json:
         options.json.write_text(json.dumps(found, indent=1, ensure_ascii=False))
 

@@ -1,12 +1,14 @@
 """Let the tests import their shared tables, and fix what would change the bits of a run.
 
-No test asks the network for data: what ``WINGBEAT_DATA`` does not hold is a stand-in.
+No test asks the network for data: what ``WINGBEAT_DATA`` does not hold is a stand-in. Nothing
+is kept in the user's cache folder.
 """
 
 from __future__ import annotations
 
 import os
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,7 +16,9 @@ import pytest
 import torch
 
 HERE = Path(__file__).resolve().parent
+CACHE = tempfile.TemporaryDirectory(prefix="wingbeat-cache-")  # removed when it is collected
 os.environ["WINGBEAT_OFFLINE"] = "1"
+os.environ["WINGBEAT_CACHE"] = CACHE.name
 sys.path[:0] = [str(HERE), str(HERE / "replicas")]
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from wingbeat.study.run import Study
+from wingbeat.study.outcome import StudyResult
 from wingbeat.zoo.architectures import ARCHITECTURES
 from wingbeat.zoo.dynamics_summary import Found
 
@@ -50,4 +50,4 @@ def made(ratio, *, seeds: int = 5, skip: tuple[str, ...] = ()) -> Found:
             table += [(key, "pca_explained", k, "", 0.5 / k) for k in (1, 2, 3)]
     columns = ["key", "metric", "step", "perturbation", "value"]
     frame = pd.DataFrame(table, columns=columns).assign(layer="", reason="")
-    return Found(Study(Path(), pd.DataFrame(rows), frame, (), {}))
+    return Found(StudyResult(Path(), pd.DataFrame(rows), frame, (), {}))

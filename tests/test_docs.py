@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from wingbeat import errors
+from wingbeat.errors import REASONS
+
 ROOT = Path(__file__).parents[1]
 PAGES = sorted(
     page
@@ -64,3 +67,14 @@ def test_the_navigation_reaches_every_page() -> None:
     index = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
     for page in (ROOT / "docs").glob("*.md"):
         assert page.stem == "index" or re.search(rf"^{page.stem}$", index, re.MULTILINE)
+
+
+def test_every_reason_is_explained() -> None:
+    named = {v for k, v in vars(errors).items() if k.isupper() and isinstance(v, str)}
+    assert named == set(REASONS)
+    rows = re.findall(r"^\| `([a-z_]+)` \| \S", definitions().partition("## Reasons")[2], re.M)
+    assert sorted(rows) == sorted(REASONS)
+
+
+def definitions() -> str:
+    return (ROOT / "docs" / "definitions.md").read_text(encoding="utf-8")

@@ -58,6 +58,10 @@ TOO_FEW_SAMPLES: Final = "too_few_samples"
 """Too few samples for the estimator (debiased CKA needs four)."""
 UNDECIDED: Final = "undecided"
 """The replicates are too few, or too evenly split, to decide at the stated confidence."""
+NO_PERMUTATIONS: Final = "no_permutations"
+"""The model's permutation symmetries could not be found, so nothing can be aligned."""
+NOT_TWICE_DIFFERENTIABLE: Final = "not_twice_differentiable"
+"""The loss has no second derivative here (an operation without one): no curvature."""
 
 REASONS: Final = (
     BELOW_NOISE_FLOOR,
@@ -82,6 +86,8 @@ REASONS: Final = (
     NOT_REACHED,
     TOO_FEW_SAMPLES,
     UNDECIDED,
+    NO_PERMUTATIONS,
+    NOT_TWICE_DIFFERENTIABLE,
 )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,9 +11,9 @@ import torch
 from wingbeat.determinism import derive
 from wingbeat.errors import RequestError
 from wingbeat.metrics.catalogue import CATALOGUE, DEFAULT, check_names
-from wingbeat.replicas.choose import base_cast
-from wingbeat.replicas.fork import Member
+from wingbeat.replicas.fork import Member, base_cast
 from wingbeat.replicas.perturb import Perturbation, StreamChange
+from wingbeat.task.barrier_sampling import BarrierSampling
 from wingbeat.task.describe import code_digest, data_digest, describe
 from wingbeat.task.task import Task
 
@@ -94,7 +94,13 @@ class Request:
             "dtype": str(self.dtype).removeprefix("torch."),
             "device": str(self.device),
             **({"factory": self.factory} if self.factory else {}),
+            # Only where it is given, so that requests of before keep their description.
+            **self._barriers(),
         }
+
+    def _barriers(self) -> dict[str, Any]:
+        asked = self.task.barriers
+        return {} if asked == BarrierSampling() else {"barriers": asdict(asked)}
 
     def _evaluation(self) -> dict[str, str]:
         """Return the code that evaluates: other code under the same names is another request."""

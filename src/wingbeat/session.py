@@ -19,7 +19,8 @@ from wingbeat.measure import Measured, measure
 from wingbeat.measure.outputs import Evaluator
 from wingbeat.metrics.catalogue import CATALOGUE
 from wingbeat.replicas.advance import Course, advance, member_from
-from wingbeat.replicas.choose import Choice, Chooser, DriverName, first_loss
+from wingbeat.replicas.choose import Choice, Chooser, DriverName
+from wingbeat.replicas.first_loss import first_loss
 from wingbeat.replicas.perturb import Init
 from wingbeat.replicas.replicas import Replicas
 from wingbeat.result import Result, is_measured, load, write_files
@@ -37,6 +38,9 @@ if TYPE_CHECKING:
     from wingbeat.progress import Progress
     from wingbeat.replicas.fork import Member
     from wingbeat.request import Request
+
+
+_SAVING = 20.0  # checkpoints lie at least so many times their own writing apart
 
 
 @dataclass(frozen=True)
@@ -167,16 +171,19 @@ class Session:
 
     def _follow(self, course: Course, store: FolderStore | None) -> None:
         steps = self.request.task.steps
-        saved = time.monotonic()
+        saved, every = time.monotonic(), self.options.checkpoint_seconds
         with self.bar.task(f"training {len(self.request.casts()[-1])} replicas", steps) as tick:
             try:
                 for snapshot in advance(course, steps):
                     if snapshot is not None:
                         self.store.append(snapshot)
                     tick(course.done)
-                    if store and time.monotonic() - saved >= self.options.checkpoint_seconds:
+                    if store and time.monotonic() - saved >= every:
+                        begun = time.monotonic()
                         store.save_state(*course.save())
                         saved = time.monotonic()
+                        # Large stacks take seconds to write: at most a twentieth of the time.
+                        every = max(every, _SAVING * (saved - begun)) if every else every
             except RunError:
                 if store:
                     store.save_state(*course.save())

@@ -24,7 +24,8 @@ from wingbeat.determinism import (
 from wingbeat.errors import StoreError
 from wingbeat.progress import Progress
 from wingbeat.replicas.advance import Course, advance
-from wingbeat.replicas.choose import Choice, Chooser, DriverName, first_loss
+from wingbeat.replicas.choose import Choice, Chooser, DriverName
+from wingbeat.replicas.first_loss import first_loss
 from wingbeat.replicas.replicas import Replicas
 from wingbeat.request import make_request
 from wingbeat.task.batches import Batches

@@ -113,6 +113,23 @@ def test_tiny_distances_beside_large_weights_keep_their_precision(tmp_path):
     assert same.labels[0] != same.labels[1]
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32, torch.float64])
+@pytest.mark.parametrize("apart", [0.0, 1e-6, 0.2, 0.3, 0.4, 1.0, 30.0, 1e6])
+def test_two_checkpoints_near_and_far_apart(tmp_path, dtype, apart):
+    """Far ones are not subtracted number by number: the same value, on both sides of the border."""
+    draw = torch.Generator().manual_seed(2)
+    count = 2 * blocks.quantum_of(2) + 7
+    first, noise = (torch.randn(count, generator=draw, dtype=torch.float64) for _ in range(2))
+    noise[: count // 2] *= 1e-3  # near and far in one block
+    pair = [first.to(dtype), (first + apart * noise).to(dtype)]
+    paths = [written(tmp_path / f"{i}.safetensors", {"w": w}) for i, w in enumerate(pair)]
+    a, b = (w.double().numpy() for w in pair)
+    found = compare(paths)
+    np.testing.assert_allclose(found.l2[1], np.linalg.norm(b - a), **EXACT)
+    np.testing.assert_allclose(found.cosine[1], metrics.cosine(a, b), rtol=1e-12)
+    assert compare([paths[1], paths[0]]).l2[1] == pytest.approx(found.l2[1], rel=1e-13)
+
+
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_every_sixteen_bit_number_is_read_exactly(tmp_path, dtype):
     """All 65,536 bit patterns against conversions written with the standard library."""
@@ -152,13 +169,13 @@ def test_bits_do_not_depend_on_memory_block_or_threads(tmp_path, monkeypatch):
         paths[i] = written(tmp_path / f"c{i}.safetensors", {**state(i), "wide": wide * (i + 1)})
     paths = paths[:3]
     wanted = compare(paths, "1GiB").gram
-    assert blocks.make_plan(3, 4, 2**30).block > blocks.make_plan(3, 4, 3 * 2**20).block
-    for memory in ("3MiB", "5MiB", "9MiB"):
+    assert blocks.make_plan(3, 4, 2**30).workers > blocks.make_plan(3, 4, 2**20).workers
+    for memory in ("1MiB", "9MiB"):
         assert (compare(paths, memory).gram == wanted).all()
     for workers in (1, 3):
         monkeypatch.setitem(blocks.make_plan.__kwdefaults__, "workers", workers)
-        for size in (1 << 12, 1 << 18, 1 << 24):
-            monkeypatch.setattr(blocks, "_READ_BYTES", size)
+        for size in (1 << 12, 1 << 17, 1 << 24):
+            monkeypatch.setattr(blocks, "_TAKEN", size)
             assert (compare(paths).gram == wanted).all()
     threads = torch.get_num_threads()
     torch.set_num_threads(2)
@@ -171,9 +188,7 @@ def test_bits_do_not_depend_on_memory_block_or_threads(tmp_path, monkeypatch):
 @given(st.integers(2, 400), st.sampled_from([1, 2, 4, 8]), st.integers(1, 2**34))
 def test_a_plan_stays_within_its_memory_or_is_refused(count, width, memory):
     least = blocks.make_plan(count, width, 2**40, workers=1)
-    quanta = least.block // least.quantum - 1
-    per_quantum = count * (least.quantum * width + count * 8)
-    if memory < least.bytes - quanta * per_quantum:
+    if memory < least.bytes:
         with pytest.raises(RequestError, match="allow"):
             blocks.make_plan(count, width, memory)
         return

@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
 import torch
 import typer
 from checkpoints.ck_files import sharded, state, written
 from typer.testing import CliRunner
 
+from wingbeat import metrics
 from wingbeat.checkpoints.memory import resident
 from wingbeat.cli.compare import RESERVE, compare, room
 from wingbeat.errors import RequestError
@@ -99,6 +102,26 @@ def factory():
 """
 
 
+def test_cka_of_two_models_is_that_of_the_estimator(tmp_path):
+    place = tmp_path / "compared_task.py"
+    place.write_text(TASK)
+    space: dict[str, Any] = {}
+    exec(TASK, space)
+    task, models = space["factory"](), [space["good"](), space["net"]()]
+    paths = [written(tmp_path / f"{i}.pt", m.state_dict()) for i, m in enumerate(models)]
+    words = [*paths, "--model", f"{place}:factory", "--memory", "64GiB", "--json"]
+    (one,) = json.loads(call(*words).stdout)["models"]
+    x = task.data[0]
+    with torch.no_grad():
+        for depth, layer in enumerate(one["layers"], 1):
+            a, b = (model[:depth](x).double().numpy() for model in models)
+            assert layer["cka"] == pytest.approx(float(metrics.cka(a, b)), rel=1e-5)
+            assert layer["angular_cka"] == pytest.approx(np.arccos(layer["cka"]), rel=1e-12)
+    angles = [layer["angular_cka"] for layer in one["layers"]]
+    assert one["angular_cka"] == pytest.approx(np.mean(angles))
+    assert one["cka_reason"] == ""
+
+
 def test_a_permuted_copy_has_a_barrier_and_none_after_alignment(tmp_path):
     place = tmp_path / "compared_task.py"
     place.write_text(TASK)
@@ -117,7 +140,17 @@ def test_a_permuted_copy_has_a_barrier_and_none_after_alignment(tmp_path):
     assert one["barrier"]["value"] > 1e-3
     assert one["aligned_l2"] == 0.0
     assert one["aligned_barrier"]["value"] == pytest.approx(0.0, abs=1e-9)
-    assert "after alignment" in call(*words).output
+    assert [x["name"] for x in one["layers"]] == ["0", "1", "2"]
+    # CKA looks past the order of units: the same function layer by layer.
+    assert all(x["cka"] == pytest.approx(1.0, abs=1e-6) for x in one["layers"])
+    assert one["angular_cka"] == pytest.approx(0.0, abs=2e-3)
+    text = call(*words, "--csv", tmp_path / "t.csv").output
+    assert "after alignment" in text
+    assert f"mean angular CKA {one['angular_cka']:.6g}" in text
+    rows = pd.read_csv(tmp_path / "t.csv", keep_default_na=False).set_index(["metric", "layer"])
+    assert float(rows.value["l2_aligned", ""]) == 0.0
+    assert float(rows.value["barrier", ""]) == one["barrier"]["value"]
+    assert float(rows.value["cka", "0"]) == pytest.approx(1.0, abs=1e-6)
     short = written(tmp_path / "s.safetensors", {k: same[k] for k in ("0.weight", "0.bias")})
     done = call(paths[0], short, *words[2:], ok=False)
     assert "does not fit the model: '2.weight' is absent" in str(done.exception)

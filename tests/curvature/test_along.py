@@ -15,6 +15,7 @@ from wingbeat.curvature import (
     Look,
     against_threshold,
     curvature_along,
+    density_along,
     follow,
     preconditioner,
     sharpness,
@@ -66,6 +67,25 @@ def test_snapshots_of_a_net_equal_the_written_out_hessian() -> None:
     assert np.allclose(quick, exact[:, 0].numpy(), rtol=1e-9)
 
 
+def test_densities_of_all_replicas_at_once_are_those_of_each_alone() -> None:
+    problem = replace(task("mlp"), steps=4)
+    result = run(
+        problem, Gaussian(0.05), replicas=2, record_every=4, metrics=("l2",), driver="loop"
+    )
+    given = {"probes": 2, "lanczos": 8, "points": 400}
+    table = density_along(result, problem, **given)
+    assert len(table) == 2 * 4 * 400
+    for label in result.trajectory.labels:
+        alone = density_along(result, problem, steps=(4,), labels=(label,), **given)
+        same = table[(table["step"] == 4) & (table["a"] == label)]
+        for column in ("eigenvalue", "density"):
+            assert np.allclose(same[column], alone[column], rtol=1e-9, atol=1e-12)
+        area = np.trapezoid(same["density"], same["eigenvalue"])
+        assert area == pytest.approx(1.0, abs=1e-3)
+    with pytest.raises(RequestError, match="was not recorded"):
+        density_along(result, problem, steps=(3,))
+
+
 def test_a_replica_that_diverged_is_undefined_and_the_others_are_not() -> None:
     problem = quadratic(torch.diag(SPECTRUM))
     weights = torch.ones(3, 3)
@@ -84,6 +104,9 @@ def test_a_replica_that_diverged_is_undefined_and_the_others_are_not() -> None:
 
     table = curvature_along(Only(), problem)
     assert table["reason"].tolist() == ["", DIVERGED, ""]
+    density = density_along(Only(), problem, lanczos=3, points=50)
+    assert density[density["reason"] == DIVERGED]["a"].tolist() == ["null"]
+    assert len(density) == 101
     broken = Snapshot(0, labels, {"w": weights * torch.nan}, {}, torch.zeros(0, 3))
     assert np.isnan(sharpness(problem, broken)).all()
 

@@ -158,6 +158,32 @@ def test_products_equal_those_of_curvlinops() -> None:
     assert relative(found, expected) < 1e-11
 
 
+class Once(torch.autograd.Function):
+    """A square whose gradient may not be differentiated, though it could be."""
+
+    @staticmethod
+    def forward(x: Tensor) -> Tensor:
+        return x.square()
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+        ctx.save_for_backward(inputs[0])
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        return 2 * ctx.saved_tensors[0] * grad
+
+
+def test_an_operation_that_torch_takes_for_a_constant_is_refused() -> None:
+    """torch.func and torch.autograd.grad both leave out a term there, without a word."""
+    problem = task("mlp")
+    hessian = Hessian(problem, loss=lambda model, batch: Once.apply(problem.loss(model, batch)))
+    operator = hessian.at(hessian.start(0))
+    with pytest.raises(RequestError, match="Once is marked once_differentiable"):
+        operator(operator.random(1, seed=0))
+
+
 def test_a_data_set_and_a_tuple_give_the_same() -> None:
     class Set(torch.utils.data.Dataset):  # type: ignore[type-arg]
         def __len__(self) -> int:

@@ -107,13 +107,14 @@ def test_a_small_learning_rate_stays_below() -> None:
     [
         (0.3, {}, 0.97, 1.1),
         (0.5, {}, 0.97, 1.1),
-        (0.1, {"momentum": 0.9}, 0.95, 1.15),
-        (0.1, {"momentum": 0.9, "nesterov": True}, 0.9, 1.15),
+        # Rates whose thresholds (7.6 and 6.8) the sharpness can reach on these data.
+        (0.5, {"momentum": 0.9}, 0.9, 1.15),
+        (0.2, {"momentum": 0.9, "nesterov": True}, 0.9, 1.15),
     ],
 )
 def test_the_edge_at_full_length(
     lr: float, options: dict[str, object], low: float, high: float
 ) -> None:
-    _, found = _followed(lr, 4000, 50, (64, 64), 500, options=options)
+    _, found = _followed(lr, 2000, 50, (64, 64), 500, options=options)
     assert found.verdict == "edge"
     assert low < found.hover < high

@@ -48,7 +48,7 @@ def in_session(leader: int) -> list[int]:
 
 @pytest.mark.long
 def test_a_few_kills_of_workers(tmp_path: Path) -> None:
-    said = script("study_killing.py", tmp_path, 0, "worker", 3, seconds=180)
+    said = script("study_killing.py", tmp_path, 0, "worker", 3, seconds=600)
     assert json.loads(said)["kills"] == 3
 
 
@@ -62,7 +62,7 @@ def test_many_kills(tmp_path: Path, kind: str, kills: int) -> None:
 @pytest.mark.long
 def test_the_loss_of_a_ray_node(tmp_path: Path) -> None:
     """Twelve conditions on two nodes, one of which is removed in the middle."""
-    assert "1 nodes lost" in script("ray_script.py", "node_loss", tmp_path, 0, 1, seconds=180)
+    assert "1 nodes lost" in script("ray_script.py", "node_loss", tmp_path, 0, 1, seconds=600)
 
 
 @pytest.mark.long
@@ -74,4 +74,4 @@ def test_the_loss_of_many_ray_nodes(tmp_path: Path) -> None:
 @pytest.mark.long
 def test_ray_conforms() -> None:
     """The suite for runners, on a cluster of one node in a process of its own."""
-    script("ray_script.py", "conformance", seconds=180)
+    script("ray_script.py", "conformance", seconds=600)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from wingbeat.determinism import derive, seeded
 from wingbeat.params import trainable
 from wingbeat.replicas.advance import Course, advance
-from wingbeat.replicas.choose import first_loss
+from wingbeat.replicas.first_loss import first_loss
 from wingbeat.replicas.lockstep import Lockstep
 from wingbeat.replicas.loop import Loop, ObjectLoop
 from wingbeat.replicas.perturb import Gaussian, Perturbation

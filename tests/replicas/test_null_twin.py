@@ -223,3 +223,18 @@ def test_saved_course_goes_on_with_the_same_bits(driver: str) -> None:
             assert same_bits(a, b)
             assert torch.equal(a.losses.isnan(), b.losses.isnan())
             assert torch.equal(a.losses.nan_to_num(), b.losses.nan_to_num())
+
+
+def bias_before_norm() -> nn.Module:
+    """Build a net whose first bias has a gradient of rounding errors only."""
+    return nn.Sequential(nn.Linear(4, 6), nn.BatchNorm1d(6), nn.Tanh(), nn.Linear(6, 3))
+
+
+def test_a_narrow_batch_norm_is_exact_in_every_place() -> None:
+    """Its derivative lays the channels of all replicas side by side, 6 for each."""
+    task = replace(cases.task("mlp-noisy", steps=8), model=bias_before_norm, loss=cases.entropy)
+    task = replace(task, data=(cases.POINTS, cases.CLASSES), batch_size=16)
+    result = wb.run(task, wb.Gaussian(0.01), replicas=4, driver="lockstep", progress=False)
+    assert result.noise_floor == 0.0
+    assert result.warnings == ()
+    assert result.environment["spare"] == 16

@@ -50,8 +50,8 @@ def test_curves_run_from_the_reference_to_the_replicas(result):
 def test_the_tree_joins_all_replicas_but_the_twin(result):
     figure = basin_tree(result)
     assert len(figure.lines) == 4
-    assert "reference" in figure.caption
-    assert "null" not in figure.caption
+    assert "reference" in figure.names
+    assert "null" not in figure.names
     highest = max(max(line.y) for line in figure.lines)
     table = chosen(result, metric="barrier_error_train", step=24)
     assert highest == pytest.approx(table.value.max())

@@ -23,9 +23,9 @@ def result():
 
 def test_layers_stand_in_the_order_of_the_model(result):
     figure = by_layer(result)
-    assert "1 0, 2 1, 3 2, 4 4." in figure.caption
+    assert figure.names == ("0", "1", "2", "4")
     for line in figure.lines:
-        assert line.x == (1.0, 2.0, 3.0, 4.0)
+        assert line.x == (0.0, 1.0, 2.0, 3.0)
         for layer, y in zip(("0", "1", "2", "4"), line.y, strict=True):
             where = {"metric": "angular_cka", "step": 24, "layer": layer}
             assert y == np.median(rows(result, perturbation=line.name, **where).value)

@@ -29,18 +29,10 @@ from wingbeat.zoo.butterfly_cells import KINDS, Cell, Kind, cells, check_steps, 
 from wingbeat.zoo.butterfly_claims import claims
 from wingbeat.zoo.butterfly_command import command_of
 from wingbeat.zoo.butterfly_figures import growth, maps
-from wingbeat.zoo.butterfly_plan import Plan, conditions, quick_plan, replica_steps
+from wingbeat.zoo.butterfly_plan import MEASURES, Plan, conditions, quick_plan, replica_steps
+from wingbeat.zoo.butterfly_published import PUBLISHED, PUBLISHED_SIZES, beside_published
 from wingbeat.zoo.butterfly_rulings import FAILS, HOLDS, NOT_RUN, OPEN, against, ratio
-from wingbeat.zoo.butterfly_tables import (
-    PUBLISHED,
-    PUBLISHED_SIZES,
-    SHARES,
-    VALUES,
-    Found,
-    beside_published,
-    main_table,
-    summarised,
-)
+from wingbeat.zoo.butterfly_tables import GAINS, SHARES, VALUES, Found, main_table, summarised
 
 QUIET: Any = {"runner": InlineRunner(), "say": lambda _: None}
 TINY = {"hidden": [8], "samples": 192, "batch_size": 32, "epochs": 10}
@@ -65,6 +57,7 @@ SMALL = Plan(
     replicas=2,
     seeds=2,
     exclude="",
+    measures=(),
 )
 
 
@@ -171,12 +164,13 @@ def test_steps_that_collide_are_named() -> None:
 
 
 def test_interventions_change_the_task_and_nothing_else() -> None:
-    grid = conditions(replace(SMALL, interventions=("standard", "slow"), budget=1.0))
+    plan = replace(SMALL, interventions=("standard", "slow"), budget=1.0, measures=MEASURES)
+    grid = conditions(plan)
     assert [c.tags["intervention"] for c in grid] == ["standard"] * 2 + ["slow"] * 2
     usual, slow = grid[0].arguments["arguments"], grid[2].arguments["arguments"]
     assert (usual, slow) == ({"budget": 1.0}, {"budget": 1.0, "intervention": "slow"})
     assert [c.tags["length"] for c in grid] == [40] * 4
-    assert grid[0].metrics == ("l2", "train_loss", "barrier")
+    assert grid[0].metrics == ("l2", "train_loss", "barrier", *MEASURES[1:])
     assert grid[0].perturbations == grid[2].perturbations
 
 
@@ -297,7 +291,7 @@ def test_cells_are_means_over_replicas_nested_in_seeds(done: Found) -> None:
         direct = bootstrap(lambda w, x=values: w @ x / w.sum(axis=1), len(own), groups=seeds)
         most = 1.0 if key[-1] in SHARES else np.inf
         assert row["value"] == pytest.approx(np.mean(values))
-        ends = np.clip([direct.low, direct.high], 0.0, most)
+        ends = np.clip([direct.low, direct.high], -np.inf if key[-1] in GAINS else 0.0, most)
         assert np.allclose([row["low"], row["high"]], ends, equal_nan=True)
         assert row["sd"] == pytest.approx(np.std(values, ddof=1))
         assert (row["n"], row["seeds"], row["noise_floor"]) == (len(own), 2, 0.0)
@@ -446,8 +440,9 @@ def test_the_page_and_the_tables_are_whole(done: Found) -> None:
     pd.testing.assert_frame_equal(pd.read_parquet(folder / "cells.parquet"), done.cells)
     values = pd.read_parquet(folder / "values.parquet")
     # 2 base seeds x 7 cells x 2 replicas x (4 barriers, 2 distances, disagreement), and one
-    # barrier between the two replicas of each cell.
-    assert len(values) == 2 * 7 * (2 * 7 + 1)
+    # barrier between the two replicas of each cell; aligned L2, share that stays, 4 aligned
+    # barriers, angle and diversity of each, and two gains of their ensemble.
+    assert len(values) == 2 * 7 * (2 * 7 + 1 + 2 * 8 + 2)
 
 
 @pytest.mark.parametrize(

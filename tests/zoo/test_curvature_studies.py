@@ -20,11 +20,13 @@ from wingbeat.zoo.curvature_study import series
 from wingbeat.zoo.curvature_tasks import centred, tanh_task, target, two_layer_task
 from wingbeat.zoo.lr_phases_page import words
 
+ONLY: Any = {"polyak_rates": (), "nesterov_rates": ()}
 QUIET: Any = {"runner": InlineRunner(), "say": lambda _: None}
 
 
-def page_of(path: Path) -> str:
+def page_of(path: Path | None) -> str:
     """The page without its scripts; it must ask the network for nothing."""
+    assert path is not None
     text = path.read_text(encoding="utf-8")
     assert "Content-Security-Policy" in text
     bare = re.sub(r"<script.*?</script>", "", text, flags=re.DOTALL)
@@ -72,8 +74,11 @@ def test_the_slope_has_the_sign_of_its_regime() -> None:
 
 @pytest.mark.slow
 def test_edge_study_end_to_end(tmp_path: Path) -> None:
-    plan = edge.EdgePlan(rates=(0.6,), momentum_rates=(), n=60, hidden=(16,), steps=60)
-    study, path = edge.study_edge(plan, tmp_path, **QUIET)
+    plan = edge.EdgePlan(rates=(0.6,), **ONLY, n=60, hidden=(16,), steps=60, seeds=1)
+    study, path, tables = edge.study_edge(plan, tmp_path, **QUIET)
+    verdict = tables["verdicts"].iloc[0]
+    assert (verdict["runs"], verdict["rule"]) == (1, "gradient descent")
+    assert verdict["edge"] == int(study.conditions["edge"].iloc[0] == "edge")
     row = study.conditions.iloc[0]
     assert row["threshold"] == pytest.approx(2 / 0.6)
     steps, sharp = series(study, row["key"], "sharpness")
@@ -99,7 +104,8 @@ def test_lr_phases_end_to_end(tmp_path: Path) -> None:
         {"n": 40, "hidden": [6], "steps": 40},
         seeds=1,
     )
-    study, path = lr_phases.study_lr_phases(plan, tmp_path, **QUIET)
+    study, path, tables = lr_phases.study_lr_phases(plan, tmp_path, **QUIET)
+    assert set(tables["correlations"]["measured"]) == set(lr_phases.MEASURED)
     phases = pd.read_csv(tmp_path / "phases.csv")
     assert phases["phase"].tolist()[1] in ("divergent", "undetermined", "chaotic")
     assert math.isfinite(phases["lambda_max"].iloc[0])
@@ -137,9 +143,18 @@ def test_phases(row: dict[str, Any], phase: str) -> None:
     assert lr_phases.phase_of(row) == phase
 
 
+def test_commands_repeat_what_is_unusual() -> None:
+    plan = edge.EdgePlan(rates=(0.1, 0.25), **ONLY, n=100, hidden=(8,))
+    told = "wingbeat study edge --lr 0.1 --lr 0.25 --n 100 --hidden 8"
+    assert edge.command_of(plan) == told
+    diagram = phase_diagram.DiagramPlan(widths=(8, 16), time=2.0)
+    told = "wingbeat study phase-diagram --width 8 --width 16 --time 2"
+    assert phase_diagram.command_of(diagram) == told
+
+
 def test_phase_diagram_end_to_end(tmp_path: Path) -> None:
     plan = phase_diagram.DiagramPlan((0.5, 1.75), (0.0,), (16, 64), 1, 4.0)
-    _, path = phase_diagram.study_phase_diagram(plan, tmp_path, **QUIET)
+    _, path, _ = phase_diagram.study_phase_diagram(plan, tmp_path, **QUIET)
     found = pd.read_csv(tmp_path / "slopes.csv")
     assert found["theory"].tolist() == ["linear", "condensed"]
     assert found["slope"].iloc[0] < found["slope"].iloc[1]
@@ -148,13 +163,13 @@ def test_phase_diagram_end_to_end(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_break_even_end_to_end(tmp_path: Path) -> None:
-    plan = break_even.BreakEvenPlan((0.05, 0.5), (8, 40), n=40, hidden=(6,), epochs=2, seeds=1)
-    study, path = break_even.study_break_even(plan, tmp_path, **QUIET)
+    plan = break_even.BreakEvenPlan((0.05, 0.5), (8, 40), n=40, hidden=(6,), time=1.0, seeds=1)
+    study, path, _ = break_even.study_break_even(plan, tmp_path, **QUIET)
     rows = study.conditions
     assert (rows["lambda_k_most"] > 0).all()
     assert rows["conditioning"].between(0, 1).all()
     claims = break_even.conjectures(rows)
-    assert len(claims) == 4
+    assert len(claims) == 6
     assert set(claims["ruling"]) <= {"supported", "contradicted", "undetermined"}
     assert "λ_K" in page_of(path)
 
@@ -168,6 +183,7 @@ def test_conjectures_are_ruled_by_their_intervals() -> None:
                 "batch_size": size,
                 "lambda_k_most": size**0.1 / lr + 0.01 * rng.random(),
                 "conditioning": lr + 0.001 * rng.random(),
+                "lambda_h_most": 1.0 / lr,
             }
             for lr in (0.1, 0.2, 0.4, 0.8)
             for size in (8, 16, 32)
@@ -176,6 +192,7 @@ def test_conjectures_are_ruled_by_their_intervals() -> None:
     claims = break_even.conjectures(rows).set_index(["measured", "outcome"])
     assert claims.loc[("lr", "lambda_k_most"), "ruling"] == "supported"
     assert claims.loc[("lr", "conditioning"), "ruling"] == "supported"
+    assert claims.loc[("lr", "lambda_h_most"), "ruling"] == "supported"
     assert claims.loc[("batch_size", "conditioning"), "ruling"] == "undetermined"
     flipped = rows.assign(lambda_k_most=-rows["lambda_k_most"])
     against = break_even.conjectures(flipped).set_index(["measured", "outcome"])
@@ -185,12 +202,15 @@ def test_conjectures_are_ruled_by_their_intervals() -> None:
 @pytest.mark.parametrize(
     "bad",
     [
-        lambda: edge.EdgePlan(rates=()),
+        lambda: edge.EdgePlan(rates=(), **ONLY),
+        lambda: edge.EdgePlan(polyak_rates=(-0.1,)),
         lambda: edge.EdgePlan(steps=1),
         lambda: lr_phases.PhasesPlan("m:f", (0.1,)),
+        lambda: lr_phases.usual_rates("wingbeat.zoo.curvature_tasks:tanh_task", "rate"),
         lambda: lr_phases.PhasesPlan("m:f", (0.1, -0.1)),
         lambda: phase_diagram.DiagramPlan(widths=(64,)),
         lambda: break_even.BreakEvenPlan(batch_sizes=(999,)),
+        lambda: break_even.BreakEvenPlan(time=1.0),
         lambda: tanh_task(data="mnits"),
         lambda: tanh_task(loss="hinge"),
         lambda: tanh_task(n=10**6),

@@ -1,8 +1,9 @@
 """Inner products of checkpoints too large for memory, block by block, in float64.
 
-A *block* is what is read at once; it depends on the memory allowed. A *quantum* is what is
-multiplied at once; it depends on the number of checkpoints alone. Sums over quanta are taken in
-the order of the file, so the result has the same bits whatever the memory and the threads.
+A *quantum* is what is read and multiplied at once, small enough to stay in the cache of a
+processor; a *block* is what a thread takes at once. Both depend on the number of checkpoints
+alone, and sums over quanta are taken in the order of the file, so the result has the same bits
+whatever the memory and the threads.
 """
 
 from __future__ import annotations
@@ -12,13 +13,13 @@ from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
+from wingbeat.checkpoints.desk import Desk
 from wingbeat.checkpoints.memory import show_memory
-from wingbeat.checkpoints.source import read_numbers
 from wingbeat.errors import RequestError
 
 if TYPE_CHECKING:
@@ -26,16 +27,16 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from numpy.typing import NDArray
-    from torch import Tensor
 
     from wingbeat.checkpoints.names import Shared
 
     Array = NDArray[np.float64]
 
 WORKERS = 2
-"""Threads that read and multiply; each holds one block of every checkpoint."""
-_READ_BYTES = 1 << 20  # of one checkpoint at once: small enough to stay in the cache
-_MOST_BYTES = 96 << 20  # of one worker
+"""Threads that read and multiply; each holds one quantum of every checkpoint."""
+_CACHED = 1 << 16  # numbers of all checkpoints together: as float64 a quarter of 2 MiB of cache
+_FEWEST = 1 << 13  # of one checkpoint: below, the calls take longer than the products
+_TAKEN = 1 << 21  # numbers of all checkpoints that a thread takes at once
 
 
 @dataclass(frozen=True)
@@ -44,8 +45,8 @@ class Plan:
 
     Attributes:
         count: of checkpoints.
-        quantum: numbers of a checkpoint in one matrix product.
-        block: numbers of a checkpoint that are read at once, a multiple of ``quantum``.
+        quantum: numbers of a checkpoint that are read and multiplied at once.
+        block: numbers of a checkpoint that a thread takes at once, a multiple of ``quantum``.
         workers: threads.
         width: bytes of the widest number.
     """
@@ -59,20 +60,19 @@ class Plan:
     @property
     def bytes(self) -> int:
         """Memory that the buffers take."""
-        return self.workers * _worker_bytes(self.count, self.quantum, self.block, self.width)
+        return self.workers * _worker_bytes(self.count, self.width)
 
 
 def make_plan(count: int, width: int, memory: int, *, workers: int = WORKERS) -> Plan:
-    """Choose the block so that all buffers together stay within ``memory`` bytes.
+    """Choose the threads so that all buffers together stay within ``memory`` bytes.
 
     Raises:
-        RequestError: even the smallest block takes more; the message says how much is needed.
+        RequestError: even one thread takes more; the message says how much is needed.
 
-    >>> make_plan(2, 2, 2**30).block, make_plan(2, 2, 2**22).block
-    (524288, 196608)
+    >>> make_plan(2, 2, 2**30).workers, make_plan(2, 2, 2**20).workers
+    (2, 1)
     """
-    quantum = quantum_of(count)
-    least = _worker_bytes(count, quantum, quantum, width)
+    least = _worker_bytes(count, width)
     if least > memory:
         msg = (
             f"{show_memory(memory)} of memory do not hold the smallest block of {count} "
@@ -80,25 +80,33 @@ def make_plan(count: int, width: int, memory: int, *, workers: int = WORKERS) ->
         )
         raise RequestError(msg)
     used = max(1, min(workers, memory // least))
-    room = max(least, min(memory // used, _MOST_BYTES))
-    most = max(1, _READ_BYTES // (width * quantum))
-    fitting = (room - least) // (count * (quantum * width + count * 8)) + 1
-    return Plan(count, quantum, quantum * max(1, min(most, fitting)), used, width)
+    return Plan(count, quantum_of(count), block_of(count), used, width)
 
 
 def quantum_of(count: int) -> int:
     """Return how many numbers of each of ``count`` checkpoints are multiplied at once.
 
     >>> quantum_of(2), quantum_of(8), quantum_of(50)
-    (65536, 16384, 8192)
+    (32768, 8192, 8192)
     """
-    fitting = max(1, (1 << 17) // count)
-    return max(1 << 13, min(1 << 16, 1 << (fitting.bit_length() - 1)))
+    fitting = max(1, _CACHED // count)
+    return max(_FEWEST, 1 << (fitting.bit_length() - 1))
 
 
-def _worker_bytes(count: int, quantum: int, block: int, width: int) -> int:
-    products = (block // quantum + 1) * count * count * 8
-    return count * (block * width + quantum * 8) + products
+def block_of(count: int) -> int:
+    """Return how many numbers of each of ``count`` checkpoints a thread takes at once.
+
+    >>> block_of(2), block_of(50)
+    (1048576, 40960)
+    """
+    quantum = quantum_of(count)
+    return quantum * max(1, _TAKEN // (count * quantum))
+
+
+def _worker_bytes(count: int, width: int) -> int:
+    quantum = quantum_of(count)
+    products = (block_of(count) // quantum + 1) * count * count * 8
+    return count * quantum * (width + 8) + products
 
 
 def grams(
@@ -122,9 +130,9 @@ def grams(
     Raises:
         StoreError: a file is cut short or cannot be read.
     """
-    desks: queue.SimpleQueue[_Desk] = queue.SimpleQueue()
+    desks: queue.SimpleQueue[Desk] = queue.SimpleQueue()
     for _ in range(plan.workers):
-        desks.put(_Desk(plan))
+        desks.put(Desk(plan))
 
     def work(tensor: Shared, start: int, stop: int) -> Array:
         desk = desks.get()
@@ -168,40 +176,6 @@ def _gather(
         return total, None
     # A matrix product need not be symmetric to the last bit.
     return np.zeros_like(total), (place, (total + total.T) / 2.0)
-
-
-class _Desk:
-    """The buffers of one thread."""
-
-    def __init__(self, plan: Plan) -> None:
-        self.plan = plan
-        size = plan.block * plan.width
-        self.raw = [torch.empty(size, dtype=torch.uint8) for _ in range(plan.count)]
-        self.wide = torch.empty(plan.count * plan.quantum, dtype=torch.float64)
-
-    def products(self, tensor: Shared, start: int, stop: int) -> Array:
-        """Read a block of every checkpoint; return the products of its quanta (q, n, n)."""
-        rows = []
-        for entry, buffer in zip(tensor.entries, self.raw, strict=True):
-            dtype = entry.torch_dtype
-            row = buffer[: (stop - start) * dtype.itemsize].view(dtype)
-            read_numbers(entry, start, row)
-            rows.append(row)
-        quantum = self.plan.quantum
-        parts = [
-            self._product([row[a : a + quantum] for row in rows])
-            for a in range(0, stop - start, quantum)
-        ]
-        return np.stack(parts) if parts else np.zeros((0, len(rows), len(rows)))
-
-    def _product(self, rows: list[Tensor]) -> Any:
-        width = len(rows[0])
-        wide = self.wide[: len(rows) * width].view(len(rows), width)
-        for place, row in enumerate(rows):
-            wide[place].copy_(row)
-        if len(rows) > 1:
-            wide[1:].sub_(wide[0])
-        return torch.mm(wide, wide.T).numpy()
 
 
 def _one_thread() -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
+import os
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
 
 import torch
 
@@ -12,6 +14,7 @@ from wingbeat.errors import StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from io import FileIO
     from pathlib import Path
 
     from torch import Tensor
@@ -116,19 +119,27 @@ def read_bytes(path: Path, offset: int, out: memoryview) -> None:
     try:
         with path.open("rb", buffering=0) as file:
             file.seek(offset)
-            done = 0
-            while done < len(out):
-                got = file.readinto(out[done:])
-                if not got:
-                    msg = (
-                        f"{path} ends {len(out) - done} bytes too early: it was cut short or is "
-                        "being written. Copy it again"
-                    )
-                    raise StoreError(msg)
-                done += got
+            _fill(file, path, out)
     except OSError as error:
-        msg = f"{path} cannot be read ({error.strerror or error}): copy it again, or check the disk"
-        raise StoreError(msg) from error
+        raise _unreadable(path, error) from error
+
+
+def _fill(file: FileIO, path: Path, out: memoryview) -> None:
+    done = file.readinto(out)
+    while done < len(out):
+        got = file.readinto(out[done:])
+        if not got:
+            msg = (
+                f"{path} ends {len(out) - done} bytes too early: it was cut short or is "
+                "being written. Copy it again"
+            )
+            raise StoreError(msg)
+        done += got
+
+
+def _unreadable(path: Path, error: OSError) -> StoreError:
+    why = error.strerror or error
+    return StoreError(f"{path} cannot be read ({why}): copy it again, or check the disk")
 
 
 def bytes_of(tensor: Tensor) -> memoryview:
@@ -137,30 +148,64 @@ def bytes_of(tensor: Tensor) -> memoryview:
     return memoryview(flat)
 
 
-def read_numbers(entry: Entry, start: int, out: Tensor) -> None:
-    """Fill a contiguous tensor with a tensor's numbers from place ``start`` on, in C order.
+class Numbers:
+    """A "float" tensor's numbers from a place on, in C order, one piece after the other.
 
     Args:
-        entry: a "float" tensor.
+        entry: the tensor.
         start: place of the first number.
-        out: ``(count,)``, of the entry's type.
+        ahead: how many numbers the system may fetch from the disk meanwhile.
 
     Raises:
-        StoreError: as for `read_bytes`.
+        StoreError: the file is shorter than its header says, or cannot be read.
     """
-    if entry.held is not None:
-        out.copy_(entry.held.reshape(-1)[start : start + len(out)])
-        return
-    if len(out):
-        read_bytes(entry.path, entry.offset + start * out.element_size(), bytes_of(out))
+
+    def __init__(self, entry: Entry, start: int, ahead: int = 0) -> None:
+        self._entry, self._place = entry, start * entry.torch_dtype.itemsize
+        self._file: FileIO | None = None
+        self._held = None if entry.held is None else entry.held.reshape(-1)
+        if entry.held is None:
+            self._open(entry.offset + self._place, ahead * entry.torch_dtype.itemsize)
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close the file."""
+        if self._file is not None:
+            self._file.close()
+
+    def fill(self, out: memoryview) -> None:
+        """Fill a buffer with the bytes of the numbers that come next."""
+        begin, self._place = self._place, self._place + len(out)
+        if self._held is not None:
+            size = self._held.element_size()
+            out[:] = bytes_of(self._held[begin // size : self._place // size].contiguous())
+        elif self._file is not None:
+            try:
+                _fill(self._file, self._entry.path, out)
+            except OSError as error:
+                raise _unreadable(self._entry.path, error) from error
+
+    def _open(self, offset: int, ahead: int) -> None:
+        try:
+            self._file = self._entry.path.open("rb", buffering=0)
+            self._file.seek(offset)
+        except OSError as error:
+            raise _unreadable(self._entry.path, error) from error
+        if ahead and hasattr(os, "posix_fadvise"):
+            with contextlib.suppress(OSError):  # advice that a file system may not take
+                os.posix_fadvise(self._file.fileno(), offset, ahead, os.POSIX_FADV_WILLNEED)
 
 
 def read_whole(entry: Entry) -> Tensor:
     """Return one tensor, freshly read, in its own type.
 
     Raises:
-        StoreError: as for `read_bytes`.
+        StoreError: as for `Numbers`.
     """
     out = torch.empty(entry.numbers, dtype=entry.torch_dtype)
-    read_numbers(entry, 0, out)
+    with Numbers(entry, 0) as numbers:
+        numbers.fill(bytes_of(out))
     return out.reshape(entry.shape)

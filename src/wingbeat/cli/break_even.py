@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from wingbeat.cli.show_study import Json, finished, quiet_or
 from wingbeat.zoo.break_even import BreakEvenPlan, study_break_even
 
 
@@ -17,9 +18,11 @@ def break_even(
     data: Annotated[str, typer.Option(help="digits or cifar10.")] = "digits",
     n: Annotated[int, typer.Option(help="Training samples.")] = 640,
     hidden: Annotated[list[int] | None, typer.Option(help="Hidden width; repeatable.")] = None,
-    epochs: Annotated[int, typer.Option(help="Passes over the data.")] = 20,
+    time: Annotated[float, typer.Option(help="Learning rate × steps of each run.")] = 30.0,
+    loss: Annotated[str, typer.Option(help="cross-entropy or mse.")] = "cross-entropy",
     seeds: Annotated[int, typer.Option(help="Base seeds.")] = 3,
     workers: Annotated[int | None, typer.Option(help="Processes; default one a processor.")] = None,
+    as_json_text: Json = False,
 ) -> None:
     """Does a larger learning rate or a smaller batch lower the variance of the gradient?"""
     usual = BreakEvenPlan()
@@ -29,9 +32,9 @@ def break_even(
         data,
         n,
         tuple(hidden or usual.hidden),
-        epochs,
+        time,
+        loss,
         seeds,
     )
-    study, _ = study_break_even(plan, out, workers=workers, say=typer.echo)
-    if study.failures:
-        raise typer.Exit(1)
+    found = study_break_even(plan, out, workers=workers, say=quiet_or(as_json_text))
+    finished(found, as_json_text)

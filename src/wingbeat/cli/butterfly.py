@@ -15,8 +15,8 @@ from wingbeat.cli.parse import parse_arguments
 from wingbeat.errors import RequestError, WingbeatError
 from wingbeat.replicas.choose import DriverName
 from wingbeat.zoo.butterfly import study_butterfly
-from wingbeat.zoo.butterfly_cells import parse_kinds, parse_numbers
-from wingbeat.zoo.butterfly_plan import Plan, quick_plan
+from wingbeat.zoo.butterfly_cells import HEAD, confined, parse_kinds, parse_numbers
+from wingbeat.zoo.butterfly_plan import MEASURES, Plan, quick_plan
 
 
 def butterfly(
@@ -24,7 +24,8 @@ def butterfly(
         str,
         typer.Argument(
             metavar="TASK",
-            help="MODULE:FACTORY, or cifar-resnet, cifar-vit, mnist-mlp, shakespeare-gpt.",
+            help="MODULE:FACTORY, or cifar-resnet, cifar-vit, mnist-mlp, shakespeare-gpt, "
+            "sst2-minilm, gsm8k-lm.",
         ),
     ] = "cifar-resnet",
     out: Annotated[Path, typer.Option(help="Folder of the study.")] = Path("runs/butterfly"),
@@ -54,11 +55,18 @@ def butterfly(
     exclude: Annotated[
         str, typer.Option(help="Regular expression of tensors that are left alone; '' for none.")
     ] = "norm|bias",
+    where: Annotated[
+        str, typer.Option(help="Of both, body, head: the part of the model that is perturbed.")
+    ] = "both",
+    head: Annotated[str, typer.Option(help="Regular expression of the head's tensors.")] = HEAD,
     eval_samples: Annotated[
         int, typer.Option(help="Most samples of the evaluation data; 0 for all.")
     ] = 1024,
     snapshots: Annotated[int, typer.Option(help="Recorded steps besides the forks.")] = 4,
     driver: Annotated[str | None, typer.Option(help="lockstep or loop.")] = None,
+    measures: Annotated[
+        str, typer.Option(help="Of ensemble, cka, l2_aligned, barrier_aligned; or none.")
+    ] = ",".join(MEASURES),
     workers: Annotated[int | None, typer.Option(help="Processes; default one a processor.")] = None,
     keep_weights: Annotated[bool, typer.Option("--keep-weights", help="Keep snapshots.")] = False,
     as_json_text: Annotated[
@@ -72,9 +80,11 @@ def butterfly(
         budget,
         fraction=fraction,
         exclude=exclude,
+        head=head,
         eval_samples=eval_samples or None,
         snapshots=snapshots,
         driver=_driver(driver),
+        measures=() if measures == "none" else tuple(filter(None, measures.split(","))),
     )
     plan = quick_plan(plan) if quick else plan
     given: dict[str, Any] = {
@@ -86,6 +96,7 @@ def butterfly(
         "interventions": tuple(intervention) if intervention else None,
     }
     plan = replace(plan, **{name: value for name, value in given.items() if value is not None})
+    plan = replace(plan, kinds=confined(plan.kinds, [w for w in where.split(",") if w]))
     _make_importable(Path.cwd())
     say = (lambda _: None) if as_json_text else typer.echo
     study, _ = study_butterfly(plan, out, workers=workers, say=say, keep_weights=keep_weights)

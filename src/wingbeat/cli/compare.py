@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+import pandas as pd
 import typer
 from rich.console import Console
 from rich.markup import escape
@@ -14,6 +15,7 @@ from rich.table import Table
 
 from wingbeat.checkpoints import Comparison
 from wingbeat.checkpoints import compare as compare_checkpoints
+from wingbeat.checkpoints.cells import write_csv
 from wingbeat.checkpoints.memory import parse_memory, resident, show_memory
 from wingbeat.checkpoints.pattern import find, is_pattern
 from wingbeat.cli.parse import load_task
@@ -24,7 +26,7 @@ from wingbeat.progress import Progress
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from wingbeat.cli.compare_models import BetweenModels
+    from wingbeat.cli.compare_models import BetweenModels, Layer
 
 RESERVE = 128 << 20
 """Bytes kept for what Python and torch take on top of their start and of the buffers."""
@@ -57,7 +59,7 @@ def compare(
         str | None,
         typer.Option(
             metavar="MODULE:FACTORY",
-            help="Returns a wb.Task: also loss barriers and alignment. Loads whole models.",
+            help="Returns a wb.Task: also barriers, alignment and CKA. Loads whole models.",
         ),
     ] = None,
     as_json_text: Annotated[
@@ -82,7 +84,8 @@ def compare(
     if plot is not None:
         found.plot(plot)
     if csv is not None:
-        found.to_csv(csv)
+        rows = [found.table, *(one.rows(found.labels[0]) for one in models)]
+        write_csv(pd.concat(rows, ignore_index=True), csv)
     if as_json_text:
         facts = {**found.to_json(), "models": [asdict(m) for m in models]}
         typer.echo(json.dumps(facts, ensure_ascii=False, allow_nan=False, indent=1))
@@ -153,6 +156,19 @@ def _show_model(console: Console, one: BetweenModels) -> None:
     else:
         words += f"; after alignment {number(one.aligned_barrier)}, distance {one.aligned_l2:.6g}"
     console.print(words, highlight=False, soft_wrap=True)
+    if not one.layers:
+        console.print(f"no CKA: {_text(one.cka_reason)}", highlight=False, soft_wrap=True)
+        return
+    mean = "undefined" if one.angular_cka is None else f"{one.angular_cka:.6g}"
+    console.print(f"representations, mean angular CKA {mean} (0 = the same):", highlight=False)
+    angles = sorted(one.layers, key=_turned)
+    for layer in angles[:_MOST_ROWS]:
+        value = layer.reason if layer.angular_cka is None else f"{layer.angular_cka:.6g}"
+        console.print(f"  {value}  {_text(layer.name)}", highlight=False, soft_wrap=True)
+
+
+def _turned(layer: Layer) -> float:
+    return 1.0 if layer.angular_cka is None else -layer.angular_cka  # the undefined ones last
 
 
 def show(console: Console, found: Comparison) -> None:

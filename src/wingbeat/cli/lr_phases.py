@@ -8,14 +8,18 @@ from typing import Annotated
 import typer
 
 from wingbeat.cli.parse import parse_arguments
-from wingbeat.zoo.lr_phases import PhasesPlan, study_lr_phases
+from wingbeat.cli.show_study import Json, finished, quiet_or
+from wingbeat.zoo.lr_phases import PhasesPlan, study_lr_phases, usual_rates
 
 
 def lr_phases(
     factory: Annotated[
         str, typer.Argument(metavar="MODULE:FACTORY", help="Function that returns a wb.Task.")
     ],
-    lr: Annotated[list[float], typer.Option(help="Learning rate; give two or more.")],
+    lr: Annotated[
+        list[float] | None,
+        typer.Option(help="Learning rate, twice or more; default 1/4 to 16 times the factory's."),
+    ] = None,
     arg: Annotated[
         list[str] | None, typer.Option("--arg", help="Argument of the factory, name=value.")
     ] = None,
@@ -33,11 +37,12 @@ def lr_phases(
     ] = True,
     out: Annotated[Path, typer.Option(help="Folder of the study.")] = Path("runs/lr-phases"),
     workers: Annotated[int | None, typer.Option(help="Processes; default one a processor.")] = None,
+    as_json_text: Json = False,
 ) -> None:
     """Where is training laminar, chaotic, divergent; which learning rate is soonest?"""
     plan = PhasesPlan(
         factory,
-        tuple(sorted(lr)),
+        tuple(sorted(lr)) if lr else usual_rates(factory, rate_name),
         parse_arguments(arg or []),
         rate_name,
         seeds,
@@ -46,6 +51,5 @@ def lr_phases(
         target,
         exponents,
     )
-    study, _ = study_lr_phases(plan, out, workers=workers, say=typer.echo)
-    if study.failures:
-        raise typer.Exit(1)
+    found = study_lr_phases(plan, out, workers=workers, say=quiet_or(as_json_text))
+    finished(found, as_json_text)

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from wingbeat.cli.show_study import Json, finished, quiet_or
 from wingbeat.zoo.phase_diagram import DiagramPlan, study_phase_diagram
 
 
@@ -15,9 +16,10 @@ def phase_diagram(
     gamma: Annotated[list[float] | None, typer.Option(help="γ; repeatable.")] = None,
     gamma_prime: Annotated[list[float] | None, typer.Option(help="γ'; repeatable.")] = None,
     width: Annotated[list[int] | None, typer.Option(help="Width m; give two or more.")] = None,
-    seeds: Annotated[int, typer.Option(help="Base seeds.")] = 2,
+    seeds: Annotated[int, typer.Option(help="Base seeds.")] = 3,
     time: Annotated[float, typer.Option(help="Length of training in tens of steps.")] = 100.0,
     workers: Annotated[int | None, typer.Option(help="Processes; default one a processor.")] = None,
+    as_json_text: Json = False,
 ) -> None:
     """Do the weights move and condense as the net gets wider, or not?"""
     usual = DiagramPlan()
@@ -28,6 +30,5 @@ def phase_diagram(
         seeds,
         time,
     )
-    study, _ = study_phase_diagram(plan, out, workers=workers, say=typer.echo)
-    if study.failures:
-        raise typer.Exit(1)
+    found = study_phase_diagram(plan, out, workers=workers, say=quiet_or(as_json_text))
+    finished(found, as_json_text)

@@ -1,12 +1,17 @@
-"""What ``wingbeat study`` prints for people."""
+"""What ``wingbeat study`` prints, for people and as JSON."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import json
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated, Any
 
 import pandas as pd
+import typer
 from rich.markup import escape
 from rich.table import Table
+
+from wingbeat.errors import RequestError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -14,6 +19,9 @@ if TYPE_CHECKING:
     from wingbeat.study.ledger import Record
     from wingbeat.study.outcome import StudyResult
     from wingbeat.study.plan import Plan
+    from wingbeat.zoo.curvature_study import Finding
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
 
 ROWS = 40
 """Rows of a table that are printed; ``--json`` gives all."""
@@ -100,3 +108,50 @@ def amount(size: float) -> str:
             return f"{size:.3g} {unit}"
         size /= 1000
     return f"{size:.3g} TB"
+
+
+def finished(found: Finding, as_json_text: bool) -> None:
+    """End a named study: its JSON where that was asked for, exit code 1 if something failed."""
+    if as_json_text:
+        findings = {name: rows_of(table) for name, table in found.tables.items()}
+        document({**outcome_json(found.study), "findings": findings})
+    if found.study.failures:
+        raise typer.Exit(1)
+
+
+def outcome_json(found: StudyResult) -> dict[str, Any]:
+    """Return what a study has found as plain JSON: its conditions with their scalars."""
+    counts = {str(k): int(v) for k, v in found.conditions["status"].value_counts().items()}
+    return {
+        "folder": str(found.folder),
+        "counts": counts,
+        "failures": [vars(record) for record in found.failures],
+        "conditions": rows_of(found.conditions),
+    }
+
+
+def rows_of(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return the rows of a table as plain JSON, with null for what is undefined.
+
+    >>> rows_of(pd.DataFrame({"rate": [0.1], "error": [float("nan")]}))
+    [{'rate': 0.1, 'error': None}]
+    """
+    plain = table.astype(object).where(table.notna(), None)
+    return [{str(name): v for name, v in row.items()} for row in plain.to_dict("records")]
+
+
+def document(content: dict[str, Any]) -> None:
+    """Print one JSON document.
+
+    Raises:
+        RequestError: a number in it has no place in JSON.
+    """
+    try:
+        typer.echo(json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False))
+    except ValueError as error:
+        raise RequestError(f"this cannot be written as JSON: {error}") from error
+
+
+def quiet_or(as_json_text: bool) -> Callable[[str], object]:
+    """Return what takes a named study's lines: nothing where only JSON is to be printed."""
+    return (lambda _: None) if as_json_text else typer.echo

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any
 
-import pandas as pd
 import typer
 from rich.console import Console
 from typer.core import TyperGroup
@@ -20,10 +18,8 @@ from wingbeat.cli.danovski import danovski
 from wingbeat.cli.edge import edge
 from wingbeat.cli.lr_phases import lr_phases
 from wingbeat.cli.phase_diagram import phase_diagram
-from wingbeat.errors import RequestError
 from wingbeat.study.ledger import Record
 from wingbeat.study.load import load_study
-from wingbeat.study.outcome import StudyResult
 from wingbeat.study.plan import plan_study
 from wingbeat.study.processes import processors
 from wingbeat.study.run import run_study
@@ -51,7 +47,6 @@ study = typer.Typer(
 )
 for named_study in (dynamics, butterfly, danovski, edge, lr_phases, break_even, phase_diagram):
     study.command(named_study.__name__.replace("_", "-"))(named_study)
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
 
 
 @study.callback()
@@ -89,7 +84,7 @@ def run_file(
     keep_weights: Annotated[
         bool, typer.Option("--keep-weights", help="Keep the snapshots of finished conditions.")
     ] = False,
-    as_json_text: Json = False,
+    as_json_text: show_study.Json = False,
 ) -> None:
     """Run a study file; the same command again goes on where it stopped."""
     make_importable(Path.cwd(), file.resolve().parent)
@@ -101,7 +96,7 @@ def run_file(
         count = workers or (1 if runner == "inline" else processors())
         plan = plan_study(asked.conditions, folder, workers=count, probes=probes)
         if as_json_text:
-            _print_json(plan.to_json())
+            show_study.document(plan.to_json())
         else:
             show_study.plan(console, asked.name, plan)
         return
@@ -121,7 +116,7 @@ def run_file(
         store=store,
     )
     if as_json_text:
-        _print_json(outcome_json(found))
+        show_study.document(show_study.outcome_json(found))
     else:
         show_study.outcome(console, found)
     if found.failures:
@@ -133,7 +128,7 @@ def show(
     folder: Annotated[str, typer.Argument(metavar="DIR", help="Folder; may hold wildcards.")],
     value: Annotated[str, typer.Option(help="Scalar to compare, such as final_l2.")] = "lyapunov",
     highest: Annotated[bool, typer.Option("--highest", help="Large values are good.")] = False,
-    as_json_text: Json = False,
+    as_json_text: show_study.Json = False,
 ) -> None:
     """Show a study: the best conditions by a scalar, and what each axis does to it."""
     found = load_study(folder)
@@ -142,18 +137,14 @@ def show(
         "effects": found.effects(value),
     }
     if as_json_text:
-        _print_json({"value": value, **{name: rows_of(table) for name, table in tables.items()}})
+        show_study.document(
+            {"value": value, **{name: show_study.rows_of(table) for name, table in tables.items()}}
+        )
         return
     console = Console()
     for name, table in tables.items():
         console.print(f"{name} of {value}", markup=False)
         console.print(show_study.table(table))
-
-
-def rows_of(table: pd.DataFrame) -> list[dict[str, Any]]:
-    """Return the rows of a table as plain JSON, with null for what is undefined."""
-    plain = table.astype(object).where(table.notna(), None)
-    return [{str(name): v for name, v in row.items()} for row in plain.to_dict("records")]
 
 
 def make_importable(*folders: Path) -> None:
@@ -165,21 +156,3 @@ def make_importable(*folders: Path) -> None:
         there = os.environ.get("PYTHONPATH", "").split(os.pathsep)
         if text not in there:
             os.environ["PYTHONPATH"] = os.pathsep.join([text, *filter(None, there)])
-
-
-def outcome_json(found: StudyResult) -> dict[str, Any]:
-    """Return what a study has found as plain JSON: its conditions with their scalars."""
-    counts = {str(k): int(v) for k, v in found.conditions["status"].value_counts().items()}
-    return {
-        "folder": str(found.folder),
-        "counts": counts,
-        "failures": [vars(record) for record in found.failures],
-        "conditions": rows_of(found.conditions),
-    }
-
-
-def _print_json(content: dict[str, Any]) -> None:
-    try:
-        typer.echo(json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False))
-    except ValueError as error:
-        raise RequestError(f"this cannot be written as JSON: {error}") from error

@@ -17,6 +17,7 @@ from wingbeat.curvature.condensation import (
     slope_against_width,
 )
 from wingbeat.curvature.density import Density, density
+from wingbeat.curvature.density_along import density_along
 from wingbeat.curvature.edge import Edge, edge_of_stability
 from wingbeat.curvature.gradient_noise import (
     BreakEven,
@@ -71,6 +72,7 @@ __all__ = [
     "curvature_along",
     "default_hessian",
     "density",
+    "density_along",
     "edge_of_stability",
     "eigenpairs",
     "follow",

@@ -72,7 +72,8 @@ def sharpness(
         task: model, loss and data.
         snapshot: all replicas at one step.
         hessian: made once and handed over again where several snapshots are looked at; None makes
-            one of the first ``SHARPNESS_SAMPLES`` training samples, in "train" mode, in float64.
+            one of at most ``SHARPNESS_SAMPLES`` training samples (see ``even_samples``), in
+            "train" mode, in float64.
         tolerance: residual of the eigenvalue relative to it.
 
     Returns:
@@ -92,20 +93,34 @@ def sharpness(
         (2,)
     """
     chosen = hessian or default_hessian(task)
-    found = _finite(snapshot, chosen)
+    found = finite_points(snapshot, chosen)
     look = Look(tolerance=tolerance)
     return _eigen(chosen, found, look, "").values[:, 0].cpu().numpy()
 
 
 def default_hessian(task: Task) -> Hessian:
-    """Return the Hessian of the first ``SHARPNESS_SAMPLES`` samples, or of all if fewer.
+    """Return the Hessian of ``SHARPNESS_SAMPLES`` evenly spaced samples, or of all if fewer.
 
     Example:
         >>> from wingbeat.zoo.dense import circles_task
         >>> len(default_hessian(circles_task(n=1200)).indices)
         1000
     """
-    return Hessian(task, samples=min(SHARPNESS_SAMPLES, len_of(task.data)))
+    return Hessian(task, samples=even_samples(task))
+
+
+def even_samples(task: Task, most: int = SHARPNESS_SAMPLES) -> tuple[int, ...]:
+    """Return the indices of all training samples, or of ``most`` evenly spaced ones.
+
+    Evenly spaced, because data that are sorted by class would give the first few classes alone.
+
+    Example:
+        >>> from wingbeat.zoo.dense import circles_task
+        >>> even_samples(circles_task(n=1200), 4)
+        (0, 300, 600, 900)
+    """
+    size = len_of(task.data)
+    return tuple(i * size // most for i in range(most)) if size > most else tuple(range(size))
 
 
 def curvature_along(
@@ -147,6 +162,19 @@ def curvature_along(
     """
     trajectory: Trajectory = getattr(source, "trajectory", source)
     chosen, wish = hessian or Hessian(task), look or Look()
+    wanted = asked_steps(trajectory, steps, labels)
+    rows = [row for step in wanted for row in _rows(chosen, trajectory.at(step), wish, labels)]
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def asked_steps(
+    trajectory: Trajectory, steps: Iterable[int] | None, labels: Sequence[str] | None
+) -> tuple[int, ...]:
+    """Return the steps to look at: those asked for, or all that were recorded.
+
+    Raises:
+        RequestError: a step that was not recorded or an unknown label.
+    """
     wanted = trajectory.steps if steps is None else tuple(steps)
     missing = sorted(set(wanted) - set(trajectory.steps))
     if missing:
@@ -154,14 +182,13 @@ def curvature_along(
     unknown = sorted(set(labels or ()) - set(trajectory.labels))
     if unknown:
         raise RequestError(f"no replica {unknown[0]!r}: use some of {trajectory.labels}")
-    rows = [row for step in wanted for row in _rows(chosen, trajectory.at(step), wish, labels)]
-    return pd.DataFrame(rows, columns=list(COLUMNS))
+    return tuple(wanted)
 
 
 def _rows(
     hessian: Hessian, snapshot: Snapshot, look: Look, labels: Sequence[str] | None
 ) -> Iterator[tuple[Any, ...]]:
-    found = _finite(snapshot, hessian, labels)
+    found = finite_points(snapshot, hessian, labels)
     for layer in ("", *(hessian.layers if look.layers else ())):
         size = hessian.layout.size
         if layer:
@@ -186,7 +213,7 @@ def _names(look: Look) -> list[str]:
 
 
 def _named(
-    step: int, found: _Points, layer: str, name: str, values: Tensor, errors: Tensor
+    step: int, found: Points, layer: str, name: str, values: Tensor, errors: Tensor
 ) -> Iterator[tuple[Any, ...]]:
     for label, value, error in zip(found.labels, values.tolist(), errors.tolist(), strict=True):
         owner = {REFERENCE: "", NULL: NULL}.get(label, label.rsplit("#", 1)[0])
@@ -195,7 +222,7 @@ def _named(
 
 
 @dataclass(frozen=True)
-class _Points:
+class Points:
     """Chosen replicas of a snapshot, and the places of those whose weights are finite."""
 
     labels: tuple[str, ...]
@@ -204,13 +231,16 @@ class _Points:
     buffers: dict[str, Tensor]
 
 
-def _finite(snapshot: Snapshot, hessian: Hessian, labels: Sequence[str] | None = None) -> _Points:
+def finite_points(
+    snapshot: Snapshot, hessian: Hessian, labels: Sequence[str] | None = None
+) -> Points:
+    """Return the chosen replicas of a snapshot whose weights are finite, and where they stand."""
     keep = [i for i, x in enumerate(snapshot.labels) if labels is None or x in labels]
     params, buffers = hessian.point(snapshot)
     params = params[keep]
     fine = torch.isfinite(params).all(1).nonzero()[:, 0].tolist()
     rows = [keep[i] for i in fine]
-    return _Points(
+    return Points(
         tuple(snapshot.labels[i] for i in keep),
         fine,
         params[fine],
@@ -218,11 +248,11 @@ def _finite(snapshot: Snapshot, hessian: Hessian, labels: Sequence[str] | None =
     )
 
 
-def _operator(hessian: Hessian, found: _Points, layer: str) -> Operator:
+def _operator(hessian: Hessian, found: Points, layer: str) -> Operator:
     return hessian.at((found.params, found.buffers), layer)
 
 
-def _eigen(hessian: Hessian, found: _Points, look: Look, layer: str) -> Eigenpairs:
+def _eigen(hessian: Hessian, found: Points, look: Look, layer: str) -> Eigenpairs:
     """Return the eigenvalues of all replicas, NaN for those with weights that are not finite."""
     count = look.k * (2 if look.which == "both" else 1)
     values = torch.full((len(found.labels), count), torch.nan, dtype=torch.float64)
@@ -243,7 +273,7 @@ def _eigen(hessian: Hessian, found: _Points, look: Look, layer: str) -> Eigenpai
     return Eigenpairs(values, pairs.vectors, residuals, converged, pairs.products)
 
 
-def _trace(hessian: Hessian, found: _Points, look: Look, layer: str) -> tuple[Tensor, Tensor]:
+def _trace(hessian: Hessian, found: Points, look: Look, layer: str) -> tuple[Tensor, Tensor]:
     values = torch.full((len(found.labels),), torch.nan, dtype=torch.float64)
     errors = values.clone()
     if found.fine:

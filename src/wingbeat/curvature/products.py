@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.func import vjp, vmap
 
+from wingbeat.curvature.refusals import check_twice_differentiable
 from wingbeat.params import trainable
 from wingbeat.task.batches import copied
 from wingbeat.task.step import check_scalar
@@ -28,8 +29,9 @@ Way = Literal["kept", "stacked", "module"]
 """How products are made: from the kept graph of each replica's gradient, for all replicas in one
 vectorised call, or by differentiating the module itself twice."""
 STACK_FROM: Final = 8
-"""Replicas from which one vectorised call is faster than kept graphs (measured: 2.4 times for 50
-replicas of a net of 2,338 parameters, equal for 7)."""
+"""Replicas from which one vectorised call is no slower than kept graphs (measured, processor time
+of a product on one thread, nets of 42 and 2,338 parameters: 0.6 and 0.9 times as fast with 4
+replicas, 1.0 and 1.8 with 8, 2.1 and 2.2 with 16, 7.2 and 2.5 with 50)."""
 
 
 class Products:
@@ -48,10 +50,19 @@ class Products:
         self.hessian, self.params, self.buffers = hessian, params, buffers
         self.way: Way = "stacked" if len(params) >= STACK_FROM else "kept"
         self._kept: dict[int, Callable[[Tensor], Tensor]] = {}
+        self._checked = False
 
     def __call__(self, vectors: Tensor) -> Tensor:
-        """Return the products ``(replicas, vectors, P)``."""
+        """Return the products ``(replicas, vectors, P)``.
+
+        Raises:
+            RequestError: an operation of the loss may be differentiated only once.
+        """
         vectors = vectors.to(self.params)
+        if not self._checked:
+            own = {name: b[0] for name, b in self.buffers.items()}
+            check_twice_differentiable(self.hessian, self.params[0], own)
+            self._checked = True
         if self.way == "module":
             return self._by_module(vectors)
         try:

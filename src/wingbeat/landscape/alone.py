@@ -7,10 +7,20 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from wingbeat.task.batches import copied
+
 if TYPE_CHECKING:
     from torch import Tensor
 
     from wingbeat.task.step import TrainingStep
+    from wingbeat.task.task import Batch
+
+
+def private(batch: Batch) -> Batch:
+    """Return a batch that a model may change in place; the usual tuple is copied fastest."""
+    if type(batch) is tuple and all(type(t) is torch.Tensor for t in batch):
+        return tuple(t.clone() for t in batch)
+    return copied(batch)
 
 
 class Alone:

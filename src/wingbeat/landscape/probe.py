@@ -14,11 +14,10 @@ from torch.nn.modules.conv import _ConvNd
 
 from wingbeat.determinism import seeded
 from wingbeat.errors import RequestError
-from wingbeat.landscape.alone import Alone
+from wingbeat.landscape.alone import Alone, private
 from wingbeat.landscape.data import Portions, portions
 from wingbeat.landscape.footprint import activation_bytes
 from wingbeat.landscape.normalisation import Normaliser, executed, tracked
-from wingbeat.task.batches import copied
 from wingbeat.task.predictions import class_labels, loss_and_scores
 from wingbeat.task.step import TrainingStep
 
@@ -182,10 +181,11 @@ class Probe:
         self, made: list[tuple[Tensor, dict[str, Tensor]]], normaliser: Normaliser | None
     ) -> dict[str, dict[str, Array]]:
         """Return for each set of data what a chunk of k weight vectors gives, (k, B)."""
-        params = torch.stack([p for p, _ in made]).to(self.step.device)
+        alone = len(made) == 1 and not self.stacked  # then it need not be copied
+        join = _one if alone else torch.stack
+        params = join([p for p, _ in made]).to(self.step.device)
         buffers = {
-            name: torch.stack([b[name] for _, b in made]).to(self.step.device)
-            for name in made[0][1]
+            name: join([b[name] for _, b in made]).to(self.step.device) for name in made[0][1]
         }
         if normaliser is not None:
             normaliser(lambda f, batch: self.apply(f, params, buffers, batch), buffers)
@@ -221,8 +221,9 @@ class Probe:
         rows = []
         for i in range(len(params)):
             self._alone.put(params, buffers, i)
-            rows.append(function(self._alone.model, copied(batch)))
-        return {key: torch.stack([row[key] for row in rows]) for key in rows[0]}
+            rows.append(function(self._alone.model, private(batch)))
+        join = torch.stack if len(rows) > 1 else _one
+        return {key: join([row[key] for row in rows]) for key in rows[0]}
 
     def _measured(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
         loss, scores = loss_and_scores(self.task, model, batch)
@@ -260,6 +261,12 @@ def _why_not_stacked(model: nn.Module, size: int) -> str:
     if any(isinstance(module, _ConvNd) for module in model.modules()):
         return "convolutions do not gain by stacking"
     return ""
+
+
+def _one(tensors: list[Tensor]) -> Tensor:
+    """Return the only tensor of a list as a stack of one, without a copy."""
+    (tensor,) = tensors
+    return tensor.unsqueeze(0)
 
 
 def _own_data(task: Task) -> dict[str, Any]:

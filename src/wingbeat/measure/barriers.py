@@ -4,7 +4,8 @@ What is computed follows from its cost. A line of 25 points costs 23 evaluations
 besides its ends, so barriers of every replica at every snapshot would often cost more than the
 training. Therefore: at most 1,024 evenly spaced samples of each set of data; to the reference at
 as many recorded steps, evenly spaced, as together cost no more forward passes than training did;
-between all pairs, with the whole curve and its error bar, at the last step only.
+between all pairs, with the whole curve and its error bar, at the last step only. A task whose
+model is large asks for less (`Task.barriers`).
 """
 
 from __future__ import annotations
@@ -16,7 +17,6 @@ import numpy as np
 
 from wingbeat.errors import DIVERGED, NO_PREDICTIONS
 from wingbeat.landscape import Models, Probe, line
-from wingbeat.metrics.barrier import POINTS
 from wingbeat.metrics.basins import ERROR_THRESHOLD, basins
 from wingbeat.replicas.fork import NULL, REFERENCE
 
@@ -31,8 +31,6 @@ if TYPE_CHECKING:
 
     Array = NDArray[np.float64]
 
-SAMPLES: Final = 1024
-"""Samples of each set of data that a barrier is measured on, at most."""
 MOST_PAIRS: Final = 300
 """Pairs at the last step, at most; above, those within a perturbation and with the reference."""
 TRAINING_PASSES: Final = 3
@@ -50,7 +48,9 @@ ROWS: Final = {
 
 def barriers(scene: Scene) -> None:
     """Add the rows of "barrier" and the final barriers to the reference for the summary."""
-    probe = Probe(scene.step, samples=SAMPLES, stacked=None if scene.step.functional else False)
+    asked = scene.step.task.barriers
+    stacked = None if scene.step.functional else False
+    probe = Probe(scene.step, samples=asked.samples, stacked=stacked)
     last = scene.trajectory.steps[-1]
     for step in affordable(scene, probe):
         scene.tick(f"barriers at step {step}")
@@ -58,7 +58,8 @@ def barriers(scene: Scene) -> None:
         if step != last:
             _reference_rows(scene, probe, snapshot, _to_reference(snapshot))
             continue
-        lines = _reference_rows(scene, probe, snapshot, final_pairs(snapshot))
+        pairs = final_pairs(snapshot) if asked.between else _to_reference(snapshot)
+        lines = _reference_rows(scene, probe, snapshot, pairs)
         _between(scene, snapshot, lines)
 
 
@@ -71,10 +72,20 @@ def affordable(scene: Scene, probe: Probe) -> list[int]:
     """
     forks = [s.step for s in scene.trajectory if len(s.labels) > 2]
     steps = forks or [scene.trajectory.steps[-1]]
+    if not scene.step.task.barriers.along:
+        return steps[-1:]
     task, replicas = scene.step.task, max(1, len(scene.labels) - 2)
     training = TRAINING_PASSES * task.steps * task.batch_size * replicas
     samples = sum(sum(portions.sizes) for portions in probe.data.values())
-    count = training // max(1, samples * (POINTS - 1) * replicas)
+    return evenly(steps, training // max(1, samples * (task.barriers.points - 1) * replicas))
+
+
+def evenly(steps: list[int], count: int) -> list[int]:
+    """Return so many of the steps, evenly spaced; the last one always.
+
+    >>> evenly([0, 10, 20, 30, 40], 3), evenly([0, 10, 20], 0), evenly([0, 10], 7)
+    ([0, 20, 40], [20], [0, 10])
+    """
     if count >= len(steps):
         return steps
     # From the last backwards, so that one affordable step is the last.
@@ -104,7 +115,8 @@ def _reference_rows(
     models = Models.of_snapshot(scene.step, snapshot)
     ok = models.finite
     alive = [(i, j) for i, j in pairs if ok[i] and ok[j]]
-    lines = line(probe, models, alive) if alive else None
+    points = scene.step.task.barriers.points
+    lines = line(probe, models, alive, points) if alive else None
     for curve, metric in ROWS.items():
         if curve.endswith("test") and "test" not in probe.data:
             continue
@@ -152,21 +164,29 @@ def _between(scene: Scene, snapshot: Snapshot, lines: Lines | None) -> None:
         values = np.full(count, np.nan)
         if lines is not None and curve in lines.curves:
             values = lines.matrix(curve)[0]
-            _curve_rows(scene, snapshot, lines, curve)
+            curve_rows(scene, snapshot, lines, curve, f"line_{curve}")
             _error_bars(scene, snapshot, lines, curve)
             scene.keep(f"final_{metric}", values, low=0.0)
     _basin_rows(scene, snapshot, lines)
 
 
-def _curve_rows(scene: Scene, snapshot: Snapshot, lines: Lines, curve: str) -> None:
-    """Add the whole curve from the reference to each replica; α stands in the layer column."""
+def curve_rows(scene: Scene, snapshot: Snapshot, lines: Lines, curve: str, metric: str) -> None:
+    """Add the whole curve from the reference to each replica; α stands in the layer column.
+
+    Args:
+        scene: takes the rows.
+        snapshot: the moment.
+        lines: the curves; those of pairs with the reference are added.
+        curve: which of them.
+        metric: name of the rows.
+    """
     found = lines.curve(curve)
     kept = [q for q, (i, _) in enumerate(lines.pairs) if i == 0]
     values = found.values[kept]
     labels = np.array([snapshot.labels[lines.pairs[q][1]] for q in kept], dtype=object)
     own = np.array([_family(scene, lines.pairs[q]) for q in kept], dtype=object)
     scene.out.add(
-        f"line_{curve}",
+        metric,
         np.where(np.isfinite(values), values, np.nan),
         step=snapshot.step,
         perturbation=own[:, None],

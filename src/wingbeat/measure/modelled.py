@@ -17,9 +17,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from wingbeat.measure import aligned
 from wingbeat.measure.barriers import barriers
 from wingbeat.measure.fishers import fishers
 from wingbeat.measure.representations import representations
+from wingbeat.measure.sharpness import sharpnesses
+from wingbeat.measure.soups import soups
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,6 +32,10 @@ if TYPE_CHECKING:
 MEASURES: dict[str, Callable[[Scene], None]] = {
     "barrier": barriers,
     "fisher_kl": fishers,
+    "sharpness": sharpnesses,
     "cka": representations,
+    "l2_aligned": aligned.distances,
+    "barrier_aligned": aligned.barriers,
+    "soup": soups,
 }
 """What each metric that needs models is measured by."""

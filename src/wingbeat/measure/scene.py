@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from wingbeat.errors import DIVERGED
 from wingbeat.measure.rows import owners
 from wingbeat.trajectory.trajectory import perturbed
 
@@ -24,11 +25,15 @@ if TYPE_CHECKING:
 
 
 class Scalar(NamedTuple):
-    """Values of one perturbation's replicas for the summary, (N,), and their possible range."""
+    """Values of one perturbation's replicas for the summary, (N,), and their possible range.
+
+    ``reason`` says why a value that is NaN is undefined.
+    """
 
     values: Array
     low: float = -np.inf
     high: float = np.inf
+    reason: str = DIVERGED
 
 
 @dataclass(frozen=True)
@@ -41,6 +46,7 @@ class Scene:
         step: the task's pure step.
         tick: called with a word for each stage of the work.
         scalars: by perturbation and name, for the summary.
+        shared: what one measure found and another needs too.
     """
 
     out: TableBuilder
@@ -48,6 +54,7 @@ class Scene:
     step: TrainingStep
     tick: Callable[[str], None] = lambda _: None
     scalars: dict[str, dict[str, Scalar]] = field(default_factory=lambda: defaultdict(dict))
+    shared: dict[str, Any] = field(default_factory=dict)
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -63,7 +70,14 @@ class Scene:
         """Return the perturbation of a replica; "" for the reference, "null" for its twin."""
         return str(owners(self.labels)[place])
 
-    def keep(self, name: str, values: Array, low: float = -np.inf, high: float = np.inf) -> None:
+    def keep(
+        self,
+        name: str,
+        values: Array,
+        low: float = -np.inf,
+        high: float = np.inf,
+        reason: str = DIVERGED,
+    ) -> None:
         """Keep one value for each replica (all E of them) for the summary, by perturbation."""
         for perturbation, places in self.groups.items():
-            self.scalars[perturbation][name] = Scalar(values[places], low, high)
+            self.scalars[perturbation][name] = Scalar(values[places], low, high, reason)

@@ -94,10 +94,11 @@ def summarise(facts: Sequence[Facts]) -> dict[str, Estimate]:
 def _further(facts: Sequence[Facts]) -> dict[str, Estimate]:
     """Return means of what was measured besides, where every base seed has it."""
     found = {}
-    for name, (_, low, high) in facts[0].scalars.items():
+    for name, one in facts[0].scalars.items():
         if all(name in f.scalars for f in facts):
             values = np.concatenate([f.scalars[name].values for f in facts])
-            found[name] = _within(_mean(values, facts), low, high)
+            estimate = _mean(values, facts, why=one.reason)
+            found[name] = _within(estimate, one.low, one.high)
     for name in facts[0].numbers:
         if all(name in f.numbers for f in facts):
             why = TOO_FEW_REPLICAS if facts[0].distances.shape[1] < 2 else DIVERGED
@@ -231,9 +232,11 @@ def _within(estimate: Estimate, low: float, high: float) -> Estimate:
     return replace(estimate, low=float(ends[0]), high=float(ends[1]))
 
 
-def _mean(values: Array, facts: Sequence[Facts], *, log: bool = False) -> Estimate:
+def _mean(
+    values: Array, facts: Sequence[Facts], *, log: bool = False, why: str = DIVERGED
+) -> Estimate:
     if not np.isfinite(values).all():
-        return Estimate.undefined(DIVERGED)
+        return Estimate.undefined(why)
     groups = _groups(facts)
     scale: Scale = "log" if log else "linear"
     return bootstrap(lambda w: w @ values / w.sum(axis=1), len(groups), groups=groups, scale=scale)

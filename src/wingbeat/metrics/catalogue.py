@@ -106,7 +106,42 @@ CATALOGUE = {
                 "basin",
             ),
         ),
+        Metric(
+            "l2_aligned",
+            "models",
+            "weight",
+            (0, INF),
+            "0 = identical up to permutation",
+            ("l2_aligned", "fixed_point_share"),
+        ),
+        Metric(
+            "barrier_aligned",
+            "models",
+            "loss, share",
+            (0, INF),
+            "0 = one basin up to permutation",
+            (
+                *(b.replace("barrier", "barrier_aligned") for b in BARRIERS),
+                "line_aligned_loss_train",
+            ),
+        ),
+        Metric(
+            "soup",
+            "models",
+            "loss, share",
+            (-INF, INF),
+            "> 0 = the average of the weights is better than the replicas",
+            tuple(
+                f"soup_gain_{q}_{d}{end}"
+                for d in ("train", "test")
+                for q in ("loss", "error")
+                for end in ("", "_aligned")
+            ),
+        ),
         Metric("fisher_kl", "models", "nat", (0, INF), "0 = identical", ("fisher_kl",)),
+        Metric(
+            "sharpness", "models", "loss/weight²", (-INF, INF), "large = narrow", ("sharpness",)
+        ),
         Metric(
             "cka", "models", "1, rad", (-1, pi), "cka 1, angle 0 = same", ("cka", "angular_cka")
         ),

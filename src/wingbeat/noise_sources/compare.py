@@ -12,7 +12,8 @@ from wingbeat.errors import DriverError, RequestError
 from wingbeat.noise_sources.available import PERTURBATIONS, absent, check_sources
 from wingbeat.noise_sources.hardware import Execution, check_executions, with_threads
 from wingbeat.noise_sources.outcome import NoiseSources, Sample, accuracy_floor, tables
-from wingbeat.replicas.choose import DriverName, first_loss
+from wingbeat.replicas.choose import DriverName
+from wingbeat.replicas.first_loss import first_loss
 from wingbeat.request import as_folder, make_request
 from wingbeat.run import run
 from wingbeat.task.batches import Batches, len_of

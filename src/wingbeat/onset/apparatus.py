@@ -17,8 +17,9 @@ from wingbeat.determinism import differing_field, fingerprint
 from wingbeat.errors import RunError, StoreError
 from wingbeat.landscape import Models
 from wingbeat.replicas.advance import Course, advance
-from wingbeat.replicas.choose import Choice, Chooser, DriverName, base_cast, first_loss
-from wingbeat.replicas.fork import NULL, REFERENCE, Member, fork, twin
+from wingbeat.replicas.choose import Choice, Chooser, DriverName
+from wingbeat.replicas.first_loss import first_loss
+from wingbeat.replicas.fork import NULL, REFERENCE, Member, base_cast, fork, twin
 from wingbeat.replicas.replicas import Replicas
 from wingbeat.task.batches import Batches, Streams
 from wingbeat.task.describe import difference

@@ -9,7 +9,6 @@ import torch
 
 from wingbeat.errors import RequestError, nearest
 from wingbeat.landscape import Models, Probe, line
-from wingbeat.measure.barriers import SAMPLES
 from wingbeat.measure.outputs import Evaluator
 from wingbeat.metrics.basins import ERROR_THRESHOLD
 from wingbeat.replicas.snapshot import Snapshot
@@ -71,7 +70,8 @@ class Gauge:
     def __init__(self, metric: str, step: TrainingStep, choice: Choice) -> None:
         self.metric, self.step = metric, step
         if metric in CURVES:
-            self.probe = Probe(step, samples=SAMPLES, stacked=None if step.functional else False)
+            samples = step.task.barriers.samples
+            self.probe = Probe(step, samples=samples, stacked=None if step.functional else False)
         elif metric == "disagreement":
             stacked = choice.driver.name == "lockstep"
             chunk = choice.chunk if stacked else 1

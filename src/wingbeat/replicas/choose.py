@@ -1,7 +1,7 @@
 """Choose how the step is executed, by measuring, and prove what the choice promises.
 
-The way a step is executed is itself a perturbation, so the choice is made once, written into
-the run's fingerprint and never mixed within a run.
+The way a step is executed is itself a perturbation, so the choice is made once, kept for the
+same request on this machine, written into the run's fingerprint and never mixed within a run.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
-from wingbeat.determinism import derive
+from wingbeat.determinism import fingerprint
 from wingbeat.errors import DriverError, RequestError, nearest
-from wingbeat.replicas.fork import twin
 from wingbeat.replicas.lockstep import Lockstep, Mode
 from wingbeat.replicas.loop import Loop, ObjectLoop
+from wingbeat.replicas.remembered import Measured, key_of, recall, remember
 from wingbeat.replicas.replicas import Driver, Replicas, partition
-from wingbeat.task.batches import Streams, len_of
+from wingbeat.task.batches import len_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -89,6 +89,7 @@ class Chooser:
     ) -> None:
         self.step, self.batches, self.casts, self.steps = step, batches, casts, steps
         self.start = step.start(step.task.seed).map(lambda t: t.unsqueeze(0))
+        self._compiled: Lockstep | None = None
 
     def choose(self, wanted: DriverName, compiled: bool | None) -> Choice:
         """Return the execution to use.
@@ -145,38 +146,54 @@ class Chooser:
             driver = self._lockstep("compiled" if compiled else "traced")
         except DriverError as error:
             return _with_hidden_state(self._loop(str(error)))
+        key = key_of(self._decides(driver, compiled))
+        found = recall(key) or remember(key, self._timed(driver, compiled))
+        mode, _, chunk = found.best.partition("/")
+        if mode == "loop":
+            return Choice(Loop(self.step), 1, reason="fastest measured", timings=found.timings)
+        if mode != driver.mode:
+            driver = self._compiled or self._lockstep("compiled")
+        choice = self._checked(driver, int(chunk or 0), "fastest measured", found.timings)
+        if choice.warnings:
+            reason = f"lock step is not exact here with {torch.get_num_threads()} threads"
+            return Choice(Loop(self.step), 1, reason=reason, timings=found.timings)
+        return choice
+
+    def _decides(self, driver: Lockstep, compiled: bool | None) -> dict[str, Any]:
+        """Return all that a measured choice depends on."""
+        here = fingerprint(self.step.device, self.step.dtype)
+        sizes = [len(cast) for cast in self.casts]
+        asked = {"sizes": sizes, "steps": self.steps, "compiled": compiled}
+        return {**here, **asked, "programs": sorted(driver.signatures)}
+
+    def _timed(self, driver: Lockstep, compiled: bool | None) -> Measured:
+        """Return the fastest candidate: "loop", or a mode with "/" and a size of stacks."""
         spare = self._fill(driver)
         timings = {f"{driver.mode}": self._time(driver, 0, spare)}
-        chunks = {f"{driver.mode}": 0}
         for chunk in (c for c in CHUNKS if c < len(self.casts[-1])):
             timings[f"{driver.mode}/{chunk}"] = self._time(driver, chunk, spare)
-            chunks[f"{driver.mode}/{chunk}"] = chunk
         best = min(timings, key=lambda name: timings[name])
         timings["loop"] = self._time(Loop(self.step), 1)
         if timings["loop"] * LOOP_MARGIN < timings[best]:
-            return Choice(Loop(self.step), 1, reason="fastest measured", timings=timings)
+            return Measured("loop", timings)
         left = timings[best] * self.steps / 1000
         if compiled is None and driver.mode == "traced" and left > COMPILE_SECONDS:
-            driver, best = self._try_compiled(driver, chunks[best], timings, best)
-            chunks["compiled"] = chunks.get(best, 0)
-        choice = self._checked(driver, chunks[best], "fastest measured", timings)
-        if choice.warnings:
-            reason = f"lock step is not exact here with {torch.get_num_threads()} threads"
-            return Choice(Loop(self.step), 1, reason=reason, timings=timings)
-        return choice
+            best = self._try_compiled(best, timings)
+        return Measured(best, timings)
 
-    def _try_compiled(
-        self, driver: Lockstep, chunk: int, timings: dict[str, float], best: str
-    ) -> tuple[Lockstep, str]:
+    def _try_compiled(self, best: str, timings: dict[str, float]) -> str:
+        _, stroke, chunk = best.partition("/")
         try:
             candidate = Lockstep(self.step, "compiled")
-            timings["compiled"] = self._time(candidate, chunk, self._fill(driver))
+            took = self._time(candidate, int(chunk or 0), self._fill(candidate))
         except Exception as error:  # no C++ compiler, or a graph that it refuses
             logging.getLogger("wingbeat").info("not compiled: %s", error)
-            return driver, best
-        return (
-            (candidate, "compiled") if timings["compiled"] < 0.7 * timings[best] else (driver, best)
-        )
+            return best
+        timings[f"compiled{stroke}{chunk}"] = took
+        if took >= 0.7 * timings[best]:
+            return best
+        self._compiled = candidate
+        return f"compiled{stroke}{chunk}"
 
     def _time(self, driver: Driver, chunk: int, spare: int = 1, repeats: int = 3) -> float:
         """Return milliseconds for one step of all replicas, the best of a few."""
@@ -193,7 +210,7 @@ class Chooser:
         self, driver: Lockstep, chunk: int, reason: str, timings: dict[str, float] | None = None
     ) -> Choice:
         """Prove that a replica's bits depend neither on its place nor on who rides along."""
-        for spare in sorted({self._fill(driver), self._even()}):
+        for spare in sorted({self._fill(driver), max(self._fill(driver), self._even())}):
             if self._invariant(driver, chunk, spare):
                 return Choice(driver, chunk, spare, reason, timings or {})
         warning = (
@@ -216,14 +233,15 @@ class Chooser:
                 replicas.advance(index)
             base = [m.streams == cast[0].streams for m in cast]
             seen += [s for s, same in zip(replicas.states(), base, strict=True) if same]
-        return all(_same_bits(seen[0].params, s.params) for s in seen[1:])
+        return all(_same_state(seen[0], s) for s in seen[1:])
 
     def _fill(self, driver: Lockstep) -> int:
         """Return what a stack is filled up to a multiple of.
 
         A few steps may hide that an operation is uneven, so it is not left to the check alone.
         """
-        return self._even() if driver.uneven else 1
+        lanes = [VECTOR_LOOP // math.gcd(VECTOR_LOOP, channels) for channels in driver.lanes]
+        return max([self._even() if driver.uneven else 1, *lanes])
 
     def _even(self) -> int:
         """Return the least stack size whose activations fill whole vector loops, in any layout."""
@@ -256,36 +274,12 @@ def _with_hidden_state(choice: Choice) -> Choice:
     return replace(choice, warnings=(*choice.warnings, warning))
 
 
-def first_loss(step: TrainingStep, batches: Batches) -> float:
-    """Return the reference's loss on its first batch, by the plain step.
-
-    Raises:
-        RequestError: it is not finite, or the loss is not a scalar.
-    """
-    streams = Streams.of(step.task.seed)
-    state = step.start(step.task.seed)
-    torch.manual_seed(derive(streams.dropout, 0))
-    batch = batches.batch(streams, 0)
-    try:
-        _, loss, _ = step.gradient(state.params, state.buffers, batch)
-    except (RuntimeError, NotImplementedError) as error:
-        line = str(error).strip().partition("\n")[0]
-        step.use_objects(f"torch.func cannot differentiate the model: {line}")
-        torch.manual_seed(derive(streams.dropout, 0))
-        _, loss, _ = step.gradient(state.params, state.buffers, batch)
-    if not torch.isfinite(loss):
-        msg = (
-            f"the loss of the first batch is {float(loss)} before any update: check the data "
-            "for NaN, the model's initialisation and the loss function"
-        )
-        raise RequestError(msg)
-    return float(loss)
-
-
-def base_cast(seed: int) -> list[Member]:
-    """Return the members that every run has from the start."""
-    streams = Streams.of(seed)
-    return [twin("reference", streams), twin("null", streams)]
+def _same_state(a: State, b: State) -> bool:
+    """Compare all: what an optimizer or a buffer holds may reach the parameters much later."""
+    pairs = [(a.params, b.params)]
+    pairs += [(a.buffers[name], b.buffers[name]) for name in a.buffers]
+    pairs += [(a.slots[name], b.slots[name]) for name in a.slots]
+    return all(_same_bits(x, y) for x, y in pairs)
 
 
 def _same_bits(a: torch.Tensor, b: torch.Tensor) -> bool:

@@ -103,3 +103,9 @@ def stack(states: list[State]) -> State:
         {name: torch.stack([s.buffers[name] for s in states]) for name in first.buffers},
         {name: torch.stack([s.slots[name] for s in states]) for name in first.slots},
     )
+
+
+def base_cast(seed: int) -> list[Member]:
+    """Return the members that every run has from the start."""
+    streams = Streams.of(seed)
+    return [twin("reference", streams), twin("null", streams)]

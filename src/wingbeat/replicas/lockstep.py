@@ -8,6 +8,7 @@ anew in Python. Optionally the recording is compiled, which changes the bits.
 
 from __future__ import annotations
 
+import hashlib
 import random
 import time
 from dataclasses import dataclass
@@ -57,6 +58,9 @@ class Lockstep:
 
     Attributes:
         uneven: whether an operation may round differently in the last elements of a tensor.
+        lanes: of each batch norm over flat features, its channels a replica: its derivative,
+            and sums over what it returns, may round differently in the stack's last channels.
+        signatures: a digest of each recorded step and the shapes that it takes.
     """
 
     name = "lockstep"
@@ -65,6 +69,8 @@ class Lockstep:
         self.step, self.mode = step, mode
         self.build_seconds = 0.0
         self.uneven = mode == "eager"
+        self.lanes: set[int] = set()
+        self.signatures: set[str] = set()
         self._programs: dict[Any, Callable[..., list[Tensor]]] = {}
         if step.optimizer is None:
             raise DriverError(step.reason)
@@ -115,10 +121,14 @@ class Lockstep:
         expected = self._repeated(eager, leaves)
         torch.set_rng_state(rng)
         if self.mode == "eager":
+            shapes = [tuple(leaf.shape) for leaf in leaves]
+            self.signatures.add(f"{self.step.skeleton} {shapes}")
             return eager
         graph = _record(eager, leaves)
+        self.signatures.add(_signature(graph, leaves))
         program = graph.forward
         self.uneven = self.uneven or any(_is_uneven(node) for node in graph.graph.nodes)
+        self.lanes |= _normalised(graph, len(leaves[0]))
         torch.set_rng_state(rng)
         if not _equal(program(*leaves), expected):
             msg = "the recorded step does not repeat the model"
@@ -190,9 +200,22 @@ def _record(function: Callable[..., list[Tensor]], leaves: list[Tensor]) -> Grap
         raise DriverError(msg) from error
 
 
+def _signature(graph: GraphModule, leaves: Sequence[Tensor]) -> str:
+    text = graph.code + str([(tuple(leaf.shape), str(leaf.dtype)) for leaf in leaves])
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
 def _is_uneven(node: Node) -> bool:
     packet = getattr(node.target, "overloadpacket", None)
     return str(packet).removeprefix("aten.").removesuffix("_backward") in UNEVEN
+
+
+def _normalised(graph: GraphModule, replicas: int) -> set[int]:
+    """Return the channels a replica of each batch norm whose channels lie side by side."""
+    wanted = "native_batch_norm_backward"
+    nodes = (n for n in graph.graph.nodes if wanted in str(n.target))
+    inputs = (n.args[1].meta["val"] for n in nodes)
+    return {x.shape[1] // replicas for x in inputs if x.stride(1) == 1}
 
 
 def _compile(program: Callable[..., Any], leaves: list[Tensor]) -> Callable[..., Any]:

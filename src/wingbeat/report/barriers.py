@@ -18,7 +18,7 @@ from wingbeat.report.families import (
     line_of,
     replica_note,
 )
-from wingbeat.report.figures import MOST_POINTS, Figure, Guide, Line, LineFigure
+from wingbeat.report.figures import MOST_NAMES, MOST_POINTS, Figure, Guide, Line, LineFigure
 from wingbeat.report.reading import (
     NULL,
     REFERENCE,
@@ -135,12 +135,15 @@ def basin_tree(result: ResultLike) -> LineFigure | None:
         caption=joined(
             f"Complete linkage of the {'error' if error else 'loss'} barriers on training data at "
             "the last step: two clusters join at their highest barrier.",
-            f"From left to right: {', '.join(drawn.leaves)}.",
+            f"From left to right: {', '.join(drawn.leaves)}."
+            if len(drawn.leaves) > MOST_NAMES
+            else "",
         ),
-        x_label="replica, in the order given below",
+        x_label="replica" + ", by its place in the list below" * (len(drawn.leaves) > MOST_NAMES),
         y_label="barrier (share of errors)" if error else "barrier (units of the loss)",
         lines=lines,
         guides=guides,
+        names=drawn.leaves,
     )
 
 

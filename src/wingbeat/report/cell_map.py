@@ -9,6 +9,7 @@ from wingbeat.report.plotly_parts import Spec, axis, base_layout, label, numbers
 
 _COLORSCALE = "Cividis"
 _ROW = 46
+_LETTER = 8
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,8 @@ def cell_map_spec(figure: CellMap) -> Spec:
         >>> cell_map_spec(one)["data"][0]["text"]
         [['1']]
     """
-    layout = base_layout(_ROW * len(figure.rows) + 150)
+    # A few rows are made higher, so that the label beside them has room.
+    layout = base_layout(max(_ROW * len(figure.rows), _LETTER * len(figure.y_label)) + 150)
     layout["margin"]["t"] = 0
     for name, title, names in (
         ("xaxis", figure.x_label, figure.columns),

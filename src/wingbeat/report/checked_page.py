@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from wingbeat.report.document import render_document, write_document
-from wingbeat.report.draw_plotly import spec
-from wingbeat.report.figures import Group, LineFigure, groups
-from wingbeat.report.shown import Section, Shown, key_entries
-from wingbeat.report.study_draw import study_spec
-from wingbeat.report.study_figures import BoxFigure, DotFigure, StudyFigure
+from wingbeat.report.drawn import AnyFigure, drawn
+from wingbeat.report.shown import Section
 from wingbeat.report.study_page import Table
-from wingbeat.report.style import GUIDE_STYLE
 
 
 @dataclass(frozen=True)
@@ -63,7 +58,7 @@ class CheckedPage:
     facts: tuple[tuple[str, str, str], ...]
     intro: tuple[str, ...]
     claims: tuple[CheckedClaim, ...]
-    sections: tuple[tuple[str, str, tuple[StudyFigure, ...]], ...]
+    sections: tuple[tuple[str, str, tuple[AnyFigure, ...]], ...]
     tables: tuple[tuple[str, Table], ...]
     asked: tuple[tuple[str, str], ...]
     definitions: tuple[tuple[str, str], ...]
@@ -79,38 +74,10 @@ def write_checked_page(page: CheckedPage, path: str | Path) -> Path:
 
 def render_checked_page(page: CheckedPage) -> str:
     """Return the page as HTML text (about 5 MB: plotly.js is inlined once)."""
-    sections = tuple(Section(i, t, _shown(i, figures)) for i, t, figures in page.sections)
+    sections = tuple(
+        Section(i, t, tuple(drawn(f, f"{i}-{k + 1}") for k, f in enumerate(figures)))
+        for i, t, figures in page.sections
+    )
     return render_document(
         "checked_page.html", sections, page=page, alarms=page.alarms, version=page.version
     )
-
-
-def _shown(ident: str, figures: Sequence[StudyFigure]) -> tuple[Shown, ...]:
-    found = []
-    for place, figure in enumerate(figures):
-        # Curves here run over updates, those of other studies over epochs.
-        drawn = spec(figure) if isinstance(figure, LineFigure) else study_spec(figure)
-        found.append(
-            Shown(
-                ident=f"fig-{ident}-{place + 1}",
-                title=figure.title,
-                caption=figure.caption,
-                note=figure.note if isinstance(figure, LineFigure) else "",
-                key=key_entries(_groups(figure)),
-                spec=None if figure.empty else drawn,
-                three=False,
-            )
-        )
-    return tuple(found)
-
-
-def _groups(figure: StudyFigure) -> tuple[Group, ...]:
-    """Return the entries of a figure's key."""
-    if isinstance(figure, LineFigure):
-        return groups(figure)
-    found = []
-    if isinstance(figure, DotFigure):
-        found = [Group(d.group, d.style, "", marked=True) for d in figure.dots]
-    if isinstance(figure, DotFigure | BoxFigure):
-        found += [Group(guide.name, GUIDE_STYLE, "", marked=False) for guide in figure.guides]
-    return tuple(dict.fromkeys(found))

@@ -89,6 +89,30 @@ DEFINITIONS: Final = (
         "share of held-out cases with argmax f_i(x) ≠ argmax f_ref(x)",
         "0 = the same class everywhere, 1 = another class everywhere.",
     ),
+    Definition(
+        "barrier",
+        "max over α of ℓ((1−α)w_ref + αw_i) − [(1−α)ℓ(w_ref) + αℓ(w_i)]",
+        "In units of the loss, or a share of errors; 0 = the loss nowhere rises above the line "
+        "between its ends. Running statistics of batch norm are estimated anew at every α.",
+    ),
+    Definition(
+        "aligned",
+        "‖w_ref − P w_i‖₂, and the barrier between w_ref and P w_i",
+        "P permutes the units of a replica onto the reference's by weight matching and leaves "
+        "what it computes as it is. 0 = the same up to permutation.",
+    ),
+    Definition(
+        "angular CKA",
+        "arccos CKA, CKA = HSIC(X, Y) ÷ √(HSIC(X, X) HSIC(Y, Y)), debiased",
+        "X and Y are a layer's activations in two replicas on the same samples. 0 = the same up "
+        "to rotation and scale, π/2 = unrelated.",
+    ),
+    Definition(
+        "ensemble gain",
+        "mean loss of the replicas − loss of the mean of their probabilities",
+        "In nats, above 0 = the ensemble is better. Diversity is disagreement with the reference "
+        "÷ the replica's own error rate.",
+    ),
 )
 
 

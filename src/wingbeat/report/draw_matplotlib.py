@@ -13,6 +13,7 @@ import numpy as np
 from wingbeat.errors import RequestError, nearest
 from wingbeat.report import curves, maps
 from wingbeat.report.figures import (
+    MOST_NAMES,
     Figure,
     Guide,
     HeatFigure,
@@ -99,6 +100,9 @@ def _lines(figure: LineFigure, ax: Axes) -> None:
             1, 1.01, plain(figure.note), transform=ax.transAxes, ha="right", va="bottom",
             fontsize="small", color=_COLOURS["@muted"],
         )  # fmt: skip
+    if 0 < len(figure.names) <= MOST_NAMES:
+        texts = [plain(shortened(name)) for name in figure.names]
+        ax.set_xticks(range(len(texts)), texts, rotation=90)
     ax.set_xlabel(plain(figure.x_label))
     ax.set_ylabel(plain(figure.y_label))
     _key(figure, ax)

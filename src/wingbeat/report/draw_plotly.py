@@ -4,10 +4,27 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 
 from wingbeat.report.draw_plotly_maps import heat, paths_2d, paths_3d
-from wingbeat.report.figures import Figure, Guide, HeatFigure, Line, LineFigure, PathFigure
-from wingbeat.report.plotly_parts import Spec, axis, base_layout, label, numbers, trace_group
+from wingbeat.report.figures import (
+    MOST_NAMES,
+    Figure,
+    Guide,
+    HeatFigure,
+    Line,
+    LineFigure,
+    PathFigure,
+)
+from wingbeat.report.plotly_parts import (
+    Spec,
+    axis,
+    base_layout,
+    label,
+    numbers,
+    shortened,
+    trace_group,
+)
 from wingbeat.report.style import GUIDE_STYLE, look
 
 
@@ -27,10 +44,13 @@ def spec(figure: Figure) -> Spec:
 def _lines(figure: LineFigure) -> Spec:
     drawn = [line for line in figure.lines if any(math.isfinite(y) for y in line.y)]
     data = [trace for line in drawn for trace in _band(line, stepped=figure.stepped)]
-    data += [_line(line, stepped=figure.stepped) for line in drawn]
+    along = re.split(r"[,(]", figure.x_label)[0].strip() or "x"
+    data += [_line(line, along, stepped=figure.stepped) for line in drawn]
     layout = base_layout(400)
     layout["xaxis"] = axis(figure.x_label)
     layout["yaxis"] = axis(figure.y_label)
+    if figure.names:
+        layout["xaxis"] |= _names(figure)
     if figure.log_y:
         layout["yaxis"] |= {"type": "log", "exponentformat": "power"} | _log_ticks(figure)
     if drawn:
@@ -40,6 +60,22 @@ def _lines(figure: LineFigure) -> Spec:
         layout["annotations"] = [_note(figure.note)]
         layout["margin"]["t"] = 30
     return {"data": data, "layout": layout}
+
+
+def _names(figure: LineFigure) -> Spec:
+    """Return the axis of a figure whose x are places: names where there is room for them."""
+    count = len(figure.names)
+    shared: Spec = {"range": [-0.5, count - 0.5], "showgrid": False, "zeroline": False}
+    if count > MOST_NAMES:
+        return {"tick0": 0, "dtick": -(-count // 12), **shared}
+    texts = [label(shortened(name)) for name in figure.names]
+    return {
+        "tickmode": "array",
+        "tickvals": list(range(count)),
+        "ticktext": texts,
+        "tickangle": -90 if max(map(len, texts)) * count > 48 else 0,
+        **shared,
+    }
 
 
 def _log_ticks(figure: LineFigure) -> Spec:
@@ -59,7 +95,7 @@ def _x_range(figure: LineFigure) -> tuple[float, float]:
     return min(found), max(found)
 
 
-def _line(line: Line, *, stepped: bool) -> Spec:
+def _line(line: Line, along: str, *, stepped: bool) -> Spec:
     style = look(line.style)
     trace: Spec = {
         "type": "scatter",
@@ -77,7 +113,7 @@ def _line(line: Line, *, stepped: bool) -> Spec:
         "marker": {"symbol": style.marker, "size": 6, "color": style.colour},
         "opacity": 0.8 if line.thin else 1,
         "connectgaps": False,
-        "hovertemplate": "%{fullData.name}<br>step %{x}: %{y:.4g}<extra></extra>",
+        "hovertemplate": f"%{{fullData.name}}<br>{label(along)} %{{x}}: %{{y:.4g}}<extra></extra>",
     }
     return trace
 

@@ -16,6 +16,8 @@ MOST_POINTS = 2000
 """Points a figure carries at most, roughly; longer curves are thinned."""
 FEWEST_POINTS = 40
 """Points that each curve may keep, however many curves a figure has."""
+MOST_NAMES = 24
+"""Names that an axis holds at most; above that their numbers are shown."""
 MOST_FAMILIES = 12
 """Perturbations drawn in one figure at most; the table holds all of them."""
 MOST_REPLICAS = 12
@@ -57,7 +59,7 @@ class LineFigure:
 
     ``note`` is printed above the axes (for example an exact zero, which a
     logarithmic axis cannot show), ``stepped`` draws each value over the whole
-    interval that ends at its x.
+    interval that ends at its x, ``names`` stand at x = 0, 1, 2, … instead of numbers.
     """
 
     key: str
@@ -70,6 +72,7 @@ class LineFigure:
     note: str = ""
     log_y: bool = False
     stepped: bool = False
+    names: tuple[str, ...] = ()
 
     @property
     def empty(self) -> bool:

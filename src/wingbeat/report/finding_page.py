@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from wingbeat.report.document import render_document, write_document
-from wingbeat.report.draw_plotly import spec
-from wingbeat.report.figures import Group, LineFigure, groups
-from wingbeat.report.shown import Section, Shown, key_entries
-from wingbeat.report.study_draw import study_spec
-from wingbeat.report.study_figures import DotFigure, StudyFigure
+from wingbeat.report.drawn import drawn
+from wingbeat.report.shown import Section
+from wingbeat.report.study_figures import StudyFigure
 from wingbeat.report.study_page import Table
-from wingbeat.report.style import GUIDE_STYLE
 
 
 @dataclass(frozen=True)
@@ -64,35 +60,10 @@ def render_finding_page(page: FindingPage) -> str:
         >>> "This page needs no network" in render_finding_page(empty)
         True
     """
-    sections = [Section(i, t, _shown(i, figures)) for i, t, figures in page.sections]
+    sections = [
+        Section(i, t, tuple(drawn(f, f"{i}-{k + 1}") for k, f in enumerate(figures)))
+        for i, t, figures in page.sections
+    ]
     return render_document(
         "finding_page.html", sections, page=page, alarms=page.alarms, version=page.version
     )
-
-
-def _shown(ident: str, figures: Sequence[StudyFigure]) -> tuple[Shown, ...]:
-    return tuple(
-        Shown(
-            ident=f"fig-{ident}-{place + 1}",
-            title=figure.title,
-            caption=figure.caption,
-            note="",
-            key=key_entries(_groups(figure)),
-            # The lines of a study file count epochs; those here count what their axis says.
-            spec=None
-            if figure.empty
-            else (spec(figure) if isinstance(figure, LineFigure) else study_spec(figure)),
-            three=False,
-        )
-        for place, figure in enumerate(figures)
-    )
-
-
-def _groups(figure: StudyFigure) -> tuple[Group, ...]:
-    if isinstance(figure, LineFigure):
-        return groups(figure)
-    found = []
-    if isinstance(figure, DotFigure):
-        found = [Group(d.group, d.style, "", marked=True) for d in figure.dots]
-    found += [Group(guide.name, GUIDE_STYLE, "", marked=False) for guide in figure.guides]
-    return tuple(dict.fromkeys(found))

@@ -85,7 +85,7 @@ LOSSES: Final = {
 _NOT_PER_REPLICA: Final = frozenset(
     {
         *("l2", "relative_l2", "cosine", "pc1", "pc2", "pc3", "path_length", "velocity", "basin"),
-        *("cka", "angular_cka"),
+        *("cka", "angular_cka", "l2_aligned", "fixed_point_share"),
     }
 )
 _NOT_OVER_TRAINING: Final = ("barrier_", "fisher_")

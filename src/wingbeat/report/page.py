@@ -6,14 +6,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from wingbeat.report import curves, maps
+from wingbeat.report.alignment import alignment_figures
 from wingbeat.report.barriers import barrier_figures
 from wingbeat.report.contents import texts
 from wingbeat.report.document import render_document, write_document
-from wingbeat.report.figures import MOST_FAMILIES, Figure
+from wingbeat.report.drawn import AnyFigure, drawn
+from wingbeat.report.ensembles import gain_against_diversity
+from wingbeat.report.figures import MOST_FAMILIES
 from wingbeat.report.losses import losses, replica_metrics
 from wingbeat.report.reading import ResultLike, names
 from wingbeat.report.representations import representation_figures
-from wingbeat.report.shown import Section, shown
+from wingbeat.report.sensitivity import sensitivity_figures
+from wingbeat.report.shown import Section
 
 _COMPONENTS = ((0, 1), (0, 1, 2))
 
@@ -41,13 +45,25 @@ def render_page(result: ResultLike) -> str:
 def _sections(result: ResultLike) -> Iterator[Section]:
     chosen = names(result)[:MOST_FAMILIES]
     maps_ = [maps.layers(result, name) for name in chosen]
-    plan: tuple[tuple[str, str, tuple[Figure | None, ...]], ...] = (
+    plan: tuple[tuple[str, str, tuple[AnyFigure | None, ...]], ...] = (
         ("apart", "How far apart", (curves.spread(result), curves.distance(result))),
         ("when", "When they part", (curves.local_lyapunov(result),)),
         ("where", "Where they go", tuple(maps.trajectories(result, c) for c in _COMPONENTS)),
-        ("function", "What they do", tuple(losses(result, m) for m in replica_metrics(result))),
+        (
+            "function",
+            "What they do",
+            (
+                *(losses(result, m) for m in replica_metrics(result)),
+                gain_against_diversity(result),
+            ),
+        ),
         ("represent", "What they represent", representation_figures(result)),
-        ("between", "What lies between them", barrier_figures(result)),
+        (
+            "between",
+            "What lies between them",
+            (*barrier_figures(result), *sensitivity_figures(result)),
+        ),
+        ("aligned", "With units permuted onto each other", alignment_figures(result)),
         ("layers", "Layer by layer", tuple(maps_)),
         (
             "projection",
@@ -57,4 +73,4 @@ def _sections(result: ResultLike) -> Iterator[Section]:
     )
     for ident, title, found in plan:
         kept = [f for f in found if f is not None]
-        yield Section(ident, title, tuple(shown(f, f"{ident}-{i + 1}") for i, f in enumerate(kept)))
+        yield Section(ident, title, tuple(drawn(f, f"{ident}-{i + 1}") for i, f in enumerate(kept)))

@@ -16,7 +16,7 @@ from wingbeat.report.families import (
     line_of,
     replica_note,
 )
-from wingbeat.report.figures import MOST_POINTS, Figure, LineFigure
+from wingbeat.report.figures import MOST_NAMES, MOST_POINTS, Figure, LineFigure
 from wingbeat.report.reading import ResultLike, median_curve, rows, undefined_note
 from wingbeat.report.words import number
 
@@ -25,8 +25,6 @@ _MEANING: Final = (
     "Angle between a replica's and the reference's representation of the same samples, arc cosine "
     "of debiased CKA; 0 = the same up to rotation, π/2 = unrelated."
 )
-MOST_NAMED: Final = 24
-"""Layers whose names the caption lists."""
 
 
 def representation_figures(result: ResultLike) -> tuple[Figure, ...]:
@@ -43,13 +41,13 @@ def by_layer(result: ResultLike) -> LineFigure | None:
         return None
     last = table[table["step"] == table["step"].max()]
     layers = [str(layer) for layer in dict.fromkeys(last["layer"])]
-    place = {layer: i + 1 for i, layer in enumerate(layers)}
+    place = {layer: i for i, layer in enumerate(layers)}
     lines, frames = [], []
     for style, name in enumerate(drawn_names(result)):
         frame = last[last["perturbation"] == name]
         if len(frame):
             curve = median_curve(frame.assign(step=frame["layer"].map(place)))
-            marked = len(layers) <= MOST_NAMED
+            marked = len(layers) <= MOST_NAMES
             lines.append(line_of(name, style, curve, MOST_POINTS, marked=marked))
             frames.append(frame)
     if not lines:
@@ -61,13 +59,13 @@ def by_layer(result: ResultLike) -> LineFigure | None:
         caption=joined(
             f"At step {int(last['step'].max()):,}. {_MEANING}",
             note[:1].upper() + note[1:],
-            _named(layers),
             undefined_note(pd.concat(frames)),
             family_note(result),
         ),
         x_label="layer, in the order of the model",
         y_label="angular CKA (radian)",
         lines=tuple(lines),
+        names=tuple(layers),
     )
 
 
@@ -99,9 +97,3 @@ def _title(name: str, layers: list[str], angles: tuple[float, ...]) -> str:
         return f"{name}: which layers represent something else?"
     angle, place = max(known)
     return f"{name}: layer {layers[place]} has turned farthest ({number(angle)} radian)"
-
-
-def _named(layers: list[str]) -> str:
-    shown = ", ".join(f"{i + 1} {layer}" for i, layer in enumerate(layers[:MOST_NAMED]))
-    rest = len(layers) - MOST_NAMED
-    return f"Layers: {shown}{f' and {rest} more' if rest > 0 else ''}."

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Final, NamedTuple
 
-from wingbeat.report.draw_plotly import spec
-from wingbeat.report.figures import Figure, Group, LineFigure, groups
+from wingbeat.report.figures import Group
 from wingbeat.report.style import GUIDE_STYLE, look
 
 DASH_ARRAYS: Final = {
@@ -58,19 +57,6 @@ class Section(NamedTuple):
     ident: str
     title: str
     figures: tuple[Shown, ...]
-
-
-def shown(figure: Figure, ident: str) -> Shown:
-    """Return a figure of a run as its page shows it, under an identifier of its own."""
-    return Shown(
-        ident=f"fig-{ident}",
-        title=figure.title,
-        caption=figure.caption,
-        note=figure.note if isinstance(figure, LineFigure) else "",
-        key=key_entries(groups(figure)),
-        spec=None if figure.empty else spec(figure),
-        three=figure.key == "trajectories_3d",
-    )
 
 
 def key_entries(entries: Iterable[Group]) -> tuple[KeyEntry, ...]:

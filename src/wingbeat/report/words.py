@@ -32,6 +32,8 @@ REASON_TEXT: Final[Mapping[str, str]] = {
     errors.NOT_REACHED: "it had not happened by the end",
     errors.TOO_FEW_SAMPLES: "there are too few samples",
     errors.UNDECIDED: "the replicates do not decide at the stated confidence",
+    errors.NO_PERMUTATIONS: "the model's permutation symmetries could not be found",
+    errors.NOT_TWICE_DIFFERENTIABLE: "the loss cannot be differentiated twice",
 }
 _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 

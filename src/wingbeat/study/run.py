@@ -26,8 +26,6 @@ TRIES = 2
 """Attempts at a condition in one call before it is given up."""
 Progress = Callable[[Record, int, int], object]
 """Takes each record, how many conditions have ended, and how many there were to do."""
-Study = StudyResult
-"""The name that the named studies of the zoo know it by."""
 
 
 def run_study(

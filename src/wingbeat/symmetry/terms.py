@@ -144,7 +144,10 @@ def weight_terms(
     b: Mapping[str, Tensor],
     dtype: torch.dtype | None = None,
 ) -> list[Term]:
-    """Return the inner products of all weights that some group moves, tied ones once.
+    """Return the inner products of all parameters that some group moves, tied ones once.
+
+    Running statistics are left out, as in `aligned_distance`: they are no weights, and their
+    size would outweigh them. A group keeps what its parameters say.
 
     Args:
         spec: of the model.
@@ -156,7 +159,7 @@ def weight_terms(
     found: list[Term] = []
     seen: set[str] = set()
     for name, parts in spec.blocks.items():
-        if name in seen or name not in a or name not in b:
+        if name in seen or name not in a or name not in b or name not in spec.parameters:
             continue
         seen.update(spec.tied.get(name, ()))
         kind = dtype or torch.promote_types(a[name].dtype, torch.float32)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from wingbeat.errors import RequestError
+from wingbeat.task.barrier_sampling import BarrierSampling
 from wingbeat.task.batches import is_tensors, len_of, steps_per_epoch
 
 Batch = Any
@@ -46,6 +47,7 @@ class Task:
         targets: ``batch -> labels (batch,)``; by default ``batch[1]`` where it holds integers.
         eval_metrics: further ``name -> (model, batch) -> scalar`` measures, averaged over samples.
         eval_batch_size: samples an evaluation batch.
+        barriers: on how many samples, points and pairs the metric "barrier" is measured.
         name: shown in reports.
 
     Raises:
@@ -81,6 +83,7 @@ class Task:
     targets: Callable[[Batch], Tensor] | None = None
     eval_metrics: Mapping[str, Callable[[nn.Module, Batch], Tensor]] = field(default_factory=dict)
     eval_batch_size: int = 1024
+    barriers: BarrierSampling = field(default_factory=BarrierSampling)
     name: str = ""
 
     def __post_init__(self) -> None:
@@ -88,6 +91,8 @@ class Task:
             _require(callable(getattr(self, name)), name, getattr(self, name), "pass a function")
         for name in ("batch_size", "steps", "eval_batch_size"):
             _require_count(name, getattr(self, name))
+        fine = isinstance(self.barriers, BarrierSampling)
+        _require(fine, "barriers", self.barriers, "pass a BarrierSampling")
         whole = isinstance(self.seed, int) and not isinstance(self.seed, bool)
         _require(whole, "seed", self.seed, "pass a whole number")
         known = get_args(Sampling)

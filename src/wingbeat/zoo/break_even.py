@@ -1,14 +1,16 @@
 """The study of the break-even point: gradient covariance against learning rate and batch size.
 
 Conjectures tested (Jastrzebski et al. 2020): a larger learning rate or a smaller batch leads to a
-smaller largest λ_K along training, and to a better conditioned K.
+smaller largest λ_K along training, and to a better conditioned K; here also to a smaller largest
+λ_H. Every run lasts equally long in learning rate × steps: with equal epochs a small learning rate
+would be compared before it has got anywhere.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Unpack
 
 import pandas as pd
 
@@ -19,27 +21,32 @@ from wingbeat.stats import Estimate
 from wingbeat.study.condition import Condition
 from wingbeat.study.correlation import correlate
 from wingbeat.study.outcome import StudyResult
-from wingbeat.study.runner import Runner
 from wingbeat.zoo.curvature_study import (
-    Say,
+    Finding,
+    How,
     Section,
+    Shown,
+    Tables,
     Words,
+    command_line,
     done,
     dot,
+    find,
     line,
     mean_of,
-    run_grid,
     series,
     table_of,
-    write_page,
 )
 from wingbeat.zoo.curvature_tasks import source, stand_in_alarms
 
 SNAPSHOTS: Final = 20
 """Moments at which gradients and curvature are looked at."""
+WITH_BATCH: Final = {"lambda_k_most": 1, "conditioning": -1, "lambda_h_most": 1}
+"""Sign that each quantity's correlation with the batch size has by the conjectures; with the
+learning rate it has the other."""
 _INTRO = (
-    "A tanh net of widths {} on {} samples, cross-entropy, {} epochs of stochastic gradient "
-    "descent. Data: {}."
+    "A tanh net of widths {} on {} samples, {}, stochastic gradient descent until learning rate × "
+    "steps is {:g}. Data: {}."
 )
 _MEANINGS: Final = {
     "K": "Covariance of the gradients of 100 single training samples, from their Gram matrix.",
@@ -61,19 +68,21 @@ class BreakEvenPlan:
         data: "digits" or "cifar10".
         n: training samples.
         hidden: widths of the tanh net.
-        epochs: passes over the data.
+        time: learning rate × steps, the same for every run.
+        loss: "cross-entropy" or "mse".
         seeds: base seeds, from 0 on.
 
     Raises:
         RequestError: an axis without values, or a number out of range.
     """
 
-    rates: tuple[float, ...] = (0.02, 0.1, 0.5)
+    rates: tuple[float, ...] = (0.05, 0.2, 0.8)
     batch_sizes: tuple[int, ...] = (16, 64)
     data: str = "digits"
     n: int = 640
     hidden: tuple[int, ...] = (32, 32)
-    epochs: int = 20
+    time: float = 30.0
+    loss: str = "cross-entropy"
     seeds: int = 3
 
     def __post_init__(self) -> None:
@@ -81,8 +90,9 @@ class BreakEvenPlan:
             raise RequestError(f"rates {self.rates}, batches {self.batch_sizes}: give some of each")
         if not 1 <= min(self.batch_sizes) <= max(self.batch_sizes) <= self.n:
             raise RequestError(f"batches {self.batch_sizes}: use 1 to {self.n} samples")
-        if self.epochs < 1 or self.seeds < 1:
-            raise RequestError(f"epochs {self.epochs}, seeds {self.seeds}: use at least 1")
+        if self.time < 2 * max(self.rates) or self.seeds < 1:
+            msg = f"time {self.time:g}, seeds {self.seeds}: use two steps of each rate and one seed"
+            raise RequestError(msg)
 
 
 def conditions(plan: BreakEvenPlan) -> list[Condition]:
@@ -95,7 +105,7 @@ def conditions(plan: BreakEvenPlan) -> list[Condition]:
     found = []
     for lr in plan.rates:
         for size in plan.batch_sizes:
-            steps = plan.epochs * -(-plan.n // size)
+            steps = round(plan.time / lr)
             found += [
                 Condition(
                     factory="wingbeat.zoo.curvature_tasks:tanh_task",
@@ -107,7 +117,7 @@ def conditions(plan: BreakEvenPlan) -> list[Condition]:
                         "n": plan.n,
                         "hidden": list(plan.hidden),
                         "steps": steps,
-                        "loss": "cross-entropy",
+                        "loss": plan.loss,
                     },
                     perturbations=(),
                     record_every=max(1, steps // SNAPSHOTS),
@@ -121,33 +131,22 @@ def conditions(plan: BreakEvenPlan) -> list[Condition]:
     return found
 
 
-def study_break_even(
-    plan: BreakEvenPlan,
-    out: str | Path,
-    *,
-    workers: int | None = None,
-    say: Say = print,
-    runner: Runner | None = None,
-) -> tuple[StudyResult, Path]:
-    """Run what is left of the grid and write its page.
+def study_break_even(plan: BreakEvenPlan, out: str | Path, **how: Unpack[How]) -> Finding:
+    """Run what is left of the grid, write ``conjectures.csv`` and the page."""
 
-    Returns:
-        The study and the path of its page.
-    """
-    study = run_grid(conditions(plan), out, runner=runner, workers=workers, say=say)
-    rows = done(study)
-    claims = conjectures(rows)
-    tables = [("conjectures", "Conjectures", _table(claims))]
-    page = write_page(study, _words(plan, claims), _sections(study, rows), tables)
-    say(f"report: {page}")
-    return study, page
+    def show(study: StudyResult, tables: Tables) -> Shown:
+        claims = tables["conjectures"]
+        shown = [("conjectures", "Conjectures", _table(claims))]
+        return Shown(_words(plan, claims), _sections(study, done(study)), shown)
+
+    return find(conditions(plan), out, lambda s: {"conjectures": conjectures(done(s))}, show, **how)
 
 
 def conjectures(rows: pd.DataFrame) -> pd.DataFrame:
     """Return rank correlations of λ_K and conditioning with learning rate and batch size.
 
-    Expected where the conjectures hold: largest λ_K falls with the learning rate and grows with
-    the batch; conditioning the other way round.
+    Expected where the conjectures hold: largest λ_K and λ_H fall with the learning rate and grow
+    with the batch; conditioning the other way round.
 
     Args:
         rows: finished conditions.
@@ -155,14 +154,9 @@ def conjectures(rows: pd.DataFrame) -> pd.DataFrame:
     cells = rows.assign(
         cell=[f"{a}/{b}" for a, b in zip(rows["lr"], rows["batch_size"], strict=True)]
     )
-    found = correlate(cells, ["lr", "batch_size"], ["lambda_k_most", "conditioning"], group="cell")
-    expected = {
-        ("lr", "lambda_k_most"): -1,
-        ("batch_size", "lambda_k_most"): 1,
-        ("lr", "conditioning"): 1,
-        ("batch_size", "conditioning"): -1,
-    }
-    signs = [expected[a, b] for a, b in zip(found["measured"], found["outcome"], strict=True)]
+    found = correlate(cells, ["lr", "batch_size"], list(WITH_BATCH), group="cell")
+    pairs = zip(found["measured"], found["outcome"], strict=True)
+    signs = [WITH_BATCH[b] * (1 if a == "batch_size" else -1) for a, b in pairs]
     rulings = [_ruling(s, r) for s, (_, r) in zip(signs, found.iterrows(), strict=True)]
     return found.assign(expected=signs, ruling=rulings)
 
@@ -182,7 +176,11 @@ def _words(plan: BreakEvenPlan, claims: pd.DataFrame) -> Words:
         alarms=stand_in_alarms(plan.data),
         intro=(
             _INTRO.format(
-                ", ".join(map(str, plan.hidden)), plan.n, plan.epochs, source(plan.data).label
+                ", ".join(map(str, plan.hidden)),
+                plan.n,
+                plan.loss,
+                plan.time,
+                source(plan.data).label,
             ),
         ),
         facts=(
@@ -200,18 +198,17 @@ def command_of(plan: BreakEvenPlan) -> str:
     >>> command_of(BreakEvenPlan(seeds=1))
     'wingbeat study break-even --seeds 1'
     """
-    usual, words = BreakEvenPlan(), ["wingbeat study break-even"]
-    words += [f"--lr {v:g}" for v in plan.rates] * (plan.rates != usual.rates)
-    words += [f"--batch-size {v}" for v in plan.batch_sizes] * (
-        plan.batch_sizes != usual.batch_sizes
-    )
-    words += [f"--hidden {v}" for v in plan.hidden] * (plan.hidden != usual.hidden)
-    for name in ("data", "n", "epochs", "seeds"):
-        if getattr(plan, name) != getattr(usual, name):
-            words.append(f"--{name} {getattr(plan, name)}")
-    return " ".join(words)
+    options = {"rates": "lr", "batch_sizes": "batch-size"}
+    return command_line("break-even", plan, vars(BreakEvenPlan()), options)
 
 
+NAMES: Final = {
+    "lambda_k_most": "largest λ_K",
+    "conditioning": "conditioning",
+    "lambda_h_most": "largest λ_H",
+    "lr": "learning rate",
+    "batch_size": "batch size",
+}
 _CURVES: Final = (
     ("lambda_k", "Largest eigenvalue of the gradient covariance", "λ_K"),
     ("conditioning", "Conditioning of the gradient covariance", "λ*_K ÷ λ_K"),
@@ -225,6 +222,7 @@ def _sections(study: StudyResult, rows: pd.DataFrame) -> list[Section]:
     sweeps = (
         _sweep(rows, "lambda_k_most", "Largest λ_K over training", "λ_K"),
         _sweep(rows, "conditioning", "Conditioning, median over training", "λ*_K ÷ λ_K"),
+        _sweep(rows, "lambda_h_most", "Largest λ_H over training", "λ_H"),
     )
     return [
         ("sweep", "Against learning rate and batch", sweeps),
@@ -238,9 +236,10 @@ def _course(
     lines, first = [], rows[rows["seed"] == rows["seed"].min()].sort_values(["lr", "batch_size"])
     for style, (_, r) in enumerate(first.iterrows()):
         steps, values = series(study, r["key"], name)
-        epochs = [s / float(r["steps_per_epoch"]) for s in steps]
-        lines.append(line(f"η = {r['lr']:g}, S = {r['batch_size']}", style, epochs, values))
-    return LineFigure(name, title, "First base seed.", "epoch", label, tuple(lines), log_y=True)
+        times = [s * float(r["lr"]) for s in steps]
+        lines.append(line(f"η = {r['lr']:g}, S = {r['batch_size']}", style, times, values))
+    axis = "learning rate × step"
+    return LineFigure(name, title, "First base seed.", axis, label, tuple(lines), log_y=True)
 
 
 def _sweep(rows: pd.DataFrame, name: str, title: str, label: str) -> DotFigure:
@@ -267,7 +266,7 @@ def _table(claims: pd.DataFrame) -> Any:
         heads,
         [
             (
-                f"{r['outcome']} with {r['measured']}",
+                f"{NAMES[r['outcome']]} with {NAMES[r['measured']]}",
                 Estimate(r["value"], r["low"], r["high"], r["reason"]),
                 "+" if r["expected"] > 0 else "−",
                 r["ruling"],

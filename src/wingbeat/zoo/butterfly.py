@@ -13,10 +13,11 @@ from pathlib import Path
 
 from wingbeat.study.condition import Condition
 from wingbeat.study.ledger import Ledger, Record
-from wingbeat.study.run import Study, run_study
+from wingbeat.study.outcome import StudyResult
+from wingbeat.study.run import run_study
 from wingbeat.study.runner import ProcessRunner, Runner, processors
 from wingbeat.zoo.butterfly_command import command_of
-from wingbeat.zoo.butterfly_plan import Plan, conditions, replica_steps
+from wingbeat.zoo.butterfly_plan import Plan, conditions, replica_steps, settled
 
 
 def run_butterfly(
@@ -27,7 +28,7 @@ def run_butterfly(
     workers: int | None = None,
     say: Callable[[str], object] = print,
     keep_weights: bool = False,
-) -> Study:
+) -> StudyResult:
     """Run what is left of the study.
 
     Args:
@@ -41,7 +42,7 @@ def run_butterfly(
     Raises:
         RequestError: the plan does not fit the task.
     """
-    grid = conditions(plan)
+    grid = conditions(settled(plan, Path(out)))
     for line in announcement(plan, grid, Ledger(Path(out)).left(grid)):
         say(line)
     chosen = runner or ProcessRunner(workers or processors())
@@ -86,7 +87,7 @@ def study_butterfly(
     say: Callable[[str], object] = print,
     runner: Runner | None = None,
     keep_weights: bool = False,
-) -> tuple[Study, Path]:
+) -> tuple[StudyResult, Path]:
     """Run what is left of the study and write its tables, summary and page.
 
     Args:
@@ -102,6 +103,7 @@ def study_butterfly(
     """
     from wingbeat.zoo.butterfly_report import write_outputs
 
+    plan = settled(plan, Path(out))
     study = run_butterfly(
         plan, out, runner=runner, workers=workers, say=say, keep_weights=keep_weights
     )

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from wingbeat.errors import RequestError, nearest
@@ -13,6 +14,10 @@ from wingbeat.errors import RequestError, nearest
 KINDS: Final = ("batch", "gaussian", "single", "fraction", "ulp")
 """Gradient of one batch, Gaussian noise, one weight, Gaussian noise on a share of the weights,
 the next floating-point number. Sizes of the first four are relative to initialisation."""
+WHERE: Final = ("body", "head")
+"""Parts that a kind may be confined to, as in "gaussian.head"."""
+HEAD: Final = r"(^|\.)(head|classifier|lm_head|score|fc)\."
+"""Regular expression of the tensors of a head; every other tensor is of the body."""
 
 
 @dataclass(frozen=True)
@@ -20,7 +25,7 @@ class Kind:
     """A kind of perturbation, with sizes and times of its own where it has them.
 
     Args:
-        name: one of ``KINDS``.
+        name: one of ``KINDS``, perhaps with a dot and one of ``WHERE``.
         sizes: () for those of the grid; for "ulp" whole numbers of weights, () for 1.
         times: shares of training, () for those of the grid.
 
@@ -33,11 +38,14 @@ class Kind:
     times: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.name not in KINDS:
-            raise RequestError(f"kind {self.name!r}: {nearest(self.name, KINDS)}")
+        base, dot, where = self.name.partition(".")
+        if base not in KINDS:
+            raise RequestError(f"kind {self.name!r}: {nearest(base, KINDS)}")
+        if dot and where not in WHERE:
+            raise RequestError(f"kind {self.name!r}: {nearest(where, WHERE)}")
         check_sizes(self.sizes)
         check_times(self.times)
-        if self.name == "ulp" and any(n != int(n) for n in self.sizes):
+        if base == "ulp" and any(n != int(n) for n in self.sizes):
             raise RequestError(f"sizes of ulp are {self.sizes}: give whole numbers of weights")
 
     def __str__(self) -> str:
@@ -52,7 +60,7 @@ class Cell:
     """One perturbation of the grid.
 
     Args:
-        kind: one of ``KINDS``.
+        kind: name of a `Kind`.
         size: relative to initialisation; for "ulp" a number of weights.
         time: share of training after which it happens.
     """
@@ -75,7 +83,7 @@ class Cell:
         return round(self.time * steps)
 
     def perturbation(
-        self, steps: int, seed: int, *, fraction: float, exclude: str
+        self, steps: int, seed: int, *, fraction: float, exclude: str, head: str = HEAD
     ) -> dict[str, Any]:
         """Return the perturbation as a condition takes it.
 
@@ -84,6 +92,7 @@ class Cell:
             seed: of the draws.
             fraction: share of the weights that "fraction" perturbs.
             exclude: regular expression of tensors that are left alone; "" for none.
+            head: regular expression of the tensors of the head.
 
         Example:
             >>> found = Cell("ulp", 3, 0.5).perturbation(40, 0, fraction=0.01, exclude="bias")
@@ -93,12 +102,15 @@ class Cell:
         shared: dict[str, Any] = {"at": self.at(steps), "seed": seed, "name": self.name}
         if exclude:
             shared["exclude"] = exclude
-        if self.kind == "ulp":
+        base, _, where = self.kind.partition(".")
+        if where:
+            shared["include"] = head if where == "head" else rf"^(?!.*(?:{head}))"
+        if base == "ulp":
             return {"kind": "ulp", "n": int(self.size), **shared}
         kinds = {"batch": "batchgradient", "single": "singleweight"}
         sized = {"scale": self.size, "relative_to": "init"}
-        share = {"fraction": fraction} if self.kind == "fraction" else {}
-        return {"kind": kinds.get(self.kind, "gaussian"), **sized, **share, **shared}
+        share = {"fraction": fraction} if base == "fraction" else {}
+        return {"kind": kinds.get(base, "gaussian"), **sized, **share, **shared}
 
 
 def cells(
@@ -118,7 +130,7 @@ def cells(
         Cell(kind.name, float(size), float(time))
         for kind in kinds
         for time in kind.times or times
-        for size in kind.sizes or ((1.0,) if kind.name == "ulp" else sizes)
+        for size in kind.sizes or ((1.0,) if kind.name.startswith("ulp") else sizes)
     ]
     twice = [name for name, count in Counter(c.name for c in found).items() if count > 1]
     if twice:
@@ -176,7 +188,7 @@ def check_times(times: Sequence[float]) -> None:
 
 
 def parse_kinds(text: str) -> tuple[Kind, ...]:
-    """Read ``KIND[:SIZE/SIZE…][@TIME/TIME…],…``.
+    """Read ``KIND[.body|.head][:SIZE/SIZE…][@TIME/TIME…],…``.
 
     Raises:
         RequestError: an unknown kind, or something that is no number.
@@ -195,6 +207,31 @@ def parse_kinds(text: str) -> tuple[Kind, ...]:
     return tuple(found)
 
 
+def confined(kinds: Sequence[Kind], where: Sequence[str]) -> tuple[Kind, ...]:
+    """Return every kind once for each part; kinds that name one themselves stay as they are.
+
+    Args:
+        kinds: of perturbation.
+        where: of "both", "body" and "head".
+
+    Raises:
+        RequestError: another word.
+
+    Example:
+        >>> [str(k) for k in confined(parse_kinds("gaussian,ulp.head@0"), ["both", "head"])]
+        ['gaussian', 'gaussian.head', 'ulp.head@0']
+    """
+    for part in where:
+        if part not in ("both", *WHERE):
+            raise RequestError(f"where is {part!r}: {nearest(part, ('both', *WHERE))}")
+    found = []
+    for kind in kinds:
+        parts = ("both",) if "." in kind.name else where
+        names = [kind.name if part == "both" else f"{kind.name}.{part}" for part in parts]
+        found += [replace(kind, name=name) for name in names]
+    return tuple(found)
+
+
 def parse_numbers(text: str, name: str) -> tuple[float, ...]:
     """Read numbers with commas between them.
 
@@ -209,6 +246,18 @@ def parse_numbers(text: str, name: str) -> tuple[float, ...]:
     if not found:
         raise RequestError(f"{name} is {text!r}: give at least one number")
     return found
+
+
+def parse_value(text: str) -> Any:
+    """Return a value as JSON reads it, the text itself where it is none.
+
+    >>> parse_value("1e-4"), parse_value("random")
+    (0.0001, 'random')
+    """
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
 
 
 def _numbers(text: str, mark: str) -> tuple[float, ...]:

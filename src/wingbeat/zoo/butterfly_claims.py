@@ -15,17 +15,18 @@ import pandas as pd
 
 from wingbeat.report.checked_page import CheckedClaim
 from wingbeat.report.words import number
-from wingbeat.stats import Estimate
+from wingbeat.zoo.butterfly_beyond_claims import matching, turned
 from wingbeat.zoo.butterfly_rulings import (
     FAILS,
     HOLDS,
     NOT_RUN,
     OPEN,
     against,
+    claim,
     over_seeds,
     ratio,
 )
-from wingbeat.zoo.butterfly_tables import in_words, mean_of
+from wingbeat.zoo.butterfly_tables import mean_of
 
 LARGE: Final = 0.1
 """A barrier above this, in nats of training cross entropy, counts as large."""
@@ -62,23 +63,9 @@ def claims(values: pd.DataFrame, interventions: Sequence[str] = ()) -> tuple[Che
         _growth(own),
         _log_linear(own),
         *(_intervention(values, name) for name in interventions if name in EXPECTED),
-        CheckedClaim(
-            "weight-matching",
-            "Weight matching does not reduce the barrier.",
-            "qualitative",
-            "–",
-            NOT_RUN,
-            "The study keeps no aligned copies; see wb.align.",
-        ),
+        matching(own),
+        turned(own),
     )
-
-
-def _claim(
-    ident: str, text: str, published: str, found: Estimate | None, verdict: str, note: str
-) -> CheckedClaim:
-    if found is None:
-        return CheckedClaim(ident, text, published, "–", NOT_RUN, note)
-    return CheckedClaim(ident, text, published, in_words(found), verdict, note)
 
 
 def _near(barrier: pd.DataFrame, time: float) -> pd.DataFrame:
@@ -91,7 +78,7 @@ def _near(barrier: pd.DataFrame, time: float) -> pd.DataFrame:
 def _single(barrier: pd.DataFrame) -> CheckedClaim:
     rows = barrier[(barrier["kind"] == "single") & (barrier["time"] == 0)]
     found = mean_of(rows) if len(rows) else None
-    return _claim(
+    return claim(
         "single-weight",
         "A single weight changed at initialisation leads to a large barrier.",
         "large (figure 1, abstract)",
@@ -104,7 +91,7 @@ def _single(barrier: pd.DataFrame) -> CheckedClaim:
 def _drop(barrier: pd.DataFrame) -> CheckedClaim:
     start, early = barrier[barrier["time"] == 0], _near(barrier, EARLY)
     found = ratio(early, start)
-    return _claim(
+    return claim(
         "sharp-drop",
         "The barrier drops sharply after about 0.5 % of training.",
         "0.17 to 0.34 of the barrier at 0 %, by size and kind",
@@ -118,7 +105,7 @@ def _tenth(barrier: pd.DataFrame) -> CheckedClaim:
     rows = _near(barrier, TENTH)
     rows = rows[(rows["size"] <= 0.011) & rows["kind"].isin(("batch", "gaussian"))]
     found = mean_of(rows) if len(rows) else None
-    return _claim(
+    return claim(
         "tenth",
         "After 10 % of training hardly any barrier is left, for sizes up to 0.01.",
         "0.02 to 0.06",
@@ -135,7 +122,7 @@ def _half(barrier: pd.DataFrame) -> tuple[CheckedClaim, CheckedClaim]:
     below = mean_of(small) if len(small) else None
     above = mean_of(large) if len(large) else None
     return (
-        _claim(
+        claim(
             "half-small",
             "After 50 % of training sizes below about 0.1 lead to no barrier.",
             "0 for sizes up to 0.01",
@@ -143,7 +130,7 @@ def _half(barrier: pd.DataFrame) -> tuple[CheckedClaim, CheckedClaim]:
             against(below, SMALL, above=False) if below else NOT_RUN,
             f"No barrier: below {SMALL:g}.",
         ),
-        _claim(
+        claim(
             "half-large",
             "After 50 % of training a size of about 0.1 still leads to one.",
             "not 0 (figure)",
@@ -166,7 +153,7 @@ def _flat(barrier: pd.DataFrame) -> CheckedClaim:
         sides = (against(found, SPREAD, above=False), against(found, 1 / SPREAD, above=True))
         verdict = FAILS if FAILS in sides else HOLDS if sides == (HOLDS, HOLDS) else OPEN
     span = f"{sizes[0]:g} to {sizes[-1]:g}" if sizes else "no sizes"
-    return _claim(
+    return claim(
         "size-at-start",
         "At initialisation the barrier hardly depends on the size of the perturbation.",
         "factor 1.3 (batch) and 0.9 (Gaussian) from 1e-4 to 1e-2",
@@ -192,7 +179,7 @@ def _growth(own: pd.DataFrame) -> CheckedClaim:
         if float(x @ x) > 1e-6:
             slopes.append(float((x @ y) / (x @ x)))
     found = over_seeds(slopes)
-    return _claim(
+    return claim(
         "not-linear",
         "Growth is not that of linearised dynamics.",
         "qualitative",
@@ -212,8 +199,8 @@ def _log_linear(own: pd.DataFrame) -> CheckedClaim:
             logs = np.log(pair["barrier_train"].to_numpy(dtype=float))
             if logs.std() > 0:
                 found.append(float(np.corrcoef(logs, pair["l2"].to_numpy(dtype=float))[0, 1]))
-    estimate = over_seeds(found)
-    return _claim(
+    estimate = over_seeds(found, 1.0)
+    return claim(
         "log-linear",
         "The logarithm of the barrier rises with the L2 distance.",
         "log-linear for ResNets (qualitative)",
@@ -249,7 +236,7 @@ def _intervention(values: pd.DataFrame, name: str) -> CheckedClaim:
     gaps = (ours - usual).dropna().groupby("seed").mean()
     found = over_seeds(gaps.tolist())
     level = usual.mean() if len(usual) else float("nan")
-    return _claim(
+    return claim(
         name.replace(" ", "-"),
         f"{text}.",
         "lower barriers" if sign < 0 else "higher barriers",

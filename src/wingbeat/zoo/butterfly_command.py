@@ -28,12 +28,23 @@ def command_of(plan: Plan) -> str:
             words.append(f"--{name} {','.join(f'{v:g}' for v in values)}")
     if plan.kinds != usual.kinds:
         words.append(f"--kinds {','.join(str(k) for k in plan.kinds)}")
-    for name in ("replicas", "seeds", "fraction", "exclude", "snapshots", "driver", "eval_samples"):
+    for name in (
+        "replicas",
+        "seeds",
+        "fraction",
+        "exclude",
+        "head",
+        "snapshots",
+        "driver",
+        "eval_samples",
+    ):
         if getattr(plan, name) != getattr(usual, name):
             shown = 0 if getattr(plan, name) is None else getattr(plan, name)
             words.append(f"--{name.replace('_', '-')} {shlex.quote(str(shown))}")
     if plan.interventions != usual.interventions:
         words += [f"--intervention {shlex.quote(name)}" for name in plan.interventions]
+    if plan.measures != usual.measures:
+        words.append(f"--measures {','.join(plan.measures) or 'none'}")
     words += [f"--arg {shlex.quote(f'{k}={_plain(v)}')}" for k, v in plan.arguments.items()]
     return " ".join(words)
 

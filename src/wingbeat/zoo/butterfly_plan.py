@@ -7,8 +7,9 @@ replica joins it at its step, so no cell of the grid trains its prefix again.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, Final
 
 from wingbeat.errors import RequestError, nearest
@@ -16,31 +17,28 @@ from wingbeat.landscape.data import chosen
 from wingbeat.replicas.choose import DriverName
 from wingbeat.request import default_seeds
 from wingbeat.study.condition import Condition, named
+from wingbeat.study.ledger import Ledger
 from wingbeat.task.batches import len_of
 from wingbeat.task.task import Task
 from wingbeat.zoo.butterfly_cells import (
+    HEAD,
     Cell,
     Kind,
     cells,
     check_sizes,
     check_steps,
     check_times,
+    parse_value,
 )
-from wingbeat.zoo.butterfly_tasks import FACTORIES
+from wingbeat.zoo.butterfly_tasks import FACTORIES, LOOPED, QUICK
 
 STANDARD: Final = "standard"
 TASK: Final = "wingbeat.zoo.butterfly_plan:limited_task"
 SINGLE: Final = Kind("single", (0.01,), (0.0,))
 """One weight at the start, the paper's smallest perturbation."""
-QUICK: Final[dict[str, dict[str, Any]]] = {
-    "cifar-resnet": {"depth": 8, "width": 4, "samples": 512, "batch_size": 32, "budget": 0.003},
-    "cifar-vit": {"width": 16, "layers": 1, "patch": 8, "samples": 512, "budget": 0.004},
-    "mnist-mlp": {"hidden": [16], "samples": 1024, "batch_size": 64, "epochs": 5},
-    "shakespeare-gpt": {"width": 16, "layers": 1, "length": 16, "samples": 512, "budget": 0.004},
-}
-"""Arguments of the built-in tasks with ``quick``."""
-LOOPED: Final = ("cifar-resnet", "cifar-vit")
-"""Built-in tasks that stacking does not make faster: a replica fills the processor."""
+MEASURES: Final = ("ensemble", "cka", "l2_aligned", "barrier_aligned")
+"""Metrics of a run that the study adds unless told otherwise. Together they cost about what
+barriers of all pairs at the end do."""
 
 
 @dataclass(frozen=True)
@@ -56,12 +54,15 @@ class Plan:
         kinds: kinds of perturbation, some perhaps with sizes and times of their own.
         replicas: for each cell of the grid.
         seeds: how many base seeds.
-        interventions: passed to the factory as ``intervention``; "standard" is passed on as none.
+        interventions: passed to the factory as ``intervention``; "standard" is passed on as none,
+            and "name=value" as that argument.
         fraction: share of the weights that the kind "fraction" perturbs.
         exclude: regular expression of tensors that are never perturbed; "" for none.
+        head: regular expression of the head's tensors, for kinds that are confined to a part.
         eval_samples: most samples of the evaluation data; None for all.
         snapshots: recorded steps besides the start and the forks.
         driver: "lockstep" or "loop"; None takes what suits the task.
+        measures: those of ``MEASURES`` that are wanted.
         quick: whether it was made small on purpose.
 
     Raises:
@@ -79,10 +80,12 @@ class Plan:
     interventions: tuple[str, ...] = (STANDARD,)
     fraction: float = 0.01
     exclude: str = "norm|bias"
+    head: str = HEAD
     eval_samples: int | None = 1024
     snapshots: int = 4
     driver: DriverName | None = None
     quick: bool = False
+    measures: tuple[str, ...] = MEASURES
 
     def __post_init__(self) -> None:
         check_times(self.times)
@@ -97,6 +100,9 @@ class Plan:
             raise RequestError(f"interventions are {self.interventions}: name each once")
         if not (self.times and self.sizes and self.kinds and self.interventions):
             raise RequestError("times, sizes, kinds and interventions need one value each at least")
+        for name in self.measures:
+            if name not in MEASURES:
+                raise RequestError(f"measure {name!r}: {nearest(name, MEASURES)}")
         if self.task not in FACTORIES and ":" not in self.task:
             msg = f"task {self.task!r} is no built-in one, and no module:factory"
             raise RequestError(f"{msg}; {nearest(self.task, FACTORIES)}")
@@ -130,7 +136,13 @@ class Plan:
                 msg = f"{self.task} takes no budget: set its own length with --arg"
                 raise RequestError(f"{msg}; it takes {', '.join(names)}")
             found["budget"] = self.budget
-        if intervention != STANDARD:
+        name, sign, value = intervention.partition("=")
+        if sign:
+            if name not in names and not any_name:
+                msg = f"{self.task} takes no {name!r}, so {intervention!r} cannot be asked for"
+                raise RequestError(f"{msg}: {nearest(name, names)}")
+            found[name] = parse_value(value)
+        elif intervention != STANDARD:
             if "intervention" not in names:
                 msg = f"{self.task} takes no intervention, so {intervention!r} cannot be asked for"
                 raise RequestError(f"{msg}: it takes {', '.join(names)}")
@@ -213,12 +225,14 @@ def _of_intervention(plan: Plan, intervention: str) -> list[Condition]:
             factory=TASK,
             arguments=given,
             perturbations=tuple(
-                cell.perturbation(task.steps, seed, fraction=plan.fraction, exclude=plan.exclude)
+                cell.perturbation(
+                    task.steps, seed, fraction=plan.fraction, exclude=plan.exclude, head=plan.head
+                )
                 for cell in grid
             ),
             replicas=plan.replicas,
             record_every=max(1, -(-task.steps // plan.snapshots)),
-            metrics=_metrics(task),
+            metrics=_metrics(task, plan.measures),
             seeds=(seed,),
             driver=plan.driver or ("loop" if plan.task in LOOPED else "lockstep"),
             tags={
@@ -238,9 +252,27 @@ def _of_intervention(plan: Plan, intervention: str) -> list[Condition]:
     return found
 
 
-def _metrics(task: Task) -> tuple[str, ...]:
+def _metrics(task: Task, measures: Sequence[str]) -> tuple[str, ...]:
     outputs = () if task.eval_data is None else ("eval_loss", "accuracy", "disagreement")
-    return ("l2", "train_loss", *outputs, "barrier")
+    further = (m for m in measures if m != "ensemble" or task.eval_data is not None)
+    return ("l2", "train_loss", *outputs, "barrier", *further)
+
+
+def settled(plan: Plan, folder: Path) -> Plan:
+    """Return the plan as a folder was begun: without further measures if it is so far.
+
+    A study begun without them goes on and is drawn without them; nothing is trained again.
+
+    Raises:
+        RequestError: the plan does not fit the task.
+    """
+    grid, bare = conditions(plan), replace(plan, measures=())
+    if not (plan.measures and (folder / "records").is_dir()):
+        return plan
+    done = Ledger(folder).done()
+    if any(c.key in done for c in grid):
+        return plan
+    return bare if any(c.key in done for c in conditions(bare)) else plan
 
 
 def replica_steps(condition: Condition) -> tuple[int, int]:

@@ -9,20 +9,22 @@ from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from wingbeat.report.checked_page import CheckedClaim, CheckedPage
+from wingbeat.report.checked_page import CheckedClaim, CheckedPage, write_checked_page
 from wingbeat.report.study_page import Table
 from wingbeat.report.words import floor_text, number, percent
 from wingbeat.study.ledger import parquet
 from wingbeat.trajectory.tensorfile import write_bytes
 from wingbeat.zoo.butterfly_claims import claims
 from wingbeat.zoo.butterfly_figures import sections
-from wingbeat.zoo.butterfly_page import write_page
+from wingbeat.zoo.butterfly_published import beside_published
 from wingbeat.zoo.butterfly_rulings import FAILS, HOLDS, NOT_RUN, OPEN
-from wingbeat.zoo.butterfly_tables import Found, accuracy_of, beside_published, main_table
+from wingbeat.zoo.butterfly_tables import Found, accuracy_of, main_table
 from wingbeat.zoo.dynamics_tables import markdown
+from wingbeat.zoo.finetune_claims import finetune_claims
+from wingbeat.zoo.finetune_tasks import FINETUNE_FACTORIES
 
 if TYPE_CHECKING:
-    from wingbeat.study.run import Study
+    from wingbeat.study.outcome import StudyResult
     from wingbeat.zoo.butterfly_plan import Plan
 
 TITLE: Final = "spawn and perturb"
@@ -33,7 +35,8 @@ DEFINITIONS: Final = (
         (
             "The largest excess of the loss on the straight line between the weights of a replica "
             "and of its reference over the straight line between their losses, on 25 points and "
-            "at most 1,024 evenly spaced training (or test) samples without augmentation. In "
+            "at most 1,024 evenly spaced training (or test) samples without augmentation (less "
+            "where the task says so; fine-tuning: 11 points, and 128 samples unless asked). In "
             "units of the loss, at least 0; 0 = one basin. The paper's code takes 11 points, all "
             "samples, and the excess where the raw loss is largest, which is never more."
         ),
@@ -66,8 +69,8 @@ DEFINITIONS: Final = (
 INTRO: Final = (
     "After Altıntaş et al., “The Butterfly Effect” (ICML 2025, arXiv 2506.13234): copies of a "
     "training run are perturbed once and trained on with the same noise. Each claim about training "
-    "from scratch stands beside what is measured here, on another net, budget and subset of the "
-    "data: see “What was asked”. Claims about fine-tuning are not part of this study."
+    "from scratch, or about fine-tuning where a pretrained model is trained on, stands beside what "
+    "is measured here, on another net, budget and subset of the data: see “What was asked”."
 )
 
 
@@ -82,7 +85,7 @@ class Files:
     values: Path
 
 
-def write_outputs(plan: Plan, study: Study, command: str) -> Files:
+def write_outputs(plan: Plan, study: StudyResult, command: str) -> Files:
     """Write ``report.html``, ``results.md``, ``summary.json``, ``cells`` and ``values.parquet``.
 
     Args:
@@ -91,14 +94,15 @@ def write_outputs(plan: Plan, study: Study, command: str) -> Files:
         command: the exact command, shown on the page.
     """
     found = Found(plan, study)
-    tested = claims(found.values, plan.interventions)
+    tuned = plan.task in FINETUNE_FACTORIES
+    tested = finetune_claims(found.values) if tuned else claims(found.values, plan.interventions)
     names = ("report.html", "results.md", "summary.json", "cells.parquet", "values.parquet")
     files = Files(*(study.folder / name for name in names))
     write_bytes(files.cells, parquet(found.cells))
     write_bytes(files.values, parquet(found.values))
     write_bytes(files.summary, (_json(summary(found, tested, command)) + "\n").encode())
     write_bytes(files.markdown, as_markdown(found, tested, command).encode())
-    write_page(page(found, tested, command), sections(found), files.page)
+    write_checked_page(page(found, tested, command), files.page)
     return files
 
 
@@ -111,7 +115,7 @@ def page(found: Found, tested: tuple[CheckedClaim, ...], command: str) -> Checke
         facts=_facts(found, tested),
         intro=(INTRO,),
         claims=tested,
-        sections=(),
+        sections=sections(found),
         tables=tables(found),
         asked=tuple(_asked(found)),
         definitions=DEFINITIONS,
@@ -157,11 +161,12 @@ def alarms(found: Found) -> list[str]:
 
 
 def tables(found: Found) -> tuple[tuple[str, Table], ...]:
-    """Return the tables of the page."""
+    """Return the tables of the page; the paper's numbers are about training from scratch."""
     cells = found.cells
     names = [n for n in found.plan.interventions if (cells["intervention"] == n).any()]
-    own = [(f"Cells: {name}", main_table(cells, name)) for name in names]
-    return ((PAPER, beside_published(cells)), *own)
+    own = tuple((f"Cells: {name}", main_table(cells, name)) for name in names)
+    tuned = found.plan.task in FINETUNE_FACTORIES
+    return own if tuned else ((PAPER, beside_published(cells)), *own)
 
 
 def summary(found: Found, tested: tuple[CheckedClaim, ...], command: str) -> dict[str, Any]:

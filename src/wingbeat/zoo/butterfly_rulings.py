@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import isnan
+from dataclasses import replace
+from math import inf, isnan
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import pandas as pd
 
 from wingbeat.errors import CONSTANT, TOO_FEW_SEEDS
+from wingbeat.report.checked_page import CheckedClaim
 from wingbeat.stats import Estimate, bootstrap
+from wingbeat.zoo.butterfly_tables import in_words
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -39,6 +42,19 @@ def against(found: Estimate, bound: float, *, above: bool) -> str:
     return OPEN
 
 
+def claim(
+    ident: str, text: str, published: str, found: Estimate | None, verdict: str, note: str
+) -> CheckedClaim:
+    """Return a claim with what was found; without an estimate it was not run.
+
+    >>> claim("a", "A claim.", "2", None, HOLDS, "").verdict
+    'not run here'
+    """
+    if found is None:
+        return CheckedClaim(ident, text, published, "–", NOT_RUN, note)
+    return CheckedClaim(ident, text, published, in_words(found), verdict, note)
+
+
 def ratio(top: pd.DataFrame, bottom: pd.DataFrame) -> Estimate | None:
     """Return the mean of one set of values ÷ that of another, base seeds in pairs.
 
@@ -64,8 +80,10 @@ def _quotient(top: Array, bottom: Array) -> Array:
         return np.asarray(np.where(bottom > 0, top / bottom, np.nan))
 
 
-def over_seeds(found: Sequence[float]) -> Estimate | None:
+def over_seeds(found: Sequence[float], most: float = inf) -> Estimate | None:
     """Return the mean over base seeds; None without any, and an interval from three on.
+
+    The interval is cut at ``most`` on both sides of 0, as at 1 for correlations.
 
     >>> over_seeds([1.0, 2.0, 3.0]).value, over_seeds([]) is None
     (2.0, True)
@@ -75,4 +93,6 @@ def over_seeds(found: Sequence[float]) -> Estimate | None:
     values = np.array(found)
     if len(values) < 3:
         return Estimate(float(values.mean()), interval_reason=TOO_FEW_SEEDS)
-    return bootstrap(lambda w: w @ values / w.sum(axis=1), len(values))
+    estimate = bootstrap(lambda w: w @ values / w.sum(axis=1), len(values))
+    low, high = np.clip([estimate.low, estimate.high], -most, most)  # NaN stays NaN
+    return replace(estimate, low=float(low), high=float(high))

@@ -20,7 +20,7 @@ from wingbeat.stats import Estimate, bootstrap
 from wingbeat.zoo.butterfly_cells import Cell
 
 if TYPE_CHECKING:
-    from wingbeat.study.run import Study
+    from wingbeat.study.outcome import StudyResult
     from wingbeat.zoo.butterfly_plan import Plan
 
 QUANTITIES: Final = {
@@ -32,31 +32,30 @@ QUANTITIES: Final = {
     "l2": "L2 at the end",
     "disagreement": "disagreement",
     "barrier_between": "barrier between replicas of a cell",
+    "l2_aligned": "L2 at the end, aligned",
+    "fixed_point_share": "units that alignment leaves in place",
+    "barrier_aligned_train": "barrier, training loss, aligned",
+    "barrier_aligned_error_train": "barrier, training error, aligned",
+    "barrier_aligned_test": "barrier, test loss, aligned",
+    "barrier_aligned_error_test": "barrier, test error, aligned",
+    "angular_cka": "angle between representations (radian)",
+    "ensemble_diversity": "disagreement ÷ error rate",
+    "ensemble_loss_gain": "gain of the ensemble in loss",
+    "ensemble_accuracy_gain": "gain of the ensemble in accuracy",
 }
-"""What is measured of a replica at the end, and how tables call it. All at least 0; 0 = the same
-place, one basin, or the same predictions."""
-SHARES: Final = ("barrier_error_train", "barrier_error_test", "disagreement")
+"""What is measured of a replica at the end, and how tables call it. 0 = the same place, one basin,
+the same predictions; all at least 0 but the gains, which are of a cell's replicas together."""
+SHARES: Final = (
+    *("barrier_error_train", "barrier_error_test", "disagreement", "fixed_point_share"),
+    *("barrier_aligned_error_train", "barrier_aligned_error_test"),
+)
 """Those of at most 1."""
+GAINS: Final = ("ensemble_loss_gain", "ensemble_accuracy_gain")
+"""Those that may be below 0, one number for the replicas of a cell and base seed."""
 MAIN: Final = ("barrier_train", "barrier_test", "l2_start", "l2", "disagreement")
 """Those of the main table."""
 OF_CELL: Final = ("intervention", "kind", "size", "time", "step")
 VALUES: Final = (*OF_CELL, "seed", "replica", "quantity", "value", "reason")
-PUBLISHED: Final[dict[tuple[float, str], tuple[tuple[float, float], ...]]] = {
-    (0.0, "batch"): ((1.82, 1.26), (1.82, 1.17), (2.12, 1.12), (2.58, 1.08), (2.43, 0.64)),
-    (0.0, "gaussian"): ((1.62, 1.56), (1.18, 1.38), (1.40, 1.48), (1.26, 1.38), (1.46, 1.81)),
-    (0.005, "batch"): ((0.48, 0.35), (0.32, 0.09), (0.37, 0.09), (0.52, 0.23), (0.82, 0.27)),
-    (0.005, "gaussian"): ((0.28, 0.09), (0.31, 0.04), (0.38, 0.12), (0.35, 0.09), (0.36, 0.03)),
-    (0.02, "batch"): ((0.15, 0.04), (0.20, 0.09), (0.18, 0.08), (0.30, 0.14), (0.69, 0.26)),
-    (0.02, "gaussian"): ((0.12, 0.02), (0.12, 0.02), (0.16, 0.05), (0.20, 0.06), (0.18, 0.09)),
-    (0.1, "batch"): ((0.02, 0.01), (0.02, 0.02), (0.02, 0.01), (0.02, 0.01), (0.06, 0.08)),
-    (0.1, "gaussian"): ((0.02, 0.02), (0.02, 0.01), (0.02, 0.02), (0.02, 0.01), (0.02, 0.01)),
-    (0.5, "batch"): ((0.0, 0.0),) * 5,
-    (0.5, "gaussian"): ((0.0, 0.0),) * 5,
-}
-"""Barrier of the training loss, mean and standard deviation, by time and kind, for each of
-``PUBLISHED_SIZES``: ResNet-20 of width 32 on all of CIFAR-10, 20,000 steps. From stored output of
-the authors' notebook; that these are the published figure's values is unverified."""
-PUBLISHED_SIZES: Final = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2)
 
 
 @dataclass(frozen=True)
@@ -69,7 +68,7 @@ class Found:
     """
 
     plan: Plan
-    study: Study
+    study: StudyResult
 
     @cached_property
     def table(self) -> pd.DataFrame:
@@ -133,7 +132,7 @@ def _of_cell(own: pd.DataFrame, cell: Cell, last: pd.Series[bool]) -> list[pd.Da
         "step": step,
     }
     chosen = {
-        name: own[(own["metric"] == name) & to_reference & last]
+        name: own[(own["metric"] == name) & (to_reference | (name in GAINS)) & last]
         for name in QUANTITIES
         if name not in ("l2_start", "barrier_between")
     }
@@ -159,7 +158,8 @@ def summarised(values: pd.DataFrame, floor: dict[str, float] | None = None) -> p
     """
     rows = []
     for place, own in values.groupby([*OF_CELL, "quantity"], sort=False):
-        found = mean_of(own, 1.0 if place[-1] in SHARES else inf)
+        least = -inf if place[-1] in GAINS else 0.0
+        found = mean_of(own, 1.0 if place[-1] in SHARES else inf, least)
         finite = own["value"].to_numpy(dtype=float)
         rows.append(
             {
@@ -179,8 +179,10 @@ def summarised(values: pd.DataFrame, floor: dict[str, float] | None = None) -> p
     return pd.DataFrame(rows, columns=[*names, "reason", "interval_reason"])
 
 
-def mean_of(rows: pd.DataFrame, most: float = inf) -> Estimate:
-    """Return the mean over replicas with an interval nested in base seeds, cut at 0 and ``most``.
+def mean_of(rows: pd.DataFrame, most: float = inf, least: float = 0.0) -> Estimate:
+    """Return the mean over replicas with an interval nested in base seeds.
+
+    The interval is cut at what the quantity can be, ``least`` and ``most``.
 
     Undefined where one replica's value is: it would be a mean over those that did not diverge.
 
@@ -199,8 +201,26 @@ def mean_of(rows: pd.DataFrame, most: float = inf) -> Estimate:
         return Estimate.undefined(BELOW_NOISE_FLOOR)
     seeds = rows["seed"].astype(int).tolist()
     found = bootstrap(lambda w: w @ values / w.sum(axis=1), len(values), groups=seeds)
-    low, high = np.clip([found.low, found.high], 0.0, most)  # NaN stays NaN
+    low, high = np.clip([found.low, found.high], least, most)  # NaN stays NaN
     return Estimate(found.value, float(low), float(high), found.reason, found.interval_reason)
+
+
+def of_cell(found: Found, name: str) -> pd.DataFrame:
+    """Return the tidy rows of one cell of the standard recipe, over all steps and base seeds."""
+    own = found.table
+    return own[(own["intervention"] == "standard") & (own["perturbation"] == name)]
+
+
+def band(rows: pd.DataFrame, along: str) -> tuple[tuple[float, ...], ...]:
+    """Return x, median, smallest and largest value of rows by a column.
+
+    >>> band(pd.DataFrame({"x": [0, 0, 1], "value": [1.0, 3.0, 5.0]}), "x")
+    ((0.0, 1.0), (2.0, 5.0), (1.0, 5.0), (3.0, 5.0))
+    """
+    groups = rows.groupby(along)["value"]
+    middle, low, high = groups.median(), groups.min(), groups.max()
+    columns = (middle.index, middle.to_numpy(), low.to_numpy(), high.to_numpy())
+    return tuple(tuple(float(v) for v in values) for values in columns)
 
 
 def records(frame: pd.DataFrame) -> Iterator[Any]:
@@ -242,32 +262,6 @@ def main_table(cells: pd.DataFrame, intervention: str) -> Table:
         words = (in_words(estimate_of(by_name[q])) if q in by_name else "–" for q in there)
         rows.append((cell_words(first), *words, number(first.noise_floor)))
     heads = ("perturbation", *(QUANTITIES[q] for q in there), "noise floor of L2")
-    return Table(heads, tuple(rows))
-
-
-def beside_published(cells: pd.DataFrame) -> Table:
-    """Return our barriers of the standard recipe beside the paper's, mean ± standard deviation.
-
-    Every cell that either of the two has is a row; "–" where one of them has none.
-    """
-    own = cells[(cells["intervention"] == "standard") & (cells["quantity"] == "barrier_train")]
-    here = {(row.time, row.kind, row.size): row for row in records(own)}
-    there = {
-        (time, kind, size): value
-        for (time, kind), known in PUBLISHED.items()
-        for size, value in zip(PUBLISHED_SIZES, known, strict=True)
-    }
-    rows = []
-    for time, kind, size in sorted({*here, *there}):
-        row, known = here.get((time, kind, size)), there.get((time, kind, size))
-        cells_here = ("–", "–")
-        if row is not None:
-            estimate = estimate_of(row)
-            sd = f"{number(row.value)} ± {number(row.sd)}" if not row.reason else "–"
-            cells_here = (sd, in_words(estimate))
-        said = "–" if known is None else f"{known[0]:.2f} ± {known[1]:.2f}"
-        rows.append((f"{100 * time:g} %, {kind}, {size:g}", said, *cells_here))
-    heads = ("time, kind, size", "paper", "here, mean ± sd", "here, 95 % interval of the mean")
     return Table(heads, tuple(rows))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
@@ -11,10 +12,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from wingbeat.errors import RequestError
+from wingbeat.task.barrier_sampling import BarrierSampling
 from wingbeat.task.task import Task
 from wingbeat.zoo.cifar import photos
 from wingbeat.zoo.data import Labelled
 from wingbeat.zoo.dense import cross_entropy, mlp
+from wingbeat.zoo.finetune_tasks import FINETUNE_FACTORIES
 from wingbeat.zoo.recipe import Recipe, flip_and_rotate, intervened
 from wingbeat.zoo.resnet import Norm, ResNet
 from wingbeat.zoo.shakespeare import CharacterGPT, characters
@@ -22,12 +25,24 @@ from wingbeat.zoo.sources import images
 from wingbeat.zoo.vit import ViT
 
 FACTORIES: Final = {
+    **FINETUNE_FACTORIES,
     "cifar-resnet": "wingbeat.zoo.butterfly_tasks:cifar_resnet",
     "cifar-vit": "wingbeat.zoo.butterfly_tasks:cifar_vit",
     "mnist-mlp": "wingbeat.zoo.butterfly_tasks:mnist_mlp",
     "shakespeare-gpt": "wingbeat.zoo.butterfly_tasks:shakespeare_gpt",
 }
 """Short names of the built-in tasks."""
+QUICK: Final[dict[str, dict[str, Any]]] = {
+    "cifar-resnet": {"depth": 8, "width": 4, "samples": 512, "batch_size": 32, "budget": 0.003},
+    "cifar-vit": {"width": 16, "layers": 1, "patch": 8, "samples": 512, "budget": 0.004},
+    "mnist-mlp": {"hidden": [16], "samples": 1024, "batch_size": 64, "epochs": 5},
+    "shakespeare-gpt": {"width": 16, "layers": 1, "length": 16, "samples": 512, "budget": 0.004},
+    "sst2-minilm": {"length": 12, "longer": "leave out", "steps": 8, "barrier_samples": 20},
+    "gsm8k-lm": {"width": 16, "length": 400, "steps": 20, "test_samples": 32},
+}
+"""Arguments of the built-in tasks with ``quick``."""
+LOOPED: Final = ("cifar-resnet", "cifar-vit", "sst2-minilm", "gsm8k-lm")
+"""Built-in tasks that stacking does not make faster: a replica fills the processor."""
 
 
 def cifar_resnet(
@@ -37,6 +52,9 @@ def cifar_resnet(
     intervention: str = "standard",
     samples: int | None = None,
     seed: int = 0,
+    barrier_samples: int = 1024,
+    between: bool = True,
+    along: bool = True,
     **recipe: Any,
 ) -> Task:
     """Classify CIFAR-10 with a residual net, as in the paper's main setting.
@@ -48,6 +66,9 @@ def cifar_resnet(
         intervention: a name of ``recipe.INTERVENTIONS``.
         samples: the first so many training images; None takes all.
         seed: of initial weights, batch order and augmentation.
+        barrier_samples: most images of each split that barriers are measured on.
+        between: measure barriers between replicas too, not only to the reference.
+        along: measure barriers at earlier recorded steps too.
         recipe: fields of ``Recipe``, such as ``budget``.
 
     Raises:
@@ -61,7 +82,9 @@ def cifar_resnet(
     built = partial(ResNet, net.get("depth", depth), width * net.get("widen", 1), norm)
     found = photos()
     name = f"{found.source.label}, ResNet-{net.get('depth', depth)}, {intervention}"
-    return _image_task(built, first(found.train, samples), found.test, train, seed, name)
+    barriers = BarrierSampling(barrier_samples, between=between, along=along)
+    task = _image_task(built, first(found.train, samples), found.test, train, seed, name)
+    return replace(task, barriers=barriers)
 
 
 def cifar_vit(

@@ -1,12 +1,12 @@
-"""What the studies of curvature share: running a grid, its numbers along training, its page."""
+"""What the studies of curvature share: a grid is run, judged, and shown as tables and a page."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple, TypedDict, Unpack
 
 import numpy as np
 import pandas as pd
@@ -15,7 +15,7 @@ from wingbeat.report.figures import Line
 from wingbeat.report.finding_page import FindingPage, write_finding_page
 from wingbeat.report.study_figures import Dot, StudyFigure
 from wingbeat.report.study_page import Table
-from wingbeat.report.words import number
+from wingbeat.report.words import REASON_TEXT, number
 from wingbeat.stats import Estimate
 from wingbeat.study.condition import Condition
 from wingbeat.study.ledger import Ledger, Record
@@ -27,12 +27,13 @@ from wingbeat.zoo.dynamics_estimates import over_seeds
 
 Say = Callable[[str], object]
 Section = tuple[str, str, tuple[StudyFigure, ...]]
+Tables = dict[str, pd.DataFrame]
 STYLES: Final = 6
 """Styles that lines and dots take in turn."""
 DEFINITIONS: Final = {
     "sharpness": "Largest eigenvalue of the Hessian of the mean training loss (block Lanczos on "
-    "Hessian-vector products), with the penalty of weight decay. Over at most the first 1,000 "
-    "training samples.",
+    "Hessian-vector products), with the penalty of weight decay. Over at most 1,000 evenly "
+    "spaced training samples.",
     "threshold": "Curvature above which the optimizer's step is unstable on a quadratic: 2/η for "
     "gradient descent, (2 + 2β)/η with Polyak's, (2 + 2β)/(η(1 + 2β)) with Nesterov's momentum.",
     "intervals": "95 %, Student's over base seeds; none below three seeds.",
@@ -50,6 +51,84 @@ class Words:
     definitions: dict[str, str]
     command: str
     alarms: tuple[str, ...] = ()
+
+
+class Shown(NamedTuple):
+    """The page of a study: words, sections of figures, and tables with their titles."""
+
+    words: Words
+    sections: Sequence[Section]
+    tables: Sequence[tuple[str, str, Table]]
+
+
+class Finding(NamedTuple):
+    """A study that has been run and judged.
+
+    Attributes:
+        study: its conditions.
+        page: path of its report; None if no condition has finished.
+        tables: what it found, by the names of their CSV files in the study's folder.
+    """
+
+    study: StudyResult
+    page: Path | None
+    tables: Tables
+
+
+class How(TypedDict, total=False):
+    """How a grid is run; see ``run_grid``."""
+
+    runner: Runner | None
+    workers: int | None
+    say: Say
+
+
+def find(
+    grid: Sequence[Condition],
+    out: str | Path,
+    judge: Callable[[StudyResult], Tables],
+    show: Callable[[StudyResult, Tables], Shown],
+    **how: Unpack[How],
+) -> Finding:
+    """Run what is left of a grid, judge it, write its tables and its page.
+
+    Args:
+        grid: the conditions.
+        out: folder; the same call again goes on where it stopped.
+        judge: from the study to tables of findings, which are written as CSV.
+        show: from both to the page.
+        how: see ``run_grid``.
+    """
+    study = run_grid(grid, out, **how)
+    if not len(done(study)):
+        how.get("say", print)("no condition has finished: there is nothing to report")
+        return Finding(study, None, {})
+    tables = judge(study)
+    for name, table in tables.items():
+        table.to_csv(study.folder / f"{name}.csv", index=False)
+    page = write_page(study, show(study, tables))
+    how.get("say", print)(f"report: {page}")
+    return Finding(study, page, tables)
+
+
+def command_line(name: str, plan: Any, usual: Mapping[str, Any], options: Mapping[str, str]) -> str:
+    """Return the command that runs a plan, without what is usual.
+
+    Args:
+        name: of the study.
+        plan: a dataclass of numbers, words and tuples of them; a tuple repeats its option.
+        usual: the fields of the plan by default.
+        options: field → option, where they differ by more than the dashes.
+    """
+    words = [f"wingbeat study {name}"]
+    for field in fields(plan):
+        value = getattr(plan, field.name)
+        if value == usual[field.name]:
+            continue
+        option = options.get(field.name, field.name.replace("_", "-"))
+        each = value if isinstance(value, tuple) else (value,)
+        words += [f"--{option} {v:g}" if isinstance(v, float) else f"--{option} {v}" for v in each]
+    return " ".join(words)
 
 
 def run_grid(
@@ -126,7 +205,8 @@ def table_of(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> Table:
     def text(cell: object) -> str:
         if isinstance(cell, Estimate):
             if not np.isfinite(cell.value):
-                return f"undefined ({cell.reason})" if cell.reason else "undefined"
+                why = REASON_TEXT.get(cell.reason, cell.reason)
+                return f"undefined: {why}" if why else "undefined"
             if not np.isfinite([cell.low, cell.high]).all():
                 return number(cell.value)
             return f"{number(cell.value)} [{number(cell.low)} to {number(cell.high)}]"
@@ -135,13 +215,9 @@ def table_of(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> Table:
     return Table(tuple(heads), tuple(tuple(text(c) for c in row) for row in rows))
 
 
-def write_page(
-    study: StudyResult,
-    words: Words,
-    sections: Sequence[Section],
-    tables: Sequence[tuple[str, str, Table]],
-) -> Path:
+def write_page(study: StudyResult, shown: Shown) -> Path:
     """Write ``report.html`` in the study's folder."""
+    words = shown.words
     failures = tuple(
         f"Condition {r.key} was given up ({r.status}): {r.error}" for r in study.failures
     )
@@ -153,8 +229,8 @@ def write_page(
         alarms=(*words.alarms, *failures, *more),
         facts=words.facts,
         intro=words.intro,
-        sections=tuple(sections),
-        tables=tuple(tables),
+        sections=tuple(shown.sections),
+        tables=tuple(shown.tables),
         asked=tuple(_executed(study)),
         definitions=tuple(words.definitions.items()),
         command=words.command,

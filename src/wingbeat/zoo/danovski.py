@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wingbeat.study.ledger import Ledger, Record
-from wingbeat.study.run import Study, run_study
+from wingbeat.study.outcome import StudyResult
+from wingbeat.study.run import run_study
 from wingbeat.study.runner import ProcessRunner, Runner, processors
 from wingbeat.zoo.danovski_plan import Plan, command_of, conditions, size_text
 
@@ -30,7 +31,7 @@ def run_danovski(
     runner: Runner | None = None,
     workers: int | None = None,
     say: Callable[[str], object] = print,
-) -> Study:
+) -> StudyResult:
     """Run what is left of the study.
 
     Args:
@@ -77,7 +78,7 @@ def study_danovski(
     workers: int | None = None,
     say: Callable[[str], object] = print,
     runner: Runner | None = None,
-) -> tuple[Study, Path]:
+) -> tuple[StudyResult, Path]:
     """Run what is left of the study and write its tables, summary and page.
 
     Args:

@@ -15,7 +15,7 @@ from wingbeat.study.ledger import Ledger
 from wingbeat.zoo.danovski_plan import Experiment, Options, condition
 
 if TYPE_CHECKING:
-    from wingbeat.study.run import Study
+    from wingbeat.study.outcome import StudyResult
     from wingbeat.zoo.danovski_plan import Plan
 
 COLUMNS: Final = (
@@ -79,7 +79,7 @@ class Found:
         study: what is done.
     """
 
-    def __init__(self, plan: Plan, study: Study) -> None:
+    def __init__(self, plan: Plan, study: StudyResult) -> None:
         self.plan, self.study = plan, study
         ledger = Ledger(study.folder)
         done = ledger.done()

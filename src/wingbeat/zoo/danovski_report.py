@@ -22,7 +22,7 @@ from wingbeat.zoo.danovski_plan import size_text
 from wingbeat.zoo.dynamics_tables import markdown
 
 if TYPE_CHECKING:
-    from wingbeat.study.run import Study
+    from wingbeat.study.outcome import StudyResult
     from wingbeat.zoo.danovski_found import Measured
     from wingbeat.zoo.danovski_plan import Plan
 
@@ -39,7 +39,7 @@ class Files:
     table: Path
 
 
-def write_outputs(plan: Plan, study: Study, command: str) -> Files:
+def write_outputs(plan: Plan, study: StudyResult, command: str) -> Files:
     """Write ``report.html``, ``results.md``, ``summary.json`` and ``danovski.parquet``.
 
     Args:

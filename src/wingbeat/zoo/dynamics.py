@@ -19,7 +19,8 @@ from wingbeat.metrics.projection import legacy_ratio
 from wingbeat.stats import Estimate
 from wingbeat.study.condition import Condition
 from wingbeat.study.ledger import Ledger, Record
-from wingbeat.study.run import Study, run_study
+from wingbeat.study.outcome import StudyResult
+from wingbeat.study.run import run_study
 from wingbeat.study.runner import ProcessRunner, Runner, processors
 from wingbeat.zoo.architectures import FAMILIES
 from wingbeat.zoo.dynamics_plan import Plan, command_of, conditions
@@ -55,7 +56,7 @@ def run_dynamics(
     workers: int | None = None,
     say: Callable[[str], object] = print,
     keep_weights: bool = False,
-) -> Study:
+) -> StudyResult:
     """Run what is left of the study, and say what is happening.
 
     Args:
@@ -127,7 +128,7 @@ def study_dynamics(
     say: Callable[[str], object] = print,
     command: str = "",
     runner: Runner | None = None,
-) -> tuple[Study, Path]:
+) -> tuple[StudyResult, Path]:
     """Run what is left of the study and write its tables, summary and page.
 
     Args:

@@ -10,7 +10,7 @@ from typing import Any
 
 from wingbeat.report.study_page import StudyPage, Table, write_study_page
 from wingbeat.report.words import floor_text, number
-from wingbeat.study.run import Study
+from wingbeat.study.outcome import StudyResult
 from wingbeat.trajectory.tensorfile import write_bytes
 from wingbeat.zoo import dynamics_tables as tables
 from wingbeat.zoo.architectures import FAMILY_NAMES
@@ -52,7 +52,7 @@ class Files:
     summary: Path
 
 
-def write_outputs(plan: Plan, study: Study, command: str) -> Files:
+def write_outputs(plan: Plan, study: StudyResult, command: str) -> Files:
     """Write ``summary.json``, ``master.md``, ``master.tex`` and ``report.html``.
 
     Args:

@@ -38,7 +38,7 @@ from wingbeat.zoo.dynamics_estimates import (
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from wingbeat.study.run import Study
+    from wingbeat.study.outcome import StudyResult
 
     Array = NDArray[np.float64]
 
@@ -111,7 +111,7 @@ class Found:
         study: finished or not; what is missing is left out.
     """
 
-    def __init__(self, study: Study) -> None:
+    def __init__(self, study: StudyResult) -> None:
         self.study = study
         rows = study.conditions
         self.done = rows[rows["status"] == "done"].copy()

@@ -9,29 +9,32 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Unpack
 
 import pandas as pd
 
 from wingbeat.errors import RequestError
 from wingbeat.report.figures import Guide, Line, LineFigure
 from wingbeat.report.study_figures import DotFigure
+from wingbeat.stats import Estimate
 from wingbeat.study.condition import Condition
 from wingbeat.study.outcome import StudyResult
-from wingbeat.study.runner import Runner
 from wingbeat.zoo.curvature_study import (
     DEFINITIONS,
-    Say,
+    Finding,
+    How,
     Section,
+    Shown,
+    Tables,
     Words,
+    command_line,
     done,
     dot,
+    find,
     line,
     mean_of,
-    run_grid,
     series,
     table_of,
-    write_page,
 )
 from wingbeat.zoo.curvature_tasks import source, stand_in_alarms
 
@@ -43,6 +46,8 @@ RULES: Final[dict[str, dict[str, Any]]] = {
     "Nesterov 0.9": {"momentum": 0.9, "nesterov": True},
 }
 """Optimizers by name, as arguments of the task."""
+MEANS: Final = ("reached", "hover", "uneven")
+"""What is averaged over base seeds."""
 _INTRO = (
     "A tanh net of widths {} is trained on {} samples at once ({}), with squared error. Where its "
     "step would become too long for the curvature, the curvature stops rising."
@@ -55,7 +60,8 @@ class EdgePlan:
 
     Args:
         rates: learning rates of gradient descent.
-        momentum_rates: learning rates of the two kinds of momentum; empty leaves them out.
+        polyak_rates: learning rates with Polyak's momentum 0.9; empty leaves it out.
+        nesterov_rates: the same with Nesterov's.
         data: "digits" or "cifar10".
         n: training samples.
         hidden: widths.
@@ -67,16 +73,18 @@ class EdgePlan:
     """
 
     rates: tuple[float, ...] = (0.2, 0.3, 0.4)
-    momentum_rates: tuple[float, ...] = (0.3,)
+    polyak_rates: tuple[float, ...] = (0.3,)
+    nesterov_rates: tuple[float, ...] = (0.15,)
     data: str = "digits"
     n: int = 500
     hidden: tuple[int, ...] = (64, 64)
     steps: int = 2000
-    seeds: int = 1
+    seeds: int = 3
 
     def __post_init__(self) -> None:
-        if not self.rates or min((*self.rates, *self.momentum_rates)) <= 0:
-            raise RequestError(f"rates are {self.rates}: give positive learning rates")
+        every = (*self.rates, *self.polyak_rates, *self.nesterov_rates)
+        if not every or min(every) <= 0:
+            raise RequestError(f"rates are {every}: give positive learning rates")
         if self.steps < 2 or self.seeds < 1:
             raise RequestError(f"steps {self.steps}, seeds {self.seeds}: use 2 and 1 at least")
 
@@ -85,11 +93,11 @@ def conditions(plan: EdgePlan) -> list[Condition]:
     """Return one condition for each optimizer, learning rate and base seed.
 
     Example:
-        >>> [c.tags["rule"] for c in conditions(EdgePlan(rates=(0.1,)))]
+        >>> [c.tags["rule"] for c in conditions(EdgePlan(rates=(0.1,), seeds=1))]
         ['gradient descent', 'Polyak 0.9', 'Nesterov 0.9']
     """
-    pairs = [("gradient descent", lr) for lr in plan.rates]
-    pairs += [(rule, lr) for rule in list(RULES)[1:] for lr in plan.momentum_rates]
+    rates = (plan.rates, plan.polyak_rates, plan.nesterov_rates)
+    pairs = [(rule, lr) for rule, own in zip(RULES, rates, strict=True) for lr in own]
     return [
         Condition(
             factory="wingbeat.zoo.curvature_tasks:tanh_task",
@@ -114,24 +122,40 @@ def conditions(plan: EdgePlan) -> list[Condition]:
     ]
 
 
-def study_edge(
-    plan: EdgePlan,
-    out: str | Path,
-    *,
-    workers: int | None = None,
-    say: Say = print,
-    runner: Runner | None = None,
-) -> tuple[StudyResult, Path]:
-    """Run what is left of the study and write its page.
+def study_edge(plan: EdgePlan, out: str | Path, **how: Unpack[How]) -> Finding:
+    """Run what is left of the study, write ``verdicts.csv`` and the page."""
 
-    Returns:
-        The study and the path of its page.
+    def show(study: StudyResult, tables: Tables) -> Shown:
+        rows = ordered(done(study))
+        shown = [("verdicts", "Verdicts", _table(tables["verdicts"]))]
+        return Shown(_words(plan, rows), _sections(study, rows), shown)
+
+    return find(conditions(plan), out, lambda s: {"verdicts": verdicts(done(s))}, show, **how)
+
+
+def ordered(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows by optimizer in the order of `RULES`, learning rate and seed."""
+    place = rows["rule"].map(list(RULES).index)
+    return rows.assign(place=place).sort_values(["place", "lr", "seed"])
+
+
+def verdicts(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return one row an optimizer and learning rate: verdicts, and means over base seeds.
+
+    Args:
+        rows: finished conditions.
     """
-    study = run_grid(conditions(plan), out, runner=runner, workers=workers, say=say)
-    rows = done(study)
-    page = write_page(study, _words(plan, rows), _sections(study, rows), [_table(rows)])
-    say(f"report: {page}")
-    return study, page
+    found = []
+    for (rule, lr), own in ordered(rows).groupby(["rule", "lr"], sort=False):
+        row: dict[str, Any] = {"rule": rule, "lr": lr, "runs": len(own)}
+        words = [f"{word} ({count})" for word, count in own["edge"].value_counts().items()]
+        row |= {"verdict": ", ".join(words), "edge": int((own["edge"] == "edge").sum())}
+        row["threshold"] = float(own["threshold"].mean())
+        for name in MEANS:
+            mean = mean_of(own, name)
+            row |= {name: mean.value, f"{name}_low": mean.low, f"{name}_high": mean.high}
+        found.append(row)
+    return pd.DataFrame(found)
 
 
 def _words(plan: EdgePlan, rows: pd.DataFrame) -> Words:
@@ -156,24 +180,19 @@ def command_of(plan: EdgePlan) -> str:
     >>> command_of(EdgePlan(n=100))
     'wingbeat study edge --n 100'
     """
-    usual, words = EdgePlan(), ["wingbeat study edge"]
-    words += [f"--lr {lr:g}" for lr in plan.rates] * (plan.rates != usual.rates)
-    words += [f"--momentum-lr {lr:g}" for lr in plan.momentum_rates] * (
-        plan.momentum_rates != usual.momentum_rates
-    )
-    words += [f"--hidden {width}" for width in plan.hidden] * (plan.hidden != usual.hidden)
-    for name in ("data", "n", "steps", "seeds"):
-        if getattr(plan, name) != getattr(usual, name):
-            words.append(f"--{name} {getattr(plan, name)}")
-    return " ".join(words)
+    options = {"rates": "lr", "polyak_rates": "polyak-lr", "nesterov_rates": "nesterov-lr"}
+    usual = vars(EdgePlan())
+    if any(getattr(plan, name) != usual[name] for name in options):
+        # Who asks for some rates gets those alone: all of them must be said.
+        usual = {**usual, **dict.fromkeys(options, ())}
+    return command_line("edge", plan, usual, options)
 
 
 def _sections(study: StudyResult, rows: pd.DataFrame) -> list[Section]:
     ratios, losses = [], []
-    for style, (_, row) in enumerate(rows.sort_values(["rule", "lr", "seed"]).iterrows()):
-        name = f"{row['rule']}, η = {row['lr']:g}" + (
-            f", seed {row['seed']}" if row["seed"] else ""
-        )
+    first = rows[rows["seed"] == rows["seed"].min()]
+    for style, (_, row) in enumerate(first.iterrows()):
+        name = f"{row['rule']}, η = {row['lr']:g}"
         steps, sharp = series(study, row["key"], "sharpness")
         limits = series(study, row["key"], "threshold")[1]
         share = [s / t for s, t in zip(sharp, limits, strict=True)]
@@ -191,7 +210,7 @@ def _ratio_figure(lines: Sequence[Line]) -> LineFigure:
         "ratio",
         "Does the sharpness rise to the threshold and hover?",
         "Largest Hessian eigenvalue of the training loss over the optimizer's threshold, at each "
-        "recorded step.",
+        "recorded step. First base seed.",
         "step",
         "sharpness ÷ threshold",
         tuple(lines),
@@ -203,7 +222,7 @@ def _loss_figure(lines: Sequence[Line]) -> LineFigure:
     return LineFigure(
         "loss",
         "Training loss",
-        "Training loss at the recorded steps.",
+        "Training loss at the recorded steps. First base seed.",
         "step",
         "training loss",
         tuple(lines),
@@ -213,7 +232,7 @@ def _loss_figure(lines: Sequence[Line]) -> LineFigure:
 
 def _rates_figure(rows: pd.DataFrame) -> DotFigure:
     dots = []
-    for style, (rule, own) in enumerate(rows.groupby("rule", sort=True)):
+    for style, (rule, own) in enumerate(rows.groupby("rule", sort=False)):
         for lr, cell in own.groupby("lr"):
             found = mean_of(cell, "sharpness_ratio")
             rate = float(str(lr))
@@ -230,22 +249,22 @@ def _rates_figure(rows: pd.DataFrame) -> DotFigure:
     )
 
 
-def _table(rows: pd.DataFrame) -> tuple[str, str, Any]:
+def _table(found: pd.DataFrame) -> Any:
     heads = (
-        "run",
-        "verdict",
+        "optimizer",
+        "verdict (runs)",
         "reached at step",
         "sharpness ÷ threshold from then on",
-        "loss rises",
+        "share of the steps on which the loss rises",
     )
-    cells = [
-        (
-            f"{r['rule']}, η = {r['lr']:g}, seed {r['seed']}",
-            r["edge"],
-            float(r["reached"]),
-            float(r["hover"]),
-            f"{100 * float(r['uneven']):.0f} % of the steps" if r["uneven"] == r["uneven"] else "",
-        )
-        for _, r in rows.sort_values(["rule", "lr", "seed"]).iterrows()
-    ]
-    return "verdicts", "Verdicts", table_of(heads, cells)
+    return table_of(
+        heads,
+        [
+            (
+                f"{r['rule']}, η = {r['lr']:g}",
+                r["verdict"],
+                *(Estimate(r[n], r[f"{n}_low"], r[f"{n}_high"], "not_reached") for n in MEANS),
+            )
+            for _, r in found.iterrows()
+        ],
+    )

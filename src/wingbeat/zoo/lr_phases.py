@@ -8,24 +8,19 @@ run is laminar, chaotic or divergent, and which learning rate reaches the accura
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from inspect import signature
 from math import isfinite, nan
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, Unpack
 
 import numpy as np
 import pandas as pd
 
 from wingbeat.errors import RequestError
-from wingbeat.study.condition import Condition
+from wingbeat.study.condition import Condition, named
+from wingbeat.study.correlation import correlate
 from wingbeat.study.outcome import StudyResult
-from wingbeat.study.runner import Runner
-from wingbeat.zoo.curvature_study import (
-    Say,
-    done,
-    mean_of,
-    run_grid,
-    write_page,
-)
+from wingbeat.zoo.curvature_study import Finding, How, Shown, Tables, done, find, mean_of
 
 Phase = Literal["laminar", "chaotic", "divergent", "undetermined"]
 ERRORS: Final = 2.0
@@ -70,6 +65,28 @@ class PhasesPlan:
             raise RequestError(f"seeds {self.seeds}, replicas {self.replicas}: too few")
 
 
+def usual_rates(factory: str, rate_name: str = "lr") -> tuple[float, ...]:
+    """Return a sweep around a factory's own learning rate: from a quarter to 16 times it.
+
+    Args:
+        factory: ``module:function``.
+        rate_name: its argument for the learning rate.
+
+    Raises:
+        RequestError: it has no such argument, or no number as its default.
+
+    Example:
+        >>> usual_rates("wingbeat.zoo.curvature_tasks:tanh_task")
+        (0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32)
+    """
+    known = signature(named(factory)).parameters
+    default = known[rate_name].default if rate_name in known else None
+    if not isinstance(default, float | int):
+        msg = f"{factory} has no default for {rate_name!r}: give --lr two or more times"
+        raise RequestError(msg)
+    return tuple(default * 2.0**power for power in range(-2, 5))
+
+
 def conditions(plan: PhasesPlan) -> list[Condition]:
     """Return one condition for each learning rate and base seed.
 
@@ -98,28 +115,19 @@ def conditions(plan: PhasesPlan) -> list[Condition]:
     return [Condition(**{**vars(c), "record_every": every}) for c in grid]
 
 
-def study_lr_phases(
-    plan: PhasesPlan,
-    out: str | Path,
-    *,
-    workers: int | None = None,
-    say: Say = print,
-    runner: Runner | None = None,
-) -> tuple[StudyResult, Path]:
-    """Run what is left of the sweep, write ``phases.csv`` and the page.
-
-    Returns:
-        The study and the path of its page.
-    """
+def study_lr_phases(plan: PhasesPlan, out: str | Path, **how: Unpack[How]) -> Finding:
+    """Run what is left of the sweep, write ``phases.csv``, ``correlations.csv`` and the page."""
     from wingbeat.zoo.lr_phases_page import sections, tables, words
 
-    study = run_grid(conditions(plan), out, runner=runner, workers=workers, say=say)
-    rows = with_outcomes(study, plan.target)
-    phases = by_rate(rows)
-    phases.to_csv(study.folder / "phases.csv", index=False)
-    page = write_page(study, words(plan, phases), sections(phases), tables(rows, phases))
-    say(f"report: {page}")
-    return study, page
+    def judge(study: StudyResult) -> Tables:
+        rows = with_outcomes(study, plan.target)
+        return {"phases": by_rate(rows), "correlations": correlations(rows)}
+
+    def show(_: StudyResult, found: Tables) -> Shown:
+        phases = found["phases"]
+        return Shown(words(plan, phases), sections(phases), tables(**found))
+
+    return find(conditions(plan), out, judge, show, **how)
 
 
 def with_outcomes(study: StudyResult, target: float | None = None) -> pd.DataFrame:
@@ -144,6 +152,18 @@ def with_outcomes(study: StudyResult, target: float | None = None) -> pd.DataFra
         there = course[course["value"] >= wish]
         reached.append(float(there["step"].iloc[0]) if len(there) else nan)
     return rows.assign(target=wish, steps_to_target=reached)
+
+
+def correlations(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return Spearman's correlation of λ_max, sharpness and spread with accuracy and loss.
+
+    Across all conditions, with intervals that draw whole learning rates.
+
+    Args:
+        rows: as from ``with_outcomes``.
+    """
+    measured = [name for name in MEASURED if name in rows]
+    return correlate(rows, measured, list(OUTCOMES), group="lr")
 
 
 def _reference(table: pd.DataFrame, key: str, metric: str) -> pd.DataFrame:

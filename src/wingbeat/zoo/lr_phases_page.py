@@ -12,9 +12,8 @@ import pandas as pd
 from wingbeat.report.figures import Guide
 from wingbeat.report.study_figures import DotFigure
 from wingbeat.stats import Estimate
-from wingbeat.study.correlation import correlate
 from wingbeat.zoo.curvature_study import DEFINITIONS, Section, Words, dot, table_of
-from wingbeat.zoo.lr_phases import MEASURED, OUTCOMES, PhasesPlan, command_of, soonest
+from wingbeat.zoo.lr_phases import PhasesPlan, command_of, soonest
 
 _MEANINGS: Final = {
     **DEFINITIONS,
@@ -104,7 +103,7 @@ def _figure(
     )
 
 
-def tables(rows: pd.DataFrame, phases: pd.DataFrame) -> Sequence[tuple[str, str, Any]]:
+def tables(phases: pd.DataFrame, correlations: pd.DataFrame) -> Sequence[tuple[str, str, Any]]:
     """Return the phases, and the correlation of what was measured with accuracy and loss."""
     names = [n for n in ("lambda_max", "sharpness_ratio", "final_accuracy", "steps_to_target")
              if n in phases]  # fmt: skip
@@ -119,16 +118,12 @@ def tables(rows: pd.DataFrame, phases: pd.DataFrame) -> Sequence[tuple[str, str,
     sweep = table_of(("learning rate", "phase", *names), cells)
     return [
         ("phases", "Phases", sweep),
-        ("generalisation", "What goes with accuracy", _pairs(rows)),
+        ("generalisation", "What goes with accuracy", _pairs(correlations)),
     ]
 
 
-def _pairs(rows: pd.DataFrame) -> Any:
-    measured = [n for n in MEASURED if n in rows]
+def _pairs(found: pd.DataFrame) -> Any:
     heads = ("measured", "outcome", "Spearman's correlation", "conditions", "why no interval")
-    if not measured:
-        return table_of(heads, [])
-    found = correlate(rows, measured, list(OUTCOMES), group="lr")
     return table_of(
         heads,
         [

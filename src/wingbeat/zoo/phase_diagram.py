@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Unpack
 
 import pandas as pd
 
@@ -20,18 +20,20 @@ from wingbeat.report.study_figures import DotFigure
 from wingbeat.stats import Estimate
 from wingbeat.study.condition import Condition
 from wingbeat.study.outcome import StudyResult
-from wingbeat.study.runner import Runner
 from wingbeat.zoo.curvature_study import (
-    Say,
+    Finding,
+    How,
     Section,
+    Shown,
+    Tables,
     Words,
+    command_line,
     done,
     dot,
+    find,
     line,
     mean_of,
-    run_grid,
     table_of,
-    write_page,
 )
 
 _INTRO = (
@@ -68,7 +70,7 @@ class DiagramPlan:
     gammas: tuple[float, ...] = (0.5, 1.0, 1.5, 1.75)
     gamma_primes: tuple[float, ...] = (0.0, 1.0)
     widths: tuple[int, ...] = (64, 256, 1024)
-    seeds: int = 2
+    seeds: int = 3
     time: float = 100.0
 
     def __post_init__(self) -> None:
@@ -144,27 +146,15 @@ def measured_regime(slope: Estimate) -> str:
     return "condensed" if slope.low > 0 else "open"
 
 
-def study_phase_diagram(
-    plan: DiagramPlan,
-    out: str | Path,
-    *,
-    workers: int | None = None,
-    say: Say = print,
-    runner: Runner | None = None,
-) -> tuple[StudyResult, Path]:
-    """Run what is left of the grid, write ``slopes.csv`` and the page.
+def study_phase_diagram(plan: DiagramPlan, out: str | Path, **how: Unpack[How]) -> Finding:
+    """Run what is left of the grid, write ``slopes.csv`` and the page."""
 
-    Returns:
-        The study and the path of its page.
-    """
-    study = run_grid(conditions(plan), out, runner=runner, workers=workers, say=say)
-    rows = done(study)
-    found = slopes(rows)
-    found.to_csv(study.folder / "slopes.csv", index=False)
-    tables = [("slopes", "Slopes", _table(found))]
-    page = write_page(study, _words(plan, found), _sections(rows, found), tables)
-    say(f"report: {page}")
-    return study, page
+    def show(study: StudyResult, tables: Tables) -> Shown:
+        found = tables["slopes"]
+        shown = [("slopes", "Slopes", _table(found))]
+        return Shown(_words(plan, found), _sections(done(study), found), shown)
+
+    return find(conditions(plan), out, lambda s: {"slopes": slopes(done(s))}, show, **how)
 
 
 def _words(plan: DiagramPlan, found: pd.DataFrame) -> Words:
@@ -190,37 +180,23 @@ def command_of(plan: DiagramPlan) -> str:
     >>> command_of(DiagramPlan(gammas=(0.5,)))
     'wingbeat study phase-diagram --gamma 0.5'
     """
-    usual, words = DiagramPlan(), ["wingbeat study phase-diagram"]
-    options = (("gamma", "gammas"), ("gamma-prime", "gamma_primes"), ("width", "widths"))
-    for option, name in options:
-        values = getattr(plan, name)
-        words += [f"--{option} {v:g}" for v in values] * (values != getattr(usual, name))
-    words += [f"--seeds {plan.seeds}"] * (plan.seeds != usual.seeds)
-    words += [f"--time {plan.time:g}"] * (plan.time != usual.time)
-    return " ".join(words)
+    options = {"gammas": "gamma", "gamma_primes": "gamma-prime", "widths": "width"}
+    return command_line("phase-diagram", plan, vars(DiagramPlan()), options)
 
 
 def _sections(rows: pd.DataFrame, found: pd.DataFrame) -> list[Section]:
-    lines, dots = [], []
-    for style, ((g, p), own) in enumerate(rows.groupby(["gamma", "gamma_prime"], sort=True)):
-        means = [(m, mean_of(cell, "relative_change").value) for m, cell in own.groupby("width")]
-        x, y = [float(str(m)) for m, _ in means], [v for _, v in means]
-        lines.append(line(f"γ = {g:g}, γ' = {p:g}", style, x, y, marked=True))
+    changes = tuple(_change(float(str(p)), own) for p, own in rows.groupby("gamma_prime"))
+    return [("diagram", "Phase diagram", (_slope(found), *changes))]
+
+
+def _slope(found: pd.DataFrame) -> DotFigure:
     groups = {p: style for style, p in enumerate(sorted(set(found["gamma_prime"])))}
+    dots = []
     for _, r in found.iterrows():
         estimate, prime = Estimate(r["slope"], r["low"], r["high"]), r["gamma_prime"]
         hover = f"γ = {r['gamma']:g}, γ' = {prime:g}"
         dots.append(dot(float(r["gamma"]), estimate, f"γ' = {prime:g}", groups[prime], hover))
-    change = LineFigure(
-        "change",
-        "How far the weights move, by width",
-        "Mean over base seeds.",
-        "width",
-        "‖w − w₀‖ ÷ ‖w₀‖",
-        tuple(lines),
-        log_y=True,
-    )
-    slope = DotFigure(
+    return DotFigure(
         "slope",
         "The slope tells the regimes apart",
         "Theory at infinite width: below 0 for γ < 1 or γ' > γ − 1, above 0 beyond.",
@@ -229,7 +205,23 @@ def _sections(rows: pd.DataFrame, found: pd.DataFrame) -> list[Section]:
         tuple(dots),
         guides=(Guide("critical", 0.0),),
     )
-    return [("diagram", "Phase diagram", (slope, change))]
+
+
+def _change(prime: float, rows: pd.DataFrame) -> LineFigure:
+    lines = []
+    for style, (gamma, own) in enumerate(rows.groupby("gamma")):
+        means = [(m, mean_of(cell, "relative_change").value) for m, cell in own.groupby("width")]
+        x, y = [float(str(m)) for m, _ in means], [v for _, v in means]
+        lines.append(line(f"γ = {gamma:g}", style, x, y, marked=True))
+    return LineFigure(
+        f"change-{prime:g}",
+        f"How far the weights move, by width, for γ' = {prime:g}",
+        "Mean over base seeds.",
+        "width",
+        "‖w − w₀‖ ÷ ‖w₀‖",
+        tuple(lines),
+        log_y=True,
+    )
 
 
 def _table(found: pd.DataFrame) -> Any:

@@ -23,6 +23,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from wingbeat.cache import cache_folder
 from wingbeat.errors import StoreError
 from wingbeat.zoo.data import Labelled, digits
 from wingbeat.zoo.text import Corpus, grammar
@@ -152,14 +153,6 @@ def read_sentences(path: Path) -> Corpus:
         texts.append(sentence.strip())
         labels.append(int(label))
     return Corpus(tuple(texts), tuple(labels))
-
-
-def cache_folder() -> Path:
-    """Return where downloads are kept."""
-    given = os.environ.get("WINGBEAT_CACHE")
-    if given:
-        return Path(given)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "wingbeat"
 
 
 def find_folder(

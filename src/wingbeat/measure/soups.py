@@ -1,0 +1,60 @@
+"""The metric "soup": what averaging the replicas' weights gains, as they are and aligned.
+
+The replicas of a perturbation are averaged at the last step, once with the weights as they are and
+once with each replica's units permuted onto the reference's. Where the average lies in one basin
+with them it is as good as they are, or better; across a barrier it is worse.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from wingbeat.errors import DIVERGED, NO_PERMUTATIONS, NO_PREDICTIONS, TOO_FEW_REPLICAS
+from wingbeat.landscape import Models, Probe, soup
+from wingbeat.measure.barriers import ROWS
+from wingbeat.measure.symmetries import alignment
+
+if TYPE_CHECKING:
+    from wingbeat.landscape import Soup
+    from wingbeat.measure.scene import Scene
+
+GAINS: Final = {curve: f"soup_gain_{curve}" for curve in ROWS}
+"""Quantity and data → rows of the average's gain; those of the aligned one end in "_aligned"."""
+
+
+def soups(scene: Scene) -> None:
+    """Add for each perturbation the mean of its replicas' values less their average's value."""
+    last = scene.trajectory.steps[-1]
+    scene.tick(f"averages of weights at step {last}")
+    snapshot = scene.trajectory.at(last)
+    models = Models.of_snapshot(scene.step, snapshot)
+    found = alignment(scene, snapshot)
+    stacked = None if scene.step.functional else False
+    probe = Probe(scene.step, samples=scene.step.task.barriers.samples, stacked=stacked)
+    for name, places in scene.groups.items():
+        why = TOO_FEW_REPLICAS if len(places) < 2 else ""
+        why = why or ("" if models.finite[[0, *places]].all() else DIVERGED)
+        made = None
+        if not why:
+            moved = None if found is None else found.models.take(places)
+            made = soup(probe, models.take(places), aligned=moved)
+        for curve, row in GAINS.items():
+            if curve.endswith("test") and "test" not in probe.data:
+                continue
+            for aligned in (False, True):
+                lost = why or (NO_PERMUTATIONS if aligned and found is None else NO_PREDICTIONS)
+                value = _gain(made, curve, aligned=aligned)
+                scene.out.add(
+                    f"{row}_aligned" if aligned else row,
+                    value,
+                    step=last,
+                    perturbation=name,
+                    reason="" if np.isfinite(value) else lost,
+                )
+
+
+def _gain(made: Soup | None, curve: str, *, aligned: bool) -> float:
+    there = made is not None and curve in (made.aligned if aligned else made.plain)
+    return made.gain(curve, aligned=aligned) if made is not None and there else float("nan")

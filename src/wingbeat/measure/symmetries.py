@@ -1,0 +1,182 @@
+"""The permutation symmetries of a task's model, and its replicas permuted onto the reference."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import torch
+
+from wingbeat.errors import RequestError
+from wingbeat.landscape import Models
+from wingbeat.landscape.data import chosen
+from wingbeat.landscape.probe import evaluation
+from wingbeat.symmetry import Permutation, PermutationSpec, permutation_spec, weight_matching
+from wingbeat.task.batches import copied, eval_batches, placer
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from torch import Tensor, nn
+
+    from wingbeat.measure.scene import Scene
+    from wingbeat.replicas.snapshot import Snapshot
+    from wingbeat.symmetry.export import Inputs
+    from wingbeat.task.step import TrainingStep
+    from wingbeat.task.task import Batch
+
+    Array = NDArray[np.float64]
+
+SAMPLES: Final = 2
+"""Samples of the batch that the model is exported with."""
+TOLERANCE: Final = {torch.float64: 1e-8}
+"""Change of the loss under a permutation, relative, in float64; 1e-3 in narrower types."""
+
+
+@dataclass(frozen=True)
+class Alignment:
+    """All replicas of a moment, each permuted to lie as close to the reference as was found.
+
+    Attributes:
+        models: the reference, the null twin and the others; one that broke down is left as it is.
+        shares: share of units that stayed in place, (E,); NaN for one that broke down, or where
+            the model has no symmetries.
+    """
+
+    models: Models
+    shares: Array
+
+
+def alignment(scene: Scene, snapshot: Snapshot) -> Alignment | None:
+    """Return the replicas aligned to the reference; None where no symmetries can be found.
+
+    By weight matching, one descent from the identity: a replica is never farther from the
+    reference than it was. The symmetries are found once for a run, the alignment once a step.
+    """
+    spec = specification(scene)
+    if spec is None:
+        return None
+    known: dict[int, Alignment] = scene.shared.setdefault("alignments", {})
+    if snapshot.step not in known:
+        known.clear()  # steps come in order: one moment's weights are kept, not all
+        models = Models.of_snapshot(scene.step, snapshot)
+        known[snapshot.step] = aligned(scene.step, models, spec)
+    return known[snapshot.step]
+
+
+def specification(scene: Scene) -> PermutationSpec | None:
+    """Return the symmetries of a run's model, found on the first call; None without any."""
+    if "spec" not in scene.shared:
+        scene.tick("permutation symmetries")
+        try:
+            scene.shared["spec"] = task_spec(scene.step)
+        except RequestError as error:
+            scene.tick(f"no permutation symmetries: {error}")
+            scene.shared["spec"] = None
+    found: PermutationSpec | None = scene.shared["spec"]
+    return found
+
+
+def task_spec(step: TrainingStep) -> PermutationSpec:
+    """Return the permutation symmetries of a task's model.
+
+    The model is exported with what the task's loss hands it for two samples; that a random
+    permutation leaves the loss unchanged is checked besides, since a loss may look at more than
+    the model's outputs.
+
+    Raises:
+        RequestError: the loss does not call the model itself, it cannot be exported, or the loss
+            changes under its symmetries.
+    """
+    model = copy.deepcopy(step.skeleton).eval().requires_grad_(requires_grad=False)
+    place = placer(step.dtype, step.device)
+    batch = next(iter(eval_batches(chosen(step.task.data, SAMPLES), SAMPLES, place)))[0]
+    with evaluation():
+        inputs = _given(step, model, batch)
+    spec = permutation_spec(model, inputs, seed=step.task.seed)
+    with evaluation():
+        before, after = (
+            _loss(step, model, state, batch)
+            for state in (model.state_dict(), spec.random(0).apply(model.state_dict()))
+        )
+    if not abs(after - before) <= TOLERANCE.get(step.dtype, 1e-3) * max(1.0, abs(before)):
+        raise RequestError(
+            f"the loss is {before} and, with units permuted, {after}: it looks at more of the "
+            "model than its outputs"
+        )
+    return spec
+
+
+def _given(step: TrainingStep, model: nn.Module, batch: Batch) -> Inputs:
+    """Return what the loss hands the model when it calls it first."""
+    calls: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
+    hook = model.register_forward_pre_hook(
+        lambda _, args, kwargs: calls.append((args, dict(kwargs))), with_kwargs=True
+    )
+    try:
+        step.task.loss(model, copied(batch))
+    finally:
+        hook.remove()
+    if not calls:
+        raise RequestError("the loss does not call the model itself, but parts of it")
+    args, kwargs = calls[0]
+    if not kwargs:
+        return args
+    return dict(inspect.signature(model.forward).bind(*args, **kwargs).arguments)
+
+
+def _loss(step: TrainingStep, model: nn.Module, state: dict[str, Tensor], batch: Batch) -> float:
+    model = copy.deepcopy(model)
+    model.load_state_dict(state)
+    return float(step.task.loss(model, copied(batch)))
+
+
+def aligned(step: TrainingStep, models: Models, spec: PermutationSpec) -> Alignment:
+    """Return models permuted onto the first one.
+
+    Args:
+        step: names and shapes of the weights, and the seed of the order of visits.
+        models: the reference first.
+        spec: the symmetries of their architecture.
+    """
+    finite, originals = models.finite, models.originals()
+    params, shares = models.params.clone(), np.full(len(models), np.nan)
+    buffers = {name: stack.clone() for name, stack in models.buffers.items()}
+    first = _state(step, models, 0, spec)
+    for i in range(len(models)):
+        if not (finite[0] and finite[i]):
+            continue
+        found = spec.identity()
+        if originals[i] != 0:
+            found = weight_matching(
+                first, _state(step, models, i, spec), spec, seed=step.task.seed, restarts=1
+            )
+            _put(step, found, _state(step, models, i, spec), params[i], buffers, i)
+        shares[i] = found.fixed_point_share
+    return Alignment(Models(models.labels, params, buffers), shares)
+
+
+def _state(
+    step: TrainingStep, models: Models, place: int, spec: PermutationSpec
+) -> dict[str, Tensor]:
+    own = {name: stack[place] for name, stack in models.buffers.items()}
+    every = {**step.layout.unflatten(models.params[place]), **own}
+    return {name: tensor.cpu() for name, tensor in every.items() if name in spec.shapes}
+
+
+def _put(
+    step: TrainingStep,
+    found: Permutation,
+    state: dict[str, Tensor],
+    row: Tensor,
+    buffers: dict[str, Tensor],
+    place: int,
+) -> None:
+    """Write a permuted state over a row of weights and of each buffer."""
+    moved = found.apply(state)
+    row.copy_(step.layout.flatten({name: moved[name] for name in step.layout.names}))
+    for name, stack in buffers.items():
+        if name in moved:
+            stack[place] = moved[name]
