@@ -16,6 +16,7 @@ import wingbeat as wb
 from wingbeat.errors import RequestError, StoreError
 from wingbeat.replicas.perturb.magnitude import expected_init_norm
 from wingbeat.zoo import butterfly_tasks, cifar, sources
+from wingbeat.zoo.data import spread
 from wingbeat.zoo.recipe import FULL_STEPS, INTERVENTIONS, Recipe, Triangle, flip_and_rotate
 from wingbeat.zoo.resnet import ChannelNorm, ResNet
 from wingbeat.zoo.shakespeare import CharacterGPT, characters, windows
@@ -106,7 +107,7 @@ def test_an_intervention_changes_one_thing() -> None:
 def test_every_task_runs_under_the_engine(name: str) -> None:
     function = getattr(butterfly_tasks, butterfly_tasks.FACTORIES[name].split(":")[1])
     task = function(**SMALL[name])
-    task = replace(task, eval_data=butterfly_tasks.first(task.eval_data, 32))
+    task = replace(task, eval_data=spread(task.eval_data, 32))
     result = wb.run(
         task,
         [wb.Gaussian(0.1, at=2)],
@@ -228,3 +229,12 @@ class TestCifarFiles:
 def test_bad_values_are_named(call, word: str) -> None:
     with pytest.raises(RequestError, match=word):
         call()
+
+
+def test_a_part_of_sorted_data_has_every_class() -> None:
+    images, labels = torch.zeros(100, 1), torch.arange(100) // 10
+    for samples in (10, 37, 50, 100):
+        counts = spread((images, labels), samples)[1].bincount(minlength=10)
+        assert counts.sum() == samples
+        assert counts.max() - counts.min() <= 1
+    assert spread((images, labels), None)[1] is labels

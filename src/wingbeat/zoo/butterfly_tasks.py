@@ -15,7 +15,7 @@ from wingbeat.errors import RequestError
 from wingbeat.task.barrier_sampling import BarrierSampling
 from wingbeat.task.task import Task
 from wingbeat.zoo.cifar import photos
-from wingbeat.zoo.data import Labelled
+from wingbeat.zoo.data import Labelled, spread
 from wingbeat.zoo.dense import cross_entropy, mlp
 from wingbeat.zoo.finetune_tasks import FINETUNE_FACTORIES
 from wingbeat.zoo.recipe import Recipe, flip_and_rotate, intervened
@@ -64,7 +64,7 @@ def cifar_resnet(
         width: channels of its first stage (the paper: 32 for depth 20).
         norm: "layer" as in the paper, "batch" or "group".
         intervention: a name of ``recipe.INTERVENTIONS``.
-        samples: the first so many training images; None takes all.
+        samples: how many training images, evenly spaced; None takes all.
         seed: of initial weights, batch order and augmentation.
         barrier_samples: most images of each split that barriers are measured on.
         between: measure barriers between replicas too, not only to the reference.
@@ -83,7 +83,7 @@ def cifar_resnet(
     found = photos()
     name = f"{found.source.label}, ResNet-{net.get('depth', depth)}, {intervention}"
     barriers = BarrierSampling(barrier_samples, between=between, along=along)
-    task = _image_task(built, first(found.train, samples), found.test, train, seed, name)
+    task = _image_task(built, spread(found.train, samples), found.test, train, seed, name)
     return replace(task, barriers=barriers)
 
 
@@ -103,7 +103,7 @@ def cifar_vit(
         layers: how many blocks.
         patch: side of a patch.
         intervention: a name of ``recipe.INTERVENTIONS``.
-        samples: the first so many training images; None takes all.
+        samples: how many training images, evenly spaced; None takes all.
         seed: of initial weights, batch order and augmentation.
         recipe: fields of ``Recipe``; AdamW with 0.001 where nothing is said.
 
@@ -121,7 +121,7 @@ def cifar_vit(
     found = photos()
     built = partial(ViT, width, layers, patch)
     name = f"{found.source.label}, ViT, {intervention}"
-    return _image_task(built, first(found.train, samples), found.test, train, seed, name)
+    return _image_task(built, spread(found.train, samples), found.test, train, seed, name)
 
 
 def mnist_mlp(
@@ -139,7 +139,7 @@ def mnist_mlp(
         lr: Adam's learning rate.
         epochs: passes over the training images.
         batch_size: images a step; an incomplete last batch is left out.
-        samples: the first so many training images; None takes all.
+        samples: how many training images, evenly spaced; None takes all.
         seed: of initial weights and batch order.
 
     Example:
@@ -147,7 +147,7 @@ def mnist_mlp(
         8
     """
     found = images()
-    train = first(found.train, samples)
+    train = spread(found.train, samples)
     return Task(
         model=partial(mlp, (train[0][0].numel(), *hidden, 10)),
         loss=cross_entropy,
@@ -178,7 +178,7 @@ def shakespeare_gpt(
         width: of the tokens.
         layers: how many blocks.
         length: characters of a window.
-        samples: the first so many training windows; None takes all.
+        samples: how many training windows, evenly spaced; None takes all.
         seed: of initial weights and batch order.
         recipe: fields of ``Recipe``; AdamW with 0.003 and batches of 32 where nothing is said.
 
@@ -192,13 +192,13 @@ def shakespeare_gpt(
     return Task(
         model=partial(CharacterGPT, len(found.alphabet), width, layers, length),
         loss=next_character,
-        data=first(found.train, samples),
+        data=spread(found.train, samples),
         optimizer=train.built,
         batch_size=train.batch_size,
         steps=train.steps,
         seed=seed,
         schedule=train.schedule,
-        eval_data=first(found.test, 512),
+        eval_data=spread(found.test, 512),
         drop_last=True,
         predict=last_scores,
         targets=last_character,
@@ -223,19 +223,6 @@ def last_character(batch: Any) -> Tensor:
     """Return the character after each window ``(batch,)``."""
     last: Tensor = batch[1][:, -1]
     return last
-
-
-def first(data: Labelled, samples: int | None) -> Labelled:
-    """Return the first so many samples, all for None.
-
-    Raises:
-        RequestError: fewer than one, or more than there are.
-    """
-    if samples is None:
-        return data
-    if not 1 <= samples <= len(data[0]):
-        raise RequestError(f"samples is {samples!r}: use 1 to {len(data[0]):,}")
-    return data[0][:samples], data[1][:samples]
 
 
 def _image_task(

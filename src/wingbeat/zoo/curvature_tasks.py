@@ -14,7 +14,7 @@ from wingbeat.curvature.condensation import TwoLayer, scales
 from wingbeat.errors import RequestError, nearest
 from wingbeat.task.task import Task
 from wingbeat.zoo.cifar import photos
-from wingbeat.zoo.data import Labelled, digits
+from wingbeat.zoo.data import Labelled, digits, spread
 from wingbeat.zoo.dense import cross_entropy, mlp
 from wingbeat.zoo.sources import Source, digest_of
 
@@ -126,6 +126,8 @@ def centred(data: str, n: int) -> tuple[Labelled, Labelled]:
         train, test = found.train, found.test
     if not 2 <= n <= len(train[0]):
         raise RequestError(f"n is {n}: {data} has {len(train[0])} training samples")
+    if data == "cifar10":  # a file of it may be sorted by class; digits are mixed
+        train, test = spread(train, n), spread(test, min(1000, len(test[0])))
     x, other = train[0][:n].flatten(1), test[0][:1000].flatten(1)
     mean = x.mean(0)
     size = (x - mean).square().mean().sqrt()

@@ -94,3 +94,17 @@ def _require(holds: bool, name: str, value: object, advice: str) -> None:
     if not holds:
         msg = f"{name} is {value!r}: {advice}"
         raise RequestError(msg)
+
+
+def spread(data: Labelled, samples: int | None) -> Labelled:
+    """Return so many samples, evenly spaced, all for None: a file may be sorted by class.
+
+    Raises:
+        RequestError: fewer than one, or more than there are.
+    """
+    if samples is None:
+        return data
+    if not 1 <= samples <= len(data[0]):
+        raise RequestError(f"samples is {samples!r}: use 1 to {len(data[0]):,}")
+    places = torch.arange(samples) * len(data[0]) // samples
+    return data[0][places], data[1][places]
