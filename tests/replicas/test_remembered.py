@@ -56,10 +56,13 @@ def test_what_another_process_kept_first_stands() -> None:
     assert recall(key) == first
 
 
-def test_a_damaged_file_is_measured_anew(own_cache: Path, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("text", ['{"best": ', '{"best": "x", "timings": {"loop": 1}}', "[]"])
+def test_a_damaged_file_is_measured_anew(
+    text: str, own_cache: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     key = key_of({"threads": 1})
-    remember(key, Measured("loop", {}))
-    (own_cache / "drivers" / f"{key}.json").write_text('{"best": ')
+    remember(key, Measured("loop", {"loop": 1.0}))
+    (own_cache / "drivers" / f"{key}.json").write_text(text)
     assert recall(key) is None
     assert key in caplog.text
 

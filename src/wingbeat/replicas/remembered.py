@@ -41,7 +41,10 @@ def recall(key: str) -> Measured | None:
     """Return what was measured earlier, or None; a file that cannot be read counts as none."""
     try:
         found = json.loads(_path(key).read_text(encoding="utf-8"))
-        return Measured(str(found["best"]), {str(k): float(v) for k, v in found["timings"].items()})
+        timings = {str(k): float(v) for k, v in found["timings"].items()}
+        if found["best"] not in timings:
+            raise ValueError(f"{found['best']!r} is none of {', '.join(timings)}")
+        return Measured(str(found["best"]), timings)
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from wingbeat.report.checked_page import CheckedClaim
-from wingbeat.zoo.butterfly_rulings import NOT_RUN, against, claim, over_seeds, ratio
+from wingbeat.zoo.butterfly_rulings import against, claim, over_seeds, ratio
 
 REDUCED: Final = 0.8
 """Share of a barrier that may be left where alignment is said to reduce it."""
@@ -31,7 +31,7 @@ def matching(own: pd.DataFrame) -> CheckedClaim:
         "Weight matching does not reduce the barrier.",
         "qualitative",
         found,
-        against(found, REDUCED, above=True) if found else NOT_RUN,
+        against(found, REDUCED, above=True),
         "Training-loss barrier after alignment of the replica to its reference ÷ before, over all "
         f"cells; reduced: below {REDUCED:g}.",
     )
@@ -54,7 +54,7 @@ def turned(own: pd.DataFrame) -> CheckedClaim:
         "CKA dissimilarity correlates positively with the gain of ensembles.",
         "positive (qualitative; not for ViT on CIFAR-100)",
         found,
-        against(found, 0.0, above=True) if found else NOT_RUN,
+        against(found, 0.0, above=True),
         "Correlation over cells of the mean angle between representations (all layers, replica to "
         "reference) with the gain in loss of the ensemble of the cell's replicas, averaged over "
         "base seeds; −1 to 1.",

@@ -83,7 +83,7 @@ def _single(barrier: pd.DataFrame) -> CheckedClaim:
         "A single weight changed at initialisation leads to a large barrier.",
         "large (figure 1, abstract)",
         found,
-        against(found, LARGE, above=True) if found else NOT_RUN,
+        against(found, LARGE, above=True),
         f"Training-loss barrier; large: above {LARGE:g}.",
     )
 
@@ -96,7 +96,7 @@ def _drop(barrier: pd.DataFrame) -> CheckedClaim:
         "The barrier drops sharply after about 0.5 % of training.",
         "0.17 to 0.34 of the barrier at 0 %, by size and kind",
         found,
-        against(found, 0.5, above=False) if found else NOT_RUN,
+        against(found, 0.5, above=False),
         "Barrier after 0.5 % ÷ barrier at 0 %, same kinds and sizes; sharply: below ½.",
     )
 
@@ -110,7 +110,7 @@ def _tenth(barrier: pd.DataFrame) -> CheckedClaim:
         "After 10 % of training hardly any barrier is left, for sizes up to 0.01.",
         "0.02 to 0.06",
         found,
-        against(found, LARGE, above=False) if found else NOT_RUN,
+        against(found, LARGE, above=False),
         f"Mean over kinds and sizes; hardly any: below {LARGE:g}.",
     )
 
@@ -127,7 +127,7 @@ def _half(barrier: pd.DataFrame) -> tuple[CheckedClaim, CheckedClaim]:
             "After 50 % of training sizes below about 0.1 lead to no barrier.",
             "0 for sizes up to 0.01",
             below,
-            against(below, SMALL, above=False) if below else NOT_RUN,
+            against(below, SMALL, above=False),
             f"No barrier: below {SMALL:g}.",
         ),
         claim(
@@ -135,7 +135,7 @@ def _half(barrier: pd.DataFrame) -> tuple[CheckedClaim, CheckedClaim]:
             "After 50 % of training a size of about 0.1 still leads to one.",
             "not 0 (figure)",
             above,
-            against(above, SMALL, above=True) if above else NOT_RUN,
+            against(above, SMALL, above=True),
             f"A barrier: above {SMALL:g}.",
         ),
     )
@@ -184,7 +184,7 @@ def _growth(own: pd.DataFrame) -> CheckedClaim:
         "Growth is not that of linearised dynamics.",
         "qualitative",
         found,
-        against(found, 1.0, above=False) if found else NOT_RUN,
+        against(found, 1.0, above=False),
         "Slope of ln L2 at the end against ln L2 of the perturbation at 0 %: 1 if the dynamics "
         "were linear, 0 if the distance has saturated.",
     )
@@ -205,7 +205,7 @@ def _log_linear(own: pd.DataFrame) -> CheckedClaim:
         "The logarithm of the barrier rises with the L2 distance.",
         "log-linear for ResNets (qualitative)",
         estimate,
-        against(estimate, 0.0, above=True) if estimate else NOT_RUN,
+        against(estimate, 0.0, above=True),
         "Correlation of ln barrier with L2 over the replicas whose barrier is above 0, averaged "
         "over base seeds; −1 to 1.",
     )
@@ -241,7 +241,7 @@ def _intervention(values: pd.DataFrame, name: str) -> CheckedClaim:
         f"{text}.",
         "lower barriers" if sign < 0 else "higher barriers",
         found,
-        against(found, 0.0, above=sign > 0) if found else NOT_RUN,
+        against(found, 0.0, above=sign > 0),
         "Training-loss barrier minus that of the standard recipe, mean over the cells after 0 %, "
         f"where the standard has {number(float(level))}.",
     )

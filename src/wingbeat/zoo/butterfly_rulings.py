@@ -25,14 +25,16 @@ NAMES: Final = ("kind", "size")
 """What has to agree where values are compared."""
 
 
-def against(found: Estimate, bound: float, *, above: bool) -> str:
-    """Judge a claim that a quantity lies above (or below) a bound.
+def against(found: Estimate | None, bound: float, *, above: bool) -> str:
+    """Judge a claim that a quantity lies above (or below) a bound; None was not run.
 
     >>> against(Estimate(2.0, 1.5, 2.5), 1.0, above=True)
     'holds'
     >>> against(Estimate(2.0, 0.5, 3.5), 1.0, above=True), against(Estimate(2.0), 1.0, above=True)
     ('undetermined', 'undetermined')
     """
+    if found is None:
+        return NOT_RUN
     if found.reason or isnan(found.low) or isnan(found.high):
         return OPEN
     if found.low > bound:

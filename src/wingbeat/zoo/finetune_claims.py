@@ -76,7 +76,7 @@ def _later(own: pd.DataFrame) -> CheckedClaim:
         "A perturbation later in training leads to a lower barrier.",
         "qualitative",
         found,
-        against(found, 1.0, above=False) if found else NOT_RUN,
+        against(found, 1.0, above=False),
         "Barrier of the training loss after the later times ÷ at the start, same kinds and sizes.",
     )
 
@@ -113,7 +113,7 @@ def _pretrained(values: pd.DataFrame) -> CheckedClaim:
         "Pretrained weights make training more stable than fresh ones.",
         "mixed: longer pretraining helps CIFAR nets and can harm language models",
         found,
-        against(found, 1.0, above=True) if found else NOT_RUN,
+        against(found, 1.0, above=True),
         "Barrier from fresh weights of the same architecture ÷ barrier from pretrained ones, same "
         "kinds, sizes and times.",
     )
