@@ -18,9 +18,12 @@ os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 sys.path[:0] = [str(Path(__file__).parents[1] / "study"), str(Path(__file__).parent)]
 
+import pytest  # noqa: E402
 import ray  # noqa: E402
 from ray.cluster_utils import Cluster  # noqa: E402
+from study_tasks import echo  # noqa: E402
 
+from wingbeat.errors import RequestError  # noqa: E402
 from wingbeat.study.condition import Condition  # noqa: E402
 from wingbeat.study.grid import cross  # noqa: E402
 from wingbeat.study.ledger import Ledger  # noqa: E402
@@ -61,6 +64,18 @@ def conformance():
         for name in sorted(vars(RunnerConformance)):
             if name.startswith("test_"):
                 getattr(Suite(), name)()
+        resources()
+
+
+def resources():
+    """Unknown resources are refused; what no node has is said, and does not wait unseen."""
+    one = cross(Condition("study_tasks:line"), {"seed": [0]})
+    with pytest.raises(RequestError, match="num_cpu"):
+        list(RayRunner(resources={"num_cpu": 1}).map(echo, one))
+    with pytest.warns(UserWarning, match=r"GPU 1 \(most: 0\)"):
+        RayRunner(resources={"num_gpus": 1})._sized(ray.remote(echo), one[0])
+    (found,) = RayRunner(resources=lambda condition: {"num_cpus": 2}).map(echo, one)
+    assert found.status == "done"
 
 
 def twelve():

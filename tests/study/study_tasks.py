@@ -65,6 +65,10 @@ def echo(condition: Condition) -> Record:
     return Record(condition.key, "done", str(os.getpid()))
 
 
+def echo_environment(condition: Condition) -> Record:
+    return Record(condition.key, "done", os.environ.get("WINGBEAT_SAID", ""))
+
+
 def echo_or_die(condition: Condition) -> Record:
     if condition.factory == "die":
         os._exit(3)

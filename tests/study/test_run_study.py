@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from multiprocessing import forkserver
 from pathlib import Path
 
 import pandas as pd
@@ -122,6 +123,35 @@ def test_workers_have_one_thread_and_are_reused() -> None:
         ("died", "the process ended with code 3"),
         ("done", "1"),
     ]
+
+
+@pytest.mark.long
+@pytest.mark.skipif(sys.platform == "win32", reason="no fork server")
+def test_workers_survive_the_loss_of_the_server_that_starts_them(tmp_path: Path) -> None:
+    """It ends in the middle; the worker that dies afterwards is replaced through a new one."""
+    bad = Condition("study_tasks:killer")
+    lost = []
+
+    def lose(record: Record, ended: int, total: int) -> None:
+        if not lost:
+            lost.append(forkserver._forkserver._forkserver_pid)
+            os.kill(lost[0], signal.SIGKILL)
+
+    study = run_study([LINES[0], bad, *LINES[1:]], tmp_path, ProcessRunner(1), progress=lose)
+    assert lost[0] != forkserver._forkserver._forkserver_pid
+    assert sorted(study.conditions["status"]) == ["died", "done", "done", "done"]
+
+
+@pytest.mark.slow
+def test_workers_see_the_environment_of_the_moment_they_start(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The server that they are forked off may have started under another one."""
+    runner = ProcessRunner(1)
+    for value in ("a", "b"):
+        monkeypatch.setenv("WINGBEAT_SAID", value)
+        (record,) = runner.map(study_tasks.echo_environment, [Condition("m:f")])
+        assert record.error == value
 
 
 @pytest.mark.slow

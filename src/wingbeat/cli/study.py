@@ -17,6 +17,7 @@ from wingbeat.cli.butterfly import butterfly
 from wingbeat.cli.danovski import danovski
 from wingbeat.cli.edge import edge
 from wingbeat.cli.lr_phases import lr_phases
+from wingbeat.cli.parse import parse_arguments
 from wingbeat.cli.phase_diagram import phase_diagram
 from wingbeat.study.ledger import Record
 from wingbeat.study.load import load_study
@@ -74,6 +75,10 @@ def run_file(
         str | None,
         typer.Option(help="Of a running Ray cluster: auto, host:6379, ray://host:10001."),
     ] = None,
+    resource: Annotated[
+        list[str] | None,
+        typer.Option(help="name=value that Ray keeps for a condition: num_gpus=0.5; repeatable."),
+    ] = None,
     store: Annotated[
         str | None,
         typer.Option(help="Where workers deliver records if they do not see --out: s3://…"),
@@ -90,7 +95,13 @@ def run_file(
     make_importable(Path.cwd(), file.resolve().parent)
     asked = Study.from_file(file)
     folder = out or Path("runs") / asked.name
-    chosen = make_runner(runner, workers=workers, ray_address=ray_address, folder=folder / "jobs")
+    chosen = make_runner(
+        runner,
+        workers=workers,
+        ray_address=ray_address,
+        resources=parse_arguments(resource or ()),
+        folder=folder / "jobs",
+    )
     console = Console()
     if dry_run:
         count = workers or (1 if runner == "inline" else processors())
@@ -128,14 +139,20 @@ def show(
     folder: Annotated[str, typer.Argument(metavar="DIR", help="Folder; may hold wildcards.")],
     value: Annotated[str, typer.Option(help="Scalar to compare, such as final_l2.")] = "lyapunov",
     highest: Annotated[bool, typer.Option("--highest", help="Large values are good.")] = False,
+    outcome: Annotated[
+        list[str] | None,
+        typer.Option(help="Test metric to correlate it with, across conditions; repeatable."),
+    ] = None,
     as_json_text: show_study.Json = False,
 ) -> None:
-    """Show a study: the best conditions by a scalar, and what each axis does to it."""
+    """Show a study: the best conditions by a scalar, and each axis's effect, its correlations."""
     found = load_study(folder)
     tables = {
         "leaderboard": found.leaderboard(value, lowest=not highest),
         "effects": found.effects(value),
     }
+    if outcome:
+        tables["correlation"] = found.correlate([value], outcome)
     if as_json_text:
         show_study.document(
             {"value": value, **{name: show_study.rows_of(table) for name, table in tables.items()}}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import sys
 import tempfile
@@ -10,7 +11,6 @@ from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from math import isnan
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +20,9 @@ import torch
 from wingbeat.run import run
 from wingbeat.study.axes import varying
 from wingbeat.study.condition import Condition
+from wingbeat.study.fresh import THREADS, environment, fresh, inherited
 from wingbeat.study.grid import unique
 from wingbeat.study.ledger import Ledger
-from wingbeat.study.processes import THREADS, environment
 from wingbeat.task.task import Task
 
 ENOUGH = 5
@@ -163,7 +163,7 @@ def measured(conditions: Sequence[Condition]) -> list[Probe]:
         return []
     with (
         environment(dict.fromkeys(THREADS, "1")),
-        ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool,
+        ProcessPoolExecutor(1, fresh(), inherited, (dict(os.environ),)) as pool,
     ):
         return list(pool.map(probe, conditions))
 

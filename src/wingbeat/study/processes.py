@@ -7,7 +7,7 @@ import multiprocessing
 import os
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from typing import TYPE_CHECKING, Any
@@ -16,13 +16,11 @@ import torch
 
 from wingbeat.errors import RequestError
 from wingbeat.study.condition import Condition
+from wingbeat.study.fresh import THREADS, environment, fresh, inherited
 from wingbeat.study.ledger import Record
 
 if TYPE_CHECKING:
     from wingbeat.study.runner import Work
-
-THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-"""Libraries read these when they load."""
 
 
 @dataclass
@@ -39,7 +37,8 @@ class _Worker:
 class ProcessRunner:
     """Does conditions in several processes, each with one thread for its arithmetic.
 
-    Processes are started afresh (spawn), so that no state of this one leaks into the results.
+    Processes are fresh ones (:func:`wingbeat.study.fresh.fresh`), so that no state of this one
+    leaks into the results.
     A process that ends in the middle of a condition gives a record with status "died"; the
     others go on, and a new process takes its place.
 
@@ -59,7 +58,7 @@ class ProcessRunner:
             raise RequestError(f"workers is {workers!r}: use a whole number of at least 1")
         self.workers = found
         self.devices = accelerators() if devices is None else tuple(devices)
-        self._context = multiprocessing.get_context("spawn")
+        self._context = fresh(pinned=bool(self.devices))
 
     def map(self, work: Work, conditions: Iterable[Condition]) -> Iterator[Record]:
         """Yield the records as they come; processes end when the iteration does."""
@@ -97,10 +96,12 @@ class ProcessRunner:
 
     def _started(self, work: Work, condition: Condition, slot: int) -> _Worker:
         ours, theirs = self._context.Pipe()
-        process = self._context.Process(target=_serve, args=(work, theirs), daemon=True)
+        process = self._context.Process(target=_serve, args=(theirs,), daemon=True)
         with environment(self.settings(slot)):
             process.start()
+            ours.send(dict(os.environ))
         theirs.close()
+        ours.send(work)
         ours.send(condition)
         return _Worker(process, ours, slot, condition, time.monotonic())
 
@@ -149,33 +150,16 @@ def _end(worker: _Worker) -> None:
         worker.process.join()
 
 
-class environment:  # noqa: N801  (reads as a statement)
-    """Start processes with some environment variables of their own."""
-
-    def __init__(self, settings: Mapping[str, str]) -> None:
-        self.settings = settings
-
-    def __enter__(self) -> None:
-        self.before = {name: os.environ.get(name) for name in self.settings}
-        os.environ.update(self.settings)
-
-    def __exit__(self, *_: object) -> None:
-        for name, value in self.before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
-
-
-def _serve(work: Work, pipe: Any) -> None:
-    """Do conditions until the pipe ends."""
+def _serve(pipe: Any) -> None:
+    """Do conditions until the pipe ends; the environment and the work come first."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    while True:
-        try:
-            condition = pipe.recv()
-        except EOFError:
-            return
-        pipe.send(work(condition))
+    try:
+        inherited(pipe.recv())
+        work: Work = pipe.recv()
+        while True:
+            pipe.send(work(pipe.recv()))
+    except EOFError:
+        return
 
 
 def _end_with_parent() -> None:

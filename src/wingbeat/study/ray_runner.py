@@ -11,6 +11,7 @@ import os
 import pickle
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -30,7 +31,8 @@ LOOPBACK = "127.0.0.1"
 AHEAD = 2
 """Tasks handed to Ray for each processor of the cluster: enough to keep every node busy."""
 
-
+COUNTED = {"num_cpus": "CPU", "num_gpus": "GPU", "memory": "memory"}
+"""Names of the options of ``ray.remote``, and of the resources that they take."""
 CANCEL_SECONDS = 30
 """How long we wait for tasks that were cancelled."""
 
@@ -62,7 +64,8 @@ class RayRunner:
         runtime_env: handed to ``ray.init``, for instance ``{"working_dir": "."}``.
 
     Raises:
-        RequestError: Ray is not installed, or an argument is out of range.
+        RequestError: Ray is not installed, an argument is out of range, or Ray refuses the
+            resources.
     """
 
     def __init__(
@@ -94,7 +97,7 @@ class RayRunner:
 
         def start(condition: Condition, losses: int = 0) -> None:
             payload = pickle.dumps((work, condition))
-            handle = task.options(**self._options(condition)).remote(sys.path, payload)
+            handle = self._sized(task, condition).remote(sys.path, payload)
             running[handle] = _Task(condition, time.monotonic(), losses)
 
         try:
@@ -135,9 +138,35 @@ class RayRunner:
             return Record(key, "died", _first_line(error), seconds)
         return record
 
-    def _options(self, condition: Condition) -> dict[str, Any]:
+    def _sized(self, task: Any, condition: Condition) -> Any:
+        """Return the task with what the condition needs; warn where no node has as much."""
         given = self.resources(condition) if callable(self.resources) else self.resources
-        return {"num_cpus": 1, **given}
+        options = {"num_cpus": 1, **given}
+        try:
+            sized = task.options(**options)
+        except (TypeError, ValueError) as error:
+            msg = f"resources {options}: Ray does not take them ({_first_line(error)})"
+            raise RequestError(msg) from error
+        if lacking := self._lacking(options):
+            warnings.warn(
+                f"no node of the cluster has {lacking}: conditions wait until one joins",
+                stacklevel=2,
+            )
+        return sized
+
+    def _lacking(self, options: Mapping[str, Any]) -> str:
+        """Return what no node that is alive has enough of, or an empty text."""
+        wanted = {ours: options.get(theirs, 0) for theirs, ours in COUNTED.items()}
+        wanted |= options.get("resources") or {}
+        most: dict[str, float] = {}
+        for node in self._ray.nodes():
+            for name, amount in node["Resources"].items() if node["Alive"] else ():
+                most[name] = max(amount, most.get(name, 0.0))
+        return ", ".join(
+            f"{name} {amount:g} (most: {most.get(name, 0.0):g})"
+            for name, amount in wanted.items()
+            if amount > most.get(name, 0.0)
+        )
 
     def _room(self) -> int:
         if self.workers is not None:

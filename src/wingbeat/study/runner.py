@@ -8,9 +8,9 @@ store, so a runner on a cluster needs these few lines of contract and nothing el
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from wingbeat.errors import RequestError, nearest
 from wingbeat.study.condition import Condition
@@ -41,6 +41,7 @@ def make_runner(
     *,
     workers: int | None = None,
     ray_address: str | None = None,
+    resources: Mapping[str, Any] | None = None,
     folder: Path | None = None,
 ) -> Runner:
     """Return a runner by name.
@@ -49,6 +50,7 @@ def make_runner(
         name: "inline", "processes", "ray" or "slurm".
         workers: conditions at a time; None leaves it to the runner.
         ray_address: of a running Ray cluster; None starts one on this machine.
+        resources: of a Ray task, as ``RayRunner`` takes them; None or nothing is its default.
         folder: where "slurm" keeps its job files, on a disk that all nodes see.
 
     Raises:
@@ -62,6 +64,8 @@ def make_runner(
         raise RequestError(f"unknown runner {name!r}: {nearest(name, RUNNERS)}")
     if ray_address is not None and name != "ray":
         raise RequestError(f"a Ray address belongs to the runner 'ray', and {name!r} was chosen")
+    if resources and name != "ray":
+        raise RequestError(f"resources belong to the runner 'ray', and {name!r} was chosen")
     if name == "inline":
         if workers not in (None, 1):
             raise RequestError(f"workers is {workers}: 'inline' has one; choose 'processes'")
@@ -71,7 +75,7 @@ def make_runner(
     if name == "ray":
         from wingbeat.study.ray_runner import RayRunner
 
-        return RayRunner(ray_address, workers=workers)
+        return RayRunner(ray_address, workers=workers, resources=resources or None)
     from wingbeat.study.slurm_runner import SlurmRunner
 
     return SlurmRunner(folder or Path("jobs"), workers=workers)
