@@ -124,23 +124,33 @@ def test_lr_phases_end_to_end(tmp_path: Path) -> None:
     [
         ({"final_loss": math.nan}, "divergent"),
         ({"final_loss": 1.0}, "undetermined"),
-        ({"lambda_max": 0.1, "lambda_max_error": math.nan, "final_loss": 1.0}, "undetermined"),
-        (
-            {"lambda_max": 0.1, "lambda_max_error": 0.01, "background": 0.05, "final_loss": 1.0},
-            "chaotic",
-        ),
-        (
-            {"lambda_max": 0.1, "lambda_max_error": 0.03, "background": 0.05, "final_loss": 1.0},
-            "laminar",
-        ),
-        (
-            {"lambda_max": -0.1, "lambda_max_error": 0.01, "background": -0.2, "final_loss": 1.0},
-            "laminar",
-        ),
+        ({"final_loss": 1.0, "growth_low": math.nan, "growth_high": math.nan}, "undetermined"),
+        ({"final_loss": 1.0, "growth_low": 1.1, "growth_high": 3.0}, "chaotic"),
+        ({"final_loss": 1.0, "growth_low": 0.9, "growth_high": 3.0}, "undetermined"),
+        ({"final_loss": 1.0, "growth_low": -2.0, "growth_high": 0.9}, "laminar"),
+        ({"final_loss": math.nan, "growth_low": 1.1, "growth_high": 3.0}, "divergent"),
     ],
 )
 def test_phases(row: dict[str, Any], phase: str) -> None:
     assert lr_phases.phase_of(row) == phase
+
+
+def test_growth_is_what_lies_above_the_same_seeds_slow_drift() -> None:
+    """Growth over 100 steps: 3 e-folds above a drift of 1 e-fold, which differs between seeds."""
+    drift = {0: 0.004, 1: 0.005, 2: 0.006}
+    rows = [
+        {"lr": lr, "seed": seed, "steps": 100, "final_loss": 0.1, "final_accuracy": 0.5,
+         "final_eval_loss": 0.1, "steps_to_target": 1.0, "sharpness_end": 1.0,
+         "sharpness_ratio": 1.0, "convergence_ratio": 1.0,
+         "lambda_max": slow * lr / 0.1 + (0.03 if lr == 0.2 else 0.0)}
+        for lr in (0.1, 0.2)
+        for seed, slow in drift.items()
+    ]  # fmt: skip
+    phases = lr_phases.by_rate(pd.DataFrame(rows[::-1]))
+    assert phases["growth"].tolist() == pytest.approx([0.5, 3.0], abs=1e-12)
+    assert phases["background"].tolist() == pytest.approx([0.0, 0.01], abs=1e-12)
+    assert phases["growth_low"].iloc[1] == pytest.approx(3.0), "the seeds' drifts are paired"
+    assert phases["phase"].tolist() == ["laminar", "chaotic"]
 
 
 def test_commands_repeat_what_is_unusual() -> None:

@@ -17,14 +17,16 @@ import numpy as np
 import pandas as pd
 
 from wingbeat.errors import RequestError
+from wingbeat.stats import Estimate
 from wingbeat.study.condition import Condition, named
 from wingbeat.study.correlation import correlate
 from wingbeat.study.outcome import StudyResult
 from wingbeat.zoo.curvature_study import Finding, How, Shown, Tables, done, find, mean_of
+from wingbeat.zoo.dynamics_estimates import over_seeds
 
 Phase = Literal["laminar", "chaotic", "divergent", "undetermined"]
-ERRORS: Final = 2.0
-"""Standard errors that an exponent must lie above the background to be called chaotic."""
+E_FOLD: Final = 1.0
+"""Growth over a whole run, as a logarithm and beyond the background, that parts the phases."""
 MEASURED: Final = ("lambda_max", "sharpness_end", "convergence_ratio")
 OUTCOMES: Final = ("final_accuracy", "final_eval_loss")
 
@@ -175,52 +177,64 @@ def _reference(table: pd.DataFrame, key: str, metric: str) -> pd.DataFrame:
 
 def by_rate(rows: pd.DataFrame) -> pd.DataFrame:
     """Return one row a learning rate: means over seeds with intervals, background and phase."""
-    found, first = [], None
+    slow = _slowest(rows)
+    found = []
     for lr, own in rows.groupby("lr", sort=True):
-        rate = float(str(lr))
-        row: dict[str, Any] = {"lr": rate, "runs": len(own)}
+        row: dict[str, Any] = {"lr": float(str(lr)), "runs": len(own)}
         for name in (*MEASURED, "sharpness_ratio", "final_loss", *OUTCOMES, "steps_to_target"):
-            estimate = mean_of(own, name)
-            row |= {
-                name: estimate.value,
-                f"{name}_low": estimate.low,
-                f"{name}_high": estimate.high,
-            }
+            row |= _named(name, mean_of(own, name))
         if "lambda_max" in own:
-            if first is None and isfinite(row["lambda_max"]):
-                first = (rate, row["lambda_max"])
-            row["background"] = nan if first is None else first[1] * rate / first[0]
-            row["lambda_max_error"] = _error(own)
+            beside = background(own, slow)
+            row["background"] = float(beside.mean())
+            excess = (own["lambda_max"] - beside.clip(lower=0.0)) * own["steps"]
+            row |= _named("growth", over_seeds(excess.to_numpy(dtype=np.float64)))
         row["phase"] = phase_of(row)
         found.append(row)
     return pd.DataFrame(found)
 
 
-def _error(own: pd.DataFrame) -> float:
-    """Return the standard error over seeds, or that within the runs where there are too few."""
-    values = own["lambda_max"].to_numpy(dtype=np.float64)
-    if len(values) >= 3:
-        return float(values.std(ddof=1) / np.sqrt(len(values)))
-    errors = own["lambda_max_error"].to_numpy(dtype=np.float64)
-    return float(np.sqrt((errors**2).sum()) / len(errors))
+def background(own: pd.DataFrame, slow: pd.DataFrame) -> pd.Series:
+    """Return what slow growth along flat directions would make of λ_max, run by run.
+
+    The exponent of the same base seed at the smallest learning rate times the ratio of the rates;
+    0 at that rate itself.
+
+    Args:
+        own: conditions of one learning rate.
+        slow: those of the smallest.
+
+    Example:
+        >>> slow = pd.DataFrame({"lr": [0.1], "seed": [0], "lambda_max": [0.01]})
+        >>> background(slow.assign(lr=0.2), slow).tolist(), background(slow, slow).tolist()
+        ([0.02], [0.0])
+    """
+    there = slow.set_index("seed")
+    ratio = own["lr"] / own["seed"].map(there["lr"])
+    scaled = own["seed"].map(there["lambda_max"]) * ratio
+    return scaled.where(ratio != 1.0, 0.0)
+
+
+def _slowest(rows: pd.DataFrame) -> pd.DataFrame:
+    return rows[rows["lr"] == rows["lr"].min()] if "lambda_max" in rows else rows
+
+
+def _named(name: str, found: Estimate) -> dict[str, float]:
+    return {name: found.value, f"{name}_low": found.low, f"{name}_high": found.high}
 
 
 def phase_of(row: dict[str, Any]) -> Phase:
     """Judge one learning rate; see the definitions on the page.
 
     Example:
-        >>> row = {"final_loss": 0.1, "lambda_max": 0.1, "lambda_max_error": 0.01}
-        >>> phase_of({**row, "background": 0.001}), phase_of({**row, "background": 0.2})
-        ('chaotic', 'laminar')
+        >>> chaotic = {"final_loss": 0.1, "growth_low": 1.5, "growth_high": 4.0}
+        >>> phase_of(chaotic), phase_of({**chaotic, "growth_low": 0.5})
+        ('chaotic', 'undetermined')
     """
     if not isfinite(row["final_loss"]):
         return "divergent"
-    value, error = row.get("lambda_max", nan), row.get("lambda_max_error", nan)
-    if not (isfinite(value) and isfinite(error)):
-        return "undetermined"
-    background = row.get("background", nan)
-    above = max(0.0, background if isfinite(background) else 0.0)
-    return "chaotic" if value - ERRORS * error > above else "laminar"
+    if row.get("growth_low", nan) > E_FOLD:
+        return "chaotic"
+    return "laminar" if row.get("growth_high", nan) < E_FOLD else "undetermined"
 
 
 def soonest(phases: pd.DataFrame) -> float:

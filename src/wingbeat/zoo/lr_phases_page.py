@@ -20,10 +20,13 @@ _MEANINGS: Final = {
     "λ_max": "Largest Lyapunov exponent of the training map with the optimizer's state, 1/step, "
     "from tangent dynamics without any finite perturbation; exactly neutral directions are taken "
     "out.",
-    "background": "The exponent at the smallest learning rate of the sweep times the ratio of the "
-    "rates: what slow growth along flat directions would give at this rate.",
-    "phase": "Divergent: a loss or weight is not finite. Chaotic: λ_max is more than two standard "
-    "errors above both the background and 0. Laminar: it is not. Undetermined: no standard error.",
+    "background": "The exponent of the same base seed at the smallest learning rate of the sweep "
+    "times the ratio of the rates: what slow growth along flat directions would give at this rate.",
+    "growth": "(λ_max − background, or − 0 where that is negative and at the smallest rate) × "
+    "steps: how often a nudge grows e-fold over the whole run, beyond that.",
+    "phase": "Divergent: a loss or weight is not finite. Chaotic: the whole interval of the growth "
+    "lies above 1, one e-fold. Laminar: it lies below 1. Undetermined: 1 is inside, or there are "
+    "too few base seeds for an interval.",
     "spread ratio": "Final ÷ initial spread of copies nudged by 0.1 %, whole weight space.",
 }
 
@@ -56,7 +59,9 @@ def _range(phases: pd.DataFrame, name: str) -> str:
 
 
 _FIGURES: Final = (
-    ("lambda_max", "Where training is chaotic", "λ_max, 1/step", "neither growth nor decay", 0.0),
+    ("lambda_max", "Do nudges grow?", "λ_max, 1/step", "neither growth nor decay", 0.0),
+    ("growth", "How far a nudge grows over a run", "ln of growth beyond slow drift", "one e-fold",
+     1.0),
     ("sharpness_ratio", "Sharpness late in training", "sharpness ÷ threshold", "threshold", 1.0),
     ("final_loss", "Training loss at the end", "training loss", "", nan),
     ("final_accuracy", "Accuracy on the evaluation data", "accuracy", "", nan),
@@ -105,8 +110,8 @@ def _figure(
 
 def tables(phases: pd.DataFrame, correlations: pd.DataFrame) -> Sequence[tuple[str, str, Any]]:
     """Return the phases, and the correlation of what was measured with accuracy and loss."""
-    names = [n for n in ("lambda_max", "sharpness_ratio", "final_accuracy", "steps_to_target")
-             if n in phases]  # fmt: skip
+    names = [n for n in ("lambda_max", "growth", "sharpness_ratio", "final_accuracy",
+                         "steps_to_target") if n in phases]  # fmt: skip
     cells = [
         (
             f"{r['lr']:g}",
