@@ -92,6 +92,16 @@ def test_dots_by_number_run_up() -> None:
     assert "error_y" in spec["data"][0]
 
 
+def test_few_places_on_a_logarithmic_axis_are_named() -> None:
+    def axis(*places: float) -> dict:
+        dots = tuple(replace(DOTS.dots[0], place=place) for place in places)
+        return study_spec(replace(DOTS, rows=(), log_place=True, dots=dots))["layout"]["xaxis"]
+
+    assert axis(0.4, 0.1, 0.2, 0.1)["ticktext"] == ["0.1", "0.2", "0.4"]
+    assert "tickvals" not in axis(1.0, 1.1), "their names would touch"
+    assert "tickvals" not in axis(*(2.0**k for k in range(9)))
+
+
 @pytest.mark.parametrize("figure", [DOTS, BOXES, LINES])
 def test_specifications_are_plain_json(figure) -> None:
     text = json.dumps(study_spec(figure), allow_nan=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from typing import Any
 
 from wingbeat.report.draw_plotly import spec
@@ -12,6 +13,10 @@ from wingbeat.report.study_figures import Box, BoxFigure, Dot, DotFigure, StudyF
 from wingbeat.report.style import GUIDE_STYLE, look
 
 _ROW = 24
+_NAMED = 8
+"""Places up to which each is named on a logarithmic axis."""
+_APART = 1.25
+"""Ratio of neighbours from which on their names do not touch."""
 
 
 def study_spec(figure: StudyFigure) -> Spec:
@@ -49,6 +54,16 @@ def _log_ticks(values: list[float]) -> Spec:
     return {"dtick": math.ceil(decades / 6)} if decades >= 2 else {"nticks": 6}
 
 
+def _place_ticks(places: list[float]) -> Spec:
+    """Name the places themselves where they are few and apart, else as any logarithmic axis."""
+    found = sorted({v for v in places if math.isfinite(v) and v > 0})
+    apart = all(b / a >= _APART for a, b in pairwise(found))
+    if not found or len(found) > _NAMED or not apart:
+        return _log_ticks(places)
+    names = [f"{v:g}" for v in found]
+    return {"tickmode": "array", "tickvals": found, "ticktext": names}
+
+
 def _dots(figure: DotFigure) -> Spec:
     by_name = bool(figure.rows)
     drawn = [dot for dot in figure.dots if math.isfinite(dot.value)]
@@ -64,7 +79,7 @@ def _dots(figure: DotFigure) -> Spec:
     if figure.log_value:
         layout[value_axis] |= _log() | _log_ticks(values)
     if figure.log_place:
-        layout[place_axis] |= _log() | _log_ticks([d.place for d in drawn])
+        layout[place_axis] |= _log() | _place_ticks([d.place for d in drawn])
     if figure.whole_place:
         layout[place_axis] |= {"dtick": 1, "showgrid": False}
     if by_name:
