@@ -107,9 +107,10 @@ def test_a_small_learning_rate_stays_below() -> None:
     [
         (0.3, {}, 0.97, 1.1),
         (0.5, {}, 0.97, 1.1),
-        # Rates whose thresholds (7.6 and 6.8) the sharpness can reach on these data.
+        # Rates whose thresholds (7.6 and 9.0) the sharpness can reach on these data, and survive:
+        # with Nesterov's momentum 0.2 diverges at the crossing.
         (0.5, {"momentum": 0.9}, 0.9, 1.15),
-        (0.2, {"momentum": 0.9, "nesterov": True}, 0.9, 1.15),
+        (0.15, {"momentum": 0.9, "nesterov": True}, 0.9, 1.15),
     ],
 )
 def test_the_edge_at_full_length(
