@@ -96,8 +96,9 @@ def centred(g: Array) -> Array:
            [-1.,  1.]])
     """
     g = _square(g)
-    rows = g.mean(axis=-1, keepdims=True)
-    return np.asarray(g - rows - rows.swapaxes(-1, -2) + rows.mean(axis=-2, keepdims=True))
+    with np.errstate(invalid="ignore", over="ignore"):  # products near the largest number
+        rows = g.mean(axis=-1, keepdims=True)
+        return np.asarray(g - rows - rows.swapaxes(-1, -2) + rows.mean(axis=-2, keepdims=True))
 
 
 def _gram_of(points: Points, centre: Centre) -> Array:
