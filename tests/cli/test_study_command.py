@@ -70,7 +70,7 @@ def test_a_file_is_run_resumed_and_planned(call, tmp_path) -> None:
     assert (row["measured"], row["outcome"], row["n"]) == ("lyapunov", "final_l2", 2)
     assert row["reason"] == "too_few_conditions"
     code, _, err = call("rates.toml", "--runner", "inline", "--resource", "num_gpus=1")
-    assert (code, "belong to the runner 'ray'" in err) == (2, True)
+    assert (code, "belong to the runners 'ray' and" in err) == (2, True)
     code, out, _ = call("rates.toml", "--dry-run", "--probes", "0")
     assert code == 0
     assert "2 conditions, 2 done, 0 left" in out

@@ -9,6 +9,7 @@ import study_tasks
 
 from wingbeat.errors import RequestError
 from wingbeat.study.condition import Condition
+from wingbeat.study.runner import make_runner
 from wingbeat.study.slurm_runner import Requeued, SlurmRunner
 
 HERE = Path(__file__).resolve().parent
@@ -46,6 +47,9 @@ def test_a_job_that_dies_is_said_to_have_died(
 
 
 def test_wrong_requests(tmp_path: Path) -> None:
+    runner = make_runner("slurm", folder=tmp_path, resources={"slurm_partitoin": "gpu"})
+    with pytest.raises(RequestError, match="slurm_partitoin"):
+        list(runner.map(study_tasks.echo, [Condition("m:f")]))
     with pytest.raises(RequestError, match="workers is 0"):
         SlurmRunner(tmp_path, workers=0)
     with pytest.raises(RequestError, match="array is 0"):

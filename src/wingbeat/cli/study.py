@@ -77,7 +77,10 @@ def run_file(
     ] = None,
     resource: Annotated[
         list[str] | None,
-        typer.Option(help="name=value that Ray keeps for a condition: num_gpus=0.5; repeatable."),
+        typer.Option(
+            help="name=value that a condition needs, for Ray num_gpus=0.5, for Slurm "
+            "timeout_min=240; repeatable."
+        ),
     ] = None,
     store: Annotated[
         str | None,

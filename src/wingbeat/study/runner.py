@@ -50,7 +50,8 @@ def make_runner(
         name: "inline", "processes", "ray" or "slurm".
         workers: conditions at a time; None leaves it to the runner.
         ray_address: of a running Ray cluster; None starts one on this machine.
-        resources: of a Ray task, as ``RayRunner`` takes them; None or nothing is its default.
+        resources: what a condition needs, as ``RayRunner(resources=…)`` or
+            ``SlurmRunner(options=…)`` take it; None or nothing is their default.
         folder: where "slurm" keeps its job files, on a disk that all nodes see.
 
     Raises:
@@ -64,8 +65,9 @@ def make_runner(
         raise RequestError(f"unknown runner {name!r}: {nearest(name, RUNNERS)}")
     if ray_address is not None and name != "ray":
         raise RequestError(f"a Ray address belongs to the runner 'ray', and {name!r} was chosen")
-    if resources and name != "ray":
-        raise RequestError(f"resources belong to the runner 'ray', and {name!r} was chosen")
+    if resources and name not in ("ray", "slurm"):
+        msg = f"resources belong to the runners 'ray' and 'slurm', and {name!r} was chosen"
+        raise RequestError(msg)
     if name == "inline":
         if workers not in (None, 1):
             raise RequestError(f"workers is {workers}: 'inline' has one; choose 'processes'")
@@ -78,7 +80,7 @@ def make_runner(
         return RayRunner(ray_address, workers=workers, resources=resources or None)
     from wingbeat.study.slurm_runner import SlurmRunner
 
-    return SlurmRunner(folder or Path("jobs"), workers=workers)
+    return SlurmRunner(folder or Path("jobs"), workers=workers, options=resources)
 
 
 __all__ = [

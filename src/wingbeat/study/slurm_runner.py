@@ -120,7 +120,11 @@ class SlurmRunner:
         own: dict[str, Any] = {"name": "wingbeat", "cpus_per_task": 1, "timeout_min": 60}
         if executor.cluster == "slurm" and self.workers is not None:
             own["slurm_array_parallelism"] = self.workers
-        executor.update_parameters(**{**own, **self.options})
+        try:
+            executor.update_parameters(**{**own, **self.options})
+        except (NameError, TypeError, ValueError) as error:
+            msg = f"options {self.options}: submitit does not take them ({error})"
+            raise RequestError(msg) from error
         return executor
 
     def _received(self, job: Any, condition: Condition, since: float) -> Record:
