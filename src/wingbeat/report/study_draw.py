@@ -55,12 +55,13 @@ def _log_ticks(values: list[float]) -> Spec:
 
 
 def _place_ticks(places: list[float]) -> Spec:
-    """Name the places themselves where they are few and apart, else as any logarithmic axis."""
+    """Name the places themselves where they are few, round and apart, else one tick a decade."""
     found = sorted({v for v in places if math.isfinite(v) and v > 0})
+    names = [f"{v:.3g}" for v in found]
+    round_ = all(math.isclose(float(name), v) for name, v in zip(names, found, strict=True))
     apart = all(b / a >= _APART for a, b in pairwise(found))
-    if not found or len(found) > _NAMED or not apart:
+    if not found or len(found) > _NAMED or not (round_ and apart):
         return _log_ticks(places)
-    names = [f"{v:g}" for v in found]
     return {"tickmode": "array", "tickvals": found, "ticktext": names}
 
 
