@@ -23,8 +23,8 @@ from wingbeat.errors import DIVERGED, RequestError
 from wingbeat.replicas.replicas import Replicas
 from wingbeat.stats import Estimate, bootstrap
 from wingbeat.study.inline import InlineRunner
-from wingbeat.study.ledger import Record
-from wingbeat.zoo.butterfly import announcement, run_butterfly, study_butterfly
+from wingbeat.study.ledger import Ledger, Record
+from wingbeat.zoo.butterfly import announcement, check_task, run_butterfly, study_butterfly
 from wingbeat.zoo.butterfly_cells import KINDS, Cell, Kind, cells, check_steps, parse_kinds
 from wingbeat.zoo.butterfly_claims import claims
 from wingbeat.zoo.butterfly_command import command_of
@@ -240,6 +240,17 @@ def test_a_study_of_which_nothing_is_done_has_a_page(tmp_path: Path) -> None:
     text = page.read_text(encoding="utf-8")
     assert "2 conditions are not done yet" in text
     assert "Nothing that a claim speaks of is finished yet." in text
+
+
+def test_results_on_other_data_are_not_taken_for_these(tmp_path: Path) -> None:
+    """A folder that was begun on a stand-in is refused once the data are there."""
+    grid, ledger = conditions(SMALL), Ledger(tmp_path)
+    other = replace(grid[0], tags={**grid[0].tags, "task": "a stand-in"})
+    ledger.finish(other, pd.DataFrame({"value": [0.0]}), {})
+    with pytest.raises(RequestError, match=r"results of 'a stand-in'.*WINGBEAT_DATA"):
+        run_butterfly(SMALL, tmp_path, runner=Idle(), say=lambda _: None)
+    ledger.finish(grid[0], pd.DataFrame({"value": [0.0]}), {})
+    check_task(grid, ledger.left(grid), ledger)
 
 
 @pytest.mark.slow

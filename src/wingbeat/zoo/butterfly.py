@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from wingbeat.errors import RequestError
 from wingbeat.study.condition import Condition
 from wingbeat.study.ledger import Ledger, Record
 from wingbeat.study.outcome import StudyResult
@@ -40,13 +41,34 @@ def run_butterfly(
         keep_weights: keep the snapshots.
 
     Raises:
-        RequestError: the plan does not fit the task.
+        RequestError: the plan does not fit the task, or the folder holds results of another one.
     """
-    grid = conditions(settled(plan, Path(out)))
-    for line in announcement(plan, grid, Ledger(Path(out)).left(grid)):
+    grid, ledger = conditions(settled(plan, Path(out))), Ledger(Path(out))
+    left = ledger.left(grid)
+    check_task(grid, left, ledger)
+    for line in announcement(plan, grid, left):
         say(line)
     chosen = runner or ProcessRunner(workers or processors())
     return run_study(grid, out, chosen, keep_weights=keep_weights, progress=_telling(grid, say))
+
+
+def check_task(grid: Sequence[Condition], left: Sequence[Condition], ledger: Ledger) -> None:
+    """Refuse finished conditions whose task had another name, as with a stand-in for the data.
+
+    The key of a condition holds what was asked, and where the data lie is not part of it.
+
+    Raises:
+        RequestError: one of them had; both names are said.
+    """
+    open_keys = {c.key for c in left}
+    for condition in (c for c in grid if c.key not in open_keys):
+        then = ledger.facts(condition.key)["condition"]["tags"].get("task")
+        now = condition.tags["task"]
+        if then not in (None, now):
+            raise RequestError(
+                f"{ledger.folder} holds results of {then!r}, and the task is {now!r} now: set "
+                "WINGBEAT_DATA as it was then, or use another folder"
+            )
 
 
 def announcement(plan: Plan, grid: Sequence[Condition], left: Sequence[Condition]) -> list[str]:
