@@ -142,6 +142,25 @@ def test_workers_survive_the_loss_of_the_server_that_starts_them(tmp_path: Path)
     assert sorted(study.conditions["status"]) == ["died", "done", "done", "done"]
 
 
+def test_a_start_is_tried_again_when_the_server_is_killed_meanwhile(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    runner, begun = ProcessRunner(1), []
+
+    def start(*_: object) -> str:
+        begun.append(len(begun))
+        if len(begun) < 3:
+            raise EOFError
+        return "a worker"
+
+    monkeypatch.setattr(runner, "_start", start)
+    assert runner._started(study_tasks.echo, LINES[0], 0) == "a worker"
+    assert begun == [0, 1, 2]
+    monkeypatch.setattr(runner, "_start", lambda *_: (_ for _ in ()).throw(EOFError))
+    with pytest.raises(EOFError):
+        runner._started(study_tasks.echo, LINES[0], 0)
+
+
 @pytest.mark.slow
 def test_workers_see_the_environment_of_the_moment_they_start(
     monkeypatch: pytest.MonkeyPatch,

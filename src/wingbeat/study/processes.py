@@ -22,6 +22,9 @@ from wingbeat.study.ledger import Record
 if TYPE_CHECKING:
     from wingbeat.study.runner import Work
 
+STARTS = 10
+"""Attempts at starting a process whose server is killed each time."""
+
 
 @dataclass
 class _Worker:
@@ -95,6 +98,16 @@ class ProcessRunner:
         return self._started(work, condition, worker.slot)
 
     def _started(self, work: Work, condition: Condition, slot: int) -> _Worker:
+        """Start a process; a server that is killed meanwhile is started again with it."""
+        for left in reversed(range(STARTS)):
+            try:
+                return self._start(work, condition, slot)
+            except (EOFError, OSError):
+                if not left:
+                    raise
+        raise AssertionError("STARTS is at least 1")
+
+    def _start(self, work: Work, condition: Condition, slot: int) -> _Worker:
         ours, theirs = self._context.Pipe()
         process = self._context.Process(target=_serve, args=(theirs,), daemon=True)
         with environment(self.settings(slot)):
