@@ -11,6 +11,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "wingbeat"
 
 # A unit may import units of a lower level and those it stands beside by name.
 LEVELS = (
+    ("products",),
     ("params", "errors", "determinism", "stats", "cache"),
     ("metrics",),
     ("symmetry",),
@@ -22,7 +23,7 @@ LEVELS = (
     ("measure",),
     ("result", "request", "progress"),
     ("summary",),
-    ("session",),
+    ("session", "plain_loop"),
     ("run", "verify", "external"),
     ("onset", "noise_sources"),
     ("study",),

@@ -5,6 +5,11 @@ replicas under the same noise, records and measures them; a ``Result`` holds tab
 trajectory and report.
 """
 
+from wingbeat.products import ask_for_reproducible_products
+
+ask_for_reproducible_products()  # before anything multiplies matrices
+
+# ruff: noqa: E402
 from wingbeat import lyapunov, metrics
 from wingbeat.checkpoints import compare
 from wingbeat.errors import DriverError, RequestError, RunError, StoreError, WingbeatError

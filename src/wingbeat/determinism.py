@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from wingbeat.products import products
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -35,6 +37,10 @@ FINGERPRINT_DECIDES = (
     "cpu_capability",
     "deterministic_algorithms",
     "float32_matmul_precision",
+    "mkl_cbwr",
+    "mkl_isa",
+    "onednn",
+    "onednn_isa",
 )
 """Fields of the fingerprint that can change the bits of a result."""
 
@@ -116,6 +122,10 @@ def fingerprint(device: torch.device, dtype: torch.dtype) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "deterministic_algorithms": torch.are_deterministic_algorithms_enabled(),
         "float32_matmul_precision": torch.get_float32_matmul_precision(),
+        "mkl_cbwr": products(),
+        "mkl_isa": os.environ.get("MKL_ENABLE_INSTRUCTIONS", ""),
+        "onednn": bool(torch.backends.mkldnn.enabled),
+        "onednn_isa": os.environ.get("ONEDNN_MAX_CPU_ISA", ""),
     }
 
 

@@ -27,6 +27,7 @@ from wingbeat.result import Result, is_measured, load, write_files
 from wingbeat.summary import collect
 from wingbeat.task.batches import Batches
 from wingbeat.task.describe import difference
+from wingbeat.task.hidden_state import HiddenState
 from wingbeat.task.step import TrainingStep
 from wingbeat.trajectory.store import FolderStore, MemoryStore, Store
 from wingbeat.trajectory.trajectory import Trajectory
@@ -163,11 +164,42 @@ class Session:
         )
         if store is not None and (saved := store.load_state()) is not None:
             course.restore(*saved)
+        hidden = HiddenState(request.task, self.step.skeleton)
+        before = hidden.look()
         self._follow(course, store)
+        self._check_hidden(hidden, before, store)
         self.store.seal()
         built = getattr(self.choice.driver, "build_seconds", 0.0)
         self.environment = {**self.environment, "build_seconds": round(built, 3)}
-        return replicas.members
+        return course.replicas.members
+
+    def _check_hidden(self, hidden: HiddenState, before: Any, store: FolderStore | None) -> None:
+        """Leave the user's objects as they were; say so where replicas shared what changed."""
+        shared = sorted(set(hidden.changed(before)) - set(self.step.remembers))
+        hidden.restore(before)
+        if shared:
+            self._warn(
+                f"{', '.join(shared)} changed during training, though not in its first step: "
+                "replicas shared it, so that each saw what the others left. Make it a buffer of "
+                "the model, or trust no small distance",
+                store,
+            )
+
+    def _warn(self, warning: str, store: FolderStore | None) -> None:
+        self.choice = replace(self.choice, warnings=(*self.choice.warnings, warning))
+        self.environment = {**self.environment, "warnings": list(self.choice.warnings)}
+        if store:
+            store.write_json("environment.json", self.environment)
+
+    def _give_up_lock_step(self, course: Course, store: FolderStore | None) -> None:
+        """Write down that the loop driver trains this run, before anything of it is kept."""
+        if store:
+            store.drop_state()
+        driver = course.replicas.driver
+        reason = f"lock step was given up {course.disproved}"
+        self.choice = replace(self.choice, driver=driver, chunk=1, spare=1, reason=reason)
+        self.environment = {**self.environment, **self.choice.facts(), "gave_up": True}
+        self._warn(f"{reason}. All of the run was trained one replica after another", store)
 
     def _follow(self, course: Course, store: FolderStore | None) -> None:
         steps = self.request.task.steps
@@ -175,6 +207,8 @@ class Session:
         with self.bar.task(f"training {len(self.request.casts()[-1])} replicas", steps) as tick:
             try:
                 for snapshot in advance(course, steps):
+                    if course.disproved and "gave_up" not in self.environment:
+                        self._give_up_lock_step(course, store)
                     if snapshot is not None:
                         self.store.append(snapshot)
                     tick(course.done)
@@ -237,7 +271,7 @@ class Session:
 
     def _check_driver(self, there: dict[str, Any], store: FolderStore) -> None:
         asked, has = self.options.driver, there["driver"]
-        if asked not in ("auto", has):
+        if asked not in ("auto", has) and not there.get("gave_up"):
             msg = f"{store.folder} was begun with driver = {has!r}, and {asked!r} was asked for"
             raise StoreError(msg)
 

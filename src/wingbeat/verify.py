@@ -2,6 +2,7 @@
 
 The task is run twice and, within each run, as reference and unperturbed twin. A digest of
 every tensor at every recorded step makes a trail that can be compared now or carried elsewhere.
+Beside it a plain loop over the model and its optimizer trains the same reference.
 """
 
 from __future__ import annotations
@@ -22,8 +23,11 @@ from wingbeat.determinism import (
     seeded,
 )
 from wingbeat.errors import StoreError
+from wingbeat.plain_loop import RUNS, unlike_plain
+from wingbeat.plain_loop import Path as Path_
 from wingbeat.progress import Progress
 from wingbeat.replicas.advance import Course, advance
+from wingbeat.replicas.alone import Remembering
 from wingbeat.replicas.choose import Choice, Chooser, DriverName
 from wingbeat.replicas.first_loss import first_loss
 from wingbeat.replicas.replicas import Replicas
@@ -70,6 +74,8 @@ class Verification:
     Attributes:
         repeated: first difference between two runs.
         twins: first difference between reference and unperturbed twin in one run.
+        plain: first difference beyond rounding from a plain loop over the model and optimizer
+            themselves, without anything recorded or vectorised.
         against: first difference from a trail made elsewhere, if one was given.
         changed: what differs between this execution and that of the other trail, by field.
         trail: digests of the reference.
@@ -79,6 +85,7 @@ class Verification:
 
     repeated: Break | None
     twins: Break | None
+    plain: Break | None
     against: Break | None
     changed: dict[str, tuple[Any, Any]]
     trail: Trail
@@ -87,8 +94,9 @@ class Verification:
 
     @property
     def identical(self) -> bool:
-        """Whether everything that was compared is bit-identical."""
-        return self.repeated is None and self.twins is None and self.against is None
+        """Whether all is bit-identical, and the plain loop gives the same but for rounding."""
+        found = (self.repeated, self.twins, self.plain, self.against)
+        return all(place is None for place in found)
 
     def write(self, path: str | Path) -> None:
         """Write the trail for another machine, version or device to compare with."""
@@ -102,7 +110,7 @@ class Verification:
 
     def to_json(self) -> dict[str, Any]:
         """Return the findings, JSON-safe."""
-        found = {k: getattr(self, k) for k in ("repeated", "twins", "against")}
+        found = {k: getattr(self, k) for k in ("repeated", "twins", "plain", "against")}
         return {
             "identical": self.identical,
             **{k: None if b is None else vars(b) for k, b in found.items()},
@@ -123,7 +131,7 @@ def verify(
     against: str | Path | None = None,
     progress: bool | None = None,
 ) -> Verification:
-    """Run a task twice and as twins, and say whether and where the bits part.
+    """Run a task twice, as twins and by a plain loop, and say whether and where they part.
 
     Args:
         task: what to train.
@@ -161,13 +169,15 @@ def verify(
     other = None if against is None else _read_trail(Path(against), condition)
     with seeded(derive(task.seed, "run")), deterministic_algorithms(), Progress(progress) as bar:
         choice = _choice(step, request, driver)
-        with bar.task("verifying", 2 * count) as tick:
-            first, twin = _trails(step, request, choice, count, tick)
-            second, _ = _trails(step, request, choice, count, lambda done: tick(count + done))
+        with bar.task("verifying", (2 + RUNS) * count) as tick:
+            first, twin, path = _trails(step, request, choice, count, tick)
+            second, _, _ = _trails(step, request, choice, count, lambda done: tick(count + done))
+            unlike = unlike_plain(step, request, path, lambda done: tick(2 * count + done))
     environment = {**fingerprint(request.device, request.dtype), **choice.facts()}
     return Verification(
         repeated=first_break(first, second),
         twins=first_break(first, twin),
+        plain=None if unlike is None else Break(*unlike),
         against=first_break(other["trail"], first) if other else None,
         changed=_changed(other["environment"], environment) if other else {},
         trail=first,
@@ -197,18 +207,22 @@ def _choice(step: TrainingStep, request: Request, driver: DriverName) -> Choice:
 
 def _trails(
     step: TrainingStep, request: Request, choice: Choice, steps: int, tick: Any
-) -> tuple[Trail, Trail]:
-    """Run once; returns the trails of the reference and of its twin."""
+) -> tuple[Trail, Trail, Path_]:
+    """Run once; returns the trails of the reference and of its twin, and the reference itself."""
     batches = Batches(request.task, request.dtype, request.device)
     replicas = Replicas(choice.driver, batches, choice.chunk, spare=choice.spare)
     course = Course(step, replicas, (), 0, request.record)
     trails: tuple[Trail, Trail] = {}, {}
+    path: Path_ = {}
     for snapshot in advance(course, steps):
         tick(course.done)
         if snapshot is not None:
+            path[snapshot.step] = {k: t[0] for k, t in snapshot.params.items()}
             for place, trail in enumerate(trails):
                 trail[str(snapshot.step)] = _digests(snapshot, place)
-    return trails
+    if isinstance(course.replicas.driver, Remembering):
+        course.replicas.driver.release()
+    return *trails, path
 
 
 def _digests(snapshot: Snapshot, place: int) -> dict[str, str]:

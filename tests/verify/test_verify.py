@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
-import itertools
+import contextlib
+from dataclasses import replace
 
+import pytest
 import torch
 from torch import nn
 
 import wingbeat as wb
+from wingbeat.replicas import lockstep
 from wingbeat.verify import Break, first_break
 
-STATE = itertools.count()
+
+def counted():
+    """Count in a generator, whose state nobody can copy."""
+    number = 0
+    while True:
+        yield number
+        number += 1
+
+
+STATE = counted()
 
 
 class Restless(nn.Module):
@@ -65,12 +77,40 @@ def test_the_two_drivers_leave_trails_that_can_be_compared(tmp_path) -> None:
 
 def test_a_model_that_does_not_repeat_is_found_out_at_its_step() -> None:
     global STATE  # noqa: PLW0603
-    STATE = itertools.count()
+    STATE = counted()
     # One call for the first loss, then two a step: call 1 + 2·4 is the reference's at step 4.
     found = wb.verify(task_of(lambda: Restless(at=1 + 2 * 4)), driver="loop")
     assert not found.identical
     assert found.twins == Break(step=5, tensor="first.weight", tensors=2)
     assert found.repeated == Break(step=5, tensor="first.weight", tensors=2)
+
+
+FIRST_BATCH = {
+    "a length": lambda m, b: m(b[0])[: len((b[0][:, 0] > 0.4).nonzero())].square().mean(),
+    "a number": lambda m, b: m(b[0]).square().mean() * (1 + sum(b[0][:, 0].tolist())),
+}
+
+
+@pytest.mark.parametrize("kind", FIRST_BATCH)
+def test_a_recording_of_the_first_batch_is_held_to_the_plain_loop(kind, monkeypatch) -> None:
+    """With the refusal and the proofs taken out, the plain loop beside it still tells."""
+    monkeypatch.setattr(lockstep, "refuse_dynamic", lambda graph: None)
+    monkeypatch.setattr(lockstep, "ReadsRefused", contextlib.nullcontext)
+    monkeypatch.setattr(lockstep.Lockstep, "prove", lambda *a: None)
+    found = wb.verify(replace(task_of(noisy), loss=FIRST_BATCH[kind]), driver="lockstep")
+    assert found.environment["mode"] == "traced"
+    assert (found.repeated, found.twins) == (None, None)
+    assert found.plain is not None
+    assert 2 <= found.plain.step <= 4  # the second batch is the first that was not recorded
+    assert not found.identical
+
+
+@pytest.mark.parametrize("kind", FIRST_BATCH)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_such_a_loss_is_not_recorded(kind, dtype) -> None:
+    found = wb.verify(replace(task_of(noisy), loss=FIRST_BATCH[kind]), dtype=dtype)
+    assert found.identical
+    assert found.environment["mode"] != "traced"
 
 
 def test_fewer_steps_and_sparser_digests() -> None:

@@ -70,9 +70,10 @@ def verification(console: Console, found: Verification, written: Path | None) ->
     lines = {"two runs": found.repeated, "reference and twin": found.twins}
     if found.changed or found.against is not None:
         lines["this machine and the trail"] = found.against
-    for name, where in lines.items():
+    plain = "plain loop"
+    for name, where in {**lines, plain: found.plain}.items():
         state = (
-            "bit-identical"
+            ("the same but for rounding" if name == plain else "bit-identical")
             if where is None
             else f"[bold red]differ[/] from {escape(str(where))} on"
         )

@@ -6,12 +6,17 @@ ask for, so progress bars, checkpoints and early ends are the caller's.
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import torch
 
+from wingbeat.errors import DriverError
+from wingbeat.replicas.alone import alone
 from wingbeat.replicas.fork import NULL, REFERENCE, Member, fork, twin
+from wingbeat.replicas.proofs import Proofs
+from wingbeat.replicas.replicas import Replicas
 from wingbeat.replicas.snapshot import Snapshot
 from wingbeat.task.batches import Streams
 from wingbeat.task.step import State
@@ -22,7 +27,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from wingbeat.replicas.perturb import Perturbation
-    from wingbeat.replicas.replicas import Replicas
     from wingbeat.task.step import TrainingStep
 
 
@@ -37,6 +41,7 @@ class Course:
         count: perturbed replicas for each perturbation.
         record: steps at which a snapshot is taken.
         done: updates made so far.
+        disproved: why lock step was given up, "" as long as it was not.
     """
 
     step: TrainingStep
@@ -46,6 +51,11 @@ class Course:
     record: frozenset[int]
     done: int = 0
     losses: list[Tensor] = field(default_factory=list)
+    disproved: str = ""
+    proofs: Proofs = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.proofs = Proofs(self.step.task.steps, self.replicas.batches.steps_per_epoch)
 
     def begin(self) -> None:
         """Place the reference and the null twin at step 0."""
@@ -53,6 +63,37 @@ class Course:
         start = self.step.start(seed).map(lambda t: t.unsqueeze(0))
         streams = Streams.of(seed)
         self.replicas.place([twin(REFERENCE, streams), twin(NULL, streams)], [start, start])
+
+    def update(self) -> bool:
+        """Make one update of all replicas; tells whether lock step could be kept.
+
+        Where it could not, all begin anew, one by one: the run is then, to the bit, the one that
+        the loop driver makes, whenever the difference was noticed.
+        """
+        try:
+            self._prove()
+            self.replicas.advance(self.done)
+        except DriverError as error:
+            self._give_up(error)
+            return False
+        self.done += 1
+        self.join()
+        return True
+
+    def _prove(self) -> None:
+        if self.proofs.due(self.done):
+            begin = time.perf_counter()
+            self.replicas.prove(self.done)
+            self.proofs.took(time.perf_counter() - begin)
+
+    def _give_up(self, error: DriverError) -> None:
+        if self.replicas.driver.name == "loop":
+            raise error
+        self.disproved = f"at step {self.done}: {error}"
+        self.replicas = Replicas(alone(self.step), self.replicas.batches, 1)
+        self.done, self.losses = 0, []
+        self.begin()
+        self.join()
 
     def join(self) -> None:
         """Let the replicas whose perturbation is due now fork off the reference."""
@@ -111,17 +152,17 @@ class Course:
 def advance(course: Course, steps: int) -> Iterator[Snapshot | None]:
     """Go on to ``steps`` updates; yields a snapshot where one is due and None after any other step.
 
-    A course that was restored at a recorded step does not record it again.
+    A course that was restored at a recorded step does not record it again. One that gives up
+    lock step begins anew and yields its snapshots again; see ``Course.disproved``.
     """
     if not course.replicas.members:
         course.begin()
         course.join()
         yield course.snapshot()
     while course.done < steps:
-        course.replicas.advance(course.done)
-        course.done += 1
-        course.join()
-        yield course.snapshot() if course.done in course.record else None
+        kept = course.update()
+        due = course.done in course.record or not kept
+        yield course.snapshot() if due else None
 
 
 def _widened(rows: Tensor, count: int) -> Tensor:

@@ -16,8 +16,10 @@ import torch
 
 from wingbeat.determinism import fingerprint
 from wingbeat.errors import DriverError, RequestError, nearest
-from wingbeat.replicas.lockstep import Lockstep, Mode
-from wingbeat.replicas.loop import Loop, ObjectLoop
+from wingbeat.products import warn_if_not_reproducible
+from wingbeat.replicas.alone import alone
+from wingbeat.replicas.lockstep import DisprovedError, Lockstep, Mode
+from wingbeat.replicas.loop import Loop
 from wingbeat.replicas.remembered import Measured, key_of, recall, remember
 from wingbeat.replicas.replicas import Driver, Replicas, partition
 from wingbeat.task.batches import len_of
@@ -98,6 +100,11 @@ class Chooser:
             RequestError: an unknown driver.
             DriverError: "lockstep" was asked for and the model cannot run in it.
         """
+        choice = self._chosen(wanted, compiled)
+        warnings = (*choice.warnings, *warn_if_not_reproducible())
+        return replace(choice, warnings=warnings)
+
+    def _chosen(self, wanted: DriverName, compiled: bool | None) -> Choice:
         if wanted not in ("auto", "lockstep", "loop"):
             msg = f"driver is {wanted!r}: {nearest(str(wanted), ('auto', 'lockstep', 'loop'))}"
             raise RequestError(msg)
@@ -126,14 +133,23 @@ class Chooser:
 
     def _loop(self, reason: str) -> Choice:
         if self.step.optimizer is None:
-            return Choice(ObjectLoop(self.step), 1, reason=self.step.reason)
-        return Choice(Loop(self.step), 1, reason=reason)
+            reason = self.step.reason
+        return Choice(alone(self.step), 1, reason=reason)
 
     def _lockstep(self, mode: Mode) -> Lockstep:
         """Return a lock-step driver that has run once, recorded if the model allows it."""
+        if self.step.remembers:
+            names = ", ".join(self.step.remembers[:3])
+            msg = f"the model or the loss keeps hidden state: it changes {names}"
+            raise DriverError(msg)
         driver = Lockstep(self.step, mode)
         try:
-            self._replicas(driver, 0, self.casts[-1]).advance(0)
+            replicas = self._replicas(driver, 0, self.casts[-1])
+            replicas.advance(0)
+            if self.steps > 1:
+                replicas.prove(1)
+        except DisprovedError:
+            raise
         except DriverError:
             if mode == "eager":
                 raise
@@ -143,20 +159,23 @@ class Chooser:
 
     def _measured(self, compiled: bool | None) -> Choice:
         try:
-            driver = self._lockstep("compiled" if compiled else "traced")
+            return self._fastest(self._lockstep("compiled" if compiled else "traced"), compiled)
         except DriverError as error:
-            return _with_hidden_state(self._loop(str(error)))
+            choice = self._loop(str(error))
+            return choice if self.step.remembers else _with_hidden_state(choice)
+
+    def _fastest(self, driver: Lockstep, compiled: bool | None) -> Choice:
         key = key_of(self._decides(driver, compiled))
         found = recall(key) or remember(key, self._timed(driver, compiled))
         mode, _, chunk = found.best.partition("/")
         if mode == "loop":
-            return Choice(Loop(self.step), 1, reason="fastest measured", timings=found.timings)
+            return Choice(alone(self.step), 1, reason="fastest measured", timings=found.timings)
         if mode != driver.mode:
             driver = self._compiled or self._lockstep("compiled")
         choice = self._checked(driver, int(chunk or 0), "fastest measured", found.timings)
         if choice.warnings:
             reason = f"lock step is not exact here with {torch.get_num_threads()} threads"
-            return Choice(Loop(self.step), 1, reason=reason, timings=found.timings)
+            return Choice(alone(self.step), 1, reason=reason, timings=found.timings)
         return choice
 
     def _decides(self, driver: Lockstep, compiled: bool | None) -> dict[str, Any]:

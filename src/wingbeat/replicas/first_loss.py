@@ -1,4 +1,4 @@
-"""The loss before any update: is there anything to train?"""
+"""The loss before any update: is there anything to train, and what does a step remember?"""
 
 from __future__ import annotations
 
@@ -6,11 +6,14 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from wingbeat.determinism import derive
+from wingbeat.determinism import derive, seed_all
 from wingbeat.errors import RequestError
 from wingbeat.task.batches import Streams
+from wingbeat.task.hidden_state import HiddenState
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from wingbeat.task.batches import Batches
     from wingbeat.task.step import TrainingStep
 
@@ -21,17 +24,12 @@ def first_loss(step: TrainingStep, batches: Batches) -> float:
     Raises:
         RequestError: it is not finite, or the loss is not a scalar.
     """
-    streams = Streams.of(step.task.seed)
-    state = step.start(step.task.seed)
-    torch.manual_seed(derive(streams.dropout, 0))
-    batch = batches.batch(streams, 0)
     try:
-        _, loss, _ = step.gradient(state.params, state.buffers, batch)
+        loss = _tried(step, batches)
     except (RuntimeError, NotImplementedError) as error:
         line = str(error).strip().partition("\n")[0]
         step.use_objects(f"torch.func cannot differentiate the model: {line}")
-        torch.manual_seed(derive(streams.dropout, 0))
-        _, loss, _ = step.gradient(state.params, state.buffers, batch)
+        loss = _tried(step, batches)
     if not torch.isfinite(loss):
         msg = (
             f"the loss of the first batch is {float(loss)} before any update: check the data "
@@ -39,3 +37,19 @@ def first_loss(step: TrainingStep, batches: Batches) -> float:
         )
         raise RequestError(msg)
     return float(loss)
+
+
+def _tried(step: TrainingStep, batches: Batches) -> Tensor:
+    """Return the first loss, and leave what the task's functions remember as it was."""
+    streams = Streams.of(step.task.seed)
+    state = step.start(step.task.seed)
+    batch = batches.batch(streams, 0)
+    hidden = HiddenState(step.task, step.skeleton)
+    before = hidden.look()
+    seed_all(derive(streams.dropout, 0))
+    try:
+        _, loss, _ = step.gradient(state.params, state.buffers, batch)
+        step.remembers = tuple(dict.fromkeys(hidden.changed(before)))
+    finally:
+        hidden.restore(before)
+    return loss

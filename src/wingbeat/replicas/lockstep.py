@@ -23,6 +23,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils import _pytree as pytree
 
 from wingbeat.errors import DriverError
+from wingbeat.replicas.reads import ReadsRefused, refuse_dynamic
 from wingbeat.replicas.simplify import simplify
 from wingbeat.task.step import State, TrainingStep
 
@@ -42,6 +43,12 @@ UNEVEN = frozenset(
 )
 """Operations whose vectorised form and whose form for the remainder round differently on a CPU
 (measured by equal inputs in all places of a tensor; torch 2.13)."""
+
+
+class DisprovedError(DriverError):
+    """A recording was found to take another step than the function that it was made from."""
+
+
 Mode = Literal["traced", "compiled", "eager"]
 
 
@@ -71,32 +78,79 @@ class Lockstep:
         self.uneven = mode == "eager"
         self.lanes: set[int] = set()
         self.signatures: set[str] = set()
-        self._programs: dict[Any, Callable[..., list[Tensor]]] = {}
+        self._programs: dict[Any, _Program] = {}
         if step.optimizer is None:
             raise DriverError(step.reason)
 
     def __call__(self, state: State, batch: Batch, index: int) -> tuple[State, Tensor]:
         """Advance a stack ``(replicas, …)``; returns it with the losses ``(replicas,)``."""
-        c = torch.tensor(self.step.coefficients(index), dtype=torch.float64).unbind()
+        form, leaves = self._laid_out(state, batch, index)
         buffers, slots = state.buffers, state.slots
-        inputs, spec = pytree.tree_flatten(batch)
-        leaves = [state.params, *buffers.values(), *slots.values(), *inputs, *c]
-        form = _Form(tuple(buffers), tuple(slots), spec)
-        # A state from a file has its tensors in another order than one from the model.
-        key = (form.buffers, form.slots, state.params.shape, *(x.shape for x in inputs))
-        if key not in self._programs:
-            self._programs[key] = self._built(form, leaves)
-        params, *rest, losses = self._programs[key](*leaves)
+        # A network of the user's inside the loss may ask for gradients: none outlives its step.
+        with torch.no_grad():
+            try:
+                params, *rest, losses = self._built(form, leaves).run(*leaves)
+            except DriverError:
+                raise
+            except (RuntimeError, IndexError, ValueError, TypeError) as error:
+                msg = f"step {index} cannot run in lock step: {_first_line(error)}"
+                raise DriverError(msg) from error
         after = dict(zip(buffers, rest, strict=False))
         return State(params, after, dict(zip(slots, rest[len(after) :], strict=True))), losses
 
-    def _built(self, form: _Form, leaves: list[Tensor]) -> Callable[..., list[Tensor]]:
-        """Build the program for one shape of stack and batch, and count the time it takes."""
+    def prove(self, state: State, batch: Batch, index: int) -> None:
+        """Compare the recorded step with the step itself, on this state and batch.
+
+        Raises:
+            DisprovedError: they differ.
+        """
+        form, leaves = self._laid_out(state, batch, index)
+        with torch.no_grad():
+            program = self._built(form, leaves)
+            if program.recorded is None:
+                return
+            rng = torch.get_rng_state()
+            expected = self._eager(form, *leaves)
+            torch.set_rng_state(rng)
+            found = program.recorded(*leaves)
+            torch.set_rng_state(rng)
+            same = _equal(found, expected) and self._compiled_agrees(program, leaves, found[-1])
+            torch.set_rng_state(rng)
+        if not same:
+            names = ["parameters", *form.buffers, *form.slots, "loss"]
+            pairs = zip(names, found, expected, strict=True)
+            first = next((n for n, a, b in pairs if not _equal([a], [b])), "compiled loss")
+            msg = (
+                f"the recorded step {index} is not the step itself (first in: {first}): the loss "
+                "or the model depends on something besides its state and the batch"
+            )
+            raise DisprovedError(msg)
+
+    def _compiled_agrees(self, program: _Program, leaves: list[Tensor], losses: Tensor) -> bool:
+        # The losses only: Adam's first step turns a rounding error into a whole learning rate.
+        return self.mode != "compiled" or torch.allclose(
+            program.run(*leaves)[-1], losses, rtol=1e-3, equal_nan=True
+        )
+
+    def _laid_out(self, state: State, batch: Batch, index: int) -> tuple[_Form, list[Tensor]]:
+        """Return the form of a step's arguments, and all of them as a flat list."""
+        c = torch.tensor(self.step.coefficients(index), dtype=torch.float64).unbind()
+        inputs, spec = pytree.tree_flatten(batch)
+        leaves = [state.params, *state.buffers.values(), *state.slots.values(), *inputs, *c]
+        return _Form(tuple(state.buffers), tuple(state.slots), spec), leaves
+
+    def _built(self, form: _Form, leaves: list[Tensor]) -> _Program:
+        """Return the program for one shape of stack and batch; count the time that it takes."""
+        # A state from a file has its tensors in another order than one from the model.
+        key = (form.buffers, form.slots, leaves[0].shape, *(x.shape for x in form.inputs(leaves)))
+        if key in self._programs:
+            return self._programs[key]
         begin, rng = time.perf_counter(), torch.get_rng_state()
         program = self._program(form, leaves)
-        program(*leaves)  # a compiler does its work at the first call
+        program.run(*leaves)  # a compiler does its work at the first call
         torch.set_rng_state(rng)
         self.build_seconds += time.perf_counter() - begin
+        self._programs[key] = program
         return program
 
     def _eager(self, form: _Form, *leaves: Tensor) -> list[Tensor]:
@@ -115,7 +169,7 @@ class Lockstep:
         kept = {name: after.slots[name] for name in slots}
         return after.params, {name: after.buffers[name] for name in buffers}, kept, loss
 
-    def _program(self, form: _Form, leaves: list[Tensor]) -> Callable[..., list[Tensor]]:
+    def _program(self, form: _Form, leaves: list[Tensor]) -> _Program:
         rng = torch.get_rng_state()
         eager = partial(self._eager, form)
         expected = self._repeated(eager, leaves)
@@ -123,22 +177,20 @@ class Lockstep:
         if self.mode == "eager":
             shapes = [tuple(leaf.shape) for leaf in leaves]
             self.signatures.add(f"{self.step.skeleton} {shapes}")
-            return eager
+            return _Program(eager, None)
         graph = _record(eager, leaves)
         self.signatures.add(_signature(graph, leaves))
-        program = graph.forward
         self.uneven = self.uneven or any(_is_uneven(node) for node in graph.graph.nodes)
         self.lanes |= _normalised(graph, len(leaves[0]))
         torch.set_rng_state(rng)
-        if not _equal(program(*leaves), expected):
+        if not _equal(graph.forward(*leaves), expected):
             msg = "the recorded step does not repeat the model"
             raise DriverError(msg)
         if self.mode == "traced":
-            return program
-        program = _compile(program, leaves)
+            return _Program(graph.forward, graph.forward)
+        program = _Program(_compile(graph.forward, leaves), graph.forward)
         torch.set_rng_state(rng)
-        # The losses only: Adam's first step turns a rounding error into a whole learning rate.
-        if not torch.allclose(program(*leaves)[-1], expected[-1], rtol=1e-3, equal_nan=True):
+        if not self._compiled_agrees(program, leaves, expected[-1]):
             msg = "the compiled step does not agree with the recorded one"
             raise DriverError(msg)
         return program
@@ -166,12 +218,25 @@ class Lockstep:
 
 
 @dataclass(frozen=True)
+class _Program:
+    """A step for one set of shapes: what is run, and the recording that can be proven."""
+
+    run: Callable[..., list[Tensor]]
+    recorded: Callable[..., list[Tensor]] | None
+
+
+@dataclass(frozen=True)
 class _Form:
     """How a step's arguments lie in a flat list of tensors."""
 
     buffers: tuple[str, ...]
     slots: tuple[str, ...]
     batch: Any
+
+    def inputs(self, leaves: Sequence[Tensor]) -> Sequence[Tensor]:
+        """Return the tensors of the batch."""
+        first = 1 + len(self.buffers) + len(self.slots)
+        return leaves[first : first + self.batch.num_leaves]
 
     def arguments(self, leaves: Sequence[Tensor]) -> tuple[Any, ...]:
         """Return parameters, buffers, slots, batch and coefficients."""
@@ -192,7 +257,10 @@ def _record(function: Callable[..., list[Tensor]], leaves: list[Tensor]) -> Grap
         return function(*tensors)
 
     try:
-        return simplify(make_fx(flat)(*leaves))
+        with ReadsRefused():
+            graph = make_fx(flat)(*leaves)
+        refuse_dynamic(graph.graph)  # before what nobody uses, a length say, is dropped
+        return simplify(graph)
     except DriverError:
         raise
     except Exception as error:  # whatever a model does that a recording cannot hold

@@ -27,6 +27,7 @@ class Loop:
         step.renew()
         self.step = step
 
+    @torch.no_grad()  # a second network in the loss may ask for gradients: none outlives its step
     def __call__(self, state: State, batch: Batch, index: int) -> tuple[State, Tensor]:
         """Advance a stack of one replica; ``state`` tensors have a leading axis of 1."""
         c = [torch.tensor(x, dtype=torch.float64) for x in self.step.coefficients(index)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import torch
 
@@ -36,6 +36,15 @@ class Driver(Protocol):
 
     def __call__(self, state: State, batch: Batch, index: int) -> tuple[State, Tensor]:
         """Return the next state and the losses ``(replicas,)``."""
+        ...
+
+
+@runtime_checkable
+class Provable(Protocol):
+    """A driver whose step can be compared with the step that it stands for."""
+
+    def prove(self, state: State, batch: Batch, index: int) -> None:
+        """Raise ``DisprovedError`` if the driver would take another step."""
         ...
 
 
@@ -102,6 +111,19 @@ class Replicas:
             part.state, losses = self.driver(part.state, batch, index)
             row.append(losses[: len(part.places)])
         self.losses.append(row)
+
+    def prove(self, index: int) -> None:
+        """Hold the driver to the step itself, in one part of the replicas.
+
+        Raises:
+            DisprovedError: the driver would take another step.
+        """
+        if not isinstance(self.driver, Provable):
+            return
+        part = self.parts[index % len(self.parts)]
+        batch = self.batches.batch(part.streams, index)
+        self._seed(derive(part.streams.dropout, index))
+        self.driver.prove(part.state, batch, index)
 
     def _seed(self, seed: int) -> None:
         if self.driver.name == "loop":

@@ -89,6 +89,7 @@ class TrainingStep:
         optimizer: the pure optimizer, or None where the task's own object must be used.
         reason: why ``optimizer`` is None, else "".
         functional: whether ``torch.func`` can differentiate the model; see ``use_objects``.
+        remembers: names of the Python state that a step changes; see ``task.hidden_state``.
 
     Raises:
         RequestError: no trainable parameter, or an optimizer that leaves one out.
@@ -98,6 +99,7 @@ class TrainingStep:
         self.task, self.dtype, self.device = task, dtype, device
         self.renew()
         self.functional = True
+        self.remembers: tuple[str, ...] = ()
         named = _by_group(self.skeleton, self.owner)
         self.layout = Layout.of({name: p for group in named for name, p in group.items()})
         self.optimizer, self.reason = self._pure(named)

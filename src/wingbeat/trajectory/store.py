@@ -173,7 +173,7 @@ class FolderStore:
     def seal(self) -> None:
         """Mark the run as complete and drop the state that was needed to go on."""
         self.write_json("sealed.json", {"steps": self._found()})
-        (self.folder / "state" / "latest.safetensors").unlink(missing_ok=True)
+        self.drop_state()
 
     @property
     def sealed(self) -> bool:
@@ -188,6 +188,10 @@ class FolderStore:
         """Return what ``save_state`` kept last, or None."""
         path = self.folder / "state" / "latest.safetensors"
         return read_tensors(path) if path.exists() else None
+
+    def drop_state(self) -> None:
+        """Forget what ``save_state`` kept."""
+        (self.folder / "state" / "latest.safetensors").unlink(missing_ok=True)
 
     def write_json(self, name: str, content: Any) -> None:
         """Write a JSON file of the run, all or nothing."""

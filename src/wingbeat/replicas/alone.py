@@ -1,0 +1,59 @@
+"""The loop driver of a task, one replica after another, each with its own hidden state."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from wingbeat.replicas.loop import Loop, ObjectLoop
+from wingbeat.task.hidden_state import HiddenState, is_hidden
+from wingbeat.task.step import State, TrainingStep
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from wingbeat.task.task import Batch
+
+
+class _OneByOne(Protocol):
+    """A loop driver: it advances a stack of one."""
+
+    step: TrainingStep
+    mode: str
+
+    def __call__(self, state: State, batch: Batch, index: int) -> tuple[State, Tensor]: ...
+
+
+def alone(step: TrainingStep) -> Loop | ObjectLoop | Remembering:
+    """Return the driver that advances a task's replicas one at a time."""
+    inner = Loop(step) if step.optimizer is not None else ObjectLoop(step)
+    return Remembering(inner, step.remembers) if step.remembers else inner
+
+
+class Remembering:
+    """Put a replica's own hidden state in place before each of its steps.
+
+    Args:
+        inner: the loop driver that takes the steps.
+        names: what changes; see ``HiddenState.changed``.
+    """
+
+    name = "loop"
+
+    def __init__(self, inner: Loop | ObjectLoop, names: tuple[str, ...]) -> None:
+        self.inner, self.mode = inner, inner.mode
+        self.hidden = HiddenState(inner.step.task, inner.step.skeleton)
+        self.hidden.carry(names)
+        self.first = self.hidden.take()
+
+    def __call__(self, state: State, batch: Batch, index: int) -> tuple[State, Tensor]:
+        """Advance a stack of one replica; its hidden state travels among the slots."""
+        own = {k: t[0] for k, t in state.slots.items() if is_hidden(k)}
+        self.hidden.put(own or self.first)
+        slots = {k: t for k, t in state.slots.items() if not is_hidden(k)}
+        after, loss = self.inner(State(state.params, state.buffers, slots), batch, index)
+        kept = {k: t.unsqueeze(0) for k, t in self.hidden.take().items()}
+        return State(after.params, after.buffers, {**after.slots, **kept}), loss
+
+    def release(self) -> None:
+        """Leave the user's objects as they were before the run."""
+        self.hidden.put(self.first)
