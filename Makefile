@@ -14,7 +14,7 @@ PIP = PIP_CONSTRAINT=constraints.txt PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/pyth
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 PINS = pyproject.toml constraints.txt
 
-.PHONY: help demo test test-slow test-browser test-all lint types docs bench clean distclean
+.PHONY: help demo test test-slow test-avx2 test-browser test-all lint types docs bench clean distclean
 
 .NOTPARALLEL:
 
@@ -22,6 +22,7 @@ help:
 	@echo "make demo       analyse two nets, run the quick study, write reports to $(OUT)"
 	@echo "make test       fast tests and the examples in the docstrings"
 	@echo "make test-slow  the slow tests only, as in CI"
+	@echo "make test-avx2  the tests of training with AVX2 kernels"
 	@echo "make test-browser  the pages, in an installed Chromium"
 	@echo "make test-all   every test but those, at full length"
 	@echo "make lint       style and format, changes nothing"
@@ -38,6 +39,12 @@ test: $(VENV)/.dev
 
 test-slow: $(VENV)/.dev
 	$(PYTEST) $(PYTEST_FLAGS) -m slow tests
+
+# x86 only; where the processor has no AVX-512 it repeats what make test ran.
+test-avx2: $(VENV)/.dev
+	MKL_ENABLE_INSTRUCTIONS=AVX2 ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 \
+	  $(PYTEST) $(PYTEST_FLAGS) -m "not slow and not long" $(wildcard tests/plain) \
+	  tests/replicas tests/task tests/verify
 
 test-browser: $(VENV)/.dev
 	$(PYTEST) -n 0 -m browser tests

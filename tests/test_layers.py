@@ -11,7 +11,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "wingbeat"
 
 # A unit may import units of a lower level and those it stands beside by name.
 LEVELS = (
-    ("products",),
+    ("products", "kernels"),
     ("params", "errors", "determinism", "stats", "cache"),
     ("metrics",),
     ("symmetry",),

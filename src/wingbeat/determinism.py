@@ -19,10 +19,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from wingbeat.kernels import safe_kernels
 from wingbeat.products import products
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from torch import nn
 
 FINGERPRINT_DECIDES = (
     "torch",
@@ -142,8 +145,8 @@ def differing_field(then: dict[str, Any], now: dict[str, Any]) -> str | None:
 
 
 @contextlib.contextmanager
-def deterministic_algorithms() -> Iterator[None]:
-    """Ask torch for deterministic kernels within a block, then restore the setting.
+def deterministic_algorithms(model: nn.Module | None = None) -> Iterator[None]:
+    """Ask torch for deterministic and safe kernels within a block, then restore the setting.
 
     On CUDA this also needs a cuBLAS workspace setting, which is put in place here before
     the first kernel runs. Only warnings are raised for operations that have no
@@ -158,7 +161,8 @@ def deterministic_algorithms() -> Iterator[None]:
         torch.use_deterministic_algorithms(True, warn_only=True)
         # Filling fresh memory costs time in every operation; no step of ours reads it.
         settings.fill_uninitialized_memory = False
-        yield
+        with safe_kernels(model):
+            yield
     finally:
         torch.use_deterministic_algorithms(enabled, warn_only=warn_only)
         settings.fill_uninitialized_memory = fill

@@ -123,7 +123,7 @@ class Session:
     def measured(self) -> tuple[Request, Trajectory, Measured, list[Member]]:
         """Train what is not done yet and measure all of it."""
         seed = derive(self.request.task.seed, "run")
-        with self._held(), seeded(seed), deterministic_algorithms():
+        with self._held(), seeded(seed), deterministic_algorithms(self.step.skeleton):
             members = self._train()
             found = measure(
                 self.trajectory,

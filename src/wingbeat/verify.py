@@ -167,7 +167,11 @@ def verify(
     step = TrainingStep(task, request.dtype, request.device)
     condition = {**request.describe(step), "perturbations": []}
     other = None if against is None else _read_trail(Path(against), condition)
-    with seeded(derive(task.seed, "run")), deterministic_algorithms(), Progress(progress) as bar:
+    with (
+        seeded(derive(task.seed, "run")),
+        deterministic_algorithms(step.skeleton),
+        Progress(progress) as bar,
+    ):
         choice = _choice(step, request, driver)
         with bar.task("verifying", (2 + RUNS) * count) as tick:
             first, twin, path = _trails(step, request, choice, count, tick)

@@ -72,12 +72,21 @@ def test_a_replay_that_goes_another_way_is_found() -> None:
     weight.neg_()
     with pytest.raises(RunError, match="besides its state"):
         orbit(flat, 8)
-    weight.fill_(1.0)
-    recorded = Recorded(lambda x: (step(x, 0),))
+    held = {"factor": 2.0}
+    recorded = Recorded(lambda x: (x * held["factor"],))
     recorded(flat)
-    weight.neg_()
+    held["factor"] = 3.0
     with pytest.raises(RunError, match="besides its state"):
         recorded(flat)
+
+
+def test_what_reads_values_is_called_as_it_is() -> None:
+    """A recording would keep the value that it saw first."""
+    weight = torch.ones(1, dtype=DOUBLE)
+    called = Recorded(lambda x: (x * float(weight),))
+    assert called(vector(3.0))[0] == 3.0
+    weight.fill_(2.0)
+    assert called(vector(3.0))[0] == 6.0
 
 
 def test_unknown_operations_stay_with_torch() -> None:

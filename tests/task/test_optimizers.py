@@ -60,6 +60,8 @@ every_case = pytest.mark.parametrize(
 )
 
 
+# After 100 steps in float64; NAdam's largest difference is 1.5e-12 with AVX2 kernels.
+ROUNDING = 2e-12
 POINTS = torch.randn(40, 4, generator=torch.Generator().manual_seed(7), dtype=torch.float64)
 TARGET = torch.sin(2 * POINTS[:, 0]) + POINTS[:, 1] * POINTS[:, 2]
 
@@ -150,7 +152,7 @@ def test_equals_torch(
     expected = run_torch(optimizer, [theirs], factor=factor)
     ours = run_pure(rule, weights(), factor=factor or (lambda _: 1.0))
     assert difference(expected, weights()) > 1e-3  # it moved
-    assert difference(ours, expected) < 1e-12
+    assert difference(ours, expected) < ROUNDING
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -160,7 +162,7 @@ def test_nadam_schedule_follows_the_default_dtype(dtype: torch.dtype) -> None:
         optimizer = optim.NAdam([theirs], lr=0.01)
         rule = pure_optimizer(optimizer)
         expected = run_torch(optimizer, [theirs])
-    assert difference(run_pure(rule, weights()), expected) < 1e-12
+    assert difference(run_pure(rule, weights()), expected) < ROUNDING
 
 
 def test_nadam_coefficients_do_not_depend_on_where_one_starts() -> None:
@@ -196,14 +198,14 @@ def test_groups_equal_torch(kind: Any, first: dict[str, Any], second: dict[str, 
     rule = pure_optimizer(optimizer, [slice(0, 24), slice(24, 37)])
     assert rule == pure_optimizer(optimizer)
     ours = run_pure(rule, weights(), factor=changing)
-    assert difference(ours, run_torch(optimizer, pieces, factor=changing)) < 1e-12
+    assert difference(ours, run_torch(optimizer, pieces, factor=changing)) < ROUNDING
 
 
 def test_groups_may_lie_in_another_order() -> None:
     head, tail = (parameter(piece) for piece in weights().split([24, 13]))
     optimizer = optim.SGD([{"params": [tail], "lr": 0.01}, {"params": [head], "lr": 0.1}])
     rule = pure_optimizer(optimizer, [slice(24, 37), slice(0, 24)])
-    assert difference(run_pure(rule, weights()), run_torch(optimizer, [head, tail])) < 1e-12
+    assert difference(run_pure(rule, weights()), run_torch(optimizer, [head, tail])) < ROUNDING
 
 
 def grouped() -> PureOptimizer:
@@ -341,4 +343,4 @@ def assert_equal_for_ten_steps(kind: Any, options: dict[str, Any]) -> None:
         theirs.grad = gradient(before)
         ours, state = rule.update(theirs.grad.clone(), state, before, numbers(rule, step))
         optimizer.step()
-        assert difference(ours, theirs.detach()) < 1e-12
+        assert difference(ours, theirs.detach()) < ROUNDING

@@ -8,6 +8,7 @@ import torch
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from wingbeat.errors import RunError
+from wingbeat.replicas.reads import ReadsRefused, refuse_dynamic
 from wingbeat.replicas.simplify import simplify
 
 if TYPE_CHECKING:
@@ -48,7 +49,10 @@ class Recorded:
     def _built(self, leaves: Sequence[Tensor]) -> Program:
         rng = torch.get_rng_state()
         try:
-            graph = simplify(make_fx(self._flat)(*leaves))
+            with ReadsRefused():
+                graph = make_fx(self._flat)(*leaves)
+            refuse_dynamic(graph.graph)
+            graph = simplify(graph)
         except Exception:  # whatever a map does that a recording cannot hold
             return self.function
         finally:

@@ -20,9 +20,11 @@ from wingbeat.errors import BELOW_NOISE_FLOOR, DIVERGED, DriverError, RequestErr
 from wingbeat.lyapunov.batch_means import batch_means_error
 from wingbeat.lyapunov.orthonormal import random_direction
 from wingbeat.lyapunov.window import Window, window_of
+from wingbeat.replicas.alone import alone
+from wingbeat.replicas.first_loss import first_loss
 from wingbeat.replicas.fork import NULL, REFERENCE, Member
 from wingbeat.replicas.lockstep import Lockstep
-from wingbeat.replicas.loop import Loop, ObjectLoop
+from wingbeat.replicas.proofs import Proofs
 from wingbeat.replicas.replicas import Driver, Replicas
 from wingbeat.task.batches import Batches, Streams
 from wingbeat.task.step import State, TrainingStep
@@ -132,18 +134,21 @@ def replica_exponent(
         raise RequestError(f"size is {size!r}: give a relative distance above 0 and below 1")
     if not isinstance(twins, int) or isinstance(twins, bool) or twins < 1:
         raise RequestError(f"twins is {twins!r}: use a whole number of at least 1")
-    with seeded(0), deterministic_algorithms():
-        course = _Course(task, dtype, torch.device(device), task.seed if seed is None else seed)
+    own = task.seed if seed is None else seed
+    step = TrainingStep(task, dtype, torch.device(device))
+    with seeded(0), deterministic_algorithms(step.skeleton):
+        course = _Course(step, Batches(task, dtype, torch.device(device)), own)
         return course.measured(window, size, twins)
 
 
 class _Course:
     """Reference, null twin and perturbed twins on one driver."""
 
-    def __init__(self, task: Task, dtype: torch.dtype, device: torch.device, seed: int) -> None:
-        self.step = TrainingStep(task, dtype, device)
+    def __init__(self, step: TrainingStep, batches: Batches, seed: int) -> None:
+        self.step, self.batches = step, batches
         self.seed, self.index = seed, 0
-        self.batches = Batches(task, dtype, device)
+        first_loss(step, batches)  # notices what torch.func cannot do, and hidden state
+        self.proofs = Proofs(step.task.steps, batches.steps_per_epoch)
         self.driver = self._driver()
         self.replicas = Replicas(self.driver, self.batches, 1 if self.driver.name == "loop" else 0)
         self._place([self.step.start(seed).map(lambda t: t.unsqueeze(0))])
@@ -177,25 +182,17 @@ class _Course:
         return ReplicaExponent(logs, window, size, floor, how, stop, reason)
 
     def _driver(self) -> Driver:
-        if self.step.optimizer is None:
-            return ObjectLoop(self.step)
+        if self.step.optimizer is None or self.step.remembers:
+            return alone(self.step)
+        streams = Streams.of(self.seed)
         try:
             driver = Lockstep(self.step)
             start = self.step.start(self.seed).map(lambda t: torch.stack([t, t]))
-            driver(start, self.batches.batch(Streams.of(self.seed), 0), 0)
-        except DriverError as error:
-            return self._loop(str(error))
+            driver(start, self.batches.batch(streams, 0), 0)
+            driver.prove(start, self.batches.batch(streams, 1), 1)
+        except DriverError:
+            return alone(self.step)
         return driver
-
-    def _loop(self, reason: str) -> Driver:
-        try:
-            loop = Loop(self.step)
-            start = self.step.start(self.seed).map(lambda t: t.unsqueeze(0))
-            loop(start, self.batches.batch(Streams.of(self.seed), 0), 0)
-        except (RuntimeError, NotImplementedError):
-            self.step.use_objects(reason)
-            return ObjectLoop(self.step)
-        return loop
 
     def _place(self, states: list[State]) -> None:
         labels = (REFERENCE, NULL, *(f"twin#{i}" for i in range(1, len(states) - 1)))
@@ -205,6 +202,8 @@ class _Course:
 
     def _advance(self, steps: int) -> None:
         for _ in range(steps):
+            if self.proofs.due(self.index):
+                self.replicas.prove(self.index)
             self.replicas.advance(self.index)
             self.index += 1
         self.replicas.take_losses()

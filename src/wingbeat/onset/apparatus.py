@@ -124,8 +124,26 @@ class Apparatus:
         if known:
             self._restore(course, known[-1])
         for _ in advance(course, self.task.steps):
+            if course.disproved and self.choice.driver.name != "loop":
+                self._give_up_lock_step(course)
             self._keep(course, wanted)
             tick(course.done)
+
+    def _give_up_lock_step(self, course: Course) -> None:
+        """Go on with the loop driver, and keep nothing of what lock step made."""
+        for path in self.states.glob("*.safetensors"):
+            path.unlink()
+        reason = f"lock step was given up {course.disproved}"
+        driver, warnings = course.replicas.driver, (*self.choice.warnings, reason)
+        self.choice = replace(
+            self.choice, driver=driver, chunk=1, spare=1, reason=reason, warnings=warnings
+        )
+        self.environment = {
+            **self.environment,
+            **self.choice.facts(),
+            "warnings": list(warnings),
+        }
+        self.store.write_json("environment.json", self.environment)
 
     def trial(self, step: int, tick: Callable[[int], None]) -> Ends:
         """Fork the replicas off the stored reference at a step and train them to the end."""
@@ -140,6 +158,8 @@ class Apparatus:
         replicas = self._replicas()
         replicas.place(members, states)
         for index in range(step, self.task.steps):
+            if index in (step, self.task.steps - 1):
+                replicas.prove(index)
             replicas.advance(index)
             tick(index + 1 - step)
         return self._ends(replicas, tuple(members[1:]))

@@ -146,7 +146,7 @@ class _Search:
             **self.request.describe(apparatus.step),
             "onset": {**asdict(self.rule), "steps": list(self.steps)},
         }
-        with seeded(derive(task.seed, "run")), deterministic_algorithms():
+        with seeded(derive(task.seed, "run")), deterministic_algorithms(apparatus.step.skeleton):
             apparatus.agree(condition)
             apparatus.choose(driver)
             self.bar.note(apparatus.choice.sentence())

@@ -217,7 +217,7 @@ class IrisMap:
         back.mul_(hidden).mul_(1.0 - hidden)
         grad = torch.cat(
             (
-                (back.view(-1, ROWS) @ self._x).view(n, -1),
+                torch.bmm(back, self._x.expand(n, -1, -1)).view(n, -1),
                 back.sum(2),
                 torch.bmm(error, hidden.mT).view(n, -1),
                 error.sum(2),
@@ -259,8 +259,9 @@ def map_error(trajectory: Trajectory, eta: float) -> float:
 
 def _hidden(w: Tensor, x: Tensor) -> Tensor:
     """Return the hidden activations ``(n, 10, rows)``."""
-    weighted = w[:, FIRST].reshape(-1, INPUTS) @ x.T
-    return weighted.view(len(w), HIDDEN, -1).add_(w[:, 40:50, None]).sigmoid_()
+    # A product for each net: one of all nets' rows rounds the last ones in a kernel of their own.
+    weighted = torch.bmm(w[:, FIRST].reshape(-1, HIDDEN, INPUTS), x.T.expand(len(w), -1, -1))
+    return weighted.add_(w[:, 40:50, None]).sigmoid_()
 
 
 def _logits(w: Tensor, hidden: Tensor) -> Tensor:
