@@ -26,7 +26,7 @@ from torch.nn import functional as F
 
 from wingbeat.metrics.barrier import alpha_grid, barrier
 from wingbeat.symmetry import align, aligned_distance, permutation_spec, repair, weight_matching
-from wingbeat.zoo.sources import Images, images
+from wingbeat.tasks.data.sources import Images, images
 
 State = Mapping[str, Tensor]
 

@@ -30,8 +30,8 @@ import wingbeat as wb
 from wingbeat.landscape import Models, Probe, line
 from wingbeat.metrics.barrier import alpha_grid
 from wingbeat.task.step import TrainingStep
-from wingbeat.zoo.data import digits
-from wingbeat.zoo.dense import mlp
+from wingbeat.tasks.data.sklearn import digits
+from wingbeat.tasks.dense import mlp
 
 MODELS, SAMPLES, BATCH = 4, 1024, 52
 

@@ -28,7 +28,7 @@ from wingbeat.replicas.perturb import Perturbation
 from wingbeat.replicas.replicas import Replicas
 from wingbeat.task.batches import Batches, Streams
 from wingbeat.task.step import TrainingStep
-from wingbeat.zoo.butterfly_tasks import mnist_mlp
+from wingbeat.tasks.from_scratch import mnist_mlp
 
 TIMES, SIZES, REPLICAS, STEPS = (0.0, 0.02, 0.1, 0.5), (1e-2, 1e-1), 2, 60
 Distances = dict[str, float]

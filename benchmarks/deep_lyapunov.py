@@ -24,8 +24,8 @@ from deep_lyapunov import StabilityAnalyzer
 from torch.utils.data import DataLoader, TensorDataset
 
 import wingbeat as wb
-from wingbeat.zoo.cnn import digits_task
-from wingbeat.zoo.dense import circles_task
+from wingbeat.tasks.cnn import digits_task
+from wingbeat.tasks.dense import circles_task
 
 
 @dataclass(frozen=True)

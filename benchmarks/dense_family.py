@@ -32,10 +32,10 @@ import torch
 from deep_lyapunov import StabilityAnalyzer
 from torch.utils.data import DataLoader, TensorDataset
 
-from wingbeat.zoo.architectures import ARCHITECTURES, Architecture
-from wingbeat.zoo.data import circles
-from wingbeat.zoo.dense import mlp
-from wingbeat.zoo.dynamics_plan import REPLICAS, SIZES
+from wingbeat.studies.dynamics.plan import REPLICAS, SIZES
+from wingbeat.tasks.architectures import ARCHITECTURES, Architecture
+from wingbeat.tasks.data.sklearn import circles
+from wingbeat.tasks.dense import mlp
 
 EPOCHS, SAMPLES = SIZES["full"]["dense"]
 TRAJECTORIES = REPLICAS["dense"] + 1
@@ -46,7 +46,7 @@ def ours(seeds: int) -> float:
     """Return the seconds of the whole family: start, training, metrics, tables, report."""
     one_thread = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL")}
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "wingbeat.zoo.dynamics", "--family", "dense"]
+        command = [sys.executable, "-m", "wingbeat", "study", "dynamics", "--family", "dense"]
         command += ["--seeds", str(seeds), "--workers", "1", "--out", str(Path(folder) / "study")]
         begin = time.perf_counter()
         subprocess.run(

@@ -40,7 +40,7 @@ AIM_SPEED_UP, AIM_SECONDS = 1.7, 5.0
 
 def eight(epochs: int) -> list[Condition]:
     start = Condition(
-        "wingbeat.zoo.dense:circles_task", {"epochs": epochs}, metrics=("l2", "spread")
+        "wingbeat.tasks.dense:circles_task", {"epochs": epochs}, metrics=("l2", "spread")
     )
     return cross(start, {"arguments.lr": [0.003, 0.01], "seed": [0, 1, 2, 3]})
 
@@ -77,7 +77,7 @@ def ratio(found: dict[str, list[float]], part: slice) -> dict[str, float]:
 
 def planning(count: int) -> list[dict[str, Any]]:
     grid = cross(
-        Condition("wingbeat.zoo.dense:circles_task", {"epochs": 1}),
+        Condition("wingbeat.tasks.dense:circles_task", {"epochs": 1}),
         {"arguments.lr": [i / count for i in range(1, count // 100 + 1)], "seed": range(100)},
     )
     rows = []

@@ -27,10 +27,10 @@ from wingbeat.lyapunov.orthonormal import orthonormal_rows
 from wingbeat.lyapunov.tangent import TangentStep
 from wingbeat.lyapunov.training import training_spectrum
 from wingbeat.task.task import Task
-from wingbeat.zoo.architectures import dense_task
-from wingbeat.zoo.cnn import digits_task
-from wingbeat.zoo.dense import circles_task, cross_entropy
-from wingbeat.zoo.transformer import Transformer
+from wingbeat.tasks.architectures import dense_task
+from wingbeat.tasks.cnn import digits_task
+from wingbeat.tasks.dense import circles_task, cross_entropy
+from wingbeat.tasks.models.transformer import Transformer
 
 
 def sentences_task() -> Task:

@@ -12,8 +12,8 @@ import matplotlib as mpl
 mpl.use("Agg")
 import matplotlib.pyplot as plt
 
-from wingbeat.zoo.curvature_study import series
-from wingbeat.zoo.edge import EdgePlan, study_edge
+from wingbeat.studies.edge.study import EdgePlan, study_edge
+from wingbeat.studies.finding import series
 
 PLANS = {
     "digits": {"rates": (0.2, 0.3, 0.4)},

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pandas as pd
 
+from wingbeat.studies.dynamics.summary import Found
 from wingbeat.study.outcome import StudyResult
-from wingbeat.zoo.architectures import ARCHITECTURES
-from wingbeat.zoo.dynamics_summary import Found
+from wingbeat.tasks.architectures import ARCHITECTURES
 
 
 def made(ratio, *, seeds: int = 5, skip: tuple[str, ...] = ()) -> Found:

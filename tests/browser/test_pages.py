@@ -16,12 +16,12 @@ from playwright.sync_api import Browser, BrowserContext, Page, Route, sync_playw
 import wingbeat as wb
 from wingbeat.metrics.catalogue import DEFAULT
 from wingbeat.report.study_page import write_study_page
+from wingbeat.studies.dynamics.claims import claims
+from wingbeat.studies.dynamics.page import page as study_page
+from wingbeat.studies.dynamics.plan import Plan
+from wingbeat.studies.dynamics.run import study_dynamics
 from wingbeat.study.runner import InlineRunner
-from wingbeat.zoo.dense import circles_task
-from wingbeat.zoo.dynamics import study_dynamics
-from wingbeat.zoo.dynamics_claims import claims
-from wingbeat.zoo.dynamics_plan import Plan
-from wingbeat.zoo.dynamics_report import page as study_page
+from wingbeat.tasks.dense import circles_task
 
 pytestmark = pytest.mark.browser
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from wingbeat.cli.main import main
+from wingbeat.studies import finding as curvature_study
 from wingbeat.study.inline import InlineRunner
-from wingbeat.zoo import curvature_study
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ SMALL = {
                    "--seeds", "1"),
     "phase-diagram": ("--gamma", "0.5", "--gamma-prime", "0", "--width", "4", "--width", "8",
                       "--time", "0.2", "--seeds", "1"),
-    "lr-phases": ("wingbeat.zoo.curvature_tasks:tanh_task", "--lr", "0.1", "--lr", "0.2",
+    "lr-phases": ("wingbeat.tasks.full_batch:tanh_task", "--lr", "0.1", "--lr", "0.2",
                   "--arg", "n=20", "--arg", "hidden=[3]", "--arg", "steps=12", "--seeds", "1",
                   "--no-exponents"),
 }  # fmt: skip

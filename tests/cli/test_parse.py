@@ -99,11 +99,11 @@ def test_values_that_are_not_json_are_text() -> None:
     ("place", "says"),
     [
         ("no_colon", "MODULE:FACTORY"),
-        ("wingbeat.zoo.dense:", "MODULE:FACTORY"),
+        ("wingbeat.tasks.dense:", "MODULE:FACTORY"),
         ("no.such.module:x", "cannot be imported"),
         ("nowhere.py:x", "there is no file"),
-        ("wingbeat.zoo.dense:circle_task", "did you mean 'circles_task'"),
-        ("wingbeat.zoo.data:circles", "must return a wb.Task"),
+        ("wingbeat.tasks.dense:circle_task", "did you mean 'circles_task'"),
+        ("wingbeat.tasks.data.sklearn:circles", "must return a wb.Task"),
     ],
 )
 def test_a_wrong_place_names_what_is_wrong(place: str, says: str) -> None:
@@ -113,12 +113,12 @@ def test_a_wrong_place_names_what_is_wrong(place: str, says: str) -> None:
 
 def test_arguments_that_the_factory_lacks_are_named() -> None:
     with pytest.raises(RequestError, match="learning"):
-        parse.load_task("wingbeat.zoo.dense:circles_task", {"learning": 1})
+        parse.load_task("wingbeat.tasks.dense:circles_task", {"learning": 1})
 
 
 def test_a_factory_in_a_file_is_found(tmp_path) -> None:
     file = tmp_path / "mine ä.py"
-    file.write_text("from wingbeat.zoo.dense import circles_task as mine\n")
+    file.write_text("from wingbeat.tasks.dense import circles_task as mine\n")
     assert parse.load_task(f"{file}:mine", {"lr": 0.5}).batch_size == 32
 
 

@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from wingbeat.task.task import Task
-from wingbeat.zoo.data import digits
-from wingbeat.zoo.dense import mlp
+from wingbeat.tasks.data.sklearn import digits
+from wingbeat.tasks.dense import mlp
 
 
 class Weights(nn.Module):

@@ -19,7 +19,7 @@ from wingbeat.lyapunov.replicas_benettin import replica_exponent
 from wingbeat.lyapunov.tangent import TangentStep
 from wingbeat.lyapunov.training import training_spectrum
 from wingbeat.task.task import Task
-from wingbeat.zoo.architectures import dense_task
+from wingbeat.tasks.architectures import dense_task
 
 H = (0.1, 0.5, 1.2, 1.9)
 

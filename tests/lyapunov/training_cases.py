@@ -15,7 +15,7 @@ from sklearn.datasets import load_iris
 from torch import Tensor, nn, optim
 
 from wingbeat.task.task import Task
-from wingbeat.zoo.data import digits
+from wingbeat.tasks.data.sklearn import digits
 
 
 def iris(lr: float, steps: int, hidden: int = 10, optimizer: Any = None) -> Task:

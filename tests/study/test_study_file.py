@@ -16,12 +16,12 @@ from wingbeat.study.file import StudyFile, read_study
 from wingbeat.study.grid import matches
 from wingbeat.study.study import Study
 
-FACTORY = "wingbeat.zoo.dense:circles_task"
+FACTORY = "wingbeat.tasks.dense:circles_task"
 TOML = """
 name = "both"
 replicates = 2
 [base]
-factory = "wingbeat.zoo.dense:circles_task"
+factory = "wingbeat.tasks.dense:circles_task"
 arguments = { epochs = 1 }
 perturbation = { kind = "gaussian", scale = 1e-4 }
 [axes]
@@ -46,7 +46,7 @@ YAML = """
 name: both
 replicates: 2
 base:
-  factory: wingbeat.zoo.dense:circles_task
+  factory: wingbeat.tasks.dense:circles_task
   arguments: {epochs: 1}
   perturbation: {kind: gaussian, scale: 1e-4}
 axes:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from wingbeat.cli.show_study import Json, finished, quiet_or
-from wingbeat.zoo.break_even import BreakEvenPlan, study_break_even
+from wingbeat.studies.break_even.study import BreakEvenPlan, study_break_even
 
 
 def break_even(

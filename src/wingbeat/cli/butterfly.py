@@ -14,9 +14,9 @@ import typer
 from wingbeat.cli.parse import parse_arguments
 from wingbeat.errors import RequestError, WingbeatError
 from wingbeat.replicas.choose import DriverName
-from wingbeat.zoo.butterfly import study_butterfly
-from wingbeat.zoo.butterfly_cells import HEAD, confined, parse_kinds, parse_numbers
-from wingbeat.zoo.butterfly_plan import MEASURES, Plan, quick_plan
+from wingbeat.studies.butterfly.grid import HEAD, confined, parse_kinds, parse_numbers
+from wingbeat.studies.butterfly.plan import MEASURES, Plan, quick_plan
+from wingbeat.studies.butterfly.run import study_butterfly
 
 
 def butterfly(

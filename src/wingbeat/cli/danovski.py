@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from wingbeat.zoo.danovski import study_danovski
-from wingbeat.zoo.danovski_plan import Plan
+from wingbeat.studies.danovski.plan import Plan
+from wingbeat.studies.danovski.run import study_danovski
 
 
 def danovski(

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from wingbeat.cli.show_study import Json, finished, quiet_or
-from wingbeat.zoo.edge import EdgePlan, study_edge
+from wingbeat.studies.edge.study import EdgePlan, study_edge
 
 
 def edge(

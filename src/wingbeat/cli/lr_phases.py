@@ -9,7 +9,7 @@ import typer
 
 from wingbeat.cli.parse import parse_arguments
 from wingbeat.cli.show_study import Json, finished, quiet_or
-from wingbeat.zoo.lr_phases import PhasesPlan, study_lr_phases, usual_rates
+from wingbeat.studies.lr_phases.study import PhasesPlan, study_lr_phases, usual_rates
 
 
 def lr_phases(

@@ -158,7 +158,7 @@ def report(
 @app.command()
 def demo(out: Annotated[Path, typer.Option(help="Where to write.")] = Path("runs/demo")) -> None:
     """Analyse two small nets, run the quick study of dynamics, and write the reports."""
-    from wingbeat.zoo.demo import demo as run_demo
+    from wingbeat.studies.demo import demo as run_demo
 
     run_demo(out)
 

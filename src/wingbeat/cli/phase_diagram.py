@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from wingbeat.cli.show_study import Json, finished, quiet_or
-from wingbeat.zoo.phase_diagram import DiagramPlan, study_phase_diagram
+from wingbeat.studies.phase_diagram.study import DiagramPlan, study_phase_diagram
 
 
 def phase_diagram(

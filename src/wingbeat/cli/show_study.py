@@ -16,10 +16,10 @@ from wingbeat.errors import RequestError
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from wingbeat.studies.finding import Finding
     from wingbeat.study.ledger import Record
     from wingbeat.study.outcome import StudyResult
     from wingbeat.study.plan import Plan
-    from wingbeat.zoo.curvature_study import Finding
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
 

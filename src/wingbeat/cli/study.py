@@ -19,6 +19,7 @@ from wingbeat.cli.edge import edge
 from wingbeat.cli.lr_phases import lr_phases
 from wingbeat.cli.parse import parse_arguments
 from wingbeat.cli.phase_diagram import phase_diagram
+from wingbeat.studies.dynamics.command import dynamics
 from wingbeat.study.ledger import Record
 from wingbeat.study.load import load_study
 from wingbeat.study.plan import plan_study
@@ -26,7 +27,6 @@ from wingbeat.study.processes import processors
 from wingbeat.study.run import run_study
 from wingbeat.study.runner import make_runner
 from wingbeat.study.study import Study
-from wingbeat.zoo.dynamics_command import dynamics
 
 SUFFIXES = (".toml", ".yaml", ".yml")
 

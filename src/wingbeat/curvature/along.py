@@ -86,7 +86,7 @@ def sharpness(
 
     Example:
         >>> from wingbeat.run import run
-        >>> from wingbeat.zoo.dense import circles_task
+        >>> from wingbeat.tasks.dense import circles_task
         >>> task = circles_task((4,), epochs=1)
         >>> result = run(task, driver="loop", metrics=("l2",))
         >>> sharpness(task, result.trajectory.at(0)).shape
@@ -102,7 +102,7 @@ def default_hessian(task: Task) -> Hessian:
     """Return the Hessian of ``SHARPNESS_SAMPLES`` evenly spaced samples, or of all if fewer.
 
     Example:
-        >>> from wingbeat.zoo.dense import circles_task
+        >>> from wingbeat.tasks.dense import circles_task
         >>> len(default_hessian(circles_task(n=1200)).indices)
         1000
     """
@@ -115,7 +115,7 @@ def even_samples(task: Task, most: int = SHARPNESS_SAMPLES) -> tuple[int, ...]:
     Evenly spaced, because data that are sorted by class would give the first few classes alone.
 
     Example:
-        >>> from wingbeat.zoo.dense import circles_task
+        >>> from wingbeat.tasks.dense import circles_task
         >>> even_samples(circles_task(n=1200), 4)
         (0, 300, 600, 900)
     """
@@ -153,7 +153,7 @@ def curvature_along(
 
     Example:
         >>> from wingbeat.run import run
-        >>> from wingbeat.zoo.dense import circles_task
+        >>> from wingbeat.tasks.dense import circles_task
         >>> task = circles_task((4,), epochs=1)
         >>> result = run(task, driver="loop", metrics=("l2",))
         >>> table = curvature_along(result, task, steps=(0, 32), labels=("reference",))

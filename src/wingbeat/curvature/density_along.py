@@ -59,7 +59,7 @@ def density_along(
 
     Example:
         >>> from wingbeat.run import run
-        >>> from wingbeat.zoo.dense import circles_task
+        >>> from wingbeat.tasks.dense import circles_task
         >>> task = circles_task((4,), epochs=1)
         >>> result = run(task, driver="loop", metrics=("l2",))
         >>> table = density_along(result, task, steps=(32,), lanczos=5, points=10)

@@ -110,7 +110,7 @@ def gradients_at(hessian: Hessian, where: Any, *, batch_size: int = 1, chunk: in
         RequestError: several points, or fewer than two gradients.
 
     Example:
-        >>> from wingbeat.zoo.dense import circles_task
+        >>> from wingbeat.tasks.dense import circles_task
         >>> hessian = Hessian(circles_task((4,)), samples=10)
         >>> gradients_at(hessian, hessian.start(0), batch_size=2).shape
         torch.Size([5, 22])
@@ -195,7 +195,7 @@ def break_even(
         Jastrzebski et al. (2020), sections 3 and 4.
 
     Example:
-        >>> from wingbeat.zoo.dense import circles_task
+        >>> from wingbeat.tasks.dense import circles_task
         >>> hessian = Hessian(circles_task((4,)), samples=20)
         >>> found = break_even(hessian, hessian.start(0))
         >>> found.trace_k >= found.lambda_k > 0

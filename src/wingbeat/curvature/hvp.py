@@ -62,7 +62,7 @@ class Hessian:
         Pearlmutter, "Fast exact multiplication by the Hessian", Neural Computation 6 (1994).
 
     Example:
-        >>> from wingbeat.zoo.dense import circles_task
+        >>> from wingbeat.tasks.dense import circles_task
         >>> hessian = Hessian(circles_task((4,)), samples=50)
         >>> operator = hessian.at(hessian.start(0))
         >>> operator.size, tuple(operator(operator.random(3, seed=0)).shape)
@@ -204,7 +204,7 @@ def layers_of(step: TrainingStep) -> dict[str, slice]:
     itself) is called ".".
 
     Example:
-        >>> from wingbeat.zoo.dense import circles_task
+        >>> from wingbeat.tasks.dense import circles_task
         >>> layers_of(TrainingStep(circles_task((4,)), torch.float64, torch.device("cpu")))
         {'1': slice(0, 12, None), '3': slice(12, 22, None)}
     """

@@ -56,7 +56,7 @@ def follow(
         DriverError: the optimizer has no pure form.
 
     Example:
-        >>> from wingbeat.zoo.dense import circles_task
+        >>> from wingbeat.tasks.dense import circles_task
         >>> [(m.step, len(m.losses)) for m in follow(circles_task(), (0, 3))]
         [(0, 0), (3, 3)]
     """
@@ -161,7 +161,7 @@ def against_threshold(
         DriverError: the optimizer has no pure form.
 
     Example:
-        >>> from wingbeat.zoo.dense import digits_mlp_task
+        >>> from wingbeat.tasks.dense import digits_mlp_task
         >>> task = digits_mlp_task((8,), batch_norm=False, dropout=0.0, augment=False)
         >>> [c.step for c in against_threshold(task, (0, 2), hessian=Hessian(task, samples=50))]
         [0, 2]

@@ -31,7 +31,7 @@ def chosen(task: Task, samples: Samples) -> tuple[int, ...]:
         RequestError: no sample, or an index outside the data.
 
     Example:
-        >>> from wingbeat.zoo.dense import circles_task
+        >>> from wingbeat.tasks.dense import circles_task
         >>> chosen(circles_task(), 3), chosen(circles_task(), (5, 2))
         ((0, 1, 2), (5, 2))
     """

@@ -138,7 +138,7 @@ def threshold(task: Task, step: int = 0) -> Threshold:
         with unequal rules, or a rule for which no threshold is known (NAdam, RAdam, maximising).
 
     Example:
-        >>> from wingbeat.zoo.dense import circles_task
+        >>> from wingbeat.tasks.dense import circles_task
         >>> found = threshold(circles_task())
         >>> round(found.value), found.of
         (3800, 'preconditioned sharpness')

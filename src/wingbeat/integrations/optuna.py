@@ -9,7 +9,7 @@ computed, so that a proposal made twice trains once and a search goes on after a
 
     def propose(trial):
         lr = trial.suggest_float("lr", 1e-3, 1e-1, log=True)
-        return Condition("wingbeat.zoo.dense:circles_task", {"lr": lr, "epochs": 2})
+        return Condition("wingbeat.tasks.dense:circles_task", {"lr": lr, "epochs": 2})
 
     study = optuna.create_study(directions=["minimize", "minimize"])
     found = search(study, propose, ["lyapunov", "eval_loss"], "runs/search", trials=50, batch=8)

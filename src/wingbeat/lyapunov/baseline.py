@@ -52,7 +52,7 @@ def small_task(task: Task, ratio: int) -> Task:
     Raises:
         RequestError: a ratio below 2.
 
-    >>> from wingbeat.zoo.dense import circles_task
+    >>> from wingbeat.tasks.dense import circles_task
     >>> small = small_task(circles_task(), 4)
     >>> small.steps, small.factor(7)
     (1280, 0.25)

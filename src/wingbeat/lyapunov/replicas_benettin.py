@@ -123,7 +123,7 @@ def replica_exponent(
     Source: Benettin, Galgani and Strelcyn, Phys. Rev. A 14 (1976).
 
     Example:
-        >>> from wingbeat.zoo.dense import circles_task
+        >>> from wingbeat.tasks.dense import circles_task
         >>> found = replica_exponent(circles_task((4,)), steps=60)
         >>> found.logs.shape, found.noise_floor, found.driver
         ((5, 1), 0.0, 'lockstep (traced)')

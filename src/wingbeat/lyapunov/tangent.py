@@ -58,7 +58,7 @@ class TangentStep:
             can take; the message says which and offers the estimate from two trajectories.
 
     Example:
-        >>> from wingbeat.zoo.dense import circles_task
+        >>> from wingbeat.tasks.dense import circles_task
         >>> own = TangentStep(circles_task((4,)))
         >>> state, start = own.start(), torch.eye(own.coordinates.size)[:2].double()
         >>> after, tangents, loss = own(state, start, 0)

@@ -219,7 +219,7 @@ def training_spectrum(
     (1979).
 
     Example:
-        >>> from wingbeat.zoo.dense import circles_task
+        >>> from wingbeat.tasks.dense import circles_task
         >>> found = training_spectrum(circles_task((4,)), 2, steps=20)
         >>> found.exponents.shape, found.dimension, found.judgement
         ((2,), 66, 'not judged')

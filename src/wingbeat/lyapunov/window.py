@@ -56,7 +56,7 @@ def window_of(task: Task, *, warmup: int, discard: int, steps: int | None, every
     Raises:
         RequestError: a number is out of range; with the value and the range.
 
-    >>> from wingbeat.zoo.dense import circles_task
+    >>> from wingbeat.tasks.dense import circles_task
     >>> window_of(circles_task(), warmup=10, discard=0, steps=None, every=1).steps
     320
     """

@@ -105,7 +105,7 @@ def compare_layers(
 
     Source: Kornblith et al., arXiv 1905.00414; minibatches: Nguyen et al., arXiv 2010.15327.
 
-    >>> from wingbeat.zoo.dense import circles_task
+    >>> from wingbeat.tasks.dense import circles_task
     >>> task = circles_task()
     >>> found = compare_layers(task, task.model(), task.model())
     >>> found.cka.shape == (len(found.first), len(found.second))

@@ -42,7 +42,7 @@ def check_conditions(conditions: Iterable[Condition]) -> None:
         RequestError: names the first that is wrong and what to change.
 
     Example:
-        >>> check_conditions([Condition("wingbeat.zoo.dense:circles_task", {"lr": 0.1})])
+        >>> check_conditions([Condition("wingbeat.tasks.dense:circles_task", {"lr": 0.1})])
     """
     seen: set[str] = set()
     for condition in conditions:

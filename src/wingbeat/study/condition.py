@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from wingbeat.errors import RequestError, nearest
+from wingbeat.moved import first_names
 from wingbeat.replicas import perturb
 from wingbeat.replicas.choose import DriverName
 from wingbeat.replicas.perturb import Perturbation
@@ -55,8 +56,8 @@ class Condition:
         RequestError: something in it is not JSON, or out of range.
 
     Example:
-        >>> one = Condition("wingbeat.zoo.dense:circles_task", {"lr": 0.01, "epochs": 1})
-        >>> two = Condition("wingbeat.zoo.dense:circles_task", {"epochs": 1, "lr": 0.01})
+        >>> one = Condition("wingbeat.tasks.dense:circles_task", {"lr": 0.01, "epochs": 1})
+        >>> two = Condition("wingbeat.tasks.dense:circles_task", {"epochs": 1, "lr": 0.01})
         >>> one.key == two.key, one.task().steps
         (True, 32)
     """
@@ -122,7 +123,10 @@ class Condition:
     def canonical(self) -> str:
         """Everything that decides the result as one JSON text with sorted keys."""
         content = {k: v for k, v in self._content().items() if k != "tags"}
-        return json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
+        # A factory or measure that has moved since keeps its key, and finished work its worth.
+        return json.dumps(
+            first_names(content), sort_keys=True, separators=(",", ":"), allow_nan=False
+        )
 
     @cached_property
     def key(self) -> str:

@@ -7,7 +7,7 @@ A file has these parts, all but ``base`` optional::
     tries = 2                          # attempts before a condition is given up
 
     [base]                             # what all conditions have in common: fields of Condition
-    factory = "wingbeat.zoo.dense:circles_task"
+    factory = "wingbeat.tasks.dense:circles_task"
     replicas = 5
     arguments = { epochs = 2 }
     perturbation = { kind = "gaussian", scale = 0.01 }
@@ -77,7 +77,7 @@ class StudyFile(BaseModel):
     Example:
         >>> asked = StudyFile.model_validate(
         ...     {
-        ...         "base": {"factory": "wingbeat.zoo.dense:circles_task"},
+        ...         "base": {"factory": "wingbeat.tasks.dense:circles_task"},
         ...         "axes": {"arguments": {"lr": [0.1, 0.2]}},
         ...         "replicates": 2,
         ...         "leave_out": [{"arguments.lr": 0.2, "seed": {"min": 1}}],

@@ -29,7 +29,7 @@ class Study:
 
     Example:
         >>> from wingbeat.study import cross
-        >>> start = Condition("wingbeat.zoo.dense:circles_task", {"epochs": 1}, replicas=3)
+        >>> start = Condition("wingbeat.tasks.dense:circles_task", {"epochs": 1}, replicas=3)
         >>> study = Study(cross(start, {"arguments.lr": [0.01, 0.02], "seed": [0, 1]}))
         >>> len(study.conditions)
         4

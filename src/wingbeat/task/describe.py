@@ -22,6 +22,7 @@ from torch.utils import _pytree as pytree
 
 from wingbeat.determinism import seeded
 from wingbeat.errors import RequestError
+from wingbeat.moved import first_name
 from wingbeat.task.batches import is_tensors, len_of
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ def code_digest(function: Any) -> str:
     code and hence give other digests.
     """
     name = getattr(function, "__qualname__", type(function).__qualname__)
-    module = getattr(function, "__module__", "")
+    module = first_name(getattr(function, "__module__", ""))
     total = hashlib.sha256()
     _update(total, function, 0)
     return f"{module}:{name}#{total.hexdigest()[:16]}"

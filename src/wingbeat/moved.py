@@ -1,0 +1,114 @@
+"""Where modules were before they moved, so that old names and old folders keep working.
+
+Conditions and run folders on a disk name the modules of their time. An old name still imports,
+with a warning, for one version; and what identifies a run (`first_name`) keeps the name under
+which the module was first published, so that a folder of then is resumed and not trained again.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+MOVED: Final[dict[str, tuple[str, ...]]] = {
+    "wingbeat.zoo.architectures": ("wingbeat.tasks.architectures",),
+    "wingbeat.zoo.break_even": ("wingbeat.studies.break_even.study",),
+    "wingbeat.zoo.butterfly": ("wingbeat.studies.butterfly.run",),
+    "wingbeat.zoo.butterfly_beyond": ("wingbeat.studies.butterfly.beyond",),
+    "wingbeat.zoo.butterfly_beyond_claims": ("wingbeat.studies.butterfly.beyond_claims",),
+    "wingbeat.zoo.butterfly_cells": ("wingbeat.studies.butterfly.grid",),
+    "wingbeat.zoo.butterfly_claims": ("wingbeat.studies.butterfly.claims",),
+    "wingbeat.zoo.butterfly_command": ("wingbeat.studies.butterfly.command",),
+    "wingbeat.zoo.butterfly_figures": ("wingbeat.studies.butterfly.figures",),
+    "wingbeat.zoo.butterfly_plan": ("wingbeat.studies.butterfly.plan",),
+    "wingbeat.zoo.butterfly_published": ("wingbeat.studies.butterfly.published",),
+    "wingbeat.zoo.butterfly_report": ("wingbeat.studies.butterfly.page",),
+    "wingbeat.zoo.butterfly_rulings": ("wingbeat.studies.butterfly.rulings",),
+    "wingbeat.zoo.butterfly_tables": ("wingbeat.studies.butterfly.tables",),
+    "wingbeat.zoo.butterfly_tasks": ("wingbeat.tasks.from_scratch",),
+    "wingbeat.zoo.cifar": ("wingbeat.tasks.data.cifar10",),
+    "wingbeat.zoo.cnn": ("wingbeat.tasks.cnn",),
+    "wingbeat.zoo.curvature_measures": ("wingbeat.studies.curvature",),
+    "wingbeat.zoo.curvature_study": ("wingbeat.studies.finding",),
+    "wingbeat.zoo.curvature_tasks": ("wingbeat.tasks.full_batch",),
+    "wingbeat.zoo.danovski": ("wingbeat.studies.danovski.run",),
+    "wingbeat.zoo.danovski_claims": ("wingbeat.studies.danovski.claims",),
+    "wingbeat.zoo.danovski_definitions": ("wingbeat.studies.danovski.definitions",),
+    "wingbeat.zoo.danovski_estimates": ("wingbeat.studies.danovski.estimates",),
+    "wingbeat.zoo.danovski_experiments": ("wingbeat.studies.danovski.experiments",),
+    "wingbeat.zoo.danovski_figures": ("wingbeat.studies.danovski.figures",),
+    "wingbeat.zoo.danovski_found": ("wingbeat.studies.danovski.found",),
+    "wingbeat.zoo.danovski_long": ("wingbeat.studies.danovski.orbits",),
+    "wingbeat.zoo.danovski_long_claims": ("wingbeat.studies.danovski.orbit_claims",),
+    "wingbeat.zoo.danovski_long_figures": ("wingbeat.studies.danovski.orbit_figures",),
+    "wingbeat.zoo.danovski_measures": ("wingbeat.studies.danovski.measure",),
+    "wingbeat.zoo.danovski_plan": ("wingbeat.studies.danovski.plan",),
+    "wingbeat.zoo.danovski_report": ("wingbeat.studies.danovski.page",),
+    "wingbeat.zoo.danovski_series": ("wingbeat.studies.danovski.series",),
+    "wingbeat.zoo.data": ("wingbeat.tasks.data.sklearn",),
+    "wingbeat.zoo.demo": ("wingbeat.studies.demo",),
+    "wingbeat.zoo.dense": ("wingbeat.tasks.dense",),
+    "wingbeat.zoo.dynamics": ("wingbeat.studies.dynamics.run",),
+    "wingbeat.zoo.dynamics_claims": ("wingbeat.studies.dynamics.claims",),
+    "wingbeat.zoo.dynamics_command": ("wingbeat.studies.dynamics.command",),
+    "wingbeat.zoo.dynamics_estimates": ("wingbeat.studies.dynamics.estimates",),
+    "wingbeat.zoo.dynamics_figures": ("wingbeat.studies.dynamics.figures",),
+    "wingbeat.zoo.dynamics_marks": ("wingbeat.studies.dynamics.marks",),
+    "wingbeat.zoo.dynamics_net_figures": ("wingbeat.studies.dynamics.net_figures",),
+    "wingbeat.zoo.dynamics_plan": ("wingbeat.studies.dynamics.plan",),
+    "wingbeat.zoo.dynamics_publish": ("wingbeat.studies.dynamics.publish",),
+    "wingbeat.zoo.dynamics_report": ("wingbeat.studies.dynamics.page",),
+    "wingbeat.zoo.dynamics_summary": ("wingbeat.studies.dynamics.summary",),
+    "wingbeat.zoo.dynamics_tables": ("wingbeat.studies.dynamics.tables",),
+    "wingbeat.zoo.dynamics_time": ("wingbeat.studies.dynamics.cost",),
+    "wingbeat.zoo.edge": ("wingbeat.studies.edge.study",),
+    "wingbeat.zoo.finetune": ("wingbeat.tasks.models.language",),
+    "wingbeat.zoo.finetune_answers": ("wingbeat.tasks.gsm8k",),
+    "wingbeat.zoo.finetune_claims": ("wingbeat.studies.butterfly.fine_tuning",),
+    "wingbeat.zoo.finetune_tasks": ("wingbeat.tasks.sst2",),
+    "wingbeat.zoo.gsm8k": ("wingbeat.tasks.data.gsm8k",),
+    "wingbeat.zoo.iris": ("wingbeat.tasks.iris",),
+    "wingbeat.zoo.lr_phases": ("wingbeat.studies.lr_phases.study",),
+    "wingbeat.zoo.lr_phases_page": ("wingbeat.studies.lr_phases.page",),
+    "wingbeat.zoo.phase_diagram": ("wingbeat.studies.phase_diagram.study",),
+    "wingbeat.zoo.pretrained": ("wingbeat.tasks.models.pretrained",),
+    "wingbeat.zoo.recipe": ("wingbeat.tasks.recipe",),
+    "wingbeat.zoo.resnet": ("wingbeat.tasks.models.resnet",),
+    "wingbeat.zoo.shakespeare": (
+        "wingbeat.tasks.data.shakespeare",
+        "wingbeat.tasks.models.character_gpt",
+    ),
+    "wingbeat.zoo.sources": ("wingbeat.tasks.data.sources",),
+    "wingbeat.zoo.text": ("wingbeat.tasks.data.text",),
+    "wingbeat.zoo.tokens": ("wingbeat.tasks.data.tokens",),
+    "wingbeat.zoo.transformer": ("wingbeat.tasks.models.transformer",),
+    "wingbeat.zoo.vit": ("wingbeat.tasks.models.vit",),
+}
+"""Modules as they were called, and where what they held is now."""
+_FIRST: Final = {new: old for old, places in reversed(MOVED.items()) for new in places}
+
+
+def first_name(place: str) -> str:
+    """Return a module, or ``module:name``, under the name that the module was published with.
+
+    Example:
+        >>> first_name("wingbeat.tasks.dense:circles_task")
+        'wingbeat.zoo.dense:circles_task'
+        >>> first_name("mine:task")
+        'mine:task'
+    """
+    module, colon, name = place.partition(":")
+    return _FIRST.get(module, module) + colon + name
+
+
+def first_names(content: Any) -> Any:
+    """Return plain JSON in which every ``module:name`` is the first one.
+
+    Example:
+        >>> first_names({"factory": "wingbeat.tasks.dense:circles_task", "n": [1, "a"]})
+        {'factory': 'wingbeat.zoo.dense:circles_task', 'n': [1, 'a']}
+    """
+    if isinstance(content, dict):
+        return {key: first_names(value) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [first_names(value) for value in content]
+    return first_name(content) if isinstance(content, str) and ":" in content else content

@@ -1,0 +1,1 @@
+"""Break-even point: gradient covariance against learning rate and batch size."""

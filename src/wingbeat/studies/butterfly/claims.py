@@ -1,0 +1,247 @@
+"""The claims of arXiv 2506.13234 about training from scratch, each measured and judged here.
+
+A claim holds or does not hold when the whole 95 % interval lies on one side of its bound, and is
+undetermined otherwise. The bounds are ours where the paper speaks without a number; each is named.
+Intervals are over replicas nested in base seeds, so fewer than three base seeds decide little.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+import pandas as pd
+
+from wingbeat.report.checked_page import CheckedClaim
+from wingbeat.report.words import number
+from wingbeat.studies.butterfly.beyond_claims import matching, turned
+from wingbeat.studies.butterfly.rulings import (
+    FAILS,
+    HOLDS,
+    NOT_RUN,
+    OPEN,
+    against,
+    claim,
+    over_seeds,
+    ratio,
+)
+from wingbeat.studies.butterfly.tables import mean_of
+
+LARGE: Final = 0.1
+"""A barrier above this, in nats of training cross entropy, counts as large."""
+SMALL: Final = 0.02
+"""A barrier below this counts as none; the paper's means at 10 % of training are .02."""
+SPREAD: Final = 2.0
+"""Factor by which barriers may differ and still "hardly depend" on the size."""
+EXPECTED: Final = {
+    "long warm-up": (-1, "10× warm-up is more stable"),
+    "wide and shallow": (-1, "A wide, shallow net is more stable (the most of all)"),
+    "larger batch": (-1, "A larger batch is slightly more stable"),
+    "AdamW": (1, "Adam is less stable"),
+    "no weight decay": (-1, "Weight decay makes training less stable"),
+}
+"""Sign of the change of barriers that the paper finds under an intervention, and its claim."""
+EARLY, TENTH, HALF = 0.005, 0.1, 0.5
+
+
+def claims(values: pd.DataFrame, interventions: Sequence[str] = ()) -> tuple[CheckedClaim, ...]:
+    """Return every claim with its verdict.
+
+    Args:
+        values: one row for each replica and quantity; see ``butterfly_tables.VALUES``.
+        interventions: those that were asked for, besides "standard".
+    """
+    own = values[values["intervention"] == "standard"]
+    barrier = own[own["quantity"] == "barrier_train"]
+    return (
+        _single(barrier),
+        _drop(barrier),
+        _tenth(barrier),
+        *_half(barrier),
+        _flat(barrier),
+        _growth(own),
+        _log_linear(own),
+        *(_intervention(values, name) for name in interventions if name in EXPECTED),
+        matching(own),
+        turned(own),
+    )
+
+
+def _near(barrier: pd.DataFrame, time: float) -> pd.DataFrame:
+    """Return the rows at the time nearest to one, within a factor of 2; none if there is none."""
+    there = [t for t in barrier["time"].unique() if t > 0 and time / 2 <= t <= 2 * time]
+    best = min(there, key=lambda t: abs(np.log(t / time)), default=-1.0)
+    return barrier[barrier["time"] == best]
+
+
+def _single(barrier: pd.DataFrame) -> CheckedClaim:
+    rows = barrier[(barrier["kind"] == "single") & (barrier["time"] == 0)]
+    found = mean_of(rows) if len(rows) else None
+    return claim(
+        "single-weight",
+        "A single weight changed at initialisation leads to a large barrier.",
+        "large (figure 1, abstract)",
+        found,
+        against(found, LARGE, above=True),
+        f"Training-loss barrier; large: above {LARGE:g}.",
+    )
+
+
+def _drop(barrier: pd.DataFrame) -> CheckedClaim:
+    start, early = barrier[barrier["time"] == 0], _near(barrier, EARLY)
+    found = ratio(early, start)
+    return claim(
+        "sharp-drop",
+        "The barrier drops sharply after about 0.5 % of training.",
+        "0.17 to 0.34 of the barrier at 0 %, by size and kind",
+        found,
+        against(found, 0.5, above=False),
+        "Barrier after 0.5 % ÷ barrier at 0 %, same kinds and sizes; sharply: below ½.",
+    )
+
+
+def _tenth(barrier: pd.DataFrame) -> CheckedClaim:
+    rows = _near(barrier, TENTH)
+    rows = rows[(rows["size"] <= 0.011) & rows["kind"].isin(("batch", "gaussian"))]
+    found = mean_of(rows) if len(rows) else None
+    return claim(
+        "tenth",
+        "After 10 % of training hardly any barrier is left, for sizes up to 0.01.",
+        "0.02 to 0.06",
+        found,
+        against(found, LARGE, above=False),
+        f"Mean over kinds and sizes; hardly any: below {LARGE:g}.",
+    )
+
+
+def _half(barrier: pd.DataFrame) -> tuple[CheckedClaim, CheckedClaim]:
+    rows = _near(barrier, HALF)
+    rows = rows[rows["kind"].isin(("batch", "gaussian"))]
+    small, large = rows[rows["size"] < 0.05], rows[rows["size"] >= 0.05]
+    below = mean_of(small) if len(small) else None
+    above = mean_of(large) if len(large) else None
+    return (
+        claim(
+            "half-small",
+            "After 50 % of training sizes below about 0.1 lead to no barrier.",
+            "0 for sizes up to 0.01",
+            below,
+            against(below, SMALL, above=False),
+            f"No barrier: below {SMALL:g}.",
+        ),
+        claim(
+            "half-large",
+            "After 50 % of training a size of about 0.1 still leads to one.",
+            "not 0 (figure)",
+            above,
+            against(above, SMALL, above=True),
+            f"A barrier: above {SMALL:g}.",
+        ),
+    )
+
+
+def _flat(barrier: pd.DataFrame) -> CheckedClaim:
+    start = barrier[(barrier["time"] == 0) & barrier["kind"].isin(("batch", "gaussian"))]
+    sizes = sorted(start["size"].unique())
+    found = None
+    if len(sizes) > 1:
+        by_kind = start.drop(columns="size")  # so that kinds are paired, whatever the size
+        found = ratio(by_kind[start["size"] == sizes[-1]], by_kind[start["size"] == sizes[0]])
+    verdict = NOT_RUN
+    if found is not None:
+        sides = (against(found, SPREAD, above=False), against(found, 1 / SPREAD, above=True))
+        verdict = FAILS if FAILS in sides else HOLDS if sides == (HOLDS, HOLDS) else OPEN
+    span = f"{sizes[0]:g} to {sizes[-1]:g}" if sizes else "no sizes"
+    return claim(
+        "size-at-start",
+        "At initialisation the barrier hardly depends on the size of the perturbation.",
+        "factor 1.3 (batch) and 0.9 (Gaussian) from 1e-4 to 1e-2",
+        found,
+        verdict,
+        f"Barrier of the largest size ÷ that of the smallest, {span}; hardly: within a factor "
+        f"of {SPREAD:g}. The sizes differ from the paper's where the grid does.",
+    )
+
+
+def _growth(own: pd.DataFrame) -> CheckedClaim:
+    slopes = []
+    start = own[(own["time"] == 0) & own["kind"].isin(("batch", "gaussian"))]
+    for _, rows in start.groupby("seed"):
+        pair = _paired(rows, "l2_start", "l2")
+        if not len(pair):
+            continue
+        # Kinds apart: they need not begin at the same height.
+        x, y = (
+            np.log(pair[n]) - np.log(pair[n]).groupby(pair["kind"]).transform("mean")
+            for n in ("l2_start", "l2")
+        )
+        if float(x @ x) > 1e-6:
+            slopes.append(float((x @ y) / (x @ x)))
+    found = over_seeds(slopes)
+    return claim(
+        "not-linear",
+        "Growth is not that of linearised dynamics.",
+        "qualitative",
+        found,
+        against(found, 1.0, above=False),
+        "Slope of ln L2 at the end against ln L2 of the perturbation at 0 %: 1 if the dynamics "
+        "were linear, 0 if the distance has saturated.",
+    )
+
+
+def _log_linear(own: pd.DataFrame) -> CheckedClaim:
+    found = []
+    for _, rows in own.groupby("seed"):
+        pair = _paired(rows, "barrier_train", "l2")
+        pair = pair[pair["barrier_train"] > 0]
+        if len(pair) > 2 and pair["l2"].std() > 0:
+            logs = np.log(pair["barrier_train"].to_numpy(dtype=float))
+            if logs.std() > 0:
+                found.append(float(np.corrcoef(logs, pair["l2"].to_numpy(dtype=float))[0, 1]))
+    estimate = over_seeds(found, 1.0)
+    return claim(
+        "log-linear",
+        "The logarithm of the barrier rises with the L2 distance.",
+        "log-linear for ResNets (qualitative)",
+        estimate,
+        against(estimate, 0.0, above=True),
+        "Correlation of ln barrier with L2 over the replicas whose barrier is above 0, averaged "
+        "over base seeds; −1 to 1.",
+    )
+
+
+def _paired(rows: pd.DataFrame, *quantities: str) -> pd.DataFrame:
+    """Return one row for each replica with some of its quantities, where all are positive or 0."""
+    there = rows[rows["quantity"].isin(quantities)]
+    wide = there.pivot_table(
+        index=["kind", "size", "time", "replica"], columns="quantity", values="value"
+    ).reset_index()
+    if not set(quantities) <= set(wide.columns):
+        return wide.iloc[:0]
+    kept: pd.DataFrame = wide.dropna(subset=list(quantities))
+    return kept[(kept["l2"] > 0)]
+
+
+def _intervention(values: pd.DataFrame, name: str) -> CheckedClaim:
+    sign, text = EXPECTED[name]
+    rows = values[(values["quantity"] == "barrier_train") & (values["time"] > 0)]
+    places = ["kind", "size", "time", "seed"]
+    ours, usual = (
+        rows[rows["intervention"] == which]
+        .groupby(places)["value"]
+        .agg(lambda v: v.mean(skipna=False))
+        for which in (name, "standard")
+    )
+    gaps = (ours - usual).dropna().groupby("seed").mean()
+    found = over_seeds(gaps.tolist())
+    level = usual.mean() if len(usual) else float("nan")
+    return claim(
+        name.replace(" ", "-"),
+        f"{text}.",
+        "lower barriers" if sign < 0 else "higher barriers",
+        found,
+        against(found, 0.0, above=sign > 0),
+        "Training-loss barrier minus that of the standard recipe, mean over the cells after 0 %, "
+        f"where the standard has {number(float(level))}.",
+    )

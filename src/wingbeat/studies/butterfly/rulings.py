@@ -1,0 +1,100 @@
+"""How a claim is judged by a quantity with its interval."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from math import inf, isnan
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import pandas as pd
+
+from wingbeat.errors import CONSTANT, TOO_FEW_SEEDS
+from wingbeat.report.checked_page import CheckedClaim
+from wingbeat.stats import Estimate, bootstrap
+from wingbeat.studies.butterfly.tables import in_words
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Array = NDArray[np.float64]
+
+HOLDS, FAILS, OPEN, NOT_RUN = "holds", "does not hold", "undetermined", "not run here"
+NAMES: Final = ("kind", "size")
+"""What has to agree where values are compared."""
+
+
+def against(found: Estimate | None, bound: float, *, above: bool) -> str:
+    """Judge a claim that a quantity lies above (or below) a bound; None was not run.
+
+    >>> against(Estimate(2.0, 1.5, 2.5), 1.0, above=True)
+    'holds'
+    >>> against(Estimate(2.0, 0.5, 3.5), 1.0, above=True), against(Estimate(2.0), 1.0, above=True)
+    ('undetermined', 'undetermined')
+    """
+    if found is None:
+        return NOT_RUN
+    if found.reason or isnan(found.low) or isnan(found.high):
+        return OPEN
+    if found.low > bound:
+        return HOLDS if above else FAILS
+    if found.high < bound:
+        return FAILS if above else HOLDS
+    return OPEN
+
+
+def claim(
+    ident: str, text: str, published: str, found: Estimate | None, verdict: str, note: str
+) -> CheckedClaim:
+    """Return a claim with what was found; without an estimate it was not run.
+
+    >>> claim("a", "A claim.", "2", None, HOLDS, "").verdict
+    'not run here'
+    """
+    if found is None:
+        return CheckedClaim(ident, text, published, "–", NOT_RUN, note)
+    return CheckedClaim(ident, text, published, in_words(found), verdict, note)
+
+
+def ratio(top: pd.DataFrame, bottom: pd.DataFrame) -> Estimate | None:
+    """Return the mean of one set of values ÷ that of another, base seeds in pairs.
+
+    Only kinds and sizes that both have count. None if there is nothing to compare; an interval
+    needs three base seeds.
+    """
+    names = [n for n in NAMES if n in top and n in bottom]
+    shared = top[names].drop_duplicates().merge(bottom[names].drop_duplicates())
+    top, bottom = (rows.merge(shared, on=names) for rows in (top, bottom))
+    above, below = (rows.groupby("seed")["value"] for rows in (top, bottom))
+    # A group mean leaves NaN out by itself; here one undefined replica undoes its base seed.
+    means = pd.concat([g.agg(lambda v: v.mean(skipna=False)) for g in (above, below)], axis=1)
+    pairs = means.dropna().to_numpy(dtype=float)
+    if not len(shared):
+        return None
+    if not len(pairs):
+        return Estimate.undefined(CONSTANT)
+    return bootstrap(lambda w: _quotient(w @ pairs[:, 0], w @ pairs[:, 1]), len(pairs))
+
+
+def _quotient(top: Array, bottom: Array) -> Array:
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.asarray(np.where(bottom > 0, top / bottom, np.nan))
+
+
+def over_seeds(found: Sequence[float], most: float = inf) -> Estimate | None:
+    """Return the mean over base seeds; None without any, and an interval from three on.
+
+    The interval is cut at ``most`` on both sides of 0, as at 1 for correlations.
+
+    >>> over_seeds([1.0, 2.0, 3.0]).value, over_seeds([]) is None
+    (2.0, True)
+    """
+    if not found:
+        return None
+    values = np.array(found)
+    if len(values) < 3:
+        return Estimate(float(values.mean()), interval_reason=TOO_FEW_SEEDS)
+    estimate = bootstrap(lambda w: w @ values / w.sum(axis=1), len(values))
+    low, high = np.clip([estimate.low, estimate.high], -most, most)  # NaN stays NaN
+    return replace(estimate, low=float(low), high=float(high))

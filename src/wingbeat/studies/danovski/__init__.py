@@ -1,0 +1,1 @@
+"""Danovski, Soriano and Lacasa (arXiv 2404.05782): is training on iris chaotic?"""

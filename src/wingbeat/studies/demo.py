@@ -1,0 +1,111 @@
+"""The demonstration: two small nets, nudged and measured, and the quick study of dynamics."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import typer
+
+from wingbeat.errors import WingbeatError
+from wingbeat.metrics.catalogue import DEFAULT
+from wingbeat.replicas.perturb import Gaussian
+from wingbeat.report.reading import Entry, entry, names
+from wingbeat.report.words import floor_text, interval, number, reason, verdict
+from wingbeat.run import run
+from wingbeat.studies.dynamics.plan import Plan
+from wingbeat.studies.dynamics.run import study_dynamics
+from wingbeat.tasks.cnn import digits_task
+from wingbeat.tasks.dense import circles_task
+
+if TYPE_CHECKING:
+    from wingbeat.result import Result
+    from wingbeat.study.runner import Runner
+    from wingbeat.task.task import Task
+
+METRICS: Final = (*DEFAULT, "eval_loss", "accuracy", "disagreement")
+REPLICAS: Final = 5
+
+
+def demo(
+    out: Path,
+    say: Callable[[str], object] = typer.echo,
+    *,
+    plan: Plan | None = None,
+    runner: Runner | None = None,
+) -> Path:
+    """Analyse a dense net on circles and a convolutional net on digits, then run a quick study.
+
+    Each of the two nets is nudged at the start by 1 % of every tensor's standard deviation, and
+    half way by a hundredth of that, five times each, and followed to the end of its ten epochs.
+    The study is ``wingbeat study dynamics --quick``: 15 architectures of three families. The
+    same call again goes on with what is unfinished and repeats no training that is done.
+
+    Args:
+        out: a folder; each analysis and the study has a folder below it, with its
+            ``report.html``.
+        say: takes each line of the account; prints it by default.
+        plan: the study; None takes the quick one.
+        runner: who does the work of the study; None starts a process for each processor.
+
+    Returns:
+        The folder.
+
+    Raises:
+        StoreError: the folder holds runs of another request or another execution.
+        WingbeatError: a part of the study failed; its report says which.
+    """
+    pages = []
+    analyses: dict[str, Callable[[], Task]] = {
+        "circles-dense": circles_task,
+        "digits-cnn": digits_task,
+    }
+    for name, factory in analyses.items():
+        result, page = _analysed(factory(), Path(out) / name)
+        pages.append(page)
+        for line in (*account(result), ""):
+            say(line)
+    study, page = study_dynamics(
+        plan or Plan(quick=True), Path(out) / "dynamics-quick", say=say, runner=runner
+    )
+    say("\nreports, to open in a browser:")
+    for place in (*pages, page):
+        say(f"  {place}")
+    if study.failures:
+        count = len(study.failures)
+        raise WingbeatError(f"{count} condition(s) of the study failed: {page} says which")
+    return Path(out)
+
+
+def _analysed(task: Task, folder: Path) -> tuple[Result, Path]:
+    half = task.steps // 2
+    result = run(
+        task,
+        [Gaussian(0.01, at=0), Gaussian(1e-4, at=half)],
+        replicas=REPLICAS,
+        record_every=task.steps_per_epoch,
+        metrics=METRICS,
+        out=folder,
+    )
+    page = folder / "report.html"
+    if not page.exists():
+        result.report(page)
+    return result, page
+
+
+def account(result: Result) -> Iterator[str]:
+    """Yield the noise floor and, for each perturbation, verdict, ratio and rate in two lines."""
+    yield f"{result.condition['task']['name'] or 'run'} ({floor_text(result.noise_floor)})"
+    for name in names(result):
+        ratio, rate = (_told(entry(result, key, name)) for key in ("convergence_ratio", "lyapunov"))
+        yield f"  {name}: {verdict(result, name)}; final distance between copies ÷ initial: {ratio}"
+        yield f"    rate at which they part, per step: {rate}"
+
+
+def _told(value: Entry) -> str:
+    if not value.defined:
+        return f"undefined, because {reason(value)}"
+    return number(value.value) + (
+        f" (95 % interval {interval(value)})" if value.has_interval else ""
+    )

@@ -1,0 +1,68 @@
+"""The options of the study, for ``wingbeat study dynamics`` and for its own module."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from wingbeat.errors import RequestError, WingbeatError
+from wingbeat.studies.dynamics.plan import Plan
+from wingbeat.studies.dynamics.run import study_dynamics
+
+
+def dynamics(
+    out: Annotated[Path, typer.Option(help="Folder of the study.")] = Path("runs/dynamics"),
+    quick: Annotated[
+        bool, typer.Option("--quick", help="All three families in a few minutes.")
+    ] = False,
+    family: Annotated[
+        list[str] | None, typer.Option(help="dense, cnn or transformer, whole; may be repeated.")
+    ] = None,
+    net: Annotated[
+        list[str] | None, typer.Option(help="One more architecture, by name; may be repeated.")
+    ] = None,
+    seeds: Annotated[
+        int | None, typer.Option(help="Base seeds; default 5, with --quick 3.")
+    ] = None,
+    replicas: Annotated[
+        int | None, typer.Option(help="Nudged copies; default 7 for dense nets, else 5.")
+    ] = None,
+    perturbation: Annotated[
+        float, typer.Option(help="Nudge as a share of each tensor's standard deviation.")
+    ] = 0.01,
+    workers: Annotated[
+        int | None, typer.Option(help="Processes; default one for each processor.")
+    ] = None,
+    as_json_text: Annotated[
+        bool, typer.Option("--json", help="Print summary.json and nothing else.")
+    ] = False,
+) -> None:
+    """21 architectures, nudged at the start: do the copies end closer together?"""
+    plan = Plan(tuple(family or ()), quick, seeds, replicas, perturbation, tuple(net or ()))
+    quiet = as_json_text
+    study, _ = study_dynamics(
+        plan, out, workers=workers, say=(lambda _: None) if quiet else typer.echo
+    )
+    if as_json_text:
+        found = json.loads((out / "summary.json").read_text(encoding="utf-8"))
+        typer.echo(json.dumps(found, indent=1, ensure_ascii=False, allow_nan=False))
+    if study.failures:
+        raise typer.Exit(1)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the study from a command line of its own.
+
+    Exit codes: 0 done, 1 a condition failed, 2 the request was wrong.
+    """
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    app.command()(dynamics)
+    try:
+        app(arguments)
+    except WingbeatError as error:
+        typer.echo(f"wingbeat: {error}", err=True)
+        raise SystemExit(2 if isinstance(error, RequestError) else 1) from None

@@ -1,0 +1,260 @@
+"""From the conditions of the study to architectures and families, each number with an interval.
+
+The base seed is the unit of resampling: every number is first computed within each seed, and
+its interval is Student's over seeds. Where a net has fewer than three seeds, the interval of a
+ratio is the one over copies within its only seed, and families leave the net out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import nan
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from wingbeat.errors import TOO_FEW_SEEDS
+from wingbeat.stats import Estimate, Verdict, verdict
+from wingbeat.studies.dynamics.estimates import (
+    DEFINITION_NAMES,
+    DEFINITIONS,
+    FEWEST_SEEDS,
+    Definition,
+    exponential,
+    first_reason,
+    log_ratios,
+    logarithms,
+    logs_of,
+    over_seeds,
+    rates,
+    rates_of,
+    why_undefined,
+    within,
+)
+from wingbeat.tasks.architectures import ARCHITECTURES, FAMILIES, Architecture
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from wingbeat.study.outcome import StudyResult
+
+    Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Net:
+    """What the study found about one architecture.
+
+    Attributes:
+        architecture: which.
+        seeds: base seeds that are done.
+        ratio: final ÷ initial spread, under each definition; below 1 = closer together.
+        behavior: verdict of each ratio's interval.
+        rate: ln ratio ÷ epochs under each definition, 1/epoch.
+        fitted: slope of ln distance per epoch before saturation, full space.
+        accuracy: at the end, mean over the copies.
+        early_late: change per step in the first half ÷ in the second, geometric mean.
+        kept_first: share of the initial summed variance that the projection holds, [0, 1].
+        kept_last: of the final.
+        noise_floor: largest of its conditions.
+    """
+
+    architecture: Architecture
+    seeds: tuple[int, ...]
+    ratio: dict[Definition, Estimate]
+    behavior: dict[Definition, Verdict]
+    rate: dict[Definition, Estimate]
+    fitted: Estimate
+    accuracy: Estimate
+    early_late: Estimate
+    kept_first: Estimate
+    kept_last: Estimate
+    noise_floor: float
+
+    @property
+    def complete(self) -> bool:
+        """Whether there are enough seeds for an interval over them."""
+        return len(self.seeds) >= FEWEST_SEEDS
+
+
+@dataclass(frozen=True)
+class FamilyFound:
+    """What the study found about one family.
+
+    Attributes:
+        family: which.
+        nets: all that were run.
+        used: those with enough seeds, which the means are over.
+        counts: convergent, undetermined and divergent nets under each definition.
+        ratio: geometric mean over nets.
+        rate: mean of ln ratio ÷ epochs over nets, 1/epoch.
+        fitted: mean slope of ln distance, 1/epoch.
+        accuracy: mean over nets.
+    """
+
+    family: str
+    nets: tuple[Net, ...]
+    used: tuple[Net, ...]
+    counts: dict[Definition, tuple[int, int, int]]
+    ratio: dict[Definition, Estimate]
+    rate: dict[Definition, Estimate]
+    fitted: Estimate
+    accuracy: Estimate
+
+
+class Found:
+    """All numbers of a study by architecture and base seed.
+
+    Args:
+        study: finished or not; what is missing is left out.
+    """
+
+    def __init__(self, study: StudyResult) -> None:
+        self.study = study
+        rows = study.conditions
+        self.done = rows[rows["status"] == "done"].copy()
+        if len(self.done):
+            self._add_ends()
+        self.noise_floor = float(self.done["noise_floor"].max()) if len(self.done) else nan
+        self.nets = tuple(self._net(a) for a in ARCHITECTURES if len(self._rows(a.name)))
+        self.families = tuple(
+            self._family(f) for f in FAMILIES if any(n.architecture.family == f for n in self.nets)
+        )
+
+    def _add_ends(self) -> None:
+        """Add to each condition what only its table holds: accuracy, and what projection keeps."""
+        table = self.study.table
+        whole = table[table["layer"] == ""]
+        copies = whole[(whole["metric"] == "accuracy") & (whole["perturbation"] != "null")]
+        last = copies.groupby("key")["step"].transform("max") == copies["step"]
+        kept = whole[whole["metric"] == "projected_variance_kept"].sort_values("step")
+        found = {
+            "accuracy": copies[last].groupby("key")["value"].mean(),
+            "kept_first": kept.groupby("key")["value"].first(),
+            "kept_last": kept.groupby("key")["value"].last(),
+        }
+        for name, values in found.items():
+            self.done[name] = self.done["key"].map(values)
+        self.done["epochs"] = self.done["steps"] / self.done["steps_per_epoch"]
+
+    def _rows(self, name: str) -> pd.DataFrame:
+        return self.done[self.done["architecture"] == name].sort_values("seed")
+
+    def by_seed(self, nets: Sequence[Net], value: Callable[[pd.DataFrame], Array]) -> Array:
+        """Return a value ``(nets, seeds)`` for the base seeds that all nets share.
+
+        >>> Found.by_seed  # doctest: +ELLIPSIS
+        <function Found.by_seed at ...>
+        """
+        if not nets:
+            return np.empty((0, 0))
+        shared = set.intersection(*(set(n.seeds) for n in nets))
+        rows = []
+        for net in nets:
+            own = self._rows(net.architecture.name)
+            rows.append(value(own[own["seed"].isin(shared)]))
+        return np.array(rows)
+
+    def _net(self, architecture: Architecture) -> Net:
+        rows = self._rows(architecture.name)
+        ratio = {d: self._ratio(rows, d) for d in DEFINITIONS}
+        fitted = rows["lyapunov_per_epoch"].to_numpy()
+        return Net(
+            architecture=architecture,
+            seeds=tuple(int(s) for s in rows["seed"]),
+            ratio=ratio,
+            behavior={d: verdict(e) for d, e in ratio.items()},
+            rate={
+                d: over_seeds(rates(rows, d), reason=why_undefined(rows, d)) for d in DEFINITIONS
+            },
+            fitted=over_seeds(fitted, reason=first_reason(rows, "lyapunov_per_epoch")),
+            accuracy=within(over_seeds(rows["accuracy"].to_numpy())),
+            early_late=exponential(over_seeds(logarithms(rows["early_late_ratio"]))),
+            kept_first=within(over_seeds(rows["kept_first"].to_numpy())),
+            kept_last=within(over_seeds(rows["kept_last"].to_numpy())),
+            noise_floor=float(rows["noise_floor"].max()),
+        )
+
+    def _ratio(self, rows: pd.DataFrame, definition: Definition) -> Estimate:
+        logs = log_ratios(rows, definition)
+        if len(logs) < FEWEST_SEEDS and definition == "full" and np.isfinite(logs).all():
+            first = rows.iloc[0]
+            if len(logs) == 1:
+                low, high = first["convergence_ratio_low"], first["convergence_ratio_high"]
+                return Estimate(float(np.exp(logs[0])), float(low), float(high))
+        return exponential(over_seeds(logs, reason=why_undefined(rows, definition)))
+
+    def _family(self, family: str) -> FamilyFound:
+        nets = tuple(n for n in self.nets if n.architecture.family == family)
+        used = tuple(n for n in nets if n.complete)
+        counts = {
+            d: (
+                sum(n.behavior[d] == "convergent" for n in nets),
+                sum(n.behavior[d] == "undetermined" for n in nets),
+                sum(n.behavior[d] == "divergent" for n in nets),
+            )
+            for d in DEFINITIONS
+        }
+        return FamilyFound(
+            family=family,
+            nets=nets,
+            used=used,
+            counts=counts,
+            ratio={d: exponential(self.mean(used, logs_of(d))) for d in DEFINITIONS},
+            rate={d: self.mean(used, rates_of(d)) for d in DEFINITIONS},
+            fitted=self.mean(used, lambda r: r["lyapunov_per_epoch"].to_numpy()),
+            accuracy=within(self.mean(used, lambda r: r["accuracy"].to_numpy())),
+        )
+
+    def mean(self, nets: Sequence[Net], value: Callable[[pd.DataFrame], Array]) -> Estimate:
+        """Return the mean over nets of a value, with its interval over base seeds."""
+        found = self.by_seed(nets, value)
+        return over_seeds(found.mean(axis=0)) if found.size else Estimate.undefined(TOO_FEW_SEEDS)
+
+
+def estimate_json(estimate: Estimate) -> dict[str, Any]:
+    """Return an estimate for ``summary.json``."""
+    return dict(estimate.to_json())
+
+
+def summary(found: Found) -> dict[str, Any]:
+    """Return families and architectures as JSON."""
+    return {
+        "noise_floor": None if np.isnan(found.noise_floor) else found.noise_floor,
+        "definitions": dict(DEFINITION_NAMES),
+        "families": {f.family: _family_json(f) for f in found.families},
+        "architectures": {n.architecture.name: _net_json(n) for n in found.nets},
+    }
+
+
+def _family_json(family: FamilyFound) -> dict[str, Any]:
+    return {
+        "architectures": len(family.nets),
+        "in_means": [n.architecture.name for n in family.used],
+        "counts": {
+            d: dict(zip(("convergent", "undetermined", "divergent"), c, strict=True))
+            for d, c in family.counts.items()
+        },
+        "mean_ratio": {d: estimate_json(e) for d, e in family.ratio.items()},
+        "lyapunov_two_point_per_epoch": {d: estimate_json(e) for d, e in family.rate.items()},
+        "lyapunov_fitted_per_epoch": estimate_json(family.fitted),
+        "accuracy": estimate_json(family.accuracy),
+    }
+
+
+def _net_json(net: Net) -> dict[str, Any]:
+    return {
+        "parameters": net.architecture.parameters,
+        "seeds": list(net.seeds),
+        "ratio": {d: estimate_json(e) for d, e in net.ratio.items()},
+        "behavior": dict(net.behavior),
+        "lyapunov_two_point_per_epoch": {d: estimate_json(e) for d, e in net.rate.items()},
+        "lyapunov_fitted_per_epoch": estimate_json(net.fitted),
+        "accuracy": estimate_json(net.accuracy),
+        "early_late_ratio": estimate_json(net.early_late),
+        "projected_variance_kept_first": estimate_json(net.kept_first),
+        "projected_variance_kept_last": estimate_json(net.kept_last),
+        "noise_floor": net.noise_floor,
+    }

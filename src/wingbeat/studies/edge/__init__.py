@@ -1,0 +1,1 @@
+"""Edge of stability: does the sharpness rise to the threshold and stay there?"""

@@ -1,0 +1,1 @@
+"""Phases of the learning rate: stability, curvature and accuracy."""

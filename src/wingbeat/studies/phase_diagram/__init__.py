@@ -1,0 +1,1 @@
+"""Phase diagram of two-layer ReLU nets at large width."""

@@ -1,0 +1,496 @@
+"""The spawn-and-perturb study: its grid, one pass, tables, claims, page and command."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import wingbeat as wb
+from wingbeat.cli.butterfly import main
+from wingbeat.errors import DIVERGED, RequestError
+from wingbeat.replicas.replicas import Replicas
+from wingbeat.stats import Estimate, bootstrap
+from wingbeat.studies.butterfly.claims import claims
+from wingbeat.studies.butterfly.command import command_of
+from wingbeat.studies.butterfly.figures import growth, maps
+from wingbeat.studies.butterfly.grid import KINDS, Cell, Kind, cells, check_steps, parse_kinds
+from wingbeat.studies.butterfly.plan import MEASURES, Plan, conditions, quick_plan, replica_steps
+from wingbeat.studies.butterfly.published import PUBLISHED, PUBLISHED_SIZES, beside_published
+from wingbeat.studies.butterfly.rulings import FAILS, HOLDS, NOT_RUN, OPEN, against, ratio
+from wingbeat.studies.butterfly.run import announcement, check_task, run_butterfly, study_butterfly
+from wingbeat.studies.butterfly.tables import GAINS, SHARES, VALUES, Found, main_table, summarised
+from wingbeat.study.inline import InlineRunner
+from wingbeat.study.ledger import Ledger, Record
+
+QUIET: Any = {"runner": InlineRunner(), "say": lambda _: None}
+TINY = {"hidden": [8], "samples": 192, "batch_size": 32, "epochs": 10}
+STEPS = 60
+PLAN = Plan(
+    "mnist-mlp",
+    TINY,
+    times=(0.0, 0.1, 0.5),
+    sizes=(0.01, 0.1),
+    kinds=parse_kinds("gaussian,single:0.5@0"),
+    replicas=2,
+    seeds=2,
+    eval_samples=100,
+)
+
+
+SMALL = Plan(
+    "butterfly_small:small",
+    times=(0.0, 0.5),
+    sizes=(0.1,),
+    kinds=parse_kinds("batch,gaussian"),
+    replicas=2,
+    seeds=2,
+    exclude="",
+    measures=(),
+)
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory) -> Found:
+    """The tiny study, run once."""
+    study, _ = study_butterfly(PLAN, tmp_path_factory.mktemp("butterfly"), **QUIET)
+    return Found(PLAN, study)
+
+
+def test_the_grid_has_every_cell_once() -> None:
+    grid = conditions(PLAN)
+    assert len(PLAN.cells) == 3 * 2 + 1
+    assert len(grid) == len({c.key for c in grid}) == 2
+    for condition, seed in zip(grid, PLAN.base_seeds, strict=True):
+        assert condition.seeds == (seed,)
+        assert {p["seed"] for p in condition.perturbations} == {seed}
+        assert [p["at"] for p in condition.perturbations] == [0, 0, 6, 6, 30, 30, 0]
+        assert {p["exclude"] for p in condition.perturbations} == {"norm|bias"}
+
+
+def test_every_kind_becomes_its_perturbation() -> None:
+    plan = replace(PLAN, kinds=parse_kinds("batch,gaussian,single,fraction,ulp:3"), times=(0.5,))
+    first = conditions(plan)[0]
+    described = [(p["kind"], p.get("scale"), p.get("n")) for p in first.perturbations]
+    assert described == [
+        ("batchgradient", 0.01, None),
+        ("batchgradient", 0.1, None),
+        ("gaussian", 0.01, None),
+        ("gaussian", 0.1, None),
+        ("singleweight", 0.01, None),
+        ("singleweight", 0.1, None),
+        ("gaussian", 0.01, None),
+        ("gaussian", 0.1, None),
+        ("ulp", None, 3),
+    ]
+    share = first.perturbations[6]
+    assert share["fraction"] == plan.fraction
+    assert [f.label for f in first.forks()] == [p["name"] for p in first.perturbations]
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from([k for k in KINDS if k != "ulp"]),
+            st.lists(st.floats(1e-6, 10.0).map(lambda x: float(f"{x:g}")), max_size=3),
+            st.lists(st.floats(0.0, 0.99).map(lambda x: float(f"{x:g}")), max_size=3),
+        ),
+        min_size=1,
+        max_size=4,
+    )
+)
+def test_kinds_survive_the_command_line(found: list[tuple[str, list[float], list[float]]]) -> None:
+    kinds = tuple(Kind(name, tuple(sizes), tuple(times)) for name, sizes, times in found)
+    assert parse_kinds(",".join(str(kind) for kind in kinds)) == kinds
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        ({"times": (0.0, 0.001)}, "times 0 and 0.001 of 60 steps are both step 0"),
+        ({"times": (0.999,)}, "step 60, beyond the last"),
+        ({"interventions": ("long warm-up",)}, "takes no intervention"),
+        ({"budget": 0.1}, "takes no budget"),
+        ({"arguments": {"hiden": [8]}}, "hiden"),
+        ({"exclude": "."}, "no tensor is left"),
+        ({"kinds": parse_kinds("gaussian,gaussian:0.01@0")}, "more than once"),
+    ],
+)
+def test_a_plan_that_does_not_fit_is_refused(change: dict[str, Any], word: str) -> None:
+    with pytest.raises(RequestError, match=re.escape(word)):
+        conditions(replace(PLAN, **change))
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        ({"times": (1.0,)}, "time 1.0"),
+        ({"times": (-0.1,)}, "time -0.1"),
+        ({"times": (float("nan"),)}, "time nan"),
+        ({"times": ()}, "need one value"),
+        ({"sizes": (0.0,)}, "size 0.0"),
+        ({"sizes": (float("inf"),)}, "size inf"),
+        ({"replicas": 0}, "replicas is 0"),
+        ({"fraction": 0.0}, "fraction is 0.0"),
+        ({"task": "cifar-resnt"}, "cifar-resnet"),
+        ({"interventions": ("standard", "standard")}, "once"),
+    ],
+)
+def test_a_value_out_of_range_is_refused(change: dict[str, Any], word: str) -> None:
+    with pytest.raises(RequestError, match=re.escape(word)):
+        replace(PLAN, **change)
+
+
+@pytest.mark.parametrize("text", ["", "gausian", "gaussian:x", "gaussian@2", "ulp:0.5"])
+def test_unreadable_kinds_are_refused(text: str) -> None:
+    with pytest.raises(RequestError):
+        parse_kinds(text)
+
+
+def test_steps_that_collide_are_named() -> None:
+    with pytest.raises(RequestError, match=r"times 0.1 and 0.11 of 10 steps are both step 1"):
+        check_steps(cells([Kind("ulp")], (), (0.0, 0.1, 0.11)), 10)
+
+
+def test_interventions_change_the_task_and_nothing_else() -> None:
+    plan = replace(SMALL, interventions=("standard", "slow"), budget=1.0, measures=MEASURES)
+    grid = conditions(plan)
+    assert [c.tags["intervention"] for c in grid] == ["standard"] * 2 + ["slow"] * 2
+    usual, slow = grid[0].arguments["arguments"], grid[2].arguments["arguments"]
+    assert (usual, slow) == ({"budget": 1.0}, {"budget": 1.0, "intervention": "slow"})
+    assert [c.tags["length"] for c in grid] == [40] * 4
+    assert grid[0].metrics == ("l2", "train_loss", "barrier", *MEASURES[1:])
+    assert grid[0].perturbations == grid[2].perturbations
+
+
+def test_a_task_of_the_users_with_interventions(tmp_path: Path) -> None:
+    plan = replace(
+        SMALL,
+        interventions=("standard", "slow"),
+        kinds=parse_kinds("gaussian"),
+        replicas=1,
+        seeds=1,
+        driver="loop",
+    )
+    study, page = study_butterfly(plan, tmp_path, **QUIET)
+    found = Found(plan, study)
+    assert set(found.cells["intervention"]) == {"standard", "slow"}
+    assert not (found.cells["quantity"] == "disagreement").any()
+    assert "Interventions side by side" in page.read_text(encoding="utf-8")
+
+
+def test_the_reference_trains_once(done: Found) -> None:
+    """One pass: as many losses as updates, and no more updates than the closed form says."""
+    grid = conditions(PLAN)
+    # 2 twins of 60 updates; of each cell 2 replicas from their fork: 3 x 60, 2 x 54, 2 x 30.
+    assert replica_steps(grid[0])[0] == 2 * STEPS + 2 * (3 * 60 + 2 * 54 + 2 * 30)
+    assert replica_steps(grid[0])[1] == 2 * (3 * 120 + 2 * 114 + 2 * 90)
+    said = announcement(PLAN, grid, grid)
+    assert f"{2 * replica_steps(grid[0])[0]:,} replica-steps" in said[-1]
+    assert set(done.study.conditions["length"]) == {STEPS}
+
+
+def test_one_pass_counts_as_many_updates_as_it_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Counted where the updates are made: the members of every stack that is advanced."""
+    counted = 0
+    advance = Replicas.advance
+
+    def counting(self: Replicas, index: int) -> None:
+        nonlocal counted
+        counted += len(self.members)
+        advance(self, index)
+
+    condition = conditions(SMALL)[0]
+    task = condition.task()
+    monkeypatch.setattr(Replicas, "advance", counting)
+    wb.run(task, condition.forks(), replicas=2, record_every=20, metrics=("l2",), driver="loop")
+    assert counted == replica_steps(condition)[0]
+
+
+def test_a_second_call_trains_nothing(done: Found, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise AssertionError("a finished condition was run again")
+
+    monkeypatch.setattr("wingbeat.study.work.run", refuse)
+    again = run_butterfly(PLAN, done.study.folder, **QUIET)
+    pd.testing.assert_frame_equal(again.table, done.study.table)
+
+
+class Idle:
+    """A runner that gets to nothing."""
+
+    def map(self, work: Any, conditions: Any) -> Iterator[Record]:
+        """Do no work."""
+        yield from ()
+
+
+def test_a_study_of_which_nothing_is_done_has_a_page(tmp_path: Path) -> None:
+    _, page = study_butterfly(SMALL, tmp_path, runner=Idle(), say=lambda _: None)
+    text = page.read_text(encoding="utf-8")
+    assert "2 conditions are not done yet" in text
+    assert "Nothing that a claim speaks of is finished yet." in text
+
+
+def test_results_on_other_data_are_not_taken_for_these(tmp_path: Path) -> None:
+    """A folder that was begun on a stand-in is refused once the data are there."""
+    grid, ledger = conditions(SMALL), Ledger(tmp_path)
+    other = replace(grid[0], tags={**grid[0].tags, "task": "a stand-in"})
+    ledger.finish(other, pd.DataFrame({"value": [0.0]}), {})
+    with pytest.raises(RequestError, match=r"results of 'a stand-in'.*WINGBEAT_DATA"):
+        run_butterfly(SMALL, tmp_path, runner=Idle(), say=lambda _: None)
+    ledger.finish(grid[0], pd.DataFrame({"value": [0.0]}), {})
+    check_task(grid, ledger.left(grid), ledger)
+
+
+@pytest.mark.slow
+def test_an_unfinished_study_goes_on(tmp_path: Path, done: Found) -> None:
+    """One of two base seeds is missing: only that is trained, to the same bits."""
+    folder = tmp_path / "part"
+    shutil.copytree(done.study.folder, folder)
+    first, second = (folder / "records" / c.key / "record.json" for c in conditions(PLAN))
+    shutil.rmtree(second.parent)
+    before = first.stat().st_mtime_ns
+    whole = run_butterfly(PLAN, folder, **QUIET)
+    assert first.stat().st_mtime_ns == before
+    assert second.is_file()
+    pd.testing.assert_frame_equal(whole.table, done.study.table)
+
+
+@pytest.mark.slow
+def test_values_are_those_of_a_direct_run(done: Found) -> None:
+    """The same perturbations through ``wb.run``: equal values of every replica."""
+    condition = conditions(PLAN)[1]
+    seed = condition.seeds[0]
+    result = wb.run(
+        replace(condition.task(), seed=seed),
+        condition.forks(),
+        replicas=2,
+        record_every=15,
+        metrics=("l2", "disagreement", "barrier"),
+        driver="lockstep",
+        compiled=False,
+        progress=False,
+    )
+    end = result.table[(result.table["step"] == STEPS) & (result.table["layer"] == "")]
+    for cell in PLAN.cells:
+        for name in ("l2", "disagreement", "barrier_train", "barrier_error_test"):
+            direct = end[(end["a"] == "reference") & (end["perturbation"] == cell.name)]
+            direct = direct[direct["metric"] == name]["value"]
+            own = done.values[(done.values["seed"] == seed) & (done.values["quantity"] == name)]
+            own = own[(own["kind"] == cell.kind) & (own["size"] == cell.size)]
+            own = own[own["time"] == cell.time].sort_values("replica")
+            assert own["value"].tolist() == direct.tolist()
+            assert len(direct) == 2
+
+
+def test_cells_are_means_over_replicas_nested_in_seeds(done: Found) -> None:
+    place = ["kind", "size", "time", "quantity"]
+    for key, own in done.values.groupby(place):
+        values, seeds = own["value"].to_numpy(), own["seed"].tolist()
+        row = done.cells.set_index(place).loc[key]
+        direct = bootstrap(lambda w, x=values: w @ x / w.sum(axis=1), len(own), groups=seeds)
+        most = 1.0 if key[-1] in SHARES else np.inf
+        assert row["value"] == pytest.approx(np.mean(values))
+        ends = np.clip([direct.low, direct.high], -np.inf if key[-1] in GAINS else 0.0, most)
+        assert np.allclose([row["low"], row["high"]], ends, equal_nan=True)
+        assert row["sd"] == pytest.approx(np.std(values, ddof=1))
+        assert (row["n"], row["seeds"], row["noise_floor"]) == (len(own), 2, 0.0)
+
+
+def test_the_size_of_a_gaussian_is_its_norm_over_the_expected_one(done: Found) -> None:
+    """E = sqrt(2/d * 8 d + 2/8 * 80) = 6 for d - 8 - 10, whatever d is."""
+    start = done.values[done.values["quantity"] == "l2_start"]
+    start = start[start["kind"] == "gaussian"]
+    assert len(start) == 2 * 2 * 6
+    assert np.allclose(start["value"], 6 * start["size"], rtol=1e-4)
+
+
+def table_of(*rows: tuple[Any, ...]) -> pd.DataFrame:
+    """Values of the standard recipe: kind, size, time, seed, replica, quantity, value."""
+    full = [("standard", k, s, t, 0, seed, str(r), q, v, "") for k, s, t, seed, r, q, v in rows]
+    return pd.DataFrame(full, columns=list(VALUES))
+
+
+def made(height: dict[float, float], spread: float = 0.05, seeds: int = 3) -> pd.DataFrame:
+    """Barriers that depend on time only, a little different for each base seed and replica."""
+    rows = []
+    for (time, value), size in ((p, s) for p in height.items() for s in (0.001, 0.01, 0.1)):
+        for seed in range(seeds):
+            for replica in (1, 2, 3):
+                factor = 1 + spread * (seed - 1) + 0.01 * replica
+                here = value * factor
+                l2 = (10 + 3 * here) * size**0.1
+                rows += [
+                    ("gaussian", size, time, seed, replica, "barrier_train", here),
+                    ("gaussian", size, time, seed, replica, "l2", l2),
+                    ("gaussian", size, time, seed, replica, "l2_start", 50 * size),
+                ]
+                if time == 0 and size == 0.01:
+                    rows.append(("single", size, time, seed, replica, "barrier_train", here))
+    return table_of(*rows)
+
+
+def verdicts(values: pd.DataFrame, *interventions: str) -> dict[str, str]:
+    return {c.ident: c.verdict for c in claims(values, interventions)}
+
+
+def test_the_papers_picture_is_recognised() -> None:
+    found = verdicts(made({0.0: 1.5, 0.005: 0.3, 0.02: 0.15, 0.1: 0.02, 0.5: 0.001}))
+    expected = dict.fromkeys(
+        ("single-weight", "sharp-drop", "tenth", "half-small", "size-at-start", "not-linear"), HOLDS
+    )
+    assert {k: found[k] for k in expected} == expected
+    assert found["half-large"] == FAILS
+    assert found["log-linear"] == HOLDS
+    assert found["weight-matching"] == NOT_RUN
+
+
+def test_the_opposite_picture_is_recognised() -> None:
+    found = verdicts(made({0.0: 0.01, 0.005: 0.012, 0.1: 0.5, 0.5: 0.6}))
+    assert {found[k] for k in ("single-weight", "sharp-drop", "tenth", "half-small")} == {FAILS}
+
+
+def test_too_few_base_seeds_leave_claims_open() -> None:
+    found = verdicts(made({0.0: 1.5, 0.005: 0.3}, seeds=1))
+    assert found["sharp-drop"] == found["not-linear"] == found["size-at-start"] == OPEN
+    assert found["tenth"] == found["half-small"] == NOT_RUN
+
+
+def test_a_wide_interval_leaves_a_claim_open() -> None:
+    assert verdicts(made({0.0: 0.12, 0.005: 0.06}, spread=0.9))["single-weight"] == OPEN
+
+
+def test_a_diverged_replica_makes_its_cell_undefined() -> None:
+    values = made({0.0: 1.5})
+    values.loc[0, ["value", "reason"]] = [float("nan"), DIVERGED]
+    first = summarised(values).iloc[0]
+    assert np.isnan(first["value"])
+    assert first["reason"] == DIVERGED
+    tested = {c.ident: c for c in claims(values)}
+    assert tested["single-weight"].verdict == HOLDS
+
+
+@pytest.mark.parametrize(("factor", "verdict"), [(0.5, HOLDS), (2.0, FAILS), (1.0, OPEN)])
+def test_an_intervention_is_compared_in_pairs(factor: float, verdict: str) -> None:
+    usual = made({0.0: 1.5, 0.02: 0.15})
+    other = usual.assign(intervention="long warm-up")
+    jitter = np.where(other["seed"] == 1, 1.1, 0.95) if factor == 1.0 else 1.0
+    other["value"] = other["value"] * factor * jitter
+    found = verdicts(pd.concat([usual, other]), "standard", "long warm-up", "AdamW")
+    assert found["long-warm-up"] == verdict
+    assert found["AdamW"] == NOT_RUN
+
+
+def test_a_ratio_pairs_base_seeds_and_skips_what_only_one_has() -> None:
+    top = table_of(*(("gaussian", 0.1, 0.1, s, 1, "barrier_train", v) for s, v in ((0, 1), (1, 2))))
+    bottom = table_of(
+        *(("gaussian", 0.1, 0.0, s, 1, "barrier_train", v) for s, v in ((0, 2), (1, 4))),
+        ("batch", 0.1, 0.0, 0, 1, "barrier_train", 100.0),
+    )
+    found = ratio(top, bottom)
+    assert found is not None
+    assert found.value == pytest.approx(0.5)
+    assert ratio(top, bottom[bottom["kind"] == "batch"]) is None
+    nothing = ratio(top, bottom.assign(value=0.0))
+    assert nothing is not None
+    assert nothing.reason == "constant"
+
+
+def test_judging_is_by_the_whole_interval() -> None:
+    e = Estimate(1.0, 0.5, 1.5)
+    assert [against(e, b, above=True) for b in (0.4, 1.0, 2.0)] == [HOLDS, OPEN, FAILS]
+    assert [against(e, b, above=False) for b in (0.4, 1.0, 2.0)] == [FAILS, OPEN, HOLDS]
+    assert against(Estimate.undefined(DIVERGED), 0.0, above=True) == OPEN
+
+
+def test_the_published_numbers_stand_beside_ours() -> None:
+    table = beside_published(summarised(made({0.0: 1.5, 0.02: 0.15})))
+    rows = {row[0]: row[1:] for row in table.rows}
+    assert all(len(known) == len(PUBLISHED_SIZES) for known in PUBLISHED.values())
+    assert rows["0 %, gaussian, 0.001"][0] == "1.40 ± 1.48"
+    assert rows["0 %, gaussian, 0.001"][1].startswith("1.53 ±")
+    assert rows["2 %, batch, 0.01"] == ("0.69 ± 0.26", "–", "–")
+    assert rows["0 %, gaussian, 0.1"][0] == "–"
+
+
+def test_a_map_has_the_values_in_its_cells(done: Found) -> None:
+    barrier = next(f for f in maps(done.cells) if f.key == "map_barrier_train")
+    assert (barrier.columns, barrier.rows) == (("0 %", "10 %", "50 %"), ("0.01", "0.1"))
+    own = done.cells[(done.cells["quantity"] == "barrier_train") & (done.cells["time"] == 0.5)]
+    assert barrier.values[1][2] == own[own["size"] == 0.1]["value"].iloc[0]
+    assert "step 30" in barrier.hovers[1][2]
+    dots = growth(done.cells)[1].dots
+    assert len(dots) == len(PLAN.cells)
+
+
+def test_the_page_and_the_tables_are_whole(done: Found) -> None:
+    folder = done.study.folder
+    text = (folder / "report.html").read_text(encoding="utf-8")
+    assert "Content-Security-Policy" in text
+    words = re.sub(r"<script.*?</script>", "", text, flags=re.DOTALL)
+    assert not re.search(r'(src|href)="https?:', words)
+    for part in ("1.82 ± 1.26", "A single weight", "Between the ends", "in the same basin?"):
+        assert part in words
+    markdown = (folder / "results.md").read_text(encoding="utf-8")
+    assert len(main_table(done.cells, "standard").rows) == len(PLAN.cells)
+    assert "## Cells: standard" in markdown
+    content = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+    assert content["command"] == command_of(PLAN)
+    assert content["noise_floor"] == 0.0
+    pd.testing.assert_frame_equal(pd.read_parquet(folder / "cells.parquet"), done.cells)
+    values = pd.read_parquet(folder / "values.parquet")
+    # 2 base seeds x 7 cells x 2 replicas x (4 barriers, 2 distances, disagreement), and one
+    # barrier between the two replicas of each cell; aligned L2, share that stays, 4 aligned
+    # barriers, angle and diversity of each, and two gains of their ensemble.
+    assert len(values) == 2 * 7 * (2 * 7 + 1 + 2 * 8 + 2)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["mnist-mlp", "--times", "0,0.0001"], "both step 0"),
+        (["mnist-mlp", "--kinds", "gausian"], "did you mean 'gaussian'"),
+        (["mnist-mlp", "--driver", "auto"], "use lockstep or loop"),
+        (["mnist-mlp", "--intervention", "AdamW"], "takes no intervention"),
+        (["cifar-resnet", "--intervention", "warm-up"], "unknown intervention"),
+        (["nothing"], "no built-in one"),
+        (["nowhere:task"], "nowhere"),
+        (["mnist-mlp", "--arg", "lr"], "name=value"),
+    ],
+)
+def test_the_command_refuses_in_words(
+    words: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main([*words, "--out", str(tmp_path / "study")])
+    assert caught.value.code == 2
+    assert said in capsys.readouterr().err
+    assert not (tmp_path / "study").exists()
+
+
+def test_the_command_prints_its_summary(done: Found, capsys: pytest.CaptureFixture[str]) -> None:
+    """The line that the page shows asks for the same conditions: nothing is trained again."""
+    line = command_of(PLAN)
+    assert line.startswith("wingbeat study butterfly mnist-mlp --times 0,0.1,0.5 --scales 0.01,0.1")
+    words = shlex.split(line)[3:]
+    with pytest.raises(SystemExit) as caught:
+        main([*words, "--out", str(done.study.folder), "--json", "--workers", "1"])
+    assert caught.value.code == 0
+    assert json.loads(capsys.readouterr().out)["cells"]
+
+
+def test_names_and_steps_of_cells() -> None:
+    assert Cell("gaussian", 0.1, 0.5).name == "gaussian-0.1@0.5"
+    assert Cell("gaussian", 0.1, 0.005).at(1000) == 5
+    assert len(quick_plan(Plan()).cells) == 5

@@ -1,0 +1,63 @@
+"""The kept files of a study: same study, same bytes; nothing but what a reader needs."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from dynamics_cases import made
+
+from wingbeat.errors import RequestError
+from wingbeat.studies.dynamics.page import write_outputs
+from wingbeat.studies.dynamics.plan import Plan
+from wingbeat.studies.dynamics.publish import main, publish
+
+
+def study(folder: Path) -> Path:
+    """A made-up study as its command leaves it, with one condition that was not run."""
+    folder.mkdir()
+    found = replace(made(lambda a, seed: 2.0 + seed / 3).study, folder=folder)
+    conditions = found.conditions.assign(factory="m:f")
+    left_out = conditions.iloc[[0]].assign(key="not run", status="not run")
+    pd.concat([conditions, left_out]).to_parquet(folder / "conditions.parquet", index=False)
+    layers = found.table.iloc[[0]].assign(layer="head.weight")
+    components = found.table.iloc[[0]].assign(metric="pc1")
+    table = pd.concat([found.table, layers, components])
+    table.to_parquet(folder / "table.parquet", index=False)
+    write_outputs(Plan(), found, "wingbeat study dynamics")
+    return folder
+
+
+def test_the_kept_files_are_the_same_each_time(tmp_path: Path) -> None:
+    made_up = study(tmp_path / "study")
+    first, second = (publish(made_up, tmp_path / name) for name in ("one", "two"))
+    assert [p.name for p in first] == [
+        "results.md",
+        "summary.json",
+        "conditions.csv",
+        "table.parquet",
+    ]
+    assert [p.read_bytes() for p in first] == [p.read_bytes() for p in second]
+    results, summary, conditions, table = first
+    assert results.read_text(encoding="utf-8").startswith("---\norphan: true\n---\n\n# Study")
+    assert json.loads(summary.read_text(encoding="utf-8"))["command"] == "wingbeat study dynamics"
+    rows = pd.read_csv(conditions)
+    assert len(rows) == 21 * 5
+    assert set(rows["status"]) == {"done"}
+    assert "factory" not in rows
+    assert rows["convergence_ratio"].max() == pytest.approx(2 + 4 / 3, rel=1e-5)
+    kept = pd.read_parquet(table)
+    assert set(kept["layer"]) == {""}
+    assert "pc1" not in set(kept["metric"])
+
+
+def test_a_folder_without_a_study_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(RequestError, match=r"has no master\.md"):
+        publish(tmp_path, tmp_path / "out")
+    with pytest.raises(SystemExit, match="usage"):
+        main([str(tmp_path)])
+    with pytest.raises(SystemExit, match=r"has no master\.md"):
+        main([str(tmp_path), str(tmp_path / "out")])
