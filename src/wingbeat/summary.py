@@ -34,7 +34,7 @@ def collect(
     """Return the result of the measures of one or several base seeds."""
     floor = max(measured.noise_floor for _, _, measured, _ in parts)
     summary = _summary(parts, floor)
-    notes = [*_twin_warning(floor, environment), *warnings, *_diverged(parts)]
+    notes = [*_twin_warning(floor, environment), *warnings, *_diverged(parts), *_left_out(parts)]
     tables = [m.table.assign(seed=r.task.seed) if several else m.table for r, _, m, _ in parts]
     return Result(
         table=pd.concat(tables, ignore_index=True) if several else tables[0],
@@ -79,6 +79,20 @@ def _twin_warning(floor: float, environment: dict[str, Any]) -> list[str]:
         "`wingbeat verify` finds the first step and tensor."
     )
     return [warning]
+
+
+def _left_out(parts: Sequence[Part]) -> list[str]:
+    """Name the tensors that the convergence ratio leaves out, over all base seeds."""
+    names = list(dict.fromkeys(n for _, _, measured, _ in parts for n in measured.left_out))
+    if not names:
+        return []
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    note = (
+        f"The gradient of {', '.join(names[:5])}{more} is rounding alone (a bias in front of a "
+        "normalisation, for example): the convergence ratio leaves these out; "
+        "convergence_ratio_all has them in."
+    )
+    return [note]
 
 
 def _diverged(parts: Sequence[Part]) -> list[str]:

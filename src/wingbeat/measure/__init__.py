@@ -12,6 +12,7 @@ from wingbeat.measure.exponents import Saturation, saturation
 from wingbeat.measure.modelled import MEASURES
 from wingbeat.measure.outputs import Evaluator, Outputs
 from wingbeat.measure.scene import Scalar, Scene
+from wingbeat.measure.signal import without_signal
 from wingbeat.measure.summary import Facts
 from wingbeat.measure.table import TableBuilder
 from wingbeat.measure.weights import Weights, read_gram, read_weights
@@ -37,12 +38,16 @@ __all__ = ["Facts", "Measured", "measure"]
 
 @dataclass(frozen=True)
 class Measured:
-    """The measures of one base seed: the table, and what the summary is made of."""
+    """The measures of one base seed: the table, and what the summary is made of.
+
+    ``left_out`` names tensors that move by rounding alone; see ``measure.signal``.
+    """
 
     table: pd.DataFrame
     facts: dict[str, Facts]
     noise_floor: float
     diverged: dict[str, int]
+    left_out: tuple[str, ...] = ()
 
 
 def measure(
@@ -74,15 +79,17 @@ def measure(
     last = _output_rows(out, trajectory, task, wanted, evaluator, tick)
     end = saturation(weights, independent)
     scalars = _modelled(out, trajectory, wanted, step, tick)
+    tick("gradients")
+    left_out = () if step is None else without_signal(step, trajectory)
     facts = {
         name: replace(
-            _facts(name, weights, projected.get(name), task, last, end),
+            _facts(name, weights, projected.get(name), task, last, end, left_out),
             scalars={**_functional(weights.labels, last, name), **scalars.get(name, {})},
             numbers={} if last is None else last.functions.gains.get(name, {}),
         )
         for name in weights.groups
     }
-    return Measured(out.table(), facts, weights.noise_floor, trajectory.diverged())
+    return Measured(out.table(), facts, weights.noise_floor, trajectory.diverged(), left_out)
 
 
 def _modelled(
@@ -183,8 +190,15 @@ def _output_rows(
 
 
 def _facts(
-    name: str, w: Weights, projected: Any, task: Task, last: Outputs | None, end: Saturation
+    name: str,
+    w: Weights,
+    projected: Any,
+    task: Task,
+    last: Outputs | None,
+    end: Saturation,
+    left_out: Sequence[str],
 ) -> Facts:
+    kept = [layer not in left_out for layer in w.layers]
     own = [label.rsplit("#", 1)[0] == name for label in w.labels]
     apart = last.disagreement() if last else None
     since = w.since(name)
@@ -192,7 +206,8 @@ def _facts(
         seed=task.seed,
         steps=w.steps[since],
         distances=w.distances(name),
-        grams=w.groups[name].sum(axis=1)[since],
+        grams=w.groups[name][:, kept].sum(axis=1)[since],
+        all_grams=w.groups[name].sum(axis=1)[since] if left_out else None,
         projected=projected,
         floor=w.noise_floor,
         saturation=end,

@@ -45,7 +45,8 @@ class Facts:
         seed: base seed.
         steps: recorded steps since the fork, (T,).
         distances: to the reference, (T, N).
-        grams: Gram matrices of the replicas about one of them, (T, N, N).
+        grams: Gram matrices of the replicas about one of them, (T, N, N), over the tensors that
+            do not move by rounding alone.
         projected: spread in the leading components.
         floor: noise floor of the run.
         saturation: where growth ends.
@@ -53,6 +54,7 @@ class Facts:
         steps_per_epoch: of the task.
         scalars: further values of the replicas at the end, (N,) each, by name in the summary.
         numbers: further values of the perturbation as a whole, by name in the summary.
+        all_grams: as ``grams``, over all tensors; None where none was left out.
     """
 
     seed: int
@@ -66,6 +68,7 @@ class Facts:
     steps_per_epoch: int
     scalars: Mapping[str, Scalar] = field(default_factory=dict)
     numbers: Mapping[str, float] = field(default_factory=dict)
+    all_grams: Array | None = None
 
 
 def summarise(facts: Sequence[Facts]) -> dict[str, Estimate]:
@@ -85,10 +88,16 @@ def summarise(facts: Sequence[Facts]) -> dict[str, Estimate]:
         "final_l2": _mean_distance(facts, -1),
         "saturation_distance": _mean_of(facts, lambda f: f.saturation.distance, DIVERGED),
     }
+    if any(f.all_grams is not None for f in facts):
+        found["convergence_ratio_all"] = _ratio([replace(f, grams=_whole(f)) for f in facts])
     if all(f.disagreement is not None for f in facts):
         values = np.concatenate([f.disagreement for f in facts if f.disagreement is not None])
         found["final_disagreement"] = _within(_mean(values, facts), 0.0, 1.0)
     return found | _further(facts)
+
+
+def _whole(fact: Facts) -> Array:
+    return fact.grams if fact.all_grams is None else fact.all_grams
 
 
 def _further(facts: Sequence[Facts]) -> dict[str, Estimate]:
