@@ -59,18 +59,26 @@ def test_replicas_that_all_move_alike_have_no_spread(driver):
     defined_or_explained(result)
 
 
+def counted():
+    """Count in a generator, whose state cannot be copied for each replica."""
+    number = 0
+    while True:
+        number += 1
+        yield number
+
+
 class Restless(nn.Module):
     """A net that depends on how often it was called: no execution repeats it."""
 
-    calls = 0
+    calls = (counted(),)
 
     def __init__(self, size):
         super().__init__()
         self.inner, self.size = nn.Linear(4, 3), size
 
     def forward(self, x):
-        Restless.calls += 1
-        return self.inner(x) + self.size * math.sin(1e6 * Restless.calls) * torch.arange(3.0)
+        shift = self.size * math.sin(1e6 * next(Restless.calls[0]))
+        return self.inner(x) + shift * torch.arange(3.0)
 
 
 def restless(size, scale, **options):
