@@ -1,0 +1,64 @@
+"""The reference, and a perturbed replica, are what a plain training loop makes of them.
+
+Each set-up is held to the hand-written loop at every snapshot and in every loss. What may happen
+instead stands in the table: a refusal or a warning that names the thing.
+"""
+
+from __future__ import annotations
+
+import plain_hold
+import pytest
+import torch
+from setups import SETUPS
+
+SINGLE = [n for n, s in SETUPS.items() if torch.float32 in s.dtypes]
+DOUBLE = [n for n, s in SETUPS.items() if torch.float64 in s.dtypes]
+STACKING = [n for n in DOUBLE if SETUPS[n].stacks]
+FALLING_BACK = [n for n in DOUBLE if not SETUPS[n].stacks]
+
+
+@pytest.mark.parametrize("name", DOUBLE)
+def test_on_the_loop(name: str) -> None:
+    plain_hold.hold(name, "loop", torch.float64)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SINGLE)
+def test_on_the_loop_in_single_precision(name: str) -> None:
+    plain_hold.hold(name, "loop", torch.float32)
+
+
+@pytest.mark.parametrize("name", STACKING)
+def test_in_lock_step(name: str) -> None:
+    plain_hold.hold(name, "lockstep", torch.float64)
+    found = plain_hold.outcome(name, "lockstep", torch.float64)
+    assert found.environment["driver"] == "lockstep"  # type: ignore[union-attr]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FALLING_BACK)
+def test_in_lock_step_or_refused(name: str) -> None:
+    plain_hold.hold(name, "lockstep", torch.float64)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SINGLE)
+def test_in_lock_step_in_single_precision(name: str) -> None:
+    plain_hold.hold(name, "lockstep", torch.float32)
+
+
+@pytest.mark.parametrize("name", [n for n in SINGLE if not SETUPS[n].stacks])
+def test_by_the_driver_that_is_chosen(name: str) -> None:
+    plain_hold.hold(name, "auto", torch.float32)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [n for n in SINGLE if SETUPS[n].stacks])
+def test_by_the_driver_that_is_chosen_where_it_stacks(name: str) -> None:
+    plain_hold.hold(name, "auto", torch.float32)
+
+
+def test_the_table_is_as_long_as_it_must_be() -> None:
+    """Forty set-ups at least, and each of them moves."""
+    assert len(SETUPS) >= 40
+    assert len(STACKING) >= 40

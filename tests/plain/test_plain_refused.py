@@ -1,0 +1,80 @@
+"""What cannot be trained right is refused by name before any compute, with what to write."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from plain_setup import CURVE, POINTS, dense, momentum, recipe
+from torch import nn, optim
+
+import wingbeat as wb
+
+
+def with_scheduler(params: Any) -> Any:
+    optimizer = momentum(params)
+    return optimizer, optim.lr_scheduler.StepLR(optimizer, 5)
+
+
+def scheduler_object() -> Any:
+    return optim.lr_scheduler.StepLR(momentum(list(dense().parameters())), 5)
+
+
+def half(params: Any) -> Any:
+    return momentum(list(params)[:2])
+
+
+REFUSED: dict[str, tuple[Callable[[], dict[str, Any]], str]] = {
+    "a module where a factory is wanted": (lambda: recipe(model=dense()), r"model.*lambda"),
+    "nn.CrossEntropyLoss()": (
+        lambda: recipe(loss=nn.CrossEntropyLoss()),
+        r"loss.*lambda model, batch",
+    ),
+    "a loss class": (lambda: recipe(loss=nn.MSELoss), r"loss"),
+    "an optimizer object": (
+        lambda: recipe(optimizer=momentum(list(dense().parameters()))),
+        r"optimizer.*lambda params",
+    ),
+    "optimizer and scheduler": (lambda: recipe(optimizer=with_scheduler), r"schedule"),
+    "a scheduler object": (lambda: recipe(schedule=scheduler_object()), r"schedule.*lambda"),
+    "a list of tensors": (lambda: recipe(data=[POINTS, CURVE]), r"data.*tuple|data.*\("),
+    "a list of two equal tensors": (lambda: recipe(data=[POINTS, POINTS]), r"data"),
+    "nothing": (lambda: recipe(optimizer=lambda params: None), r"optimizer.*None"),
+    "a list of optimizers": (
+        lambda: recipe(optimizer=lambda params: [momentum(params)]),
+        r"optimizer.*list",
+    ),
+    "parameters left out": (lambda: recipe(optimizer=half), r"leaves out"),
+    "a loss that is not a scalar": (
+        lambda: recipe(loss=lambda m, b: (m(b[0]) - b[1]).square()),
+        r"scalar",
+    ),
+    "mode misspelt": (lambda: recipe(mode="evaluate"), r"mode"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_by_name(name: str) -> None:
+    make, words = REFUSED[name]
+    with pytest.raises(wb.RequestError, match=words) as found:
+        wb.run(wb.Task(**make()), wb.Gaussian(0.01), progress=False)
+    assert "Traceback" not in str(found.value)
+
+
+def test_self_seeding_is_said_before_init_varies_nothing() -> None:
+    """Init() and seeds= draw other weights, unless the factory seeds itself."""
+
+    def seeded() -> nn.Module:
+        torch.manual_seed(42)
+        return dense()
+
+    task = wb.Task(**recipe(model=seeded))
+    for options in ({"perturbations": wb.Init()}, {"seeds": [0, 1]}):
+        options.setdefault("perturbations", wb.Gaussian(0.01))
+        try:
+            said = " ".join(wb.run(task, progress=False, driver="loop", **options).warnings)
+        except wb.RequestError as error:
+            said = str(error)
+        assert "seed" in said, options
