@@ -15,6 +15,8 @@ from pathlib import Path
 import pytest
 import torch
 
+import wingbeat  # noqa: F401  (before a product: MKL's mode is read once)
+
 HERE = Path(__file__).resolve().parent
 CACHE = tempfile.TemporaryDirectory(prefix="wingbeat-cache-")  # removed when it is collected
 os.environ["WINGBEAT_OFFLINE"] = "1"

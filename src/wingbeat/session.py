@@ -123,7 +123,13 @@ class Session:
     def measured(self) -> tuple[Request, Trajectory, Measured, list[Member]]:
         """Train what is not done yet and measure all of it."""
         seed = derive(self.request.task.seed, "run")
-        with self._held(), seeded(seed), deterministic_algorithms(self.step.skeleton):
+        hidden = HiddenState(self.request.task, self.step.skeleton)
+        with (
+            self._held(),
+            hidden.kept(),
+            seeded(seed),
+            deterministic_algorithms(self.step.skeleton),
+        ):
             members = self._train()
             found = measure(
                 self.trajectory,

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
-from wingbeat.replicas.loop import Loop, ObjectLoop
+from wingbeat.replicas.loop import ObjectLoop
 from wingbeat.task.hidden_state import HiddenState, is_hidden
 from wingbeat.task.step import State, TrainingStep
 
@@ -14,18 +14,13 @@ if TYPE_CHECKING:
     from wingbeat.task.task import Batch
 
 
-class _OneByOne(Protocol):
-    """A loop driver: it advances a stack of one."""
+def alone(step: TrainingStep) -> ObjectLoop | Remembering:
+    """Return the driver that advances a task's replicas one at a time.
 
-    step: TrainingStep
-    mode: str
-
-    def __call__(self, state: State, batch: Batch, index: int) -> tuple[State, Tensor]: ...
-
-
-def alone(step: TrainingStep) -> Loop | ObjectLoop | Remembering:
-    """Return the driver that advances a task's replicas one at a time."""
-    inner = Loop(step) if step.optimizer is not None else ObjectLoop(step)
+    It calls the model and the optimizer themselves, as a loop written by hand does: hooks fire,
+    and a parameter that the loss did not reach is left alone rather than decayed.
+    """
+    inner = ObjectLoop(step)
     return Remembering(inner, step.remembers) if step.remembers else inner
 
 
@@ -39,10 +34,13 @@ class Remembering:
 
     name = "loop"
 
-    def __init__(self, inner: Loop | ObjectLoop, names: tuple[str, ...]) -> None:
+    def __init__(self, inner: ObjectLoop, names: tuple[str, ...]) -> None:
         self.inner, self.mode = inner, inner.mode
         self.hidden = HiddenState(inner.step.task, inner.step.skeleton)
+        before = self.hidden.look()
+        inner.step.rehearse()  # what a step makes is seen once: a resumed run must know its kind
         self.hidden.carry(names)
+        self.hidden.restore(before)
         self.first = self.hidden.take()
 
     def __call__(self, state: State, batch: Batch, index: int) -> tuple[State, Tensor]:

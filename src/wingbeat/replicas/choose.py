@@ -20,12 +20,15 @@ from wingbeat.products import warn_if_not_reproducible
 from wingbeat.replicas.alone import alone
 from wingbeat.replicas.lockstep import DisprovedError, Lockstep, Mode
 from wingbeat.replicas.loop import Loop
+from wingbeat.replicas.reads import NotRecordableError
 from wingbeat.replicas.remembered import Measured, key_of, recall, remember
 from wingbeat.replicas.replicas import Driver, Replicas, partition
 from wingbeat.task.batches import len_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from torch import Tensor
 
     from wingbeat.replicas.fork import Member
     from wingbeat.task.batches import Batches
@@ -40,6 +43,10 @@ VECTOR_LOOP = 32
 """Numbers that a vectorised kernel takes at a time: two registers of 16 single floats."""
 COMPILE_SECONDS = 120.0
 """Compiling is tried when the rest of the run would take longer than this."""
+
+
+class UnlikePlainError(DriverError):
+    """Lock step trains otherwise than the model and the optimizer themselves."""
 
 
 @dataclass(frozen=True)
@@ -120,7 +127,9 @@ class Chooser:
         """Return the execution that an earlier start of the same run chose."""
         driver: Driver
         if facts["driver"] == "loop":
-            driver = self._loop("").driver
+            # Runs that were begun before the loop called the optimizer itself go on as they were.
+            old = facts["mode"] == "eager"
+            driver = Loop(self.step) if old else self._loop("").driver
         else:
             driver = Lockstep(self.step, facts["mode"])
         return Choice(
@@ -148,7 +157,9 @@ class Chooser:
             replicas.advance(0)
             if self.steps > 1:
                 replicas.prove(1)
-        except DisprovedError:
+                replicas.advance(1)
+            self._hold_to_plain(replicas.take_losses()[:, 0])
+        except (UnlikePlainError, DisprovedError, NotRecordableError):
             raise
         except DriverError:
             if mode == "eager":
@@ -156,6 +167,30 @@ class Chooser:
             self.step.renew()  # the attempt may have left its tensors in the model
             return self._lockstep("traced" if mode == "compiled" else "eager")
         return driver
+
+    def _hold_to_plain(self, losses: Tensor) -> None:
+        """Compare the reference's first losses with those of a plain loop.
+
+        The second one follows the first update, so that another gradient shows too.
+
+        Raises:
+            UnlikePlainError: they differ by more than rounding.
+        """
+        replicas = self._replicas(alone(self.step), 1, self.casts[-1][:1])
+        for index in range(len(losses)):
+            replicas.advance(index)
+        plain = replicas.take_losses()[:, 0].double()
+        apart = (losses.double() - plain).abs()
+        # A few hundred roundings: other masks of dropout or another gradient change the loss more.
+        allowed = 512 * torch.finfo(self.step.dtype).eps * (plain.abs().max() + 1)
+        if bool((apart > allowed).any()):
+            index = int((apart > allowed).nonzero()[0])
+            msg = (
+                f"lock step does not repeat the plain loop at step {index}: loss "
+                f"{float(losses[index]):g}, plain {float(plain[index]):g} (dropout of a tensor "
+                "that lies transposed in memory draws another mask there, for example)"
+            )
+            raise UnlikePlainError(msg)
 
     def _measured(self, compiled: bool | None) -> Choice:
         try:
@@ -192,7 +227,7 @@ class Chooser:
         for chunk in (c for c in CHUNKS if c < len(self.casts[-1])):
             timings[f"{driver.mode}/{chunk}"] = self._time(driver, chunk, spare)
         best = min(timings, key=lambda name: timings[name])
-        timings["loop"] = self._time(Loop(self.step), 1)
+        timings["loop"] = self._time(alone(self.step), 1)
         if timings["loop"] * LOOP_MARGIN < timings[best]:
             return Measured("loop", timings)
         left = timings[best] * self.steps / 1000

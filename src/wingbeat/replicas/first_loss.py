@@ -46,10 +46,18 @@ def _tried(step: TrainingStep, batches: Batches) -> Tensor:
     batch = batches.batch(streams, 0)
     hidden = HiddenState(step.task, step.skeleton)
     before = hidden.look()
-    seed_all(derive(streams.dropout, 0))
+
+    def rehearse() -> Tensor:
+        seed_all(derive(streams.dropout, 0))
+        return step.gradient(state.params, state.buffers, batch)[1]
+
     try:
-        _, loss, _ = step.gradient(state.params, state.buffers, batch)
+        loss = rehearse()
         step.remembers = tuple(dict.fromkeys(hidden.changed(before)))
+        hidden.restore(before)
+        step.rehearse = rehearse
+        seed_all(derive(streams.dropout, 0))
+        step.idle = step.unreached(state.params, state.buffers, batch)
     finally:
         hidden.restore(before)
     return loss

@@ -23,7 +23,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils import _pytree as pytree
 
 from wingbeat.errors import DriverError
-from wingbeat.replicas.reads import ReadsRefused, refuse_dynamic
+from wingbeat.replicas.masks import PlainMasks
+from wingbeat.replicas.reads import NotRecordableError, ReadsRefused, refuse_dynamic
 from wingbeat.replicas.simplify import simplify
 from wingbeat.task.step import State, TrainingStep
 
@@ -43,6 +44,9 @@ UNEVEN = frozenset(
 )
 """Operations whose vectorised form and whose form for the remainder round differently on a CPU
 (measured by equal inputs in all places of a tensor; torch 2.13)."""
+
+# What a step may raise because it is vectorised; its own errors come again on the loop.
+_OF_THE_STEP = (RuntimeError, NotImplementedError, IndexError, ValueError, TypeError)
 
 
 class DisprovedError(DriverError):
@@ -92,7 +96,7 @@ class Lockstep:
                 params, *rest, losses = self._built(form, leaves).run(*leaves)
             except DriverError:
                 raise
-            except (RuntimeError, IndexError, ValueError, TypeError) as error:
+            except _OF_THE_STEP as error:
                 msg = f"step {index} cannot run in lock step: {_first_line(error)}"
                 raise DriverError(msg) from error
         after = dict(zip(buffers, rest, strict=False))
@@ -157,9 +161,11 @@ class Lockstep:
         """Vectorise and run the step without a recording."""
         mapped = vmap(self._single, in_dims=(0, 0, 0, None, None), randomness="same")
         try:
-            with sdpa_kernel(SDPBackend.MATH):
+            with sdpa_kernel(SDPBackend.MATH), PlainMasks():
                 params, buffers, slots, losses = mapped(*form.arguments(leaves))
-        except (RuntimeError, NotImplementedError) as error:
+        except DriverError:
+            raise
+        except _OF_THE_STEP as error:
             msg = f"the model cannot run in lock step: {_first_line(error)}"
             raise DriverError(msg) from error
         return [params, *buffers.values(), *slots.values(), losses]
@@ -175,6 +181,9 @@ class Lockstep:
         expected = self._repeated(eager, leaves)
         torch.set_rng_state(rng)
         if self.mode == "eager":
+            with ReadsRefused():
+                eager(*leaves)
+            torch.set_rng_state(rng)
             shapes = [tuple(leaf.shape) for leaf in leaves]
             self.signatures.add(f"{self.step.skeleton} {shapes}")
             return _Program(eager, None)
@@ -265,7 +274,8 @@ def _record(function: Callable[..., list[Tensor]], leaves: list[Tensor]) -> Grap
         raise
     except Exception as error:  # whatever a model does that a recording cannot hold
         msg = f"the step cannot be recorded: {_first_line(error)}"
-        raise DriverError(msg) from error
+        reads = "value out of a tracing tensor" in str(error)  # read by torch itself, in C++
+        raise (NotRecordableError if reads else DriverError)(msg) from error
 
 
 def _signature(graph: GraphModule, leaves: Sequence[Tensor]) -> str:

@@ -37,6 +37,13 @@ _TAGS: Final = (torch.Tag.dynamic_output_shape, torch.Tag.data_dependent_output)
 _INDEXING: Final = frozenset(("index", "_unsafe_index", "index_put", "index_put_"))
 
 
+_LITERAL: Final = torch.ops.aten.lift_fresh_copy.default
+
+
+class NotRecordableError(DriverError):
+    """A step does in Python what depends on data: it has to be called anew each time."""
+
+
 class ReadsRefused(TorchFunctionMode):
     """Refuse, while a step is recorded, to hand a tensor's values to Python.
 
@@ -53,7 +60,7 @@ class ReadsRefused(TorchFunctionMode):
                 f"the step cannot be recorded: Python reads a tensor's values (.{name}), which "
                 "other batches would change"
             )
-            raise DriverError(msg)
+            raise NotRecordableError(msg)
         return func(*args, **(kwargs or {}))
 
 
@@ -61,7 +68,7 @@ def refuse_dynamic(graph: Graph) -> None:
     """Refuse a recording in which a shape or a number depends on data.
 
     Raises:
-        DriverError: it names the operation.
+        NotRecordableError: it names the operation.
     """
     for node in graph.nodes:
         if node.op == "call_function" and _is_dynamic(node) and _varies(node):
@@ -70,7 +77,7 @@ def refuse_dynamic(graph: Graph) -> None:
                 f"the step cannot be recorded: the result of {name} has a size that depends on "
                 "values, which other batches would change"
             )
-            raise DriverError(msg)
+            raise NotRecordableError(msg)
 
 
 def _is_dynamic(node: Node) -> bool:
@@ -115,5 +122,6 @@ def _varies(node: Node) -> bool:
         random = torch.Tag.nondeterministic_seeded in getattr(one.target, "tags", ())
         if one.op in ("placeholder", "get_attr") or random:
             return True
-        waiting += one.all_input_nodes
+        if one.target is not _LITERAL:  # torch.tensor(…) of numbers that Python has
+            waiting += one.all_input_nodes
     return False

@@ -7,6 +7,7 @@ the start, and named where it was not.
 
 from __future__ import annotations
 
+import copy
 import itertools
 import json
 import random
@@ -17,6 +18,8 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+
+from wingbeat.errors import RunError
 
 Tree = list[Any]
 """A kind, its content, and the number of the object that it came from (-1: a new one)."""
@@ -44,6 +47,7 @@ class Freezer:
         # The objects are held: an id means nothing once its object is gone.
         self._objects: list[Any] = list(apart)
         self._known = {id(t): i for i, t in enumerate(apart)}
+        self._patterns: dict[str, Any] = {}
         self.foreign: set[str] = set()
 
     def learn(self, value: Any) -> Tree:
@@ -68,6 +72,10 @@ class Freezer:
             return self._freeze(item, tensors, seen, learning=learning)
 
         found = self._container(value, inner, learning) or _source(value, tensors)
+        if found is not None and found[0] == "o" and number < 0:  # made during training
+            kind = _pattern_name(value)
+            self._patterns.setdefault(kind, value)
+            return ["O", found[1], kind]
         if found is None:
             if number < 0:
                 self.foreign.add(type(value).__qualname__)
@@ -101,7 +109,7 @@ class Freezer:
             self._objects.append(value)
         return found
 
-    def thaw(self, tree: Tree, tensors: list[Tensor]) -> Any:
+    def thaw(self, tree: Tree, tensors: list[Tensor]) -> Any:  # noqa: PLR0911  (one line a kind)
         """Return the value of a tree: the object that it came from with its content put back."""
         kind, content = tree[0], tree[1]
         if kind == "=":
@@ -110,6 +118,8 @@ class Freezer:
             return float.fromhex(content)
         if kind == "@":
             return self._objects[content] if content >= 0 else None
+        if kind == "O":
+            return self._like_pattern(tree[2], content, tensors)
         there = self._objects[tree[2]] if tree[2] >= 0 else None
         if kind in "lts":
             return _sequence(kind, there, [self.thaw(t, tensors) for t in content])
@@ -121,6 +131,22 @@ class Freezer:
         if kind == "A":
             content = (tensors[content[0]], *content[1:])
         return _thawed(kind, there, content)
+
+    def _like_pattern(self, kind: str, content: Any, tensors: list[Tensor]) -> Any:
+        """Return an object that was made during training: a copy of one of its kind, filled."""
+        if kind not in self._patterns:
+            msg = f"a {kind} that was made during training cannot be made again"
+            raise RunError(msg)
+        pairs = ((self.thaw(k, tensors), self.thaw(v, tensors)) for k, v in content)
+        return _mapping(copy.deepcopy(self._patterns[kind]), dict(pairs))
+
+
+def _pattern_name(value: Any) -> str:
+    """Name what objects that can be copied for each other have in common."""
+    own = value.__dict__
+    tensors = {**own, **own.get("_parameters", {}), **own.get("_buffers", {})}
+    shapes = {k: tuple(t.shape) for k, t in tensors.items() if isinstance(t, Tensor)}
+    return f"{type(value).__module__}.{type(value).__qualname__} {shapes}"
 
 
 def _plain(value: Any) -> bool:
@@ -154,6 +180,9 @@ def _mapping(there: Any, content: dict[Any, Any]) -> Any:
         delattr(there, name)
     for name, value in content.items():
         now = getattr(there, name, there)  # the owner itself: no attribute of that name
+        if isinstance(now, nn.Parameter) and isinstance(value, Tensor):
+            _refilled(now, value)
+            continue
         equal = _plain(value) or isinstance(value, float)
         if now is not value and not (equal and type(now) is type(value) and now == value):
             setattr(there, name, value)

@@ -8,6 +8,7 @@ others left. It is found here, and put back before each replica's step.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
 import json
@@ -84,6 +85,15 @@ class HiddenState:
         for place, then, now in zip(self._places, before, self.look(), strict=True):
             if not _same(then, now):
                 place.write(self._freezer.thaw(*then))
+
+    @contextlib.contextmanager
+    def kept(self) -> Iterator[None]:
+        """Run a block and leave everything as it was before it."""
+        before = self.look()
+        try:
+            yield
+        finally:
+            self.restore(before)
 
     def take(self) -> dict[str, Tensor]:
         """Return what is carried as tensors by name: a text, and the tensors that it names.

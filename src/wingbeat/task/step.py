@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -90,6 +91,8 @@ class TrainingStep:
         reason: why ``optimizer`` is None, else "".
         functional: whether ``torch.func`` can differentiate the model; see ``use_objects``.
         remembers: names of the Python state that a step changes; see ``task.hidden_state``.
+        idle: parameters that the loss does not reach; ``torch.optim`` leaves them alone.
+        rehearse: makes the first loss and its gradient once more, without an update.
 
     Raises:
         RequestError: no trainable parameter, or an optimizer that leaves one out.
@@ -100,6 +103,8 @@ class TrainingStep:
         self.renew()
         self.functional = True
         self.remembers: tuple[str, ...] = ()
+        self.idle: tuple[str, ...] = ()
+        self.rehearse: Callable[[], Any] = lambda: None
         named = _by_group(self.skeleton, self.owner)
         self.layout = Layout.of({name: p for group in named for name, p in group.items()})
         self.optimizer, self.reason = self._pure(named)
@@ -154,7 +159,17 @@ class TrainingStep:
         if self.task.clip_norm is not None:
             grad = clip(grad, self.task.clip_norm)
         params, slots = self.optimizer.update(grad, state.slots, state.params, coefficients)
+        if self.idle:  # no decay, no momentum: torch.optim passes over a gradient of None
+            params = torch.where(self._still, state.params, params)
         return State(params, buffers, slots), loss
+
+    @cached_property
+    def _still(self) -> Tensor:
+        """Where the parameters lie that the loss does not reach, (P,)."""
+        still = torch.zeros(self.layout.size, dtype=torch.bool, device=self.device)
+        for name in self.idle:
+            still[self.layout.slices[name]] = True
+        return still
 
     def gradient(
         self, params: Tensor, buffers: Buffers, batch: Batch
@@ -185,6 +200,18 @@ class TrainingStep:
             found = torch.autograd.grad(loss, list(own.values()), materialize_grads=True)
         after = {name: b.detach().clone() for name, b in fixed(self.skeleton).items()}
         return self.layout.flatten(dict(zip(own, found, strict=True))), loss.detach(), after
+
+    def unreached(self, params: Tensor, buffers: Buffers, batch: Batch) -> tuple[str, ...]:
+        """Return the names of the parameters that the loss of a batch does not depend on."""
+        self.put(params, buffers)
+        own = trainable(self.skeleton)
+        with torch.enable_grad():
+            loss = check_scalar(self.task.loss(self.skeleton, copied(batch)))
+            if not loss.requires_grad:
+                msg = "the loss depends on no trainable parameter: there is nothing to train"
+                raise RequestError(msg)
+            found = torch.autograd.grad(loss, list(own.values()), allow_unused=True)
+        return tuple(name for name, g in zip(own, found, strict=True) if g is None)
 
     def put(self, params: Tensor, buffers: Buffers) -> None:
         """Write one replica's weights and buffers into the model itself."""

@@ -93,6 +93,9 @@ class FolderStore:
         if create:
             self._make()
 
+    def __reduce__(self) -> tuple[type[FolderStore], tuple[Path]]:
+        return type(self), (self.folder,)  # a lock belongs to one process
+
     def _make(self) -> None:
         try:
             for name in ("snapshots", "state"):

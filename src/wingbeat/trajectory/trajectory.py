@@ -29,6 +29,9 @@ class Trajectory:
         self._store = store
         self.at = lru_cache(maxsize=2)(store.read)
 
+    def __reduce__(self) -> tuple[type[Trajectory], tuple[Store]]:
+        return type(self), (self._store,)  # what was read last need not travel
+
     @classmethod
     def from_checkpoints(
         cls,

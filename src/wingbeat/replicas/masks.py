@@ -1,0 +1,58 @@
+"""Draw the dropout masks that a plain loop would draw.
+
+Torch draws a mask in the order in which its tensor lies in memory. A tensor that is transposed
+in a plain loop is not when it is vectorised, and the same seed would drop other units: another
+training run. Here the mask is drawn in the order of the plain one.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
+
+
+class PlainMasks(TorchFunctionMode):
+    """Within this mode ``dropout`` of a vectorised tensor draws the mask of a single one."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        """Call the function; dropout of a tensor that lies transposed is made here."""
+        kwargs = kwargs or {}
+        if func is F.dropout:
+            return _dropout(*args, **kwargs)
+        return func(*args, **kwargs)
+
+
+def _dropout(x: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
+    order = memory_order(x) if training and 0 < p < 1 and not inplace else None
+    if order is None or order == sorted(order):
+        return F.dropout(x, p, training, inplace)
+    lying = torch.empty([x.shape[i] for i in order], dtype=x.dtype, device=x.device)
+    back = [order.index(i) for i in range(x.dim())]
+    mask = lying.permute(back).bernoulli_(1 - p).div_(1 - p)
+    return x * mask
+
+
+def memory_order(x: Tensor) -> list[int] | None:
+    """Return a tensor's axes from the slowest to the fastest in memory, as of one replica.
+
+    None for a tensor that is not vectorised exactly once.
+
+    >>> memory_order(torch.zeros(2, 3)) is None
+    True
+    """
+    functorch = torch._C._functorch
+    plain, batched = x, []
+    while functorch.is_functorch_wrapped_tensor(plain):
+        if functorch.is_batchedtensor(plain):
+            batched.append(functorch.maybe_get_bdim(plain))
+        plain = functorch.get_unwrapped(plain)
+    if len(batched) != 1:
+        return None
+    strides = [s for i, s in enumerate(plain.stride()) if i != batched[0]]
+    return sorted(range(x.dim()), key=lambda i: (-strides[i], i))
