@@ -234,11 +234,15 @@ class TrainingStep:
     ) -> tuple[Tensor, Tensor, Buffers]:
         self.put(params, buffers)
         own = trainable(self.skeleton)
+        for parameter in own.values():
+            parameter.grad = None
         with torch.enable_grad():
             loss = check_scalar(self.task.loss(self.skeleton, copied(batch)))
-            found = torch.autograd.grad(loss, list(own.values()), materialize_grads=True)
+            # Not autograd.grad, which reentrant checkpointing forbids and some hooks do not see.
+            loss.backward()  # type: ignore[no-untyped-call]
+        found = {name: _dense_gradient(p) for name, p in own.items()}
         after = {name: b.detach().clone() for name, b in fixed(self.skeleton).items()}
-        return self.layout.flatten(dict(zip(own, found, strict=True))), loss.detach(), after
+        return self.layout.flatten(found), loss.detach(), after
 
     def put(self, params: Tensor, buffers: Buffers) -> None:
         """Write one replica's weights and buffers into the model itself."""
@@ -285,6 +289,14 @@ class TrainingStep:
             for group, base in zip(self.owner.param_groups, self.table.base, strict=True):
                 group["lr"] = base
         return self.owner
+
+
+def _dense_gradient(parameter: Tensor) -> Tensor:
+    """Take the gradient off a parameter; zero where the loss did not depend on it."""
+    grad, parameter.grad = parameter.grad, None
+    if grad is None:
+        return torch.zeros_like(parameter.detach())
+    return grad.to_dense() if grad.layout is not torch.strided else grad
 
 
 def clip(grad: Tensor, max_norm: float) -> Tensor:
