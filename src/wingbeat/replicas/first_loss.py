@@ -8,6 +8,7 @@ import torch
 
 from wingbeat.determinism import derive, seed_all
 from wingbeat.errors import RequestError
+from wingbeat.replicas.trial import try_optimizer
 from wingbeat.task.batches import Streams
 from wingbeat.task.hidden_state import HiddenState
 
@@ -22,7 +23,8 @@ def first_loss(step: TrainingStep, batches: Batches) -> float:
     """Return the reference's loss on its first batch, by the plain step.
 
     Raises:
-        RequestError: it is not finite, or the loss is not a scalar.
+        RequestError: it is not finite, the loss is not a scalar, or the optimizer's object cannot
+            serve several replicas.
     """
     try:
         loss = _tried(step, batches)
@@ -30,6 +32,8 @@ def first_loss(step: TrainingStep, batches: Batches) -> float:
         line = str(error).strip().partition("\n")[0]
         step.use_objects(f"torch.func cannot differentiate the model: {line}")
         loss = _tried(step, batches)
+    if step.optimizer is None:
+        try_optimizer(step, batches)
     if not torch.isfinite(loss):
         msg = (
             f"the loss of the first batch is {float(loss)} before any update: check the data "
