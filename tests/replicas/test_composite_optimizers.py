@@ -184,7 +184,10 @@ class Failing(optim.SGD):
     ("make", "said"),
     [
         (partial(Leaking, lr=0.1), "Leaking keeps something between steps"),
-        (partial(Failing, lr=0.1), "Failing.step fails in a trial.*needs the loss of the epoch"),
+        (
+            partial(Failing, lr=0.1),
+            "in a trial before training: Failing.step fails.*needs the loss of the epoch",
+        ),
     ],
 )
 def test_what_cannot_serve_replicas_is_refused_by_name(make: Any, said: str) -> None:

@@ -121,7 +121,7 @@ def test_a_loaded_optimizer_object_goes_on_bit_for_bit(name: str) -> None:
 def test_parameters_that_took_other_numbers_of_steps_use_the_object() -> None:
     task = cases.task("mlp", steps=10)
     make = partial(optim.Adam, lr=1e-3)
-    model, optimizer, _ = by_hand(task, make, steps=9)
+    _, optimizer, _ = by_hand(task, make, steps=9)
     state = optimizer.state_dict()
     del state["state"][0]  # as after unfreezing a layer
 
@@ -144,7 +144,7 @@ def test_a_loaded_state_is_part_of_the_request() -> None:
     fresh = cases.task("mlp", partial(optim.Adam, lr=1e-3), steps=12, model=task.model)
 
     def described(of: Task) -> Any:
-        from wingbeat.task.describe import describe  # noqa: PLC0415
+        from wingbeat.task.describe import describe
 
         return describe(of, TrainingStep(of, torch.float64, CPU))["optimizer"]
 

@@ -34,6 +34,7 @@ class Evaluation:
 
     Attributes:
         passed: whether the optimizer's ``step`` takes a closure.
+        failed: whether the loss or its gradient, not the optimizer, is what failed.
     """
 
     def __init__(self, step: TrainingStep, optimizer: Any, buffers: Buffers, batch: Batch) -> None:
@@ -41,6 +42,7 @@ class Evaluation:
         self.named = trainable(step.skeleton)
         self.passed = takes_closure(optimizer)
         self.rng = torch.get_rng_state()
+        self.failed = False
         self._loss: Tensor | None = None
         self._before: list[Any] = []
         self._marks: list[Any] = []
@@ -70,6 +72,12 @@ class Evaluation:
         return [[p._version for p in own], grads]
 
     def _computed(self) -> Tensor:
+        self.failed = True
+        loss = self._differentiated()
+        self.failed = False
+        return loss
+
+    def _differentiated(self) -> Tensor:
         torch.set_rng_state(self.rng)  # an optimizer that evaluates twice sees one noise
         task = self.step.task
         with torch.enable_grad():  # some call the closure under no_grad

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from wingbeat.errors import RunError
 from wingbeat.params import fixed, trainable
 from wingbeat.replicas.belongings import Belongings
 from wingbeat.replicas.evaluation import Evaluation
@@ -61,12 +62,20 @@ class ObjectLoop:
         buffers = {name: b[0] for name, b in state.buffers.items()}
         evaluation = Evaluation(self.step, self.optimizer, buffers, batch)
         loss = evaluation()
-        with torch.enable_grad():
-            if evaluation.passed:
-                self.optimizer.step(evaluation.again)
-            else:
-                self.optimizer.step()
+        self._move(evaluation)
         return self._take(), loss.detach().reshape(1)
+
+    def _move(self, evaluation: Evaluation) -> None:
+        """Let the optimizer take its step; what the loss says within it stays the loss's word."""
+        try:
+            with torch.enable_grad():
+                self.optimizer.step(*([evaluation.again] if evaluation.passed else []))
+        except Exception as error:
+            if evaluation.failed:
+                raise
+            kind = type(self.optimizer).__name__
+            msg = f"{kind}.step fails: {type(error).__name__}: {error}"
+            raise RunError(msg) from error
 
     def _put(self, state: State, index: int) -> None:
         self.step.put(state.params[0], {k: b[0] for k, b in state.buffers.items()})

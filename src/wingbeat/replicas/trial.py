@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from wingbeat.determinism import derive, seed_all
-from wingbeat.errors import RequestError, WingbeatError
+from wingbeat.errors import RequestError, RunError
 from wingbeat.replicas.alone import alone
 from wingbeat.task.batches import Streams
 from wingbeat.task.build import why_objects
@@ -36,11 +36,8 @@ def try_optimizer(step: TrainingStep, batches: Batches) -> None:
     try:
         together = _run(step, batches, others=True)
         single = _run(step, batches, others=False)
-    except WingbeatError:
-        raise
-    except Exception as error:  # the gradient was computed before: this is the optimizer's step
-        kind = type(step.owner).__name__
-        msg = f"{kind}.step fails in a trial before training: {type(error).__name__}: {error}"
+    except RunError as error:
+        msg = f"in a trial before training: {error}"
         raise RequestError(msg) from error
     finally:
         step.renew()

@@ -99,8 +99,9 @@ def check_optimizer(optimizer: Any) -> None:
     if isinstance(optimizer, (tuple, list)):
         kinds = ", ".join(type(part).__name__ for part in optimizer)
         msg = (
-            f"Task.optimizer returned ({kinds}): return the optimizer alone, and pass the "
-            "scheduler as schedule=lambda optimizer: TheScheduler(optimizer, ...)"
+            f"Task.optimizer returned a {type(optimizer).__name__} ({kinds}): return one optimizer "
+            "alone (several make one object with a step of its own), and pass a scheduler as "
+            "schedule=lambda optimizer: TheScheduler(optimizer, ...)"
         )
         raise RequestError(msg)
     if not callable(getattr(optimizer, "step", None)) or isinstance(optimizer, LRScheduler):

@@ -38,6 +38,8 @@ class Models:
 
     Attributes:
         builds: how often the factory was called.
+        ends: torch's random state after a build, by seed: equal ones show a factory that seeds
+            itself.
         still: names of the modules that the factory returned in eval mode.
     """
 
@@ -45,6 +47,7 @@ class Models:
         self.task, self.dtype, self.device = task, dtype, device
         self.builds = 0
         self.still: tuple[str, ...] = ()
+        self.ends: dict[int, bytes] = {}
         self._kept: nn.Module | None = None
         self._spare: nn.Module | None = None
 
@@ -75,6 +78,7 @@ class Models:
     def _made(self, seed: int) -> nn.Module:
         with seeded(seed):
             model = self.task.model()
+            self.ends[seed] = torch.get_rng_state().numpy().tobytes()
         self.builds += 1
         if not isinstance(model, nn.Module):
             msg = f"Task.model returned {type(model).__name__}: it must return an nn.Module"
