@@ -8,6 +8,7 @@ import torch
 
 from wingbeat.determinism import derive, seed_all
 from wingbeat.errors import RequestError
+from wingbeat.replicas.idle import notice_idle
 from wingbeat.replicas.trial import try_optimizer
 from wingbeat.task.batches import Streams
 from wingbeat.task.hidden_state import HiddenState
@@ -32,6 +33,7 @@ def first_loss(step: TrainingStep, batches: Batches) -> float:
         line = str(error).strip().partition("\n")[0]
         step.use_objects(f"torch.func cannot differentiate the model: {line}")
         loss = _tried(step, batches)
+    notice_idle(step, batches)
     if step.optimizer is None:
         try_optimizer(step, batches)
     if not torch.isfinite(loss):

@@ -25,6 +25,7 @@ from torch.utils import _pytree as pytree
 from wingbeat.errors import DriverError
 from wingbeat.replicas.reads import ReadsRefused, refuse_dynamic
 from wingbeat.replicas.simplify import simplify
+from wingbeat.task.batches import only_tensors
 from wingbeat.task.step import State, TrainingStep
 
 if TYPE_CHECKING:
@@ -136,6 +137,7 @@ class Lockstep:
         """Return the form of a step's arguments, and all of them as a flat list."""
         c = torch.tensor(self.step.coefficients(index), dtype=torch.float64).unbind()
         inputs, spec = pytree.tree_flatten(batch)
+        only_tensors(inputs)
         leaves = [state.params, *state.buffers.values(), *state.slots.values(), *inputs, *c]
         return _Form(tuple(state.buffers), tuple(state.slots), spec), leaves
 

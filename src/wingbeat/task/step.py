@@ -90,6 +90,7 @@ class TrainingStep:
         optimizer: the pure optimizer, or None where the task's own object must be used.
         reason: why ``optimizer`` is None, else "".
         functional: whether ``torch.func`` can differentiate the model; see ``use_objects``.
+        idle: ``(P,)``, true for parameters that the loss does not depend on; None without any.
         remembers: names of the Python state that a step changes; see ``task.hidden_state``.
 
     Raises:
@@ -103,6 +104,7 @@ class TrainingStep:
         self.table = self._scheduled()
         self.functional = True
         self.remembers: tuple[str, ...] = ()
+        self.idle: Tensor | None = None
         named = _by_group(self.skeleton, self.owner)
         self.layout = Layout.of({name: p for group in named for name, p in group.items()})
         self._kept_groups = [place for place, group in enumerate(named) if group]
@@ -208,6 +210,10 @@ class TrainingStep:
         if self.task.clip_norm is not None:
             grad = clip(grad, self.task.clip_norm)
         params, slots = self.optimizer.update(grad, state.slots, state.params, coefficients)
+        if self.idle is not None:
+            rest = self.idle & (grad == 0)
+            params = torch.where(rest, state.params, params)
+            slots = {name: torch.where(rest, state.slots[name], t) for name, t in slots.items()}
         return State(params, buffers, slots), loss
 
     def gradient(
@@ -228,6 +234,16 @@ class TrainingStep:
         named = self.layout.unflatten(params)
         grads, (loss, after) = grad_and_value(objective, has_aux=True)(named)
         return self.layout.flatten(grads), loss.detach(), after
+
+    def leave_alone(self, names: Sequence[str]) -> None:
+        """Leave parameters that the loss does not depend on as they are, as torch does.
+
+        Their gradient is None in a plain loop, and its optimizers skip them; a gradient of zero
+        would let weight decay and momentum move them.
+        """
+        self.idle = torch.zeros(self.layout.size, dtype=torch.bool, device=self.device)
+        for name in names:
+            self.idle[self.layout.slices[name]] = True
 
     def _own_gradient(
         self, params: Tensor, buffers: Buffers, batch: Batch
