@@ -9,6 +9,7 @@ import torch
 from wingbeat.errors import StoreError
 from wingbeat.progress import Progress
 from wingbeat.replicas.choose import DriverName
+from wingbeat.replicas.seeding import check_seeds as check_varied
 from wingbeat.request import Request, as_folder, check_seeds, make_request
 from wingbeat.result import Result, is_measured, load, write_files
 from wingbeat.session import Options, Session
@@ -114,6 +115,7 @@ def _several(
     sessions = [
         Session(request.with_seed(s), options, folder and folder / f"seed-{s}", bar) for s in seeds
     ]
+    check_varied([session.step for session in sessions])
     known = _known(folder, seeds, request.metrics)
     if known is not None and all(session.trained() for session in sessions):
         return known

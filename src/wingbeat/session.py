@@ -23,6 +23,7 @@ from wingbeat.replicas.choose import Choice, Chooser, DriverName
 from wingbeat.replicas.first_loss import first_loss
 from wingbeat.replicas.perturb import Init
 from wingbeat.replicas.replicas import Replicas
+from wingbeat.replicas.seeding import check_init
 from wingbeat.result import Result, is_measured, load, write_files
 from wingbeat.summary import collect
 from wingbeat.task.batches import Batches
@@ -64,6 +65,7 @@ class Session:
         params = self.step.layout.unflatten(self.step.start(request.task.seed).params)
         for perturbation in request.perturbations:
             perturbation.check(params, request.task.steps)
+        check_init(self.step, request.perturbations)
         self.batches = Batches(request.task, request.dtype, request.device)
         self.condition = request.describe(self.step)
         self.store: Store = MemoryStore() if folder is None else FolderStore(folder, create=True)

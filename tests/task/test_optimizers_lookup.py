@@ -18,9 +18,11 @@ def parameter(size: int = 3, dtype: torch.dtype = torch.float32) -> torch.nn.Par
     return torch.nn.Parameter(torch.ones(size, dtype=dtype))
 
 
-def stepped(optimizer: optim.Optimizer) -> optim.Optimizer:
-    for p in optimizer.param_groups[0]["params"]:
-        p.grad = torch.ones_like(p)
+def half_stepped(kind: Any, **options: Any) -> optim.Optimizer:
+    """Return an optimizer of two parameters, of which one has taken a step."""
+    first, second = parameter(), parameter()
+    optimizer: optim.Optimizer = kind([first, second], **options)
+    first.grad = torch.ones_like(first)
     optimizer.step()
     return optimizer
 
@@ -63,9 +65,9 @@ class Doubled(optim.SGD):
         (optim.RAdam([{"params": [parameter()], "betas": (-0.1, 0.9)}]), "RAdam.*beta=-0.1"),
         (optim.RMSprop([parameter()], alpha=1.0), "RMSprop.*alpha=1.0"),
         (optim.Adam([parameter(dtype=torch.complex64)]), "Adam.*complex"),
-        (stepped(optim.SGD([parameter()], momentum=0.9)), "SGD.*already"),
-        (stepped(optim.AdamW([parameter()])), "AdamW.*already"),
-        (stepped(optim.Adagrad([parameter()])), "Adagrad.*already"),
+        (half_stepped(optim.SGD, momentum=0.9), r"SGD.*different numbers of steps: \[0, 1\]"),
+        (half_stepped(optim.AdamW), r"AdamW.*different numbers of steps: \[0, 1\]"),
+        (half_stepped(optim.NAdam), r"NAdam.*different numbers of steps"),
         (hooked(), "SGD.*hooks"),
         (replaced(), "SGD.*step method"),
         (newer(), "Adam.*cautious=True"),

@@ -115,6 +115,7 @@ def preconditioner(rule: PureOptimizer, slots: dict[str, Tensor], updates: int) 
             power = power - slots["gradient_sum"] ** 2 * (1 - rule.alpha)
         return (power.clamp(min=0) * (1 - rule.alpha)).sqrt() + rule.eps
     largest = slots["largest_square_sum" if rule.amsgrad else "square_sum"]
+    updates += rule.taken
     root = largest.sqrt() / root_scale(rule.betas[1], updates - 1)
     return (1 - rule.betas[0] ** updates) * (root + rule.eps)
 

@@ -156,7 +156,7 @@ def by_module(
     """Return gradient ``(P,)`` and loss at one point from the module itself, with their graph."""
     step = hessian.step
     step.put(params, buffers)
-    step.skeleton.train(hessian.mode == "train")
+    step.set_mode(hessian.mode)
     own = trainable(step.skeleton)
     with torch.enable_grad():
         loss = check_scalar(step.task.loss(step.skeleton, copied(batch)))

@@ -177,7 +177,7 @@ def _adaptive(rule: PureOptimizer, lr: float, step: int) -> Threshold:
         formula = "(2 + 2β)/η" if rule.momentum else "2/η"
         return Threshold(polyak(lr, rule.momentum), adaptive, rule.weight_decay, formula)
     if isinstance(rule, Adagrad):
-        now = lr / (1 + step * rule.lr_decay)
+        now = lr / (1 + (step + rule.taken) * rule.lr_decay)
         return Threshold(gradient_descent(now), adaptive, rule.weight_decay, "2/η")
     return _unknown(type(rule).__name__)
 

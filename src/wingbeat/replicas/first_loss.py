@@ -8,6 +8,8 @@ import torch
 
 from wingbeat.determinism import derive, seed_all
 from wingbeat.errors import RequestError
+from wingbeat.replicas.idle import notice_idle
+from wingbeat.replicas.trial import try_optimizer
 from wingbeat.task.batches import Streams
 from wingbeat.task.hidden_state import HiddenState
 
@@ -22,7 +24,8 @@ def first_loss(step: TrainingStep, batches: Batches) -> float:
     """Return the reference's loss on its first batch, by the plain step.
 
     Raises:
-        RequestError: it is not finite, or the loss is not a scalar.
+        RequestError: it is not finite, the loss is not a scalar, or the optimizer's object cannot
+            serve several replicas.
     """
     try:
         loss = _tried(step, batches)
@@ -30,6 +33,9 @@ def first_loss(step: TrainingStep, batches: Batches) -> float:
         line = str(error).strip().partition("\n")[0]
         step.use_objects(f"torch.func cannot differentiate the model: {line}")
         loss = _tried(step, batches)
+    notice_idle(step, batches)
+    if step.optimizer is None:
+        try_optimizer(step, batches)
     if not torch.isfinite(loss):
         msg = (
             f"the loss of the first batch is {float(loss)} before any update: check the data "
@@ -54,10 +60,7 @@ def _tried(step: TrainingStep, batches: Batches) -> Tensor:
     try:
         loss = rehearse()
         step.remembers = tuple(dict.fromkeys(hidden.changed(before)))
-        hidden.restore(before)
         step.rehearse = rehearse
-        seed_all(derive(streams.dropout, 0))
-        step.idle = step.unreached(state.params, state.buffers, batch)
     finally:
         hidden.restore(before)
     return loss

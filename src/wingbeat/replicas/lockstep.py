@@ -26,6 +26,7 @@ from wingbeat.errors import DriverError
 from wingbeat.replicas.masks import PlainMasks
 from wingbeat.replicas.reads import NotRecordableError, ReadsRefused, refuse_dynamic
 from wingbeat.replicas.simplify import simplify
+from wingbeat.task.batches import only_tensors
 from wingbeat.task.step import State, TrainingStep
 
 if TYPE_CHECKING:
@@ -140,6 +141,7 @@ class Lockstep:
         """Return the form of a step's arguments, and all of them as a flat list."""
         c = torch.tensor(self.step.coefficients(index), dtype=torch.float64).unbind()
         inputs, spec = pytree.tree_flatten(batch)
+        only_tensors(inputs)
         leaves = [state.params, *state.buffers.values(), *state.slots.values(), *inputs, *c]
         return _Form(tuple(state.buffers), tuple(state.slots), spec), leaves
 

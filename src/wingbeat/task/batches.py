@@ -17,10 +17,10 @@ from torch.utils import _pytree as pytree
 from torch.utils.data import default_collate
 
 from wingbeat.determinism import derive, seeded
-from wingbeat.errors import RunError
+from wingbeat.errors import DriverError, RunError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from torch import Tensor
 
@@ -173,6 +173,23 @@ def placer(dtype: torch.dtype, device: torch.device) -> Callable[[Any], Any]:
         return leaf.to(device, dtype) if leaf.is_floating_point() else leaf.to(device)
 
     return lambda batch: pytree.tree_map(place, batch)
+
+
+def only_tensors(leaves: Sequence[Any]) -> None:
+    """Refuse a batch of which a part cannot be put into a recording: text, sparse tensors.
+
+    Raises:
+        DriverError: names the part's kind; the loop driver takes such batches.
+    """
+    for leaf in leaves:
+        if not isinstance(leaf, torch.Tensor):
+            msg = f"the batch holds a {type(leaf).__name__}, and lock step takes tensors only"
+            raise DriverError(msg)
+        if leaf.layout is not torch.strided:
+            msg = (
+                f"the batch holds a tensor of layout {leaf.layout}, and lock step takes dense ones"
+            )
+            raise DriverError(msg)
 
 
 def copied(batch: Batch) -> Batch:

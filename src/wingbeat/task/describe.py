@@ -54,11 +54,13 @@ def describe(task: Task, step: TrainingStep) -> dict[str, Any]:
         "batch_size": task.batch_size,
         "steps": task.steps,
         "seed": task.seed,
-        "schedule": _schedule(task),
+        "schedule": _schedule(task, step),
         "drop_last": task.drop_last,
         "sampling": task.sampling,
         "augment": None if task.augment is None else code_digest(task.augment),
         "clip_norm": task.clip_norm,
+        # Only where it matters, so that requests of before keep their description.
+        **({"mode": task.mode} if step.models.still or task.mode != "train" else {}),
     }
 
 
@@ -202,12 +204,34 @@ def _sample(data: Any, index: int) -> Any:
         raise RequestError(msg) from error
 
 
-def _optimizer(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+def _optimizer(optimizer: Any) -> dict[str, Any]:
     groups = []
-    for group in optimizer.param_groups:
+    for group in getattr(optimizer, "param_groups", []):
         own = {k: _plain(v) for k, v in group.items() if k not in _EXECUTION_ONLY}
         groups.append({**own, "tensors": len(group["params"])})
-    return {"class": type(optimizer).__qualname__, "groups": groups}
+    loaded = _loaded(optimizer)
+    state = {"state": tensors_digest(loaded)} if loaded else {}
+    return {"class": type(optimizer).__qualname__, "groups": groups, **state}
+
+
+def _loaded(optimizer: Any) -> dict[str, torch.Tensor]:
+    """Return the tensors of a state that was handed over; nothing where no step was taken."""
+    states = getattr(optimizer, "state", {})
+    if not any(_has_stepped(own) for own in states.values()):
+        return {}
+    return {
+        f"{place}/{name}": torch.as_tensor(value)
+        for place, own in enumerate(states.values())
+        for name, value in (own.items() if isinstance(own, Mapping) else ())
+        if isinstance(value, (torch.Tensor, int, float))
+    }
+
+
+def _has_stepped(own: Any) -> bool:
+    """Tell the state of a parameter that has taken a step; Adagrad fills it before the first."""
+    if not isinstance(own, Mapping) or "step" not in own:
+        return bool(own)
+    return bool(float(own["step"]))
 
 
 def _plain(value: Any) -> Any:
@@ -218,9 +242,13 @@ def _plain(value: Any) -> Any:
     return value if isinstance(value, (str, int, float, bool, type(None))) else repr(type(value))
 
 
-def _schedule(task: Task) -> str | None:
+def _schedule(task: Task, step: TrainingStep) -> str | None:
     if task.schedule is None:
         return None
-    factors = [task.factor(step) for step in range(task.steps)]
+    if step.table is not None:
+        total = hashlib.sha256(repr(step.table.rows).encode()).hexdigest()[:16]
+        rates = [float(row["lr"]) for rows in step.table.rows for row in rows]
+        return f"{step.table.kind}, rates {min(rates):g} to {max(rates):g} #{total}"
+    factors = [task.factor(index) for index in range(task.steps)]
     total = hashlib.sha256(repr(factors).encode()).hexdigest()[:16]
     return f"factors {min(factors):g} to {max(factors):g} #{total}"

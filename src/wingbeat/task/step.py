@@ -7,9 +7,7 @@ it; no driver has arithmetic of its own.
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass
-from functools import cached_property
 from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -17,11 +15,13 @@ import torch
 from torch import nn
 from torch.func import functional_call, grad_and_value
 
-from wingbeat.determinism import seeded
 from wingbeat.errors import DriverError, RequestError
 from wingbeat.params import Layout, fixed, trainable
+from wingbeat.task.advice import check_optimizer
 from wingbeat.task.batches import copied
-from wingbeat.task.optimizers import PureOptimizer, pure_optimizer
+from wingbeat.task.build import Models, copied_model, why_objects
+from wingbeat.task.optimizers import Grouped, PureOptimizer, pure_optimizer, resumed_state
+from wingbeat.task.schedule import Table, factor_of, keep_table, refuse_rates, table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -90,8 +90,8 @@ class TrainingStep:
         optimizer: the pure optimizer, or None where the task's own object must be used.
         reason: why ``optimizer`` is None, else "".
         functional: whether ``torch.func`` can differentiate the model; see ``use_objects``.
+        idle: ``(P,)``, true for parameters that the loss does not depend on; None without any.
         remembers: names of the Python state that a step changes; see ``task.hidden_state``.
-        idle: parameters that the loss does not reach; ``torch.optim`` leaves them alone.
         rehearse: makes the first loss and its gradient once more, without an update.
 
     Raises:
@@ -100,55 +100,108 @@ class TrainingStep:
 
     def __init__(self, task: Task, dtype: torch.dtype, device: torch.device) -> None:
         self.task, self.dtype, self.device = task, dtype, device
+        self.models = Models(task, dtype, device)
         self.renew()
+        self.table = self._scheduled()
         self.functional = True
         self.remembers: tuple[str, ...] = ()
-        self.idle: tuple[str, ...] = ()
+        self.idle: Tensor | None = None
         self.rehearse: Callable[[], Any] = lambda: None
         named = _by_group(self.skeleton, self.owner)
         self.layout = Layout.of({name: p for group in named for name, p in group.items()})
+        self._kept_groups = [place for place, group in enumerate(named) if group]
+        self._handed: Slots | None = None
         self.optimizer, self.reason = self._pure(named)
-        self._evaluation = copy.deepcopy(self.skeleton).eval()
+        self._evaluation = copied_model(self.skeleton).eval()
+        if why := why_objects(self.skeleton):
+            self.use_objects(f"{why}, which only a backward pass through the module itself calls")
 
     def renew(self) -> None:
         """Build model and optimizer anew: a trial may have left something in the old ones."""
-        self.skeleton = self.build(self.task.seed)
+        self.skeleton = self.models.fresh(self.task.seed)
+        self._modes = {name: m.training for name, m in self.skeleton.named_modules()}
         self.owner = self.task.optimizer(list(trainable(self.skeleton).values()))
+        check_optimizer(self.owner)
         self._objective = _Objective(self.skeleton, self.task.loss)
 
     def use_objects(self, reason: str) -> None:
         """Train with the module and the optimizer themselves, not with their pure forms.
 
         For models that ``torch.func`` cannot differentiate: gradient checkpointing, old-style
-        ``autograd.Function``, ``autograd.grad`` within the loss, inputs changed in place.
+        ``autograd.Function``, ``autograd.grad`` within the loss, inputs changed in place; and for
+        what only a backward pass calls: gradient hooks.
         """
         self.functional, self.optimizer, self.reason = False, None, reason
         self.renew()
 
+    def set_mode(self, mode: str) -> None:
+        """Put the model into eval mode, or back into the one that it trains in ("train")."""
+        for name, module in self.skeleton.named_modules():
+            module.training = mode == "train" and self._modes[name]
+
     def build(self, seed: int) -> nn.Module:
         """Build the model under a seed, exactly as ``torch.manual_seed(seed); model()`` does."""
-        with seeded(seed):
-            model = self.task.model()
-        if not isinstance(model, nn.Module):
-            msg = f"Task.model returned {type(model).__name__}: it must return an nn.Module"
-            raise RequestError(msg)
-        if not trainable(model):
-            msg = "the model has no trainable parameter: at least one must have requires_grad=True"
-            raise RequestError(msg)
-        # A copy: the factory may hand out one module of the user's again and again.
-        return copy.deepcopy(model).to(self.device, self.dtype)
+        return self.models.fresh(seed)
 
     def start(self, seed: int) -> State:
-        """Return the state of one replica before the first update, initialised under a seed."""
-        model = self.build(seed)
+        """Return the state of one replica before the first update, initialised under a seed.
+
+        The optimizer's state is what the task's factory handed over: zero, or a checkpoint's.
+        """
+        model = self.models.initial(seed)
         params = self.layout.flatten({k: p.detach() for k, p in trainable(model).items()})
         buffers = {k: b.detach().clone() for k, b in fixed(model).items()}
-        return State(params, buffers, self.optimizer.start(params) if self.optimizer else {})
+        return State(params, buffers, self._slots(params))
+
+    def _slots(self, params: Tensor) -> Slots:
+        if self.optimizer is None:
+            return {}
+        if self._handed is None:
+            return self.optimizer.start(params)
+        return {name: t.clone() for name, t in self._handed.items()}
+
+    def options(self, step: int) -> list[dict[str, Any]]:
+        """Return what the schedule sets in each of the optimizer's groups; no entry: as it is.
+
+        Raises:
+            RequestError: there is a schedule, but the optimizer has no learning rate.
+        """
+        groups = getattr(self.owner, "param_groups", [])
+        if self.task.schedule is None:
+            return [{} for _ in groups]
+        if self.table is not None:
+            return [dict(row) for row in self.table.options(step)]
+        factor = self.task.factor(step)
+        return [{"lr": rate * factor} for rate in self._rates]
+
+    def _scheduled(self) -> Table | None:
+        """Read the schedule through, and refuse one that is no schedule."""
+        if self.task.schedule is None:
+            return None
+        rates = [group.get("lr") for group in getattr(self.owner, "param_groups", [{}])]
+        if any(rate is None for rate in rates):
+            msg = (
+                f"{type(self.owner).__name__} has no learning rate for Task.schedule to change "
+                "(lr=None): leave schedule out, or give the optimizer a learning rate"
+            )
+            raise RequestError(msg)
+        self._rates = [float(rate) for rate in rates]
+        found = table(self.task, self.owner)
+        keep_table(self.task, found)
+        if found is None:
+            refuse_rates(self.task, self._rates)
+        return found
 
     def coefficients(self, step: int) -> tuple[float, ...]:
         """Return the step-dependent numbers of the optimizer's update."""
         assert self.optimizer is not None
-        return self.optimizer.coefficients(step, self.task.factor(step))
+        if self.table is None:
+            return self.optimizer.coefficients(step, factor_of(self.task, step))
+        factors = self.table.factors(step)
+        kept = [factors[place] for place in self._kept_groups]
+        if isinstance(self.optimizer, Grouped):
+            return self.optimizer.coefficients_each(step, kept)
+        return self.optimizer.coefficients(step, kept[0])
 
     def __call__(
         self, state: State, batch: Batch, coefficients: Sequence[Tensor]
@@ -159,17 +212,11 @@ class TrainingStep:
         if self.task.clip_norm is not None:
             grad = clip(grad, self.task.clip_norm)
         params, slots = self.optimizer.update(grad, state.slots, state.params, coefficients)
-        if self.idle:  # no decay, no momentum: torch.optim passes over a gradient of None
-            params = torch.where(self._still, state.params, params)
+        if self.idle is not None:
+            rest = self.idle & (grad == 0)
+            params = torch.where(rest, state.params, params)
+            slots = {name: torch.where(rest, state.slots[name], t) for name, t in slots.items()}
         return State(params, buffers, slots), loss
-
-    @cached_property
-    def _still(self) -> Tensor:
-        """Where the parameters lie that the loss does not reach, (P,)."""
-        still = torch.zeros(self.layout.size, dtype=torch.bool, device=self.device)
-        for name in self.idle:
-            still[self.layout.slices[name]] = True
-        return still
 
     def gradient(
         self, params: Tensor, buffers: Buffers, batch: Batch
@@ -190,28 +237,30 @@ class TrainingStep:
         grads, (loss, after) = grad_and_value(objective, has_aux=True)(named)
         return self.layout.flatten(grads), loss.detach(), after
 
+    def leave_alone(self, names: Sequence[str]) -> None:
+        """Leave parameters that the loss does not depend on as they are, as torch does.
+
+        Their gradient is None in a plain loop, and its optimizers skip them; a gradient of zero
+        would let weight decay and momentum move them.
+        """
+        self.idle = torch.zeros(self.layout.size, dtype=torch.bool, device=self.device)
+        for name in names:
+            self.idle[self.layout.slices[name]] = True
+
     def _own_gradient(
         self, params: Tensor, buffers: Buffers, batch: Batch
     ) -> tuple[Tensor, Tensor, Buffers]:
         self.put(params, buffers)
         own = trainable(self.skeleton)
+        for parameter in own.values():
+            parameter.grad = None
         with torch.enable_grad():
             loss = check_scalar(self.task.loss(self.skeleton, copied(batch)))
-            found = torch.autograd.grad(loss, list(own.values()), materialize_grads=True)
+            # Not autograd.grad, which reentrant checkpointing forbids and some hooks do not see.
+            loss.backward()  # type: ignore[no-untyped-call]
+        found = {name: _dense_gradient(p) for name, p in own.items()}
         after = {name: b.detach().clone() for name, b in fixed(self.skeleton).items()}
-        return self.layout.flatten(dict(zip(own, found, strict=True))), loss.detach(), after
-
-    def unreached(self, params: Tensor, buffers: Buffers, batch: Batch) -> tuple[str, ...]:
-        """Return the names of the parameters that the loss of a batch does not depend on."""
-        self.put(params, buffers)
-        own = trainable(self.skeleton)
-        with torch.enable_grad():
-            loss = check_scalar(self.task.loss(self.skeleton, copied(batch)))
-            if not loss.requires_grad:
-                msg = "the loss depends on no trainable parameter: there is nothing to train"
-                raise RequestError(msg)
-            found = torch.autograd.grad(loss, list(own.values()), allow_unused=True)
-        return tuple(name for name, g in zip(own, found, strict=True) if g is None)
+        return self.layout.flatten(found), loss.detach(), after
 
     def put(self, params: Tensor, buffers: Buffers) -> None:
         """Write one replica's weights and buffers into the model itself."""
@@ -242,10 +291,30 @@ class TrainingStep:
         sizes = [sum(p.numel() for p in members.values()) for members in named]
         ends = list(accumulate(sizes, initial=0))
         places = [slice(a, b) for a, b in pairwise(ends)]
+        if self.table is not None and self.table.moves:
+            return None, f"{self.table.kind} moves {self.table.moves[0]} too"
         try:
-            return pure_optimizer(self.owner, places), ""
+            rule = pure_optimizer(self._based(), places)
+            groups = [list(group.values()) for group in named]
+            self._handed = resumed_state(rule, self.owner, groups)
         except DriverError as error:
             return None, str(error)
+        return rule, ""
+
+    def _based(self) -> torch.optim.Optimizer:
+        """Return the optimizer with the learning rates that the schedule's factors refer to."""
+        if self.table is not None:
+            for group, base in zip(self.owner.param_groups, self.table.base, strict=True):
+                group["lr"] = base
+        return self.owner
+
+
+def _dense_gradient(parameter: Tensor) -> Tensor:
+    """Take the gradient off a parameter; zero where the loss did not depend on it."""
+    grad, parameter.grad = parameter.grad, None
+    if grad is None:
+        return torch.zeros_like(parameter.detach())
+    return grad.to_dense() if grad.layout is not torch.strided else grad
 
 
 def clip(grad: Tensor, max_norm: float) -> Tensor:
@@ -275,6 +344,8 @@ def check_scalar(loss: Any) -> Tensor:
 def _by_group(model: nn.Module, optimizer: torch.optim.Optimizer) -> list[dict[str, Tensor]]:
     """Return the trainable parameters by name, one dict for each of the optimizer's groups."""
     names = {id(p): name for name, p in trainable(model).items()}
+    if not hasattr(optimizer, "param_groups"):  # an object of the user's own around several
+        return [dict(trainable(model))]
     groups = [
         {names[id(p)]: p for p in group["params"] if id(p) in names}
         for group in optimizer.param_groups

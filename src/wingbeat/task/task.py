@@ -11,13 +11,17 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from wingbeat.errors import RequestError
+from wingbeat.task.advice import check_functions, refuse_list
 from wingbeat.task.barrier_sampling import BarrierSampling
 from wingbeat.task.batches import is_tensors, len_of, steps_per_epoch
+from wingbeat.task.schedule import factor_of
 
 Batch = Any
 """A tuple or dict of tensors, or whatever the data set's samples collate to."""
 
 Sampling = Literal["shuffle", "replacement", "sequential"]
+Mode = Literal["train", "as built"]
+Schedule = Callable[[int], float] | Callable[[torch.optim.Optimizer], Any]
 
 
 @dataclass(frozen=True)
@@ -35,7 +39,8 @@ class Task:
         batch_size: samples a step.
         steps: optimizer updates in all.
         seed: base seed; the initial weights are those of ``torch.manual_seed(seed); model()``.
-        schedule: ``step -> factor`` of the learning rate, step counted from 0.
+        schedule: ``step -> factor`` of the learning rate, step counted from 0; or a factory
+            ``optimizer -> scheduler`` of ``torch.optim.lr_scheduler``, stepped after each update.
         eval_data: as ``data``; measured without augmentation, in order, in eval mode.
         drop_last: leave out an epoch's incomplete last batch.
         sampling: "shuffle" (each epoch a new order), "replacement" or "sequential".
@@ -47,6 +52,9 @@ class Task:
         targets: ``batch -> labels (batch,)``; by default ``batch[1]`` where it holds integers.
         eval_metrics: further ``name -> (model, batch) -> scalar`` measures, averaged over samples.
         eval_batch_size: samples an evaluation batch.
+        mode: "train" trains the model in train mode whatever mode the factory leaves it in (a
+            ``from_pretrained`` leaves it in eval mode, without dropout); "as built" keeps the
+            mode of every module, as for layers that the factory put into eval mode on purpose.
         barriers: on how many samples, points and pairs the metric "barrier" is measured.
         name: shown in reports.
 
@@ -73,7 +81,7 @@ class Task:
     batch_size: int
     steps: int
     seed: int = 0
-    schedule: Callable[[int], float] | None = None
+    schedule: Schedule | None = None
     eval_data: Any = None
     drop_last: bool = False
     sampling: Sampling = "shuffle"
@@ -85,10 +93,10 @@ class Task:
     eval_batch_size: int = 1024
     barriers: BarrierSampling = field(default_factory=BarrierSampling)
     name: str = ""
+    mode: Mode = "train"
 
     def __post_init__(self) -> None:
-        for name in ("model", "loss", "optimizer"):
-            _require(callable(getattr(self, name)), name, getattr(self, name), "pass a function")
+        check_functions(self.model, self.loss, self.optimizer, self.schedule)
         for name in ("batch_size", "steps", "eval_batch_size"):
             _require_count(name, getattr(self, name))
         fine = isinstance(self.barriers, BarrierSampling)
@@ -97,6 +105,8 @@ class Task:
         _require(whole, "seed", self.seed, "pass a whole number")
         known = get_args(Sampling)
         _require(self.sampling in known, "sampling", self.sampling, f"use one of {known}")
+        modes = get_args(Mode)
+        _require(self.mode in modes, "mode", self.mode, f"use one of {modes}")
         clip = self.clip_norm
         _require(clip is None or clip > 0, "clip_norm", clip, "use a positive number, or None")
         _check_data("data", self.data)
@@ -115,8 +125,12 @@ class Task:
         return steps_per_epoch(len_of(self.data), self.batch_size, self.drop_last)
 
     def factor(self, step: int) -> float:
-        """Return the learning-rate factor of one step."""
-        return 1.0 if self.schedule is None else float(self.schedule(step))
+        """Return the learning-rate factor of one step.
+
+        Raises:
+            RequestError: the schedule is a scheduler that gives the groups different factors.
+        """
+        return factor_of(self, step)
 
 
 def _require(holds: bool, name: str, value: object, advice: str) -> None:
@@ -131,6 +145,7 @@ def _require_count(name: str, value: object) -> None:
 
 
 def _check_data(name: str, data: Any) -> None:
+    refuse_list(name, data)
     if is_tensors(data):
         lengths = _lengths(name, data)
         _require(len(set(lengths)) <= 1, name, lengths, "its tensors must share the leading axis")

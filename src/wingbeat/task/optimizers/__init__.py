@@ -13,6 +13,7 @@ from wingbeat.task.optimizers.lookup import pure_optimizer
 from wingbeat.task.optimizers.nadam import NAdam
 from wingbeat.task.optimizers.pure import PureOptimizer, root
 from wingbeat.task.optimizers.radam import RAdam
+from wingbeat.task.optimizers.resumed import resumed_state
 from wingbeat.task.optimizers.rmsprop import RmsProp
 from wingbeat.task.optimizers.sgd import Sgd
 
@@ -27,5 +28,6 @@ __all__ = [
     "RmsProp",
     "Sgd",
     "pure_optimizer",
+    "resumed_state",
     "root",
 ]

@@ -41,9 +41,13 @@ class Adagrad(PureOptimizer):
         """Return the initial accumulator value everywhere, for parameters ``(..., P)``."""
         return {"sum": torch.full_like(params, self.initial_accumulator_value)}
 
+    def resumed(self, own: Mapping[str, Tensor]) -> State:
+        """Return torch's sum as it is."""
+        return {"sum": own["sum"]}
+
     def coefficients(self, step: int, factor: float) -> tuple[float, ...]:
         """Return minus the learning rate after its own decay."""
-        return (-self.lr * factor / (1 + step * self.lr_decay),)
+        return (-self.lr * factor / (1 + (step + self.taken) * self.lr_decay),)
 
     def update(
         self, grad: Tensor, state: Mapping[str, Tensor], params: Tensor, c: Sequence[Tensor]

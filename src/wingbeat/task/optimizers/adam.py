@@ -14,6 +14,7 @@ from wingbeat.task.optimizers.moments import (
     root_scale,
     shrinkage,
     shrunk,
+    sums_of,
 )
 from wingbeat.task.optimizers.pure import PureOptimizer, State, check_rate, descent, root
 
@@ -52,10 +53,17 @@ class Adam(PureOptimizer):
         """Return the two decayed sums and, for AMSGrad, the second one's maximum."""
         return (*SLOTS, "largest_square_sum") if self.amsgrad else SLOTS
 
+    def resumed(self, own: Mapping[str, Tensor]) -> State:
+        """Return torch's averages as decayed sums."""
+        sums = sums_of(own, self.betas)
+        if self.amsgrad:
+            sums["largest_square_sum"] = own["max_exp_avg_sq"] / (1 - self.betas[1])
+        return sums
+
     def coefficients(self, step: int, factor: float) -> tuple[float, ...]:
         """Return minus the step size, epsilon and, decoupled, the weights' shrinkage."""
         beta1, beta2 = self.betas
-        lr = self.lr * factor
+        lr, step = self.lr * factor, step + self.taken
         scale = root_scale(beta2, step)
         size = -lr * scale * (1 - beta1) / (1 - beta1 ** (step + 1))
         decay = shrinkage(lr, self.weight_decay, self.decoupled_weight_decay)

@@ -43,13 +43,25 @@ class Grouped(PureOptimizer):
         """Return every group's initial state, joined."""
         pieces = self._split(params)
         states = [g.rule.start(piece) for g, piece in zip(self.groups, pieces, strict=True)]
-        return self._join(
-            states, [dict.fromkeys(self.slots(), torch.zeros_like(p)) for p in pieces]
-        )
+        return self.joined(states, params)
+
+    def resumed(self, own: Mapping[str, Tensor]) -> State:
+        """Refuse: a parameter belongs to one group, whose rule knows its state."""
+        raise TypeError(f"ask one group's rule, not all of them, for {sorted(own)}")
 
     def coefficients(self, step: int, factor: float) -> tuple[float, ...]:
         """Return the groups' coefficients one after the other."""
-        return tuple(x for g in self.groups for x in g.rule.coefficients(step, factor))
+        return self.coefficients_each(step, [factor] * len(self.groups))
+
+    def coefficients_each(self, step: int, factors: Sequence[float]) -> tuple[float, ...]:
+        """Return the coefficients where each group's schedule has a factor of its own."""
+        pairs = zip(self.groups, factors, strict=True)
+        return tuple(x for g, factor in pairs for x in g.rule.coefficients(step, factor))
+
+    def joined(self, states: Sequence[State], params: Tensor) -> State:
+        """Return the groups' states as one, for parameters ``(P,)``; 0 where a group has none."""
+        zeros = [dict.fromkeys(self.slots(), torch.zeros_like(p)) for p in self._split(params)]
+        return self._join(states, zeros)
 
     def update(
         self, grad: Tensor, state: Mapping[str, Tensor], params: Tensor, c: Sequence[Tensor]

@@ -17,6 +17,7 @@ from wingbeat.task.optimizers.grouped import Group, Grouped
 from wingbeat.task.optimizers.nadam import NAdam
 from wingbeat.task.optimizers.pure import PureOptimizer
 from wingbeat.task.optimizers.radam import RAdam
+from wingbeat.task.optimizers.resumed import momentum_schedule, taken
 from wingbeat.task.optimizers.rmsprop import RmsProp
 from wingbeat.task.optimizers.sgd import Sgd
 
@@ -39,7 +40,7 @@ def pure_optimizer(
     *,
     smooth: bool = False,
 ) -> PureOptimizer:
-    """Return the pure form of an optimizer that has not taken a step yet.
+    """Return the pure form of an optimizer, as many steps on as it has taken.
 
     ``foreach``, ``fused`` and ``capturable`` are ignored; options given as tensors
     become numbers; entries of a group that torch's own step does not read, as
@@ -112,10 +113,6 @@ def _refuse_changed(optimizer: torch.optim.Optimizer) -> None:
     if optimizer._optimizer_step_pre_hooks or optimizer._optimizer_step_post_hooks:
         msg = f"{name}: it has step hooks, which the pure form could not call"
         raise DriverError(msg)
-    for state in optimizer.state.values():
-        if state.get("momentum_buffer") is not None or state.get("step", 0) > 0:
-            msg = f"{name}: it has already taken a step; hand over a fresh one"
-            raise DriverError(msg)
     if any(p.is_complex() for group in optimizer.param_groups for p in group["params"]):
         msg = f"{name}: complex parameters have no pure form"
         raise DriverError(msg)
@@ -132,8 +129,9 @@ def _rule(
     chosen = {name: _number(options[name]) for name in known if name in options}
     if kind is torch.optim.AdamW:
         chosen.setdefault("decoupled_weight_decay", True)
+    chosen["taken"] = taken(optimizer, options)
     if kind is torch.optim.NAdam:
-        chosen["single_schedule"] = torch.get_default_dtype() != torch.float64
+        chosen |= momentum_schedule(optimizer, options, chosen["taken"])
     if kind is torch.optim.Adagrad:  # torch fills every group's state from the default
         chosen["initial_accumulator_value"] = _number(
             optimizer.defaults["initial_accumulator_value"]

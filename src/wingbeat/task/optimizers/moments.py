@@ -24,6 +24,12 @@ def decayed_sums(
     return first, state["square_sum"] * betas[1] + grad * grad
 
 
+def sums_of(own: Mapping[str, Tensor], betas: tuple[float, float]) -> dict[str, Tensor]:
+    """Return both sums from the averages that torch keeps for one parameter."""
+    first, second = own["exp_avg"] / (1 - betas[0]), own["exp_avg_sq"] / (1 - betas[1])
+    return dict(zip(SLOTS, (first, second), strict=True))
+
+
 def root_scale(beta2: float, step: int) -> float:
     r"""Return :math:`\sqrt V` over the bias-corrected root, for 0-based ``step``.
 

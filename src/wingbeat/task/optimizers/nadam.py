@@ -16,6 +16,7 @@ from wingbeat.task.optimizers.moments import (
     root_scale,
     shrinkage,
     shrunk,
+    sums_of,
 )
 from wingbeat.task.optimizers.pure import PureOptimizer, State, check_rate, descent, root
 
@@ -31,7 +32,8 @@ class NAdam(PureOptimizer):
 
     torch multiplies the momentum schedule up in float32 unless its default dtype is
     float64, even for float64 weights. ``single_schedule`` does the same, so that
-    both agree to rounding either way.
+    both agree to rounding either way. ``mu_product`` is what the schedule's product was
+    when the optimizer was handed over, 1 for a fresh one.
 
     >>> import torch
     >>> rule = NAdam(lr=0.1, betas=(0.0, 0.5), eps=0.0)
@@ -49,6 +51,7 @@ class NAdam(PureOptimizer):
     decoupled_weight_decay: bool = False
     maximize: bool = False
     single_schedule: bool = False
+    mu_product: float = 1.0
     smooth: bool = False
 
     def __post_init__(self) -> None:
@@ -59,19 +62,27 @@ class NAdam(PureOptimizer):
         """Return the two decayed sums."""
         return SLOTS
 
+    def resumed(self, own: Mapping[str, Tensor]) -> State:
+        """Return torch's averages as decayed sums."""
+        return sums_of(own, self.betas)
+
     def coefficients(self, step: int, factor: float) -> tuple[float, ...]:
         """Return the two step sizes, epsilon and, decoupled, the weights' shrinkage."""
         beta1, beta2 = self.betas
         lr = self.lr * factor
-        scale = root_scale(beta2, step)
-        schedule = (beta1, self.momentum_decay)
-        mu, following = _mu(*schedule, step + 1), _mu(*schedule, step + 2)
-        block, place = divmod(step, BLOCK)
-        product = _products(*schedule, self.single_schedule, block)[place]
-        now = -lr * scale * (1 - mu) / (1 - product)
+        schedule, now = (beta1, self.momentum_decay), step + self.taken
+        scale = root_scale(beta2, now)
+        mu, following = _mu(*schedule, now + 1), _mu(*schedule, now + 2)
+        product = self._product(step)
+        fresh = -lr * scale * (1 - mu) / (1 - product)
         sums = -lr * scale * (1 - beta1) * following / (1 - product * following)
         decay = shrinkage(lr, self.weight_decay, self.decoupled_weight_decay)
-        return (now, sums, self.eps * scale, *decay)
+        return (fresh, sums, self.eps * scale, *decay)
+
+    def _product(self, step: int) -> float:
+        block, place = divmod(step, BLOCK)
+        begin = (self.taken, self.mu_product, self.single_schedule)
+        return _products(self.betas[0], self.momentum_decay, begin, block)[place]
 
     def update(
         self, grad: Tensor, state: Mapping[str, Tensor], params: Tensor, c: Sequence[Tensor]
@@ -92,10 +103,13 @@ def _mu(beta1: float, momentum_decay: float, step: float) -> float:
 
 
 @lru_cache(maxsize=256)
-def _products(beta1: float, momentum_decay: float, single: bool, block: int) -> tuple[float, ...]:
+def _products(
+    beta1: float, momentum_decay: float, begin: tuple[int, float, bool], block: int
+) -> tuple[float, ...]:
     """Return the products of all momenta up to each step of a block of steps."""
-    start = _products(beta1, momentum_decay, single, block - 1)[-1] if block else 1.0
-    steps = range(block * BLOCK + 1, (block + 1) * BLOCK + 1)
+    taken, product, single = begin
+    start = _products(beta1, momentum_decay, begin, block - 1)[-1] if block else product
+    steps = range(taken + block * BLOCK + 1, taken + (block + 1) * BLOCK + 1)
     momenta = [start, *(_mu(beta1, momentum_decay, step) for step in steps)]
     dtype = np.float32 if single else np.float64
     return tuple(np.multiply.accumulate(np.array(momenta, dtype))[1:].tolist())

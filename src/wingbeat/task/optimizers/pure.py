@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -24,7 +24,13 @@ class PureOptimizer(ABC):
     bits of a replica depend neither on its place in a stack nor on the stack's size.
     All that changes with the step comes in through :meth:`coefficients`, so that one
     traced graph serves every step.
+
+    Args:
+        taken: steps that the optimizer had taken before it was handed over, as after
+            ``load_state_dict``; what depends on the step's number goes on from there.
     """
+
+    taken: int = field(default=0, kw_only=True)
 
     @abstractmethod
     def slots(self) -> tuple[str, ...]:
@@ -35,11 +41,19 @@ class PureOptimizer(ABC):
         return {slot: torch.zeros_like(params) for slot in self.slots()}
 
     @abstractmethod
+    def resumed(self, own: Mapping[str, Tensor]) -> State:
+        """Return the state of one parameter from what torch's optimizer keeps for it.
+
+        Raises:
+            KeyError: an entry that torch's own step would need is missing.
+        """
+
+    @abstractmethod
     def coefficients(self, step: int, factor: float) -> tuple[float, ...]:
         """Return the numbers of one step, in double precision.
 
         Args:
-            step: How many steps this optimizer has taken before, from 0.
+            step: How many steps were taken since the start, from 0; ``taken`` is added.
             factor: What the schedule multiplies the learning rate by at this step.
         """
 

@@ -8,7 +8,7 @@ from math import sqrt
 
 from torch import Tensor
 
-from wingbeat.task.optimizers.moments import SLOTS, decayed_sums, shrinkage, shrunk
+from wingbeat.task.optimizers.moments import SLOTS, decayed_sums, shrinkage, shrunk, sums_of
 from wingbeat.task.optimizers.pure import PureOptimizer, State, check_rate, descent, root
 
 
@@ -47,10 +47,14 @@ class RAdam(PureOptimizer):
         """Return the two decayed sums."""
         return SLOTS
 
+    def resumed(self, own: Mapping[str, Tensor]) -> State:
+        """Return torch's averages as decayed sums."""
+        return sums_of(own, self.betas)
+
     def coefficients(self, step: int, factor: float) -> tuple[float, ...]:
         """Return the step size, both terms of the denominator and any shrinkage."""
         beta1, beta2 = self.betas
-        lr = self.lr * factor
+        lr, step = self.lr * factor, step + self.taken
         size = -lr * (1 - beta1) / (1 - beta1 ** (step + 1))
         decay = shrinkage(lr, self.weight_decay, self.decoupled_weight_decay)
         rectified = _rectification(beta2, step + 1)

@@ -51,6 +51,16 @@ class RmsProp(PureOptimizer):
         centre = ("gradient_sum",) if self.centered else ()
         return ("square_sum", *centre, *(("step_sum",) if self.momentum > 0 else ()))
 
+    def resumed(self, own: Mapping[str, Tensor]) -> State:
+        """Return torch's averages as decayed sums."""
+        share = 1 - self.alpha
+        sums = {"square_sum": own["square_avg"] / share}
+        if self.centered:
+            sums["gradient_sum"] = own["grad_avg"] / share
+        if self.momentum > 0:
+            sums["step_sum"] = own["momentum_buffer"] * sqrt(share)
+        return sums
+
     def coefficients(self, step: int, factor: float) -> tuple[float, ...]:
         """Return minus the learning rate, in the units of the sums."""
         return (-self.lr * factor / sqrt(1 - self.alpha),)

@@ -36,12 +36,16 @@ class Sgd(PureOptimizer):
         """Return ``momentum_buffer``, as in torch, or nothing without momentum."""
         return ("momentum_buffer",) if self.momentum else ()
 
+    def resumed(self, own: Mapping[str, Tensor]) -> State:
+        """Return torch's momentum buffer as it is."""
+        return {slot: own[slot] for slot in self.slots()}
+
     def coefficients(self, step: int, factor: float) -> tuple[float, ...]:
         """Return minus the learning rate and, with dampening, the gradient's share."""
         rate = -self.lr * factor
         if not (self.momentum and self.dampening):
             return (rate,)
-        return rate, 1 - self.dampening if step else 1.0
+        return rate, 1 - self.dampening if step + self.taken else 1.0
 
     def update(
         self, grad: Tensor, state: Mapping[str, Tensor], params: Tensor, c: Sequence[Tensor]

@@ -1,0 +1,107 @@
+"""One batch's loss and gradient in the model itself, as the closure of an optimizer sees it."""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from wingbeat.params import fixed, trainable
+from wingbeat.task.batches import copied
+from wingbeat.task.step import check_scalar
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from wingbeat.task.step import Buffers, TrainingStep
+    from wingbeat.task.task import Batch
+
+
+class Evaluation:
+    """The gradient of one step, computed once before the optimizer's step, and again on demand.
+
+    Training loops either call ``backward`` and then ``step()``, or hand the optimizer a closure.
+    Both work: the gradient is there before the step, and the closure gives it back as long as
+    nothing has changed; after the optimizer has moved the weights it is computed anew, under the
+    same noise. An optimizer that ignores the closure, or takes none, therefore works too.
+
+    Args:
+        step: the task's step, whose model holds the replica.
+        optimizer: whose gradients are reset.
+        buffers: the model's buffers before the step.
+        batch: the batch.
+
+    Attributes:
+        passed: whether the optimizer's ``step`` takes a closure.
+        failed: whether the loss or its gradient, not the optimizer, is what failed.
+    """
+
+    def __init__(self, step: TrainingStep, optimizer: Any, buffers: Buffers, batch: Batch) -> None:
+        self.step, self.optimizer, self.batch, self.buffers = step, optimizer, batch, buffers
+        self.named = trainable(step.skeleton)
+        self.passed = takes_closure(optimizer)
+        self.rng = torch.get_rng_state()
+        self.failed = False
+        self._loss: Tensor | None = None
+        self._before: list[Any] = []
+        self._marks: list[Any] = []
+
+    def __call__(self) -> Tensor:
+        """Compute loss and gradient; returns the loss."""
+        self._before = [p._version for p in self.named.values()]
+        self._loss = self._computed()
+        self._marks = self._marked()
+        return self._loss
+
+    def again(self) -> Tensor:
+        """Return the loss and leave its gradient, as a closure does."""
+        assert self._loss is not None
+        if self._marked() == self._marks:
+            return self._loss
+        if [p._version for p in self.named.values()] == self._before:
+            with torch.no_grad():  # only the gradients were reset: a closure's first call
+                for name, buffer in fixed(self.step.skeleton).items():
+                    buffer.copy_(self.buffers[name])
+        return self._computed()
+
+    def _marked(self) -> list[Any]:
+        """Return what changes when weights or gradients do."""
+        own = self.named.values()
+        grads = [(id(p.grad), None if p.grad is None else p.grad._version) for p in own]
+        return [[p._version for p in own], grads]
+
+    def _computed(self) -> Tensor:
+        self.failed = True
+        loss = self._differentiated()
+        self.failed = False
+        return loss
+
+    def _differentiated(self) -> Tensor:
+        torch.set_rng_state(self.rng)  # an optimizer that evaluates twice sees one noise
+        task = self.step.task
+        with torch.enable_grad():  # some call the closure under no_grad
+            for parameter in self.named.values():
+                parameter.grad = None
+            loss = check_scalar(task.loss(self.step.skeleton, copied(self.batch)))
+            loss.backward()  # type: ignore[no-untyped-call]
+            if task.clip_norm is not None:
+                torch.nn.utils.clip_grad_norm_(self.named.values(), task.clip_norm)
+        return loss.detach()
+
+
+def takes_closure(optimizer: Any) -> bool:
+    """Tell whether an optimizer's ``step`` can be called with a closure.
+
+    >>> takes_closure(torch.optim.SGD([torch.zeros(1)]))
+    True
+    """
+    # torch wraps ``step`` for its profiler; the signature is that of the function within.
+    try:
+        parameters = inspect.signature(inspect.unwrap(type(optimizer).step)).parameters
+    except (TypeError, ValueError):  # a builtin without a signature
+        return False
+    own = list(parameters.values())[1:]
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    named = any(p.name == "closure" or p.kind == p.VAR_POSITIONAL for p in own)
+    return named or (bool(own) and own[0].kind in kinds and own[0].default is own[0].empty)

@@ -1,0 +1,215 @@
+"""Build the task's model: under a seed, in its mode and type, as few times as possible.
+
+A factory may be dear (a download, a large network), so what it returns is kept and copied. What
+a copy would not be (hooks on parameters, hooks that speak of the model itself) is built anew.
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+import types
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from wingbeat.determinism import seeded
+from wingbeat.errors import RequestError
+from wingbeat.params import trainable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from torch import Tensor
+
+    from wingbeat.task.task import Task
+
+_COMPLEX = {torch.float32: torch.complex64, torch.float64: torch.complex128}
+
+
+class Models:
+    """The models of one task, each call a fresh one.
+
+    Args:
+        task: whose factory and mode.
+        dtype: floating-point type of parameters and buffers.
+        device: where they lie.
+
+    Attributes:
+        builds: how often the factory was called.
+        ends: torch's random state after a build, by seed: equal ones show a factory that seeds
+            itself.
+        still: names of the modules that the factory returned in eval mode.
+    """
+
+    def __init__(self, task: Task, dtype: torch.dtype, device: torch.device) -> None:
+        self.task, self.dtype, self.device = task, dtype, device
+        self.builds = 0
+        self.still: tuple[str, ...] = ()
+        self.ends: dict[int, bytes] = {}
+        self._kept: nn.Module | None = None
+        self._spare: nn.Module | None = None
+
+    def fresh(self, seed: int) -> nn.Module:
+        """Return a model of its own, as ``torch.manual_seed(seed); model()`` makes it."""
+        own = seed == self.task.seed
+        if own and self._kept is not None:
+            return copied_model(self._kept)
+        if own and self._spare is not None:
+            spare, self._spare = self._spare, None
+            return spare
+        made = self._made(seed)
+        if why_not_copied(made):
+            return self._singular(made, seed)
+        # A copy: the factory may hand out one module of the user's again and again.
+        placed = self._placed(copied_model(made))
+        if not own:
+            return placed
+        self._kept = placed
+        return copied_model(placed)
+
+    def initial(self, seed: int) -> nn.Module:
+        """Return a model under a seed to read from, not to change."""
+        if seed == self.task.seed and self._kept is not None:
+            return self._kept
+        return self.fresh(seed)
+
+    def _made(self, seed: int) -> nn.Module:
+        with seeded(seed):
+            model = self.task.model()
+            self.ends[seed] = torch.get_rng_state().numpy().tobytes()
+        self.builds += 1
+        if not isinstance(model, nn.Module):
+            msg = f"Task.model returned {type(model).__name__}: it must return an nn.Module"
+            raise RequestError(msg)
+        if not trainable(model):
+            msg = "the model has no trainable parameter: at least one must have requires_grad=True"
+            raise RequestError(msg)
+        _refuse_complex(model)
+        return model
+
+    def _singular(self, made: nn.Module, seed: int) -> nn.Module:
+        """Return a model that cannot be copied, once the factory has proved to make new ones."""
+        if seed == self.task.seed:
+            other = self._made(seed)
+            if {id(p) for p in made.parameters()} & {id(p) for p in other.parameters()}:
+                msg = (
+                    f"Task.model hands out one model again and again, and it has "
+                    f"{why_not_copied(made)}, which copies would not have: build the model and "
+                    "its hooks within the function that Task.model is"
+                )
+                raise RequestError(msg)
+            self._spare = self._placed(other)
+        return self._placed(made)
+
+    def _placed(self, model: nn.Module) -> nn.Module:
+        self.still = tuple(name for name, m in model.named_modules() if not m.training)
+        if self.task.mode == "train":
+            model.train()
+        if not any(b.is_complex() for b in model.buffers()):
+            return model.to(self.device, self.dtype)
+
+        def cast(t: Tensor) -> Tensor:
+            if t.is_complex():  # ``Module.to`` would drop the imaginary part
+                return t.to(self.device, _COMPLEX.get(self.dtype, t.dtype))
+            return t.to(self.device, self.dtype if t.is_floating_point() else None)
+
+        return model._apply(cast)
+
+
+def _refuse_complex(model: nn.Module) -> None:
+    names = [name for name, p in model.named_parameters() if p.is_complex()]
+    if names:
+        msg = (
+            f"the model has complex parameters, first {names[0]!r}: keep real and imaginary part "
+            "as one real parameter of shape (..., 2) and write torch.view_as_complex(self.weight) "
+            "in the forward pass; the training is the same"
+        )
+        raise RequestError(msg)
+
+
+def copied_model(model: nn.Module) -> nn.Module:
+    """Return a copy of a model, those included whose weights are recomputed in a hook.
+
+    Pruning, ``weight_norm`` and ``spectral_norm`` of ``torch.nn.utils`` keep the weight of the
+    last forward pass as a plain attribute with a graph, which ``deepcopy`` refuses.
+    """
+    memo: dict[int, Any] = {}
+    for module in model.modules():
+        for value in vars(module).values():
+            if isinstance(value, torch.Tensor) and not value.is_leaf:
+                memo[id(value)] = value.detach().clone()
+    return copy.deepcopy(model, memo)
+
+
+def why_not_copied(model: nn.Module) -> str:
+    """Return what of a model ``copied_model`` would lose, or an empty text.
+
+    >>> layer = nn.Linear(2, 1)
+    >>> _ = layer.weight.register_hook(lambda gradient: gradient * 2)
+    >>> why_not_copied(layer)
+    "a gradient hook on the parameter 'weight'"
+    """
+    for name, parameter in model.named_parameters():
+        if parameter_hooks(parameter):
+            return f"a gradient hook on the parameter {name!r}"
+    own = {id(m) for m in model.modules()} | {id(p) for p in model.parameters()}
+    own |= {id(b) for b in model.buffers()}
+    for path, module in model.named_modules():
+        for function in _functions(module):
+            if any(id(value) in own for value in _closed_over(function)):
+                where = f"module {path!r}" if path else "model"
+                return f"a function on the {where} that refers to the model itself"
+    return ""
+
+
+def why_objects(model: nn.Module) -> str:
+    """Return why only the module itself can be trained, not its pure form, or an empty text."""
+    for name, parameter in model.named_parameters():
+        if parameter_hooks(parameter):
+            return f"the parameter {name!r} has a gradient hook"
+    for path, module in model.named_modules():
+        if module._backward_hooks or module._backward_pre_hooks:
+            return f"the module {path or type(module).__name__!r} has a backward hook"
+    return ""
+
+
+def parameter_hooks(parameter: Tensor) -> int:
+    """Return how many functions autograd calls with the gradient of a parameter."""
+    later = getattr(parameter, "_post_accumulate_grad_hooks", None)
+    return len(parameter._backward_hooks or ()) + len(later or ())
+
+
+def _functions(module: nn.Module) -> Iterator[Any]:
+    """Yield the functions that a module holds: hooks, and methods put onto the instance."""
+    for value in vars(module).values():
+        inner = value.values() if isinstance(value, dict) else (value,)
+        yield from (f for f in inner if isinstance(f, (types.FunctionType, functools.partial)))
+
+
+def _closed_over(function: Any, depth: int = 3) -> Iterator[Any]:
+    """Yield what a function holds on to, that of functions and containers in it included."""
+    if depth == 0:
+        return
+    held: list[Any] = []
+    if isinstance(function, functools.partial):
+        held = [function.func, *function.args, *function.keywords.values()]
+    elif isinstance(function, types.FunctionType):
+        cells = (c for c in function.__closure__ or ())
+        held = [c.cell_contents for c in cells if _filled(c)] + [*(function.__defaults__ or ())]
+    elif isinstance(function, (list, tuple)):
+        held = list(function)
+    elif isinstance(function, dict):
+        held = list(function.values())
+    for value in held:
+        yield value
+        yield from _closed_over(value, depth - 1)
+
+
+def _filled(cell: types.CellType) -> bool:
+    try:
+        _ = cell.cell_contents
+    except ValueError:  # a recursive function's own name, not assigned yet
+        return False
+    return True
