@@ -127,11 +127,6 @@ class Partly(nn.Module):
 MODULE = dense()
 
 
-def shared() -> nn.Module:
-    """Hand out one and the same module again and again, as notebooks do."""
-    return MODULE
-
-
 def copied() -> dict[str, Any]:
     """Return a recipe that hands out one module of its own."""
     torch.manual_seed(3)
