@@ -229,12 +229,6 @@ SETUPS = {
         scheduler=from_factory,
         accepts=(EXACT, refused("momentum")),
     ),
-    "schedule of rates": of(
-        "a function that returns rates where factors are wanted",
-        schedule=lambda step: 0.02 * 0.9**step,
-        scheduler=factor,
-        accepts=(refused("factor"), EXACT),
-    ),
     "scheduler inside": Setup(
         "a scheduler built inside the optimizer factory",
         lambda: {k: v for k, v in scheduled_inside().items() if k != "kept"},
