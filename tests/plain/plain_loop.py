@@ -71,7 +71,7 @@ def step(
         loss.backward()
         if made.get("clip_norm") is not None:
             nn.utils.clip_grad_norm_(model.parameters(), made["clip_norm"])
-        seen.append(float(loss))
+        seen.append(float(loss.detach()))
         return loss
 
     if setup.closure != True:  # noqa: E712  ("after" is neither)

@@ -10,6 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn, optim
 
+import wingbeat as wb
+
+assert wb  # imported first: MKL settles how it rounds at its first call, a sine included
+
 Recipe = dict[str, Any]
 """Arguments of ``wb.Task``, made anew for each training: counters in it start at zero."""
 
@@ -56,6 +60,7 @@ class Setup:
         single: relative tolerance in float32.
         double: relative tolerance in float64.
         dtypes: the types in which it is compared.
+        heavy: whether recording it takes seconds: in lock step it is then tested with "slow" only.
         companions: whether a perturbed replica is compared too, not only the reference.
     """
 
@@ -68,6 +73,7 @@ class Setup:
     single: float = 1e-6
     double: float = 1e-12
     dtypes: tuple[torch.dtype, ...] = (torch.float32, torch.float64)
+    heavy: bool = False
     companions: bool = True
 
 

@@ -127,11 +127,6 @@ class Partly(nn.Module):
 MODULE = dense()
 
 
-def shared() -> nn.Module:
-    """Hand out one and the same module again and again, as notebooks do."""
-    return MODULE
-
-
 def copied() -> dict[str, Any]:
     """Return a recipe that hands out one module of its own."""
     torch.manual_seed(3)
@@ -233,12 +228,6 @@ SETUPS = {
         schedule=one_cycle,
         scheduler=from_factory,
         accepts=(EXACT, refused("momentum")),
-    ),
-    "schedule of rates": of(
-        "a function that returns rates where factors are wanted",
-        schedule=lambda step: 0.02 * 0.9**step,
-        scheduler=factor,
-        accepts=(refused("factor"), EXACT),
     ),
     "scheduler inside": Setup(
         "a scheduler built inside the optimizer factory",

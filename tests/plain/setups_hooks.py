@@ -145,14 +145,14 @@ with torch.no_grad():
 TEACHER.requires_grad_(False)
 
 
-def distilled() -> dict[str, Any]:
-    """Return a recipe whose loss asks a frozen teacher under no_grad."""
+def distilled(frozen: bool = True) -> dict[str, Any]:
+    """Return a recipe whose loss asks a teacher under no_grad, its weights frozen or not."""
     teachers: dict[torch.dtype, nn.Module] = {}
 
     def loss(model: nn.Module, batch: Any) -> Tensor:
         x = batch[0]
         if x.dtype not in teachers:
-            teachers[x.dtype] = copy.deepcopy(TEACHER).to(x.dtype)
+            teachers[x.dtype] = copy.deepcopy(TEACHER).to(x.dtype).requires_grad_(not frozen)
         with torch.no_grad():
             wanted = teachers[x.dtype](x).softmax(-1)
         return F.kl_div(model(x).log_softmax(-1), wanted, reduction="batchmean")
@@ -285,6 +285,9 @@ SETUPS = {
     "own parametrization": hooked("a parametrization of the user's", symmetric, NORMS),
     "frozen part": hooked("parameters that do not train", frozen_part, **STACKS),
     "teacher": Setup("a frozen teacher under no_grad, held by the loss", distilled),
+    "teacher under no_grad": Setup(
+        "a teacher whose weights require gradients, under no_grad", lambda: distilled(False)
+    ),
     "held teacher": of(
         "a frozen teacher under no_grad, held by the model",
         classify,

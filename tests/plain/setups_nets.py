@@ -281,16 +281,38 @@ SETUPS = {
     "cnn averaging batch norm": of(
         "momentum=None counts its batches in Python", images, model=lambda: convolutional("average")
     ),
-    "cnn group norm": of("group norm", images, model=lambda: convolutional("group"), **STACKS),
-    "cnn layer norm": of("layer norm", images, model=lambda: convolutional("layer"), **STACKS),
+    "cnn group norm": of(
+        "group norm",
+        images,
+        model=lambda: convolutional("group"),
+        **STACKS,
+        heavy=True,
+    ),
+    "cnn layer norm": of(
+        "layer norm",
+        images,
+        model=lambda: convolutional("layer"),
+        **STACKS,
+        heavy=True,
+    ),
     "cnn instance norm": of(
-        "instance norm with statistics", images, model=lambda: convolutional("instance")
+        "instance norm with statistics",
+        images,
+        model=lambda: convolutional("instance"),
+        heavy=True,
     ),
     "cnn dropout": of(
-        "dropout of channels and of features", images, model=lambda: convolutional("none", 0.3)
+        "dropout of channels and of features",
+        images,
+        model=lambda: convolutional("none", 0.3),
+        heavy=True,
     ),
     "resnet width 4": of(
-        "odd sizes: kernels round by the address of a slice", images, model=Residual, batch_size=7
+        "odd sizes: kernels round by the address of a slice",
+        images,
+        model=Residual,
+        batch_size=7,
+        heavy=True,
     ),
     "odd products": of(
         "bmm of 7 x 16 by 16 x 6: MKL rounds rows by their address",
@@ -313,16 +335,47 @@ SETUPS = {
         model=lambda: Encoder(0.2),
         loss=over_all,
         data=(SERIES, VALID, CLASSES),
+        heavy=True,
     ),
     "causal attention": of("attention by hand", model=Causal, **TOKEN_DATA, **STACKS),
     "causal attention dropout": of(
-        "dropout on attention weights", model=lambda: Causal(0.2), **TOKEN_DATA
+        "dropout on attention weights",
+        model=lambda: Causal(0.2),
+        **TOKEN_DATA,
+        heavy=True,
     ),
-    "fused attention": of("scaled_dot_product_attention", model=Fused, **TOKEN_DATA, **STACKS),
-    "rnn": of("nn.RNN", series, model=lambda: Recurrent(nn.RNN)),
-    "lstm": of("nn.LSTM, two layers", series, model=lambda: Recurrent(nn.LSTM, num_layers=2)),
-    "gru": of("nn.GRU", series, model=lambda: Recurrent(nn.GRU)),
-    "gru cell": of("a cell in a Python loop", series, model=Unrolled, **STACKS),
+    "fused attention": of(
+        "scaled_dot_product_attention",
+        model=Fused,
+        **TOKEN_DATA,
+        **STACKS,
+        heavy=True,
+    ),
+    "rnn": of(
+        "nn.RNN",
+        series,
+        model=lambda: Recurrent(nn.RNN),
+        heavy=True,
+    ),
+    "lstm": of(
+        "nn.LSTM, two layers",
+        series,
+        model=lambda: Recurrent(nn.LSTM, num_layers=2),
+        heavy=True,
+    ),
+    "gru": of(
+        "nn.GRU",
+        series,
+        model=lambda: Recurrent(nn.GRU),
+        heavy=True,
+    ),
+    "gru cell": of(
+        "a cell in a Python loop",
+        series,
+        model=Unrolled,
+        **STACKS,
+        heavy=True,
+    ),
     "packed lstm": of(
         "lengths are read on the host and differ from batch to batch",
         classify,

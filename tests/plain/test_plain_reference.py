@@ -6,6 +6,9 @@ instead stands in the table: a refusal or a warning that names the thing.
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from typing import Any
+
 import plain_hold
 import pytest
 import torch
@@ -15,6 +18,17 @@ SINGLE = [n for n, s in SETUPS.items() if torch.float32 in s.dtypes]
 DOUBLE = [n for n, s in SETUPS.items() if torch.float64 in s.dtypes]
 STACKING = [n for n in DOUBLE if SETUPS[n].stacks]
 FALLING_BACK = [n for n in DOUBLE if not SETUPS[n].stacks]
+OBJECTS = [n for n in SINGLE if n.startswith("optimizer: ")]
+
+
+def quick(names: list[str], slow: Collection[str] = ()) -> list[Any]:
+    """Return names as parameters, those that take long (or are named) with the mark "slow"."""
+    late = {n for n in names if SETUPS[n].heavy or n in slow}
+    return [pytest.param(n, marks=pytest.mark.slow) if n in late else n for n in names]
+
+
+# Without a pure form "auto" is the loop, which the first test has; a few are left to show it.
+CHOSEN = quick([n for n in SINGLE if not SETUPS[n].stacks], slow=OBJECTS[::3] + OBJECTS[1::3])
 
 
 @pytest.mark.parametrize("name", DOUBLE)
@@ -28,7 +42,7 @@ def test_on_the_loop_in_single_precision(name: str) -> None:
     plain_hold.hold(name, "loop", torch.float32)
 
 
-@pytest.mark.parametrize("name", STACKING)
+@pytest.mark.parametrize("name", quick(STACKING))
 def test_in_lock_step(name: str) -> None:
     plain_hold.hold(name, "lockstep", torch.float64)
     found = plain_hold.outcome(name, "lockstep", torch.float64)
@@ -47,7 +61,7 @@ def test_in_lock_step_in_single_precision(name: str) -> None:
     plain_hold.hold(name, "lockstep", torch.float32)
 
 
-@pytest.mark.parametrize("name", [n for n in SINGLE if not SETUPS[n].stacks])
+@pytest.mark.parametrize("name", CHOSEN)
 def test_by_the_driver_that_is_chosen(name: str) -> None:
     plain_hold.hold(name, "auto", torch.float32)
 

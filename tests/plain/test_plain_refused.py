@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -78,3 +79,15 @@ def test_self_seeding_is_said_before_init_varies_nothing() -> None:
         except wb.RequestError as error:
             said = str(error)
         assert "seed" in said, options
+
+
+def test_a_schedule_that_returns_rates_is_named() -> None:
+    """``schedule`` gives factors of the rate; values like the rate itself are not factors."""
+    task = wb.Task(**recipe(schedule=lambda step: 0.02 * 0.9**step))
+    with warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("always")
+        try:
+            said = " ".join(wb.run(task, progress=False, driver="loop").warnings)
+        except wb.RequestError as error:
+            said = str(error)
+    assert "factor" in " ".join([said, *(str(w.message) for w in heard)])

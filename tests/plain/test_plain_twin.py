@@ -9,7 +9,7 @@ import plain_hold
 import pytest
 import torch
 from setups import SETUPS
-from test_plain_reference import DOUBLE, SINGLE, STACKING
+from test_plain_reference import CHOSEN, DOUBLE, SINGLE, STACKING, quick
 
 import wingbeat as wb
 
@@ -29,7 +29,7 @@ def test_on_the_loop(name: str) -> None:
     holds(name, "loop", torch.float64)
 
 
-@pytest.mark.parametrize("name", STACKING)
+@pytest.mark.parametrize("name", quick(STACKING))
 def test_in_lock_step(name: str) -> None:
     holds(name, "lockstep", torch.float64)
 
@@ -40,6 +40,6 @@ def test_in_lock_step_in_single_precision(name: str) -> None:
     holds(name, "lockstep", torch.float32)
 
 
-@pytest.mark.parametrize("name", [n for n in SINGLE if not SETUPS[n].stacks])
+@pytest.mark.parametrize("name", CHOSEN)
 def test_by_the_driver_that_is_chosen(name: str) -> None:
     holds(name, "auto", torch.float32)
