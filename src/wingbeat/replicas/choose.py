@@ -108,8 +108,19 @@ class Chooser:
             DriverError: "lockstep" was asked for and the model cannot run in it.
         """
         choice = self._chosen(wanted, compiled)
-        warnings = (*choice.warnings, *warn_if_not_reproducible())
+        warnings = (*choice.warnings, *warn_if_not_reproducible(), *self._of_the_data())
         return replace(choice, warnings=warnings)
+
+    def _of_the_data(self) -> tuple[str, ...]:
+        names = ", ".join(self.batches.remembers[:3])
+        if not names:
+            return ()
+        warning = (
+            f"the data set or the augmentation keeps state ({names}): what a batch holds depends "
+            "on how often data were asked for, which a plain loop does another number of times. "
+            "All replicas see the same batches; make the content a function of the sample's index"
+        )
+        return (warning,)
 
     def _chosen(self, wanted: DriverName, compiled: bool | None) -> Choice:
         if wanted not in ("auto", "lockstep", "loop"):

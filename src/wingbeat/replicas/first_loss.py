@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import torch
+from torch import nn
 
 from wingbeat.determinism import derive, seed_all
 from wingbeat.errors import RequestError
 from wingbeat.replicas.idle import notice_idle
 from wingbeat.replicas.trial import try_optimizer
-from wingbeat.task.batches import Streams
-from wingbeat.task.hidden_state import HiddenState
+from wingbeat.task.batches import Streams, is_tensors
+from wingbeat.task.hidden_state import HiddenState, TheirData
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -36,6 +37,7 @@ def first_loss(step: TrainingStep, batches: Batches) -> float:
     notice_idle(step, batches)
     if step.optimizer is None:
         try_optimizer(step, batches)
+    batches.remembers = _of_the_data(step, batches)
     if not torch.isfinite(loss):
         msg = (
             f"the loss of the first batch is {float(loss)} before any update: check the data "
@@ -43,6 +45,22 @@ def first_loss(step: TrainingStep, batches: Batches) -> float:
         )
         raise RequestError(msg)
     return float(loss)
+
+
+def _of_the_data(step: TrainingStep, batches: Batches) -> tuple[str, ...]:
+    """Name what the data set or the augmentation change when a batch is asked for."""
+    data = step.task.data
+    made_by = [step.task.augment, None if is_tensors(data) else getattr(data, "__getitem__", None)]
+    kept = [HiddenState(TheirData(f), nn.Identity()) for f in made_by if f is not None]
+    before = [hidden.look() for hidden in kept]
+    if not kept:
+        return ()
+    batches.anew(Streams.of(step.task.seed), 0)
+    pairs = zip(kept, before, strict=True)
+    names = tuple(dict.fromkeys(name for hidden, then in pairs for name in hidden.changed(then)))
+    for hidden, then in zip(kept, before, strict=True):
+        hidden.restore(then)
+    return names
 
 
 def _tried(step: TrainingStep, batches: Batches) -> Tensor:

@@ -47,7 +47,7 @@ class ObjectLoop:
     mode = "object"
 
     def __init__(self, step: TrainingStep) -> None:
-        step.use_objects(step.reason or "asked for")
+        step.renew()
         self.step = step
         self.model, self.optimizer = step.skeleton, step.owner
         self.named = trainable(self.model)
@@ -79,8 +79,10 @@ class ObjectLoop:
 
     def _put(self, state: State, index: int) -> None:
         self.step.put(state.params[0], {k: b[0] for k, b in state.buffers.items()})
-        held = {k: t[0] for k, t in state.slots.items()} if state.slots else self.first
-        self.belongings.put_back(held)
+        held = {k: t[0] for k, t in state.slots.items()}
+        # A replica that has not moved yet has what the factory made, or slots of the pure form.
+        begun = any("|" in name for name in held)
+        self.belongings.put_back(held if begun else self.first)
         options = self.step.options(index)
         for group, row in zip(getattr(self.optimizer, "param_groups", []), options, strict=True):
             group.update(row)

@@ -48,6 +48,9 @@ class Batches:
         task: what to train; its ``data`` is a tuple or dict of tensors, or a map-style dataset.
         dtype: floating-point data are cast to it.
         device: where batches are delivered.
+
+    Attributes:
+        remembers: names of the Python state that asking for a batch changes.
     """
 
     def __init__(self, task: Task, dtype: torch.dtype, device: torch.device) -> None:
@@ -56,6 +59,7 @@ class Batches:
         self.steps_per_epoch = steps_per_epoch(self.size, task.batch_size, task.drop_last)
         self._place = placer(dtype, device)
         self._tensors = self._place(task.data) if is_tensors(task.data) else None
+        self.remembers: tuple[str, ...] = ()
         self._recent: dict[tuple[int, int], tuple[int, Batch]] = {}
 
     def indices(self, order: int, step: int) -> Tensor:
@@ -70,12 +74,17 @@ class Batches:
         """Return the batch of one step, augmented, on the device."""
         key = (streams.order, streams.augmentation)
         if self._recent.get(key, (-1, None))[0] != step:
-            made = self._make(streams, step)
+            made = self.anew(streams, step)
             self._recent = {k: v for k, v in self._recent.items() if v[0] == step}
             self._recent[key] = (step, made)
         return self._recent[key][1]
 
-    def _make(self, streams: Streams, step: int) -> Batch:
+    def anew(self, streams: Streams, step: int) -> Batch:
+        """Make the batch of one step, though it was made a moment ago.
+
+        Raises:
+            RunError: the data set or the augmentation fails.
+        """
         indices, epoch = self.indices(streams.order, step), step // self.steps_per_epoch
         try:
             batch = self._fetch(indices, streams.augmentation, epoch)

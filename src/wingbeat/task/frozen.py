@@ -28,6 +28,8 @@ _HOOKS = frozenset({"_backward_hooks", "_forward_hooks", "_forward_pre_hooks"})
 # Above this many bytes a tensor or array in a closure is data that a function reads, not its
 # state; the parameters of a second network are state at any size.
 _LARGEST_ARRAY = 1 << 24
+# Likewise a container of more items: the samples of a data set, say.
+_LONGEST = 10_000
 
 
 class Freezer:
@@ -82,7 +84,11 @@ class Freezer:
             return ["@", number]
         return [*found, number]
 
-    def _container(self, value: Any, inner: Callable[[Any], Tree], learning: bool) -> Tree | None:
+    def _container(  # noqa: PLR0911  (one line a kind)
+        self, value: Any, inner: Callable[[Any], Tree], learning: bool
+    ) -> Tree | None:
+        if isinstance(value, (list, tuple, deque, set, frozenset, dict)) and len(value) > _LONGEST:
+            return None
         if isinstance(value, (list, tuple, deque)):
             return ["t" if isinstance(value, tuple) else "l", [inner(v) for v in value]]
         if isinstance(value, (set, frozenset)):

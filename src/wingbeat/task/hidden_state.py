@@ -34,6 +34,13 @@ _LIBRARIES = ("site-packages", "dist-packages")
 
 
 @dataclass(frozen=True)
+class TheirData:
+    """What makes a task's batches, to look for hidden state in: ``loss`` is that function."""
+
+    loss: Callable[..., Any]
+
+
+@dataclass(frozen=True)
 class _Place:
     """Something that a function can reach and change: a cell, a global, an attribute."""
 
@@ -50,7 +57,7 @@ class HiddenState:
         model: the module that is called (a driver may replace it: make this anew then).
     """
 
-    def __init__(self, task: Task, model: nn.Module) -> None:
+    def __init__(self, task: Task | TheirData, model: nn.Module) -> None:
         apart: list[Tensor] = [*trainable(model).values(), *fixed(model).values()]
         self._freezer = Freezer(apart, _is_own_object)
         self._places = list(_places(task, model))
@@ -141,7 +148,7 @@ def _same(then: Tree, now: Tree) -> bool:
     )
 
 
-def _places(task: Task, model: nn.Module) -> Iterator[_Place]:
+def _places(task: Task | TheirData, model: nn.Module) -> Iterator[_Place]:
     seen: set[Any] = set()
     yield from _of_callable(task.loss, seen, 0)
     for path, module in model.named_modules():
