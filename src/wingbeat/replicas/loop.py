@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -69,7 +69,8 @@ class ObjectLoop:
         """Let the optimizer take its step; what the loss says within it stays the loss's word."""
         try:
             with torch.enable_grad():
-                self.optimizer.step(*([evaluation.again] if evaluation.passed else []))
+                closures: list[Any] = [evaluation.again] if evaluation.passed else []
+                self.optimizer.step(*closures)
         except Exception as error:
             if evaluation.failed:
                 raise
