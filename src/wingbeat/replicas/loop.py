@@ -47,7 +47,7 @@ class ObjectLoop:
     mode = "object"
 
     def __init__(self, step: TrainingStep) -> None:
-        step.use_objects(step.reason or "asked for")
+        step.renew()
         self.step = step
         self.model, self.optimizer = step.skeleton, step.owner
         self.named = trainable(self.model)
@@ -80,7 +80,9 @@ class ObjectLoop:
 
     def _put(self, state: State, index: int) -> None:
         self.step.put(state.params[0], {k: b[0] for k, b in state.buffers.items()})
-        held = {k: t[0] for k, t in state.slots.items()} if state.slots else self.first
+        # Slots of a pure form are those of a start, which this object was handed over with.
+        own = any("|" in name for name in state.slots)
+        held = {k: t[0] for k, t in state.slots.items()} if own else self.first
         self.belongings.put_back(held)
         options = self.step.options(index)
         for group, row in zip(getattr(self.optimizer, "param_groups", []), options, strict=True):
