@@ -149,8 +149,8 @@ class _Reading:
                 extra = {"f": self.of.keep(thing.default_factory)}
             return {"d": pairs, "n": place, "y": kind, **extra}
         if isinstance(thing, (list, tuple, set, frozenset, deque)):
-            extra = {"x": thing.maxlen} if isinstance(thing, deque) else {}
-            return {"l": [self.node(part) for part in thing], "n": place, "y": kind, **extra}
+            bound: dict[str, Any] = {"x": thing.maxlen} if isinstance(thing, deque) else {}
+            return {"l": [self.node(part) for part in thing], "n": place, "y": kind, **bound}
         if _is_entered(thing):
             own = [[name, self.node(value)] for name, value in vars(thing).items()]
             return {"o": own, "n": place, "y": kind}
@@ -226,7 +226,7 @@ class _Writing:
         kind = self._class(said["y"])
         if "l" in said:
             return self._sequence(said, kind, live)
-        made = live if type(live) is kind else self._blank(said, kind)
+        made: Any = live if type(live) is kind else self._blank(said, kind)
         self._remember(said, made)
         if "o" in said:
             own = vars(made)
@@ -245,7 +245,7 @@ class _Writing:
         made.update(scheduled)
         return made
 
-    def _sequence(self, said: dict[str, Any], kind: type, live: Any) -> Any:
+    def _sequence(self, said: dict[str, Any], kind: Any, live: Any) -> Any:
         old = list(live) if type(live) is kind and isinstance(live, (list, tuple, deque)) else []
         olds = old + [None] * (len(said["l"]) - len(old))
         if issubclass(kind, (list, deque, set)):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -69,7 +69,8 @@ class ObjectLoop:
         """Let the optimizer take its step; what the loss says within it stays the loss's word."""
         try:
             with torch.enable_grad():
-                self.optimizer.step(*([evaluation.again] if evaluation.passed else []))
+                closures: list[Any] = [evaluation.again] if evaluation.passed else []
+                self.optimizer.step(*closures)
         except Exception as error:
             if evaluation.failed:
                 raise
@@ -79,10 +80,10 @@ class ObjectLoop:
 
     def _put(self, state: State, index: int) -> None:
         self.step.put(state.params[0], {k: b[0] for k, b in state.buffers.items()})
-        held = {k: t[0] for k, t in state.slots.items()}
-        # A replica that has not moved yet has what the factory made, or slots of the pure form.
-        begun = any("|" in name for name in held)
-        self.belongings.put_back(held if begun else self.first)
+        # Slots of a pure form are those of a start, which this object was handed over with.
+        own = any("|" in name for name in state.slots)
+        held = {k: t[0] for k, t in state.slots.items()} if own else self.first
+        self.belongings.put_back(held)
         options = self.step.options(index)
         for group, row in zip(getattr(self.optimizer, "param_groups", []), options, strict=True):
             group.update(row)

@@ -115,7 +115,8 @@ class Models:
                 return t.to(self.device, _COMPLEX.get(self.dtype, t.dtype))
             return t.to(self.device, self.dtype if t.is_floating_point() else None)
 
-        return model._apply(cast)
+        model._apply(cast)  # type: ignore[no-untyped-call]
+        return model
 
 
 def _refuse_complex(model: nn.Module) -> None:

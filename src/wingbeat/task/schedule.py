@@ -77,7 +77,7 @@ def takes_optimizer(task: Task) -> bool:
     if function is None:
         return False
     try:
-        value = function(0)
+        value: Any = function(0)  # type: ignore[arg-type]
     except Exception as error:  # whatever a scheduler says to a number in place of an optimizer
         return _is_factory(function, error)
     if isinstance(value, (LRScheduler, torch.optim.Optimizer)):
