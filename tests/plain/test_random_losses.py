@@ -12,7 +12,7 @@ import re
 import plain_hold
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from random_losses import Plan, plans
 
 import wingbeat as wb
@@ -44,6 +44,7 @@ def bounded(examples: int) -> settings:
         derandomize=True,
         database=None,
         suppress_health_check=[HealthCheck.too_slow],
+        phases=[Phase.generate],  # shrinking takes minutes, and a plan is short as it is
     )
 
 
