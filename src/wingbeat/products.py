@@ -4,7 +4,7 @@ MKL picks a kernel for each slice of a batched product by how its address is ali
 equal slices of odd sizes round differently (seen on AMD EPYC, AVX2: replicas that start equal
 part by 1e-8). Its reproducible mode ends that, at no measurable cost with the branch AUTO, which
 keeps the kernels of the processor (Intel oneMKL developer guide, "Conditional Numerical
-Reproducibility"). MKL reads the mode at its first product and never again.
+Reproducibility"). MKL reads the mode when it first computes, and never again.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def warn_if_not_reproducible() -> tuple[str, ...]:
     if products() != "off" or os.environ.get(VARIABLE, "").upper() != "AUTO":
         return ()
     warning = (
-        "a matrix product ran before wingbeat was imported, so that MKL's reproducible mode "
-        "could not be switched on: import wingbeat first, or set MKL_CBWR=AUTO in the environment"
+        "MKL computed something before wingbeat was imported, so that its reproducible mode could "
+        "not be switched on: import wingbeat first, or set MKL_CBWR=AUTO in the environment"
     )
     return (warning,)
