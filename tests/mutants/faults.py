@@ -99,7 +99,7 @@ FAULTS: list[Fault] = [
         ("one tied rate is enough", "HOLDS if all(inside)", "HOLDS if any(inside)"),
     ),
     *_faults(
-        "studies/edge/study.py",
+        "studies/edge/page.py",
         CURVATURE,
         ("the edge ratio is inverted", "share = [s / t for", "share = [t / s for"),
         (
@@ -107,11 +107,17 @@ FAULTS: list[Fault] = [
             'found = mean_of(cell, "sharpness_ratio")',
             'found = mean_of(cell, "seed")',
         ),
+    ),
+    *_faults(
+        "studies/edge/claims.py",
+        CURVATURE,
         (
             "runs that only get there count as at the edge",
             '(own["edge"] == "edge").sum()',
             '(own["edge"] != "stable").sum() + 1',
         ),
+        ("an edge is claimed by one seed", "runs < FEWEST or 0 < at < runs", "0 < at < runs"),
+        ("a sharpness that stays away holds", "HOLDS if at else FAILS", "HOLDS"),
     ),
     *_faults(
         "studies/curvature.py",
@@ -133,7 +139,7 @@ FAULTS: list[Fault] = [
         ),
     ),
     *_faults(
-        "studies/lr_phases/study.py",
+        "studies/lr_phases/claims.py",
         CURVATURE,
         ("the background is not scaled", 'there["lambda_max"]) * ratio', 'there["lambda_max"])'),
         (
@@ -160,17 +166,17 @@ FAULTS: list[Fault] = [
         ),
     ),
     *_faults(
-        "studies/break_even/study.py",
+        "studies/break_even/claims.py",
         CURVATURE,
         (
             "conjectured signs turn round",
             '(1 if a == "batch_size" else -1)',
             '(1 if a != "batch_size" else -1)',
         ),
-        ("a conjecture is judged by its upper end", "    if low > 0:\n", "    if high > 0:\n"),
+        ("a conjecture is judged for the other sign", "above=sign > 0", "above=sign < 0"),
     ),
     *_faults(
-        "studies/phase_diagram/study.py",
+        "studies/phase_diagram/claims.py",
         CURVATURE,
         (
             "a regime is judged by its upper end",
@@ -178,14 +184,43 @@ FAULTS: list[Fault] = [
             '"condensed" if slope.high > 0',
         ),
         (
+            "a regime is claimed for the other side",
+            'above=row["theory"] == "condensed"',
+            'above=row["theory"] == "linear"',
+        ),
+    ),
+    *_faults(
+        "studies/phase_diagram/page.py",
+        CURVATURE,
+        (
             "slopes are drawn over the other exponent",
             'dot(float(r["gamma"]), estimate',
             'dot(float(r["gamma_prime"]), estimate',
         ),
         (
-            "places in the other regime count as right",
-            '(sure["measured"] == sure["theory"]).sum()',
-            '(sure["measured"] != "open").sum()',
+            "open places count as right",
+            "for v in (HOLDS, FAILS))",
+            'for v in ("undetermined", FAILS))',
+        ),
+    ),
+    *_faults(
+        "study/verdicts.py",
+        ("study/test_named_studies.py",),
+        ("a verdict is given by one end", "if found.low > bound:", "if found.high > bound:"),
+        ("no interval is enough for a verdict", "or isnan(found.low) or isnan(found.high)", ""),
+    ),
+    *_faults(
+        "study/plan_options.py",
+        ("study/test_named_studies.py",),
+        (
+            "rates that were not asked for are run too",
+            "said.setdefault(one.name, ())",
+            "said.setdefault(one.name, one.default)",
+        ),
+        (
+            "a command leaves out what is unusual",
+            "getattr(plan, f.name) != _usual(f)",
+            "getattr(plan, f.name) == _usual(f)",
         ),
     ),
     *_faults(

@@ -10,23 +10,34 @@ import pandas as pd
 import pytest
 
 from wingbeat.stats import Estimate
-from wingbeat.studies.break_even import study as break_even
-from wingbeat.studies.edge import study as edge
+from wingbeat.studies import edge
+from wingbeat.studies.break_even.claims import conjectures
+from wingbeat.studies.break_even.claims import ruling as ruled
+from wingbeat.studies.break_even.page import _sweep
+from wingbeat.studies.edge.claims import verdicts
+from wingbeat.studies.edge.page import _sections
+from wingbeat.studies.lr_phases import claims as lr_phases
 from wingbeat.studies.lr_phases import page as phases_page
-from wingbeat.studies.lr_phases import study as lr_phases
-from wingbeat.studies.phase_diagram import study as phase_diagram
+from wingbeat.studies.lr_phases.plan import PhasesPlan
+from wingbeat.studies.phase_diagram import claims as regimes
+from wingbeat.studies.phase_diagram import page as diagram
+from wingbeat.studies.phase_diagram.plan import DiagramPlan
+from wingbeat.study.finished import series
 from wingbeat.study.inline import InlineRunner
+from wingbeat.study.named import Analysis
 
 SHARP = {"sharpness": (4.0, 10.0), "threshold": (10.0, 10.0), "loss": (1.0, 0.5)}
 
 
 def test_the_figure_shows_sharpness_over_threshold(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(edge, "series", lambda study, key, name: ([0, 20], list(SHARP[name])))
+    monkeypatch.setattr(
+        "wingbeat.studies.edge.page.series", lambda study, key, name: ([0, 20], list(SHARP[name]))
+    )
     rows = pd.DataFrame(
         [{"rule": "gradient descent", "lr": 0.2, "seed": s, "key": "k", "sharpness_ratio": 0.5 + s}
          for s in range(3)]
     )  # fmt: skip
-    (_, _, (ratio, loss)), (_, _, (rates,)) = edge._sections(Any, rows)
+    (_, _, (ratio, loss)), (_, _, (rates,)) = _sections(Any, rows)
     assert [line.y for line in ratio.lines] == [(0.4, 1.0)]
     assert (ratio.y_label, ratio.guides[0].y) == ("sharpness ÷ threshold", 1.0)
     assert loss.lines[0].y == (1.0, 0.5)
@@ -36,10 +47,12 @@ def test_the_figure_shows_sharpness_over_threshold(monkeypatch: pytest.MonkeyPat
 def test_a_small_run_is_judged_by_its_own_numbers(tmp_path: Any) -> None:
     plan = edge.EdgePlan(rates=(0.5,), polyak_rates=(), nesterov_rates=(), n=30, hidden=(4,),
                          steps=9, seeds=1)  # fmt: skip
-    study, _, tables = edge.study_edge(plan, tmp_path, runner=InlineRunner(), say=lambda _: None)
+    study, _, tables, claims = edge.STUDY.run(
+        plan, tmp_path, runner=InlineRunner(), say=lambda _: None
+    )
     row = study.conditions.iloc[0]
-    _, sharp = edge.series(study, row["key"], "sharpness")
-    _, limits = edge.series(study, row["key"], "threshold")
+    _, sharp = series(study, row["key"], "sharpness")
+    _, limits = series(study, row["key"], "threshold")
     assert limits == pytest.approx([4.0] * len(limits))
     late = (np.array(sharp) / 4.0)[-max(1, len(sharp) // 3) :]
     # torch's median of an even number is the lower of the two in the middle.
@@ -47,6 +60,15 @@ def test_a_small_run_is_judged_by_its_own_numbers(tmp_path: Any) -> None:
     assert (row["sharpness_start"], row["sharpness_end"]) == (sharp[0], sharp[-1])
     assert tables["verdicts"]["threshold"].tolist() == pytest.approx([4.0])
     assert tables["verdicts"]["runs"].tolist() == [1]
+    assert [(c.ident, c.verdict) for c in claims] == [("edge-gradient-0.5", "undetermined")]
+
+
+def test_an_edge_is_claimed_where_all_seeds_agree() -> None:
+    rows = [{"rule": "gradient descent", "lr": lr, "runs": 3, "edge": at, "hover": 1.0,
+             "hover_low": 0.9, "hover_high": 1.1} for lr, at in ((0.2, 3), (0.3, 1), (0.4, 0))]  # fmt: skip
+    claims = edge.STUDY.claims(Analysis(edge.EdgePlan(), Any, {"verdicts": pd.DataFrame(rows)}))
+    assert [c.verdict for c in claims] == ["holds", "undetermined", "fails"]
+    assert "1 of 3 runs; sharpness ÷ threshold from then on 1 [0.9 to 1.1]" in claims[1].measured
 
 
 def test_edge_verdicts_are_counted_per_optimizer_and_rate() -> None:
@@ -57,7 +79,7 @@ def test_edge_verdicts_are_counted_per_optimizer_and_rate() -> None:
                                  ("gradient descent", 0.4, ["edge", "stable", "edge"]))
          for s, word in enumerate(words)]
     )  # fmt: skip
-    found = edge.verdicts(rows)
+    found = verdicts(rows)
     assert found["rule"].tolist() == ["gradient descent", "Polyak 0.9"]
     assert found["edge"].tolist() == [2, 3]
     assert found["verdict"].tolist() == ["edge (2), stable (1)", "edge (3)"]
@@ -122,8 +144,13 @@ def test_the_soonest_rate_has_the_fewest_steps() -> None:
                            "phase": ["laminar", "laminar", "chaotic"]})  # fmt: skip
     assert lr_phases.soonest(phases) == 0.2
     assert math.isnan(lr_phases.soonest(phases.assign(steps_to_target=math.nan)))
-    plan = lr_phases.PhasesPlan("m:f", (0.1, 0.2, 0.4))
-    words = phases_page.words(plan, phases)
+    plan = PhasesPlan("m:f", (0.1, 0.2, 0.4))
+    shown = phases.assign(
+        **{f"{n}_{e}": 0.0 for n in ("steps_to_target",) for e in ("low", "high")}
+    )
+    nothing = pd.DataFrame(columns=["measured", "outcome", "value", "low", "high", "reason", "n"])
+    found = Analysis(plan, Any, {"phases": shown.assign(runs=1), "correlations": nothing})
+    words = phases_page.content(found)
     assert words.headline == "laminar: 0.1 to 0.2, chaotic: 0.4."
     assert words.facts[1] == ("soonest", "0.2", "30 steps to the accuracy")
 
@@ -148,7 +175,7 @@ def test_phases_are_drawn_at_their_rate_and_value() -> None:
      ((-0.4, -0.9, 0.1), "open"), ((0.4, math.nan, math.nan), "open")],
 )  # fmt: skip
 def test_a_regime_is_measured_by_the_whole_interval(slope: tuple[float, ...], regime: str) -> None:
-    assert phase_diagram.measured_regime(Estimate(*slope)) == regime
+    assert regimes.measured_regime(Estimate(*slope)) == regime
 
 
 def test_places_hold_the_slope_and_the_widest_nets() -> None:
@@ -158,26 +185,35 @@ def test_places_hold_the_slope_and_the_widest_nets() -> None:
           "directions": w / 8, "alignment": 0.1, "final_loss": 0.2}
          for g, power in ((0.5, -0.5), (1.75, 0.5)) for w in (16, 64, 256) for s in range(2)]
     )  # fmt: skip
-    found = phase_diagram.slopes(rows)
+    found = regimes.slopes(rows)
     assert found["slope"].tolist() == pytest.approx([-0.5, 0.5])
     assert found["measured"].tolist() == found["theory"].tolist() == ["linear", "condensed"]
     assert found["directions"].tolist() == [32.0, 32.0]
-    figure = phase_diagram._slope(found)
+    figure = diagram._slope(found)
     assert [(d.place, d.value) for d in figure.dots] == [
         (0.5, pytest.approx(-0.5)), (1.75, pytest.approx(0.5))
     ]  # fmt: skip
-    change = phase_diagram._change(0.0, rows)
+    change = diagram._change(0.0, rows)
     assert change.lines[0].x == (16.0, 64.0, 256.0)
     assert change.lines[0].y[0] == pytest.approx(16**-0.5 * 1.005)
 
 
-def test_the_headline_counts_right_wrong_and_open_places() -> None:
-    measured = ("linear", "condensed", "open", "open")
-    theory = ("linear", "linear", "condensed", "critical")
-    found = pd.DataFrame({"measured": measured, "theory": theory})
-    words = phase_diagram._words(phase_diagram.DiagramPlan(), found)
-    assert "Of 3 places off the critical line, 1 are in the regime" in words.headline
-    assert "1 in the other; 1 are open" in words.headline
+def test_the_headline_counts_right_wrong_and_open_places(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Slopes are linear, condensed, open; theory says linear twice, condensed, critical."""
+    places = [(0.5, "linear", -0.3, -0.1), (0.6, "linear", 0.1, 0.3), (1.5, "condensed", -1.0, 1.0),
+              (1.0, "critical", 0.1, 0.3)]  # fmt: skip
+    rows = [{"gamma": g, "gamma_prime": 0.0, "theory": t, "slope": (low + high) / 2, "low": low,
+             "high": high} for g, t, low, high in places]  # fmt: skip
+    claims = regimes.tested(Analysis(DiagramPlan(), Any, {"slopes": pd.DataFrame(rows)}))
+    assert [c.verdict for c in claims] == ["holds", "fails", "undetermined"]
+    monkeypatch.setattr(diagram, "done", lambda _: pd.DataFrame())
+    monkeypatch.setattr(diagram, "_sections", lambda *_: [])
+    monkeypatch.setattr(diagram, "_table", lambda _: None)
+    study: Any = type("S", (), {})
+    found = Analysis(DiagramPlan(), study, {"slopes": pd.DataFrame(rows)}, claims)
+    headline = diagram.content(found).headline
+    assert "Of 3 places off the critical line, 1 are in the regime" in headline
+    assert "1 in the other; 1 are open" in headline
 
 
 @pytest.mark.parametrize("name", ["lambda_k_most", "conditioning", "lambda_h_most"])
@@ -191,12 +227,12 @@ def test_each_conjecture_has_its_sign(name: str, sign: int) -> None:
           name: sign * expected * (math.log(size) - 100 * lr * (axis == "lr"))}
          for axis in ("lr",) for lr in (0.1, 0.2, 0.4, 0.8) for size in (8, 16, 32, 64)]
     )  # fmt: skip
-    found = break_even.conjectures(rows).set_index(["measured", "outcome"])
+    found = conjectures(rows).set_index(["measured", "outcome"])
     ruling = found.loc[("lr", name), "ruling"]
-    assert ruling == ("supported" if sign > 0 else "contradicted")
+    assert ruling == ("holds" if sign > 0 else "fails")
     assert found.loc[("lr", name), "expected"] == -expected
     by_batch = rows.assign(**{name: sign * expected * np.log(rows["batch_size"])})
-    found = break_even.conjectures(by_batch).set_index(["measured", "outcome"])
+    found = conjectures(by_batch).set_index(["measured", "outcome"])
     assert found.loc[("batch_size", name), "expected"] == expected
     assert found.loc[("batch_size", name), "ruling"] == ruling
 
@@ -206,7 +242,7 @@ def test_sweeps_are_drawn_over_the_rate() -> None:
         [{"lr": lr, "batch_size": b, "lambda_k_most": 10 * lr + b + s - 1} for lr in (0.1, 0.2)
          for b in (4, 8) for s in range(3)]
     )  # fmt: skip
-    figure = break_even._sweep(rows, "lambda_k_most", "t", "λ_K")
+    figure = _sweep(rows, "lambda_k_most", "t", "λ_K")
     drawn = {(d.group, d.place): d.value for d in figure.dots}
     assert drawn[("S = 8", 0.2)] == pytest.approx(10.0)
     assert drawn[("S = 4", 0.1)] == pytest.approx(5.0)
@@ -214,11 +250,12 @@ def test_sweeps_are_drawn_over_the_rate() -> None:
 
 @pytest.mark.parametrize(
     ("sign", "low", "high", "ruling"),
-    [(1, 0.1, 0.9, "supported"), (1, -0.1, 0.9, "undetermined"), (1, -0.9, -0.1, "contradicted"),
-     (-1, -0.9, -0.1, "supported"), (-1, -0.9, 0.1, "undetermined"), (-1, 0.1, 0.9, "contradicted"),
+    [(1, 0.1, 0.9, "holds"), (1, -0.1, 0.9, "undetermined"), (1, -0.9, -0.1, "fails"),
+     (-1, -0.9, -0.1, "holds"), (-1, -0.9, 0.1, "undetermined"), (-1, 0.1, 0.9, "fails"),
      (1, math.nan, math.nan, "undetermined")],
 )  # fmt: skip
 def test_a_conjecture_is_ruled_by_its_whole_interval(
     sign: int, low: float, high: float, ruling: str
 ) -> None:
-    assert break_even._ruling(sign, pd.Series({"low": low, "high": high})) == ruling
+    row = pd.Series({"value": (low + high) / 2, "low": low, "high": high, "reason": ""})
+    assert ruled(sign, row) == ruling
