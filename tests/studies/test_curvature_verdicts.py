@@ -65,7 +65,8 @@ def test_a_small_run_is_judged_by_its_own_numbers(tmp_path: Any) -> None:
 
 def test_an_edge_is_claimed_where_all_seeds_agree() -> None:
     rows = [{"rule": "gradient descent", "lr": lr, "runs": 3, "edge": at, "hover": 1.0,
-             "hover_low": 0.9, "hover_high": 1.1} for lr, at in ((0.2, 3), (0.3, 1), (0.4, 0))]  # fmt: skip
+             "hover_low": 0.9, "hover_high": 1.1}
+            for lr, at in ((0.2, 3), (0.3, 1), (0.4, 0))]  # fmt: skip
     claims = edge.STUDY.claims(Analysis(edge.EdgePlan(), Any, {"verdicts": pd.DataFrame(rows)}))
     assert [c.verdict for c in claims] == ["holds", "undetermined", "fails"]
     assert "1 of 3 runs; sharpness ÷ threshold from then on 1 [0.9 to 1.1]" in claims[1].measured

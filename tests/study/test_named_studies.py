@@ -1,4 +1,4 @@
-"""The skeleton of a named study: options from the plan, verdicts, registry, and what a run leaves."""
+"""The skeleton of a named study: options of the plan, verdicts, registry, what a run leaves."""
 
 from __future__ import annotations
 
