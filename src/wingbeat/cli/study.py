@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,7 +13,7 @@ from wingbeat.cli import show_study
 from wingbeat.cli.butterfly import butterfly
 from wingbeat.cli.danovski import danovski
 from wingbeat.cli.named_study import command_for
-from wingbeat.cli.parse import parse_arguments
+from wingbeat.cli.parse import make_importable, parse_arguments
 from wingbeat.studies.dynamics.command import dynamics
 from wingbeat.study.ledger import Record
 from wingbeat.study.load import load_study
@@ -165,14 +163,3 @@ def show(
     for name, table in tables.items():
         console.print(f"{name} of {value}", markup=False)
         console.print(show_study.table(table))
-
-
-def make_importable(*folders: Path) -> None:
-    """Let this process and those that it starts import factories that lie in folders."""
-    for folder in folders:
-        text = str(folder)
-        if text not in sys.path:
-            sys.path.insert(0, text)
-        there = os.environ.get("PYTHONPATH", "").split(os.pathsep)
-        if text not in there:
-            os.environ["PYTHONPATH"] = os.pathsep.join([text, *filter(None, there)])

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from wingbeat.report.study_page import Table
     from wingbeat.study.condition import Condition
     from wingbeat.study.outcome import StudyResult
-    from wingbeat.study.runner import Runner
+    from wingbeat.study.protocol import Runner
     from wingbeat.study.verdicts import Claim
 
     Section = tuple[str, str, tuple[StudyFigure, ...]]
