@@ -298,7 +298,6 @@ FAULTS: list[Fault] = [
     *_faults(
         "studies/butterfly/rulings.py",
         BUTTERFLY,
-        ("a bound is judged by the wrong end", "if found.low > bound:", "if found.high > bound:"),
         (
             "a ratio is inverted",
             "_quotient(w @ pairs[:, 0], w @ pairs[:, 1])",
