@@ -202,19 +202,20 @@ def test_places_hold_the_slope_and_the_widest_nets() -> None:
 def test_the_headline_counts_right_wrong_and_open_places(monkeypatch: pytest.MonkeyPatch) -> None:
     """Slopes are linear, condensed, open; theory says linear twice, condensed, critical."""
     places = [(0.5, "linear", -0.3, -0.1), (0.6, "linear", 0.1, 0.3), (1.5, "condensed", -1.0, 1.0),
+              (1.6, "condensed", -0.5, 1.0),
               (1.0, "critical", 0.1, 0.3)]  # fmt: skip
     rows = [{"gamma": g, "gamma_prime": 0.0, "theory": t, "slope": (low + high) / 2, "low": low,
              "high": high} for g, t, low, high in places]  # fmt: skip
     claims = regimes.tested(Analysis(DiagramPlan(), Any, {"slopes": pd.DataFrame(rows)}))
-    assert [c.verdict for c in claims] == ["holds", "fails", "undetermined"]
+    assert [c.verdict for c in claims] == ["holds", "fails", "undetermined", "undetermined"]
     monkeypatch.setattr(diagram, "done", lambda _: pd.DataFrame())
     monkeypatch.setattr(diagram, "_sections", lambda *_: [])
     monkeypatch.setattr(diagram, "_table", lambda _: None)
     study: Any = type("S", (), {})
     found = Analysis(DiagramPlan(), study, {"slopes": pd.DataFrame(rows)}, claims)
     headline = diagram.content(found).headline
-    assert "Of 3 places off the critical line, 1 are in the regime" in headline
-    assert "1 in the other; 1 are open" in headline
+    assert "Of 4 places off the critical line, 1 are in the regime" in headline
+    assert "1 in the other; 2 are open" in headline
 
 
 @pytest.mark.parametrize("name", ["lambda_k_most", "conditioning", "lambda_h_most"])
