@@ -25,6 +25,7 @@ help:
 	@echo "make test-avx2  the tests of training with AVX2 kernels"
 	@echo "make test-browser  the pages, in an installed Chromium"
 	@echo "make test-all   every test but those, at full length"
+	@echo "make mutants    plant faults, one by one: do the quick tests notice each?"
 	@echo "make lint       style and format, changes nothing"
 	@echo "make types      static types"
 	@echo "make docs       the documentation, to docs/_build/html; warnings are errors"
@@ -51,6 +52,9 @@ test-browser: $(VENV)/.dev
 
 test-all: $(VENV)/.dev
 	$(PYTEST) $(PYTEST_FLAGS) -m "not browser" --doctest-modules src tests
+
+mutants: $(VENV)/.dev
+	$(BIN)/python -m tests.mutants
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -12,7 +12,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "wingbeat"
 # A unit may import units of a lower level and those it stands beside by name.
 LEVELS = (
     ("products", "kernels"),
-    ("params", "errors", "determinism", "stats", "cache", "moved"),
+    ("params", "errors", "determinism", "stats", "cache", "plugins", "moved"),
     ("metrics",),
     ("symmetry",),
     ("task",),
@@ -38,7 +38,7 @@ METRICS_MAY_IMPORT = {"errors", "stats", "params", "metrics"}
 BESIDE = {"integrations", "deep_lyapunov", "testing", "zoo", "__init__", "__main__"}
 IMPORTED_BY_NONE = {"integrations", "cli", "deep_lyapunov", "testing", "zoo"}
 # Methods that hand over to a later step, imported only when they are called.
-HANDED_ON = {("result", "report"), ("trajectory", "checkpoints")}
+HANDED_ON = {("result", "report"), ("study", "report"), ("trajectory", "checkpoints")}
 FORBIDDEN_NAMES = {"utils", "helpers", "common", "base", "manager"}
 
 FILES = sorted(SOURCE.rglob("*.py"))
@@ -116,6 +116,7 @@ def _companions(unit: str) -> set[str]:
     return {
         "params": {"errors"},
         "determinism": {"errors"},
+        "plugins": {"errors"},
         "stats": {"errors", "params"},
     }.get(unit, set())
 

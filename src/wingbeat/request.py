@@ -137,7 +137,7 @@ def make_request(
         _check(fine, name, value, "use a whole number of at least 1")
     fine = isinstance(dtype, torch.dtype) and dtype.is_floating_point
     _check(fine, "dtype", dtype, "use a floating-point type such as torch.float32")
-    every = record_every or max(1, -(-task.steps // SNAPSHOTS))
+    every = record_every or usual_record_every(task.steps)
     return Request(
         task=task,
         perturbations=_named_apart(given),
@@ -223,3 +223,12 @@ def _check(holds: bool, name: str, value: object, advice: str) -> None:
 def as_folder(out: str | Path | None) -> Path | None:
     """Return the run's folder as a path."""
     return None if out is None else Path(out)
+
+
+def usual_record_every(steps: int) -> int:
+    """Return the steps between snapshots where nothing is asked for: about 20 snapshots in all.
+
+    >>> usual_record_every(200), usual_record_every(7)
+    (10, 1)
+    """
+    return max(1, -(-steps // SNAPSHOTS))

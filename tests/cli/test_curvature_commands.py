@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 
 from wingbeat.cli.main import main
-from wingbeat.studies import finding as curvature_study
+from wingbeat.study import named
 from wingbeat.study.inline import InlineRunner
 
 
 @pytest.fixture
 def call(tmp_path, monkeypatch, capsys):
     """Return a function that runs a named study in an empty folder, in this process."""
-    monkeypatch.setattr(curvature_study, "ProcessRunner", lambda workers: InlineRunner())
+    monkeypatch.setattr(named, "ProcessRunner", lambda workers: InlineRunner())
     monkeypatch.chdir(tmp_path)
     tasks = str(Path(__file__).parents[1] / "study")
     monkeypatch.setenv("PYTHONPATH", tasks)

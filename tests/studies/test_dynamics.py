@@ -21,12 +21,12 @@ from wingbeat.stats import Estimate
 from wingbeat.studies.dynamics import tables
 from wingbeat.studies.dynamics.claims import claims, count_ruling, sign_ruling
 from wingbeat.studies.dynamics.cost import expected_seconds
-from wingbeat.studies.dynamics.estimates import over_seeds
 from wingbeat.studies.dynamics.figures import sections
 from wingbeat.studies.dynamics.plan import SLOW, Plan, command_of, conditions
 from wingbeat.studies.dynamics.run import study_dynamics
 from wingbeat.studies.dynamics.summary import Found, summary
 from wingbeat.study.condition import named
+from wingbeat.study.finished import over_seeds
 from wingbeat.study.runner import InlineRunner
 from wingbeat.tasks.architectures import ARCHITECTURES
 

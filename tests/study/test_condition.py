@@ -6,11 +6,13 @@ import json
 import math
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import wingbeat as wb
 from wingbeat.errors import RequestError
 from wingbeat.replicas.perturb import BatchGradient, Gaussian, Ulp
 from wingbeat.study.condition import Condition, named, perturbation
@@ -133,3 +135,23 @@ def test_a_grid_refuses_unknown_and_empty_axes() -> None:
         cross(Condition("m:f"), {"seedz": [1]})
     with pytest.raises(RequestError, match="no list of values"):
         cross(Condition("m:f"), {"seeds": []})
+
+
+def test_without_a_wish_a_condition_records_what_run_does() -> None:
+    condition = Condition("wingbeat.tasks.dense:circles_task", {"epochs": 3}, metrics=("l2",))
+    task = condition.task()
+    assert task.steps > 60
+    alone = wb.run(task, condition.forks()[0], replicas=2, metrics=("l2",), progress=False)
+    every = alone.steps[1] - alone.steps[0]
+    assert condition.steps_between(task) == every
+    assert condition.steps_between(task) != task.steps_per_epoch
+    by_epoch = replace(condition, record_every="epoch")
+    assert by_epoch.steps_between(task) == task.steps_per_epoch
+    assert len({condition.key, by_epoch.key, replace(condition, record_every=5).key}) == 3
+
+
+def test_what_was_recorded_once_an_epoch_keeps_its_key() -> None:
+    """None meant one snapshot per epoch: its key, which folders hold, is now that of "epoch"."""
+    content = Condition("m:f", record_every="epoch").canonical
+    assert json.loads(content)["record_every"] is None
+    assert json.loads(Condition("m:f").canonical)["record_every"] is not None

@@ -10,17 +10,17 @@ from collections.abc import Sequence
 import pytest
 
 from wingbeat.moved import MOVED, first_name, first_names
-from wingbeat.studies.break_even.study import BreakEvenPlan
-from wingbeat.studies.break_even.study import conditions as break_even
+from wingbeat.studies.break_even.plan import BreakEvenPlan
+from wingbeat.studies.break_even.plan import conditions as break_even
 from wingbeat.studies.butterfly import plan as butterfly
 from wingbeat.studies.danovski import plan as danovski
 from wingbeat.studies.dynamics import plan as dynamics
-from wingbeat.studies.edge.study import EdgePlan
-from wingbeat.studies.edge.study import conditions as edge
-from wingbeat.studies.lr_phases.study import PhasesPlan
-from wingbeat.studies.lr_phases.study import conditions as lr_phases
-from wingbeat.studies.phase_diagram.study import DiagramPlan
-from wingbeat.studies.phase_diagram.study import conditions as phase_diagram
+from wingbeat.studies.edge.plan import EdgePlan
+from wingbeat.studies.edge.plan import conditions as edge
+from wingbeat.studies.lr_phases.plan import PhasesPlan
+from wingbeat.studies.lr_phases.plan import conditions as lr_phases
+from wingbeat.studies.phase_diagram.plan import DiagramPlan
+from wingbeat.studies.phase_diagram.plan import conditions as phase_diagram
 from wingbeat.study.condition import Condition, named
 from wingbeat.task.describe import code_digest
 from wingbeat.tasks.dense import circles_task, cross_entropy

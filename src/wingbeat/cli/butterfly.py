@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from wingbeat.cli.parse import parse_arguments
+from wingbeat.cli.parse import make_importable, parse_arguments
 from wingbeat.errors import RequestError, WingbeatError
 from wingbeat.replicas.choose import DriverName
 from wingbeat.studies.butterfly.grid import HEAD, confined, parse_kinds, parse_numbers
@@ -97,7 +97,7 @@ def butterfly(
     }
     plan = replace(plan, **{name: value for name, value in given.items() if value is not None})
     plan = replace(plan, kinds=confined(plan.kinds, [w for w in where.split(",") if w]))
-    _make_importable(Path.cwd())
+    make_importable(Path.cwd())
     say = (lambda _: None) if as_json_text else typer.echo
     study, _ = study_butterfly(plan, out, workers=workers, say=say, keep_weights=keep_weights)
     if as_json_text:
@@ -111,13 +111,6 @@ def _driver(text: str | None) -> DriverName | None:
     if text in (None, "lockstep", "loop"):
         return text  # type: ignore[return-value]
     raise RequestError(f"driver is {text!r}: use lockstep or loop, which give the same bits again")
-
-
-def _make_importable(folder: Path) -> None:
-    # Here, since the module that mounts this command holds the function.
-    from wingbeat.cli.study import make_importable
-
-    make_importable(folder)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -6,6 +6,7 @@ import dataclasses
 import importlib
 import importlib.util
 import json
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -161,3 +162,14 @@ def _attribute(module: Any, name: str, where: str) -> Any:
         msg = f"{where} has no {name!r}: {nearest(name, public)}"
         raise RequestError(msg)
     return getattr(module, name)
+
+
+def make_importable(*folders: Path) -> None:
+    """Let this process and those that it starts import factories that lie in folders."""
+    for folder in folders:
+        text = str(folder)
+        if text not in sys.path:
+            sys.path.insert(0, text)
+        there = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+        if text not in there:
+            os.environ["PYTHONPATH"] = os.pathsep.join([text, *filter(None, there)])

@@ -16,8 +16,8 @@ from wingbeat.errors import RequestError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from wingbeat.studies.finding import Finding
     from wingbeat.study.ledger import Record
+    from wingbeat.study.named import Finding
     from wingbeat.study.outcome import StudyResult
     from wingbeat.study.plan import Plan
 
@@ -114,7 +114,8 @@ def finished(found: Finding, as_json_text: bool) -> None:
     """End a named study: its JSON where that was asked for, exit code 1 if something failed."""
     if as_json_text:
         findings = {name: rows_of(table) for name, table in found.tables.items()}
-        document({**outcome_json(found.study), "findings": findings})
+        claims = [vars(claim) for claim in found.claims]
+        document({**outcome_json(found.study), "findings": findings, "claims": claims})
     if found.study.failures:
         raise typer.Exit(1)
 

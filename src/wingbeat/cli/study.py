@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,16 +10,14 @@ from rich.console import Console
 from typer.core import TyperGroup
 
 from wingbeat.cli import show_study
-from wingbeat.cli.break_even import break_even
 from wingbeat.cli.butterfly import butterfly
 from wingbeat.cli.danovski import danovski
-from wingbeat.cli.edge import edge
-from wingbeat.cli.lr_phases import lr_phases
-from wingbeat.cli.parse import parse_arguments
-from wingbeat.cli.phase_diagram import phase_diagram
+from wingbeat.cli.named_study import command_for
+from wingbeat.cli.parse import make_importable, parse_arguments
 from wingbeat.studies.dynamics.command import dynamics
 from wingbeat.study.ledger import Record
 from wingbeat.study.load import load_study
+from wingbeat.study.named import STUDIES
 from wingbeat.study.plan import plan_study
 from wingbeat.study.processes import processors
 from wingbeat.study.run import run_study
@@ -46,8 +42,10 @@ study = typer.Typer(
     help="Run a study file (.toml, .yaml) or a named study; the same command again goes on.",
     no_args_is_help=True,
 )
-for named_study in (dynamics, butterfly, danovski, edge, lr_phases, break_even, phase_diagram):
-    study.command(named_study.__name__.replace("_", "-"))(named_study)
+for own_command in (dynamics, butterfly, danovski):
+    study.command(own_command.__name__)(own_command)
+for named_study in STUDIES.all().values():
+    study.command(named_study.name)(command_for(named_study))
 
 
 @study.callback()
@@ -165,14 +163,3 @@ def show(
     for name, table in tables.items():
         console.print(f"{name} of {value}", markup=False)
         console.print(show_study.table(table))
-
-
-def make_importable(*folders: Path) -> None:
-    """Let this process and those that it starts import factories that lie in folders."""
-    for folder in folders:
-        text = str(folder)
-        if text not in sys.path:
-            sys.path.insert(0, text)
-        there = os.environ.get("PYTHONPATH", "").split(os.pathsep)
-        if text not in there:
-            os.environ["PYTHONPATH"] = os.pathsep.join([text, *filter(None, there)])

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from wingbeat.report.document import render_document, write_document
 from wingbeat.report.drawn import drawn
 from wingbeat.report.shown import Section
 from wingbeat.report.study_figures import StudyFigure
 from wingbeat.report.study_page import Table
+from wingbeat.study.verdicts import Claim
+
+if TYPE_CHECKING:
+    from wingbeat.study.named import Analysis, PageContent
+    from wingbeat.study.outcome import StudyResult
 
 
 @dataclass(frozen=True)
@@ -28,6 +35,7 @@ class FindingPage:
         definitions: term and meaning.
         command: the exact command.
         version: of wingbeat.
+        claims: each with what was published, what is measured here, and the verdict.
     """
 
     title: str
@@ -41,6 +49,53 @@ class FindingPage:
     definitions: tuple[tuple[str, str], ...]
     command: str
     version: str
+    claims: tuple[Claim, ...] = ()
+
+
+def page_of(title: str, content: PageContent, found: Analysis, command: str) -> FindingPage:
+    """Return the page of a study that has been run.
+
+    Args:
+        title: of the study.
+        content: its own words, figures and tables.
+        found: its conditions and claims.
+        command: that runs it again.
+    """
+    return FindingPage(
+        title=title,
+        headline=content.headline,
+        alarms=(*content.alarms, *_left(found.study)),
+        facts=content.facts,
+        intro=content.intro,
+        sections=tuple(content.sections),
+        tables=tuple(content.tables),
+        asked=tuple(_executed(found.study)),
+        definitions=tuple(content.definitions.items()),
+        command=command,
+        version=version("wingbeat"),
+        claims=found.claims,
+    )
+
+
+def _left(study: StudyResult) -> list[str]:
+    """Return what was given up and what is not done yet, a sentence each."""
+    said = [f"Condition {r.key} was given up ({r.status}): {r.error}" for r in study.failures]
+    missing = int((study.conditions["status"] == "not run").sum())
+    return said + (
+        [f"{missing} conditions are not done: run the same command again."] * (missing > 0)
+    )
+
+
+def _executed(study: StudyResult) -> list[tuple[str, str]]:
+    rows = []
+    for column in ("factory", "arguments", "dtype", "driver"):
+        values = dict.fromkeys(str(v) for v in study.conditions[column])
+        shown = list(values)[:3] + (["…"] if len(values) > 3 else [])
+        rows.append((column, "; ".join(shown)))
+    for name in ("wingbeat", "torch", "python", "platform", "processor"):
+        found = dict.fromkeys(str(e.get(name, "")) for e in study.environments.values())
+        rows.append((name, ", ".join(found)))
+    return rows
 
 
 def write_finding_page(page: FindingPage, path: str | Path) -> Path:

@@ -1,7 +1,7 @@
 """What the studies of curvature measure on each finished run: ``Result -> {name: estimate}``.
 
 Numbers along training are stored as ``name/step``; the tables of a study leave such names to the
-records, from which ``series`` in `curvature_study` reads them.
+records, from which `wingbeat.study.finished.series` reads them.
 """
 
 from __future__ import annotations
@@ -34,6 +34,15 @@ NOISE_GRADIENTS: Final = 100
 """Gradients that the covariance K is made of."""
 EXPONENT_WARMUP: Final = 10
 """Updates before tangents start."""
+DEFINITIONS: Final = {
+    "sharpness": "Largest eigenvalue of the Hessian of the mean training loss (block Lanczos on "
+    "Hessian-vector products), with the penalty of weight decay. Over at most 1,000 evenly "
+    "spaced training samples.",
+    "threshold": "Curvature above which the optimizer's step is unstable on a quadratic: 2/η for "
+    "gradient descent, (2 + 2β)/η with Polyak's, (2 + 2β)/(η(1 + 2β)) with Nesterov's momentum.",
+    "intervals": "95 %, Student's over base seeds; none below three seeds.",
+}
+"""Words of the studies of curvature, for their pages."""
 
 
 def task_of(result: Result) -> Task:

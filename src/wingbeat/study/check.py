@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 from collections.abc import Iterable
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -22,7 +22,7 @@ class Fields(BaseModel):
     arguments: dict[str, Any]
     perturbations: tuple[dict[str, Any], ...]
     replicas: int = Field(ge=1)
-    record_every: int | None = Field(ge=1)
+    record_every: Annotated[int, Field(ge=1)] | Literal["epoch"] | None
     metrics: tuple[str, ...] | None
     seeds: tuple[int, ...]
     dtype: Literal["float16", "bfloat16", "float32", "float64"]

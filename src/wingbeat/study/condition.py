@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property, partial
 from math import isfinite
-from typing import Any
+from typing import Any, Final, Literal
 
 import torch
 
@@ -18,11 +18,13 @@ from wingbeat.moved import first_names
 from wingbeat.replicas import perturb
 from wingbeat.replicas.choose import DriverName
 from wingbeat.replicas.perturb import Perturbation
+from wingbeat.request import usual_record_every
 from wingbeat.task.task import Task
 
 Json = Any
 """None, a bool, int, float or str, or a list or dict (keys are strings) of these."""
 
+_RECORDED: Final[dict[int | str | None, str | None]] = {"epoch": None, None: "about 20"}
 _DTYPES = ("float16", "bfloat16", "float32", "float64")
 
 
@@ -38,7 +40,8 @@ class Condition:
         arguments: keyword arguments of the factory, JSON.
         perturbations: each ``{"kind": …, field: value, …}``, as ``Perturbation.describe`` gives it.
         replicas: perturbed replicas for each perturbation.
-        record_every: steps between snapshots; None takes one an epoch.
+        record_every: steps between snapshots; None takes about 20 in all, as ``wb.run`` does, and
+            "epoch" one per epoch.
         metrics: names to measure; None takes those of ``wb.run``.
         seeds: base seeds; with several the intervals of the condition are nested.
         dtype: floating-point type by name.
@@ -66,7 +69,7 @@ class Condition:
     arguments: dict[str, Json] = field(default_factory=dict)
     perturbations: tuple[dict[str, Json], ...] = ({"kind": "gaussian", "scale": 0.01},)
     replicas: int = 5
-    record_every: int | None = None
+    record_every: int | Literal["epoch"] | None = None
     metrics: tuple[str, ...] | None = None
     seeds: tuple[int, ...] = (0,)
     dtype: str = "float32"
@@ -123,6 +126,8 @@ class Condition:
     def canonical(self) -> str:
         """Everything that decides the result as one JSON text with sorted keys."""
         content = {k: v for k, v in self._content().items() if k != "tags"}
+        # None once meant what "epoch" means: keys of then are keys of what was recorded then.
+        content["record_every"] = _RECORDED.get(self.record_every, self.record_every)
         # A factory or measure that has moved since keeps its key, and finished work its worth.
         return json.dumps(
             first_names(content), sort_keys=True, separators=(",", ":"), allow_nan=False
@@ -165,6 +170,12 @@ class Condition:
         if kind not in known:
             raise RequestError(f"torch.optim has no {kind!r}: {nearest(kind, known)}")
         return partial(getattr(torch.optim, kind), **rest)
+
+    def steps_between(self, task: Task) -> int:
+        """Return the steps between two snapshots of the condition's task."""
+        if self.record_every == "epoch":
+            return task.steps_per_epoch
+        return self.record_every or usual_record_every(task.steps)
 
     def forks(self) -> list[Perturbation]:
         """Return the perturbations as objects.

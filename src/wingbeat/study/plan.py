@@ -185,7 +185,7 @@ def probe(condition: Condition) -> Probe:
     step = max(0.0, (long - short) / (2 * few))
     shot = max(0.0, (dense - short) / (few - 1)) if few > 1 else 0.0
     start = max(0.0, short - few * step - 2 * shot)
-    snapshots = task.steps // (condition.record_every or task.steps_per_epoch) + 2
+    snapshots = task.steps // condition.steps_between(task) + 2
     seeds = len(condition.seeds)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return Probe(

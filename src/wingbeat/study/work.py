@@ -58,7 +58,7 @@ class Worker:
             task,
             condition.forks(),
             replicas=condition.replicas,
-            record_every=condition.record_every or task.steps_per_epoch,
+            record_every=condition.steps_between(task),
             metrics=condition.metrics,
             driver=condition.driver,
             compiled=False,

@@ -1,6 +1,6 @@
 """The claims of arXiv 2506.13234 about training from scratch, each measured and judged here.
 
-A claim holds or does not hold when the whole 95 % interval lies on one side of its bound, and is
+A claim holds or fails when the whole 95 % interval lies on one side of its bound, and is
 undetermined otherwise. The bounds are ours where the paper speaks without a number; each is named.
 Intervals are over replicas nested in base seeds, so fewer than three base seeds decide little.
 """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from math import inf, isnan
+from math import inf
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -14,34 +14,18 @@ from wingbeat.errors import CONSTANT, TOO_FEW_SEEDS
 from wingbeat.report.checked_page import CheckedClaim
 from wingbeat.stats import Estimate, bootstrap
 from wingbeat.studies.butterfly.tables import in_words
+from wingbeat.study import verdicts
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Array = NDArray[np.float64]
 
-HOLDS, FAILS, OPEN, NOT_RUN = "holds", "does not hold", "undetermined", "not run here"
+HOLDS, FAILS, NOT_RUN = verdicts.HOLDS, verdicts.FAILS, verdicts.NOT_RUN
+OPEN = verdicts.UNDETERMINED
+against = verdicts.judge
 NAMES: Final = ("kind", "size")
 """What has to agree where values are compared."""
-
-
-def against(found: Estimate | None, bound: float, *, above: bool) -> str:
-    """Judge a claim that a quantity lies above (or below) a bound; None was not run.
-
-    >>> against(Estimate(2.0, 1.5, 2.5), 1.0, above=True)
-    'holds'
-    >>> against(Estimate(2.0, 0.5, 3.5), 1.0, above=True), against(Estimate(2.0), 1.0, above=True)
-    ('undetermined', 'undetermined')
-    """
-    if found is None:
-        return NOT_RUN
-    if found.reason or isnan(found.low) or isnan(found.high):
-        return OPEN
-    if found.low > bound:
-        return HOLDS if above else FAILS
-    if found.high < bound:
-        return FAILS if above else HOLDS
-    return OPEN
 
 
 def claim(
@@ -50,7 +34,7 @@ def claim(
     """Return a claim with what was found; without an estimate it was not run.
 
     >>> claim("a", "A claim.", "2", None, HOLDS, "").verdict
-    'not run here'
+    'not run'
     """
     if found is None:
         return CheckedClaim(ident, text, published, "–", NOT_RUN, note)

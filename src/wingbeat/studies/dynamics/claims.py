@@ -16,10 +16,10 @@ from wingbeat.studies.dynamics.estimates import (
     FEWEST_SEEDS,
     Definition,
     logs_of,
-    over_seeds,
     rates_of,
 )
 from wingbeat.studies.dynamics.summary import Found, Net
+from wingbeat.study.finished import over_seeds
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -1,15 +1,13 @@
-"""The options of the study, for ``wingbeat study dynamics`` and for its own module."""
+"""The options of the study, for ``wingbeat study dynamics``."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from wingbeat.errors import RequestError, WingbeatError
 from wingbeat.studies.dynamics.plan import Plan
 from wingbeat.studies.dynamics.run import study_dynamics
 
@@ -52,17 +50,3 @@ def dynamics(
         typer.echo(json.dumps(found, indent=1, ensure_ascii=False, allow_nan=False))
     if study.failures:
         raise typer.Exit(1)
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the study from a command line of its own.
-
-    Exit codes: 0 done, 1 a condition failed, 2 the request was wrong.
-    """
-    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-    app.command()(dynamics)
-    try:
-        app(arguments)
-    except WingbeatError as error:
-        typer.echo(f"wingbeat: {error}", err=True)
-        raise SystemExit(2 if isinstance(error, RequestError) else 1) from None

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Final, Literal
 import numpy as np
 import pandas as pd
 
-from wingbeat.errors import BELOW_NOISE_FLOOR, TOO_FEW_SEEDS
-from wingbeat.stats import Estimate, bootstrap
+from wingbeat.errors import BELOW_NOISE_FLOOR
+from wingbeat.stats import Estimate
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -35,20 +35,6 @@ DEFINITION_NAMES: Final[dict[Definition, str]] = {
 }
 FEWEST_SEEDS: Final = 3
 """Base seeds below which there is no interval over seeds."""
-
-
-def over_seeds(values: Array, *, reason: str = "") -> Estimate:
-    """Return the mean of one value a base seed with its interval; undefined if one of them is.
-
-    >>> over_seeds(np.array([1.0, 2.0, 3.0])).value
-    2.0
-    >>> over_seeds(np.array([1.0, np.nan]), reason="diverged").reason
-    'diverged'
-    """
-    values = np.asarray(values, dtype=np.float64)
-    if not values.size or not np.isfinite(values).all():
-        return Estimate.undefined(reason or TOO_FEW_SEEDS)
-    return bootstrap(lambda w: w @ values / w.sum(axis=1), len(values))
 
 
 def within(estimate: Estimate, low: float = 0.0, high: float = 1.0) -> Estimate:

@@ -15,7 +15,6 @@ from wingbeat.studies.dynamics.estimates import (
     DEFINITION_NAMES,
     DEFINITIONS,
     Definition,
-    over_seeds,
 )
 from wingbeat.studies.dynamics.marks import (
     FAMILY_STYLE,
@@ -35,6 +34,7 @@ from wingbeat.studies.dynamics.net_figures import (
     kinds,
 )
 from wingbeat.studies.dynamics.summary import Found, Net
+from wingbeat.study.finished import over_seeds
 
 Section = tuple[str, str, tuple[StudyFigure, ...]]
 

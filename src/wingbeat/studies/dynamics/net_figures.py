@@ -9,7 +9,7 @@ import numpy as np
 from wingbeat.report.figures import Guide
 from wingbeat.report.study_figures import DotFigure
 from wingbeat.stats import Estimate
-from wingbeat.studies.dynamics.estimates import over_seeds, within
+from wingbeat.studies.dynamics.estimates import within
 from wingbeat.studies.dynamics.marks import (
     FAMILY_STYLE,
     GROUP_STYLE,
@@ -21,6 +21,7 @@ from wingbeat.studies.dynamics.marks import (
     present,
 )
 from wingbeat.studies.dynamics.summary import Found, Net
+from wingbeat.study.finished import over_seeds
 
 
 def by_net(

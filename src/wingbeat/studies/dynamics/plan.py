@@ -120,6 +120,7 @@ def _condition(plan: Plan, architecture: Architecture, seed: int) -> Condition:
         # The base seed draws the nudges too, so that intervals over seeds cover other nudges.
         perturbations=({"kind": "gaussian", "scale": plan.perturbation, "seed": seed},),
         replicas=plan.copies(family),
+        record_every="epoch",
         metrics=METRICS,
         seeds=(seed,),
         # Lock step gains nothing where one replica already fills the processor.

@@ -151,9 +151,3 @@ def study_dynamics(
     say(f"master table: {files.markdown}")
     say(f"report: {files.page}")
     return study, files.page
-
-
-if __name__ == "__main__":
-    from wingbeat.studies.dynamics.command import main
-
-    main()

@@ -27,12 +27,12 @@ from wingbeat.studies.dynamics.estimates import (
     log_ratios,
     logarithms,
     logs_of,
-    over_seeds,
     rates,
     rates_of,
     why_undefined,
     within,
 )
+from wingbeat.study.finished import over_seeds
 from wingbeat.tasks.architectures import ARCHITECTURES, FAMILIES, Architecture
 
 if TYPE_CHECKING:

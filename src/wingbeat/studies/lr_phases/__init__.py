@@ -1,1 +1,25 @@
 """Phases of the learning rate: stability, curvature and accuracy."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from wingbeat.studies.lr_phases.claims import tables
+from wingbeat.studies.lr_phases.page import content
+from wingbeat.studies.lr_phases.plan import PhasesPlan, conditions
+from wingbeat.study.named import STUDIES, NamedStudy
+
+STUDY: Final = STUDIES.add(
+    "lr-phases",
+    NamedStudy(
+        name="lr-phases",
+        title="phases of the learning rate",
+        help="Where is training laminar, chaotic, divergent; which learning rate is soonest?",
+        plan=PhasesPlan,
+        conditions=conditions,
+        tables=tables,
+        page=content,
+    ),
+)
+study_lr_phases = STUDY.run
+command_of = STUDY.command

@@ -1,4 +1,4 @@
-"""The page of the study of learning-rate phases: words, figures and tables."""
+"""The page of the study of learning-rate phases."""
 
 from __future__ import annotations
 
@@ -10,11 +10,14 @@ import numpy as np
 import pandas as pd
 
 from wingbeat.report.figures import Guide
-from wingbeat.report.study_figures import DotFigure
+from wingbeat.report.study_figures import DotFigure, StudyFigure
+from wingbeat.report.study_marks import dot, table_of
 from wingbeat.stats import Estimate
-from wingbeat.studies.finding import DEFINITIONS, Section, Words, dot, table_of
-from wingbeat.studies.lr_phases.study import PhasesPlan, command_of, soonest
+from wingbeat.studies.curvature import DEFINITIONS
+from wingbeat.studies.lr_phases.claims import soonest
+from wingbeat.study.named import Analysis, PageContent
 
+Section = tuple[str, str, tuple[StudyFigure, ...]]
 _MEANINGS: Final = {
     **DEFINITIONS,
     "λ_max": "Largest Lyapunov exponent of the training map with the optimizer's state, 1/step, "
@@ -31,13 +34,13 @@ _MEANINGS: Final = {
 }
 
 
-def words(plan: PhasesPlan, phases: pd.DataFrame) -> Words:
-    """Return the headline (which rates are in which phase) and what stands beside it."""
+def content(found: Analysis) -> PageContent:
+    """Return what the page says and shows: which rates are in which phase."""
+    plan, phases = found.plan, found.tables["phases"]
     best = soonest(phases)
     ranges = ", ".join(f"{name}: {_range(phases, name)}" for name in dict.fromkeys(phases["phase"]))
     steps = phases.loc[phases["lr"] == best, "steps_to_target"]
-    return Words(
-        title="phases of the learning rate",
+    return PageContent(
         headline=f"{ranges}." if ranges else "Nothing is finished yet.",
         intro=(f"{plan.factory} with {len(plan.rates)} learning rates, {plan.seeds} base seeds.",),
         facts=(
@@ -49,7 +52,8 @@ def words(plan: PhasesPlan, phases: pd.DataFrame) -> Words:
             ),
         ),
         definitions=_MEANINGS,
-        command=command_of(plan),
+        sections=sections(phases),
+        tables=tables(**found.tables),
     )
 
 

@@ -1,0 +1,84 @@
+"""The command of a named study, made from the fields of its plan."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import MISSING, Field, fields
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
+
+import typer
+
+from wingbeat.cli.parse import parse_arguments
+from wingbeat.cli.show_study import Json, finished, quiet_or
+from wingbeat.study.named import NamedStudy
+from wingbeat.study.plan_options import option_name, plan_from
+
+REPEATED = "; repeatable."
+
+
+def command_for(study: NamedStudy) -> Callable[..., None]:
+    """Return the function that typer makes the study's command of."""
+    dicts = {f.name for f in fields(study.plan) if _is_dict(f)}
+
+    def command(out: Path, workers: int | None, as_json_text: bool, **given: Any) -> None:
+        for name in dicts:
+            given[name] = parse_arguments(given[name] or [])
+        plan = plan_from(study.plan, given)
+        found = study.run(plan, out, workers=workers, say=quiet_or(as_json_text))
+        finished(found, as_json_text)
+
+    parameters = [*_of_plan(study.plan), *_of_every_study(study)]
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    command.__annotations__ = {p.name: p.annotation for p in parameters}
+    command.__name__, command.__doc__ = study.name.replace("-", "_"), study.help
+    return command
+
+
+def _of_every_study(study: NamedStudy) -> list[inspect.Parameter]:
+    folder = Annotated[Path, typer.Option(help="Folder of the study.")]
+    count = Annotated[int | None, typer.Option(help="Processes; default one per processor.")]
+    return [
+        _parameter("out", folder, Path("runs") / study.name),
+        _parameter("workers", count, None),
+        _parameter("as_json_text", Json, False),
+    ]
+
+
+def _of_plan(plan: type[Any]) -> list[inspect.Parameter]:
+    hints = get_type_hints(plan)
+    declared = [f for f in fields(plan) if "help" in f.metadata]
+    return [_of_field(f, hints[f.name]) for f in declared]
+
+
+def _of_field(one: Field[Any], hint: Any) -> inspect.Parameter:
+    text, name = str(one.metadata["help"]), f"--{option_name(one)}"
+    if "metavar" in one.metadata:
+        told = typer.Argument(metavar=one.metadata["metavar"], help=text)
+        return _parameter(one.name, Annotated[hint, told], inspect.Parameter.empty)
+    if _is_dict(one) or get_origin(hint) is tuple:
+        inner = str if _is_dict(one) else get_args(hint)[0]
+        told = typer.Option(name, help=text.rstrip(".") + REPEATED)
+        return _parameter(one.name, Annotated[list[inner] | None, told], None)  # type: ignore[valid-type]
+    if isinstance(one.default, bool):
+        flag = f"{name}/--no-{name[2:]}" if one.default else name
+        return _parameter(one.name, Annotated[bool, typer.Option(flag, help=text)], one.default)
+    return _parameter(one.name, Annotated[_plain(hint), typer.Option(name, help=text)], one.default)
+
+
+def _plain(hint: Any) -> Any:
+    """Return a type that typer knows: a literal's words are text."""
+    parts = get_args(hint) if get_origin(hint) is UnionType else (hint,)
+    kinds = [p if isinstance(p, type) else str for p in parts if p is not NoneType]
+    return kinds[0] | None if NoneType in parts else kinds[0]
+
+
+def _parameter(name: str, hint: Any, default: Any) -> inspect.Parameter:
+    kind = inspect.Parameter.KEYWORD_ONLY
+    return inspect.Parameter(name, kind, default=default, annotation=hint)
+
+
+def _is_dict(one: Field[Any]) -> bool:
+    return one.default_factory is not MISSING

@@ -1,0 +1,138 @@
+"""Which learning rates are laminar, chaotic, divergent, and how accuracy goes with it."""
+
+from __future__ import annotations
+
+from math import isfinite, nan
+from typing import Any, Final, Literal
+
+import numpy as np
+import pandas as pd
+
+from wingbeat.stats import Estimate
+from wingbeat.study.correlation import correlate
+from wingbeat.study.finished import done, mean_of, over_seeds
+from wingbeat.study.named import Analysis, Tables
+from wingbeat.study.outcome import StudyResult
+
+Phase = Literal["laminar", "chaotic", "divergent", "undetermined"]
+E_FOLD: Final = 1.0
+"""Growth over a whole run, as a logarithm and beyond the background, that parts the phases."""
+MEASURED: Final = ("lambda_max", "sharpness_end", "convergence_ratio")
+OUTCOMES: Final = ("final_accuracy", "final_eval_loss")
+
+
+def tables(found: Analysis) -> Tables:
+    """Return the phases and correlations, written as CSV."""
+    rows = with_outcomes(found.study, found.plan.target)
+    return {"phases": by_rate(rows), "correlations": correlations(rows)}
+
+
+def with_outcomes(study: StudyResult, target: float | None = None) -> pd.DataFrame:
+    """Return the finished conditions with final accuracy, loss and steps to an accuracy.
+
+    Args:
+        study: the sweep.
+        target: accuracy; None takes 95 % of the best final one.
+    """
+    rows, table = done(study).copy(), study.table
+    found: dict[str, list[float]] = {"final_accuracy": [], "final_eval_loss": []}
+    for key in rows["key"]:
+        for name, metric in (("final_accuracy", "accuracy"), ("final_eval_loss", "eval_loss")):
+            values = _reference(table, key, metric)["value"]
+            found[name].append(float(values.iloc[-1]) if len(values) else nan)
+    rows = rows.assign(**found)
+    best = rows["final_accuracy"].max()
+    wish = target if target is not None else 0.95 * float(best)
+    reached = []
+    for key in rows["key"]:
+        course = _reference(table, key, "accuracy")
+        there = course[course["value"] >= wish]
+        reached.append(float(there["step"].iloc[0]) if len(there) else nan)
+    return rows.assign(target=wish, steps_to_target=reached)
+
+
+def correlations(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return Spearman's correlation of λ_max, sharpness and spread with accuracy and loss.
+
+    Across all conditions, with intervals that draw whole learning rates.
+
+    Args:
+        rows: as from ``with_outcomes``.
+    """
+    measured = [name for name in MEASURED if name in rows]
+    return correlate(rows, measured, list(OUTCOMES), group="lr")
+
+
+def _reference(table: pd.DataFrame, key: str, metric: str) -> pd.DataFrame:
+    own = table[(table["key"] == key) & (table["metric"] == metric)] if len(table) else table
+    label = "reference"
+    rows: pd.DataFrame = own[(own["a"] == label) | (own["b"] == label)] if len(own) else own
+    return rows
+
+
+def by_rate(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return one row a learning rate: means over seeds with intervals, background and phase."""
+    slow = _slowest(rows)
+    found = []
+    for lr, own in rows.groupby("lr", sort=True):
+        row: dict[str, Any] = {"lr": float(str(lr)), "runs": len(own)}
+        for name in (*MEASURED, "sharpness_ratio", "final_loss", *OUTCOMES, "steps_to_target"):
+            row |= _named(name, mean_of(own, name))
+        if "lambda_max" in own:
+            beside = background(own, slow)
+            row["background"] = float(beside.mean())
+            excess = (own["lambda_max"] - beside.clip(lower=0.0)) * own["steps"]
+            row |= _named("growth", over_seeds(excess.to_numpy(dtype=np.float64)))
+        row["phase"] = phase_of(row)
+        found.append(row)
+    return pd.DataFrame(found)
+
+
+def background(own: pd.DataFrame, slow: pd.DataFrame) -> pd.Series:
+    """Return what slow growth along flat directions would make of λ_max, run by run.
+
+    The exponent of the same base seed at the smallest learning rate times the ratio of the rates;
+    0 at that rate itself.
+
+    Args:
+        own: conditions of one learning rate.
+        slow: those of the smallest.
+
+    Example:
+        >>> slow = pd.DataFrame({"lr": [0.1], "seed": [0], "lambda_max": [0.01]})
+        >>> background(slow.assign(lr=0.2), slow).tolist(), background(slow, slow).tolist()
+        ([0.02], [0.0])
+    """
+    there = slow.set_index("seed")
+    ratio = own["lr"] / own["seed"].map(there["lr"])
+    scaled = own["seed"].map(there["lambda_max"]) * ratio
+    return scaled.where(ratio != 1.0, 0.0)
+
+
+def _slowest(rows: pd.DataFrame) -> pd.DataFrame:
+    return rows[rows["lr"] == rows["lr"].min()] if "lambda_max" in rows else rows
+
+
+def _named(name: str, found: Estimate) -> dict[str, float]:
+    return {name: found.value, f"{name}_low": found.low, f"{name}_high": found.high}
+
+
+def phase_of(row: dict[str, Any]) -> Phase:
+    """Judge one learning rate; see the definitions on the page.
+
+    Example:
+        >>> chaotic = {"final_loss": 0.1, "growth_low": 1.5, "growth_high": 4.0}
+        >>> phase_of(chaotic), phase_of({**chaotic, "growth_low": 0.5})
+        ('chaotic', 'undetermined')
+    """
+    if not isfinite(row["final_loss"]):
+        return "divergent"
+    if row.get("growth_low", nan) > E_FOLD:
+        return "chaotic"
+    return "laminar" if row.get("growth_high", nan) < E_FOLD else "undetermined"
+
+
+def soonest(phases: pd.DataFrame) -> float:
+    """Return the learning rate with the fewest steps to the target; NaN if none reaches it."""
+    known = phases[np.isfinite(phases["steps_to_target"])]
+    return float(known.loc[known["steps_to_target"].idxmin(), "lr"]) if len(known) else nan

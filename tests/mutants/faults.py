@@ -1,0 +1,370 @@
+"""The faults: a piece of one source file, what it becomes, and the quick tests that must notice."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Fault(NamedTuple):
+    """One planted fault.
+
+    Attributes:
+        name: what goes wrong, in words.
+        file: below ``src/wingbeat``.
+        old: text that stands in it exactly once.
+        new: what takes its place.
+        tests: files below ``tests``.
+    """
+
+    name: str
+    file: str
+    old: str
+    new: str
+    tests: tuple[str, ...]
+
+
+DANOVSKI = ("studies/test_danovski_verdicts.py",)
+CURVATURE = ("studies/test_curvature_verdicts.py",)
+DYNAMICS = ("studies/test_dynamics_verdicts.py",)
+AXES = ("studies/test_butterfly_axes.py",)
+BUTTERFLY = ("studies/test_butterfly_verdicts.py",)
+PAGE = ("report/test_report_numbers.py",)
+
+
+def _faults(file: str, tests: tuple[str, ...], *planted: tuple[str, str, str]) -> list[Fault]:
+    return [Fault(name, file, old, new, tests) for name, old, new in planted]
+
+
+FAULTS: list[Fault] = [
+    *_faults(
+        "studies/danovski/claims.py",
+        DANOVSKI,
+        (
+            "a published value is compared with its share",
+            "- value) <= TOLERANCE",
+            "- share) <= TOLERANCE",
+        ),
+        (
+            "one of two parts is enough",
+            "{2: HOLDS, 1: PARTLY, 0: FAILS}[sum(near)]",
+            "{2: HOLDS, 1: HOLDS, 0: FAILS}[sum(near)]",
+        ),
+        ("a falling exponent may rise", "b < a + 0.01", "b < a + 0.1"),
+        (
+            "ends are compared the wrong way",
+            'rows[0]["nmle"].low > rows[-1]',
+            'rows[-1]["nmle"].low > rows[0]',
+        ),
+        ("one calm size is enough", "none = all(e.value == 0", "none = any(e.value == 0"),
+        (
+            "the maximum is judged by the wrong end",
+            'here["nmle"].low > whole.high',
+            'here["nmle"].high > whole.low',
+        ),
+        (
+            "chaos that ends counts as chaos",
+            'lasts = after.low > CHAOTIC and here["late_positive"].low > 0.5',
+            "lasts = True",
+        ),
+        (
+            "early chaos is judged by its upper end",
+            "elif early.low > CHAOTIC:",
+            "elif early.high > CHAOTIC:",
+        ),
+    ),
+    *_faults(
+        "studies/danovski/orbit_claims.py",
+        DANOVSKI,
+        (
+            "sizes are compared by the smallest",
+            "max(ends) / min(ends) - 1",
+            "min(ends) / max(ends) - 1",
+        ),
+        (
+            "marginal stability is judged by the upper end",
+            "HOLDS if ratio.low > 0.8",
+            "HOLDS if ratio.high > 0.8",
+        ),
+        ("idle weights are judged by the line alone", "share.low > 0.5)", "True)"),
+        (
+            "the mode of the rate has no lower bound",
+            "near = 0.2 <= mode.value <= 0.3",
+            "near = mode.value <= 0.3",
+        ),
+        (
+            "the slowest rate is taken for the soonest",
+            "best = min(rows, key=lambda m: m",
+            "best = max(rows, key=lambda m: m",
+        ),
+        ("one tied rate is enough", "HOLDS if all(inside)", "HOLDS if any(inside)"),
+    ),
+    *_faults(
+        "studies/edge/page.py",
+        CURVATURE,
+        ("the edge ratio is inverted", "share = [s / t for", "share = [t / s for"),
+        (
+            "the late ratio is read from another column",
+            'found = mean_of(cell, "sharpness_ratio")',
+            'found = mean_of(cell, "seed")',
+        ),
+    ),
+    *_faults(
+        "studies/edge/claims.py",
+        CURVATURE,
+        (
+            "runs that only get there count as at the edge",
+            '(own["edge"] == "edge").sum()',
+            '(own["edge"] != "stable").sum() + 1',
+        ),
+        ("an edge is claimed by one seed", "runs < FEWEST or 0 < at < runs", "0 < at < runs"),
+        ("a sharpness that stays away holds", "HOLDS if at else FAILS", "HOLDS"),
+    ),
+    *_faults(
+        "studies/curvature.py",
+        CURVATURE,
+        (
+            "the measured ratio is inverted",
+            "torch.tensor(values, dtype=torch.float64) / torch.tensor(thresholds)",
+            "torch.tensor(thresholds, dtype=torch.float64) / torch.tensor(values)",
+        ),
+        (
+            "the late ratio is taken early",
+            "ratios[-max(1, len(ratios) // 3) :]",
+            "ratios[: max(1, len(ratios) // 3)]",
+        ),
+        (
+            "the end is read at the start",
+            '"sharpness_end": number(values[-1])',
+            '"sharpness_end": number(values[0])',
+        ),
+    ),
+    *_faults(
+        "studies/lr_phases/claims.py",
+        CURVATURE,
+        ("the background is not scaled", 'there["lambda_max"]) * ratio', 'there["lambda_max"])'),
+        (
+            "the background is scaled the wrong way",
+            'own["lr"] / own["seed"].map(there["lr"])',
+            'own["seed"].map(there["lr"]) / own["lr"]',
+        ),
+        ("a negative background is taken off", "beside.clip(lower=0.0)", "beside"),
+        (
+            "the background is that of the fastest rate",
+            'rows["lr"] == rows["lr"].min()',
+            'rows["lr"] == rows["lr"].max()',
+        ),
+        ("growth forgets the length of the run", '* own["steps"]', "* 1.0"),
+        ("outcomes are read from the copies", 'label = "reference"', 'label = "p#1"'),
+    ),
+    *_faults(
+        "studies/lr_phases/page.py",
+        CURVATURE,
+        (
+            "phases are drawn at their value",
+            'float(r["lr"]),\n            Estimate',
+            "float(r[name]),\n            Estimate",
+        ),
+    ),
+    *_faults(
+        "studies/break_even/claims.py",
+        CURVATURE,
+        (
+            "conjectured signs turn round",
+            '(1 if a == "batch_size" else -1)',
+            '(1 if a != "batch_size" else -1)',
+        ),
+        ("a conjecture is judged for the other sign", "above=sign > 0", "above=sign < 0"),
+    ),
+    *_faults(
+        "studies/phase_diagram/claims.py",
+        CURVATURE,
+        (
+            "a regime is judged by its upper end",
+            '"condensed" if slope.low > 0',
+            '"condensed" if slope.high > 0',
+        ),
+        (
+            "a regime is claimed for the other side",
+            'above=row["theory"] == "condensed"',
+            'above=row["theory"] == "linear"',
+        ),
+    ),
+    *_faults(
+        "studies/phase_diagram/page.py",
+        CURVATURE,
+        (
+            "slopes are drawn over the other exponent",
+            'dot(float(r["gamma"]), estimate',
+            'dot(float(r["gamma_prime"]), estimate',
+        ),
+        (
+            "open places count as right",
+            "for v in (HOLDS, FAILS))",
+            'for v in ("undetermined", FAILS))',
+        ),
+    ),
+    *_faults(
+        "study/verdicts.py",
+        ("study/test_named_studies.py",),
+        ("a verdict is given by one end", "if found.low > bound:", "if found.high > bound:"),
+        ("no interval is enough for a verdict", "or isnan(found.low) or isnan(found.high)", ""),
+    ),
+    *_faults(
+        "study/plan_options.py",
+        ("study/test_named_studies.py",),
+        (
+            "rates that were not asked for are run too",
+            "said.setdefault(one.name, ())",
+            "said.setdefault(one.name, one.default)",
+        ),
+        (
+            "a command leaves out what is unusual",
+            "getattr(plan, f.name) != _usual(f)",
+            "getattr(plan, f.name) == _usual(f)",
+        ),
+    ),
+    *_faults(
+        "studies/dynamics/claims.py",
+        DYNAMICS,
+        (
+            "highest is above the lower of the others",
+            "np.maximum(dense, cnn)",
+            "np.minimum(dense, cnn)",
+        ),
+        (
+            "highest is above the mean of the others",
+            "own - np.maximum(dense, cnn)",
+            "own - (dense + cnn) / 2",
+        ),
+    ),
+    *_faults(
+        "studies/dynamics/summary.py",
+        DYNAMICS,
+        (
+            "λ per epoch reads the ratio",
+            'fitted = rows["lyapunov_per_epoch"]',
+            'fitted = rows["convergence_ratio"]',
+        ),
+        (
+            "a family's λ reads the accuracy",
+            'lambda r: r["lyapunov_per_epoch"]',
+            'lambda r: r["accuracy"]',
+        ),
+    ),
+    *_faults(
+        "studies/dynamics/figures.py",
+        DYNAMICS,
+        (
+            "the figure of λ shows the accuracy",
+            '"How fast do they part?", lambda n: n.fitted',
+            '"How fast do they part?", lambda n: n.accuracy',
+        ),
+        ("epochs are steps", '/ float(own["steps_per_epoch"].iloc[0])', "/ 1.0"),
+    ),
+    *_faults(
+        "studies/dynamics/net_figures.py",
+        DYNAMICS,
+        (
+            "size is drawn at depth",
+            'if what == "parameters":\n        return',
+            'if what == "depth":\n        return',
+        ),
+    ),
+    *_faults(
+        "studies/butterfly/figures.py",
+        AXES,
+        (
+            "growth lies over the size at the end",
+            'own["quantity"] == "l2_start"',
+            'own["quantity"] == "l2"',
+        ),
+        (
+            "a map is turned",
+            "[[cell(size, time) for time in times] for size in sizes]",
+            "[[cell(size, time) for size in sizes] for time in times]",
+        ),
+        (
+            "times stand where sizes belong",
+            'rows=tuple(f"{s:g}" for s in sizes)',
+            'rows=tuple(f"{t:g}" for t in times)',
+        ),
+        ("curves are not taken above the chord", '- rows["alpha"] * (last - first)', ""),
+        (
+            "interventions stand in each other's row",
+            "float(names.index(row.intervention))",
+            "float(len(names) - 1 - names.index(row.intervention))",
+        ),
+    ),
+    *_faults(
+        "studies/butterfly/rulings.py",
+        BUTTERFLY,
+        (
+            "a ratio is inverted",
+            "_quotient(w @ pairs[:, 0], w @ pairs[:, 1])",
+            "_quotient(w @ pairs[:, 1], w @ pairs[:, 0])",
+        ),
+    ),
+    *_faults(
+        "studies/butterfly/claims.py",
+        BUTTERFLY,
+        (
+            "a drop is judged as a rise",
+            "against(found, 0.5, above=False)",
+            "against(found, 0.5, above=True)",
+        ),
+        ("the largest sizes count as small", '(rows["size"] <= 0.011)', '(rows["size"] >= 0.011)'),
+        (
+            "small and large sizes change places",
+            'rows[rows["size"] < 0.05], rows[rows["size"] >= 0.05]',
+            'rows[rows["size"] >= 0.05], rows[rows["size"] < 0.05]',
+        ),
+        (
+            "the slope is that of the other axis",
+            "float((x @ y) / (x @ x))",
+            "float((x @ y) / (y @ y))",
+        ),
+    ),
+    *_faults(
+        "report/contents.py",
+        PAGE,
+        (
+            "λ per epoch reads λ per step",
+            '("λ per epoch", "lyapunov_per_epoch")',
+            '("λ per epoch", "lyapunov")',
+        ),
+        (
+            "the ratio reads the projected one",
+            '("ratio", "convergence_ratio")',
+            '("ratio", "convergence_ratio_projected")',
+        ),
+        (
+            "the fact of the exponent reads two points",
+            'for key in ("convergence_ratio", "lyapunov")',
+            'for key in ("convergence_ratio", "lyapunov_two_point")',
+        ),
+    ),
+    *_faults(
+        "curvature/thresholds.py",
+        ("curvature/test_thresholds.py",),
+        (
+            "momentum lowers the threshold",
+            "return (2 + 2 * momentum) / lr\n",
+            "return (2 - 2 * momentum) / lr\n",
+        ),
+        (
+            "Adam's threshold has the other sign",
+            "return (1 + beta1) * (2 - lr * decay)",
+            "return (1 - beta1) * (2 - lr * decay)",
+        ),
+    ),
+    *_faults(
+        "curvature/edge.py",
+        ("curvature/test_edge_of_stability.py",),
+        ("the threshold counts as reached above it", "ratio >= 1 - near", "ratio >= 1 + 10 * near"),
+    ),
+    *_faults(
+        "metrics/spread.py",
+        ("metrics/test_spread.py",),
+        ("spread divides by one less", "np.sqrt(total / n)", "np.sqrt(total / (n - 1))"),
+    ),
+]
