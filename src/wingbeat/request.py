@@ -72,6 +72,7 @@ class Request:
         return casts
 
     def _cast(self, perturbation: Perturbation, reference: Member) -> list[Member]:
+        perturbation = perturbation.of_base(self.task.seed)
         return [
             Member(
                 f"{perturbation.label}#{i}",
@@ -89,6 +90,8 @@ class Request:
             "eval_data": data_digest(self.task.eval_data),
             "evaluation": self._evaluation(),
             "perturbations": [p.describe() for p in self.perturbations],
+            # Folders that were begun when all base seeds drew the same are another request.
+            "draws": "of the base seed",
             "replicas": self.replicas,
             "record_every": self.record_every,
             "dtype": str(self.dtype).removeprefix("torch."),
