@@ -158,7 +158,7 @@ def test_summary_has_barriers_with_intervals(result):
     entry = three.summary["final_barrier_train"]
     # Three copies without a barrier do not show that there is none: no [0, 0].
     assert entry["value"] == 0
-    assert (entry["low"], entry["interval_reason"]) == (None, "constant")
+    assert (entry["low"], entry["interval_reason"]) == (None, "no_variation")
 
 
 def test_fisher_divergence_of_the_replicas(result, task, step):

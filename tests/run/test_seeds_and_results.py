@@ -49,14 +49,15 @@ def test_each_seed_is_a_run_of_its_own(several):
         assert (several.folder / f"seed-{seed}" / "snapshots").is_dir()
 
 
-def test_the_ratio_is_the_geometric_mean_over_seeds(several):
+def test_the_ratio_is_the_geometric_mean_over_seeds_freed_of_bias(several):
     for name in ("gaussian-0.01@0", "batchgradient-0.01@5"):
         logs = []
         for seed in SEEDS:
             own = rows(several, metric="spread", perturbation=name, layer="", seed=seed)
             logs.append(math.log(own.value.iloc[-1] / own.value.iloc[0]))
         entry = several.summary[f"{name}/convergence_ratio"]
-        assert entry["value"] == pytest.approx(math.exp(np.mean(logs)))
+        # three Gaussian replicas lower the mean logarithm by 0.29 at most, along one direction
+        assert -0.29 < np.mean(logs) - math.log(entry["value"]) < 0.29
         assert entry["low"] < entry["value"] < entry["high"]
     assert len(several.perturbations[0]["realised"]["l2"]) == 9
 

@@ -66,7 +66,7 @@ class Curve:
         `wingbeat.stats.bootstrap`. It covers which samples were measured, not which replicas were
         trained. Cut at 0, below which no barrier lies. Where no batch differs from another the
         batches say nothing: a barrier of an error rate is then bounded by Clopper and Pearson's
-        limit for none of so many samples, and one of a loss has no interval (``constant``).
+        limit for none of so many samples, and one of a loss has no interval (``no_variation``).
 
         Args:
             convention: as in `wingbeat.metrics.barrier`.
@@ -178,7 +178,7 @@ def line(
     ... )
     >>> models = Models(("left", "right"), torch.tensor([[-1.0], [1.0]]), {})
     >>> line(Probe.of(well), models).curve().estimates()
-    (Estimate(value=0.25, low=nan, high=nan, reason='', interval_reason='constant'),)
+    (Estimate(value=0.25, low=nan, high=nan, reason='', interval_reason='no_variation'),)
     """
     grid = alpha_grid(alphas) if isinstance(alphas, int) else check_alphas(alphas)
     chosen = _checked(pairs, len(models))
