@@ -112,7 +112,7 @@ def correlate(
             )
     out = pd.DataFrame(rows)
     if len(out):
-        out.insert(int(out.columns.get_indexer(["p"])[0]) + 1, "p_holm", holm(out["p"].to_numpy()))
+        out.insert(list(out.columns).index("p") + 1, "p_holm", holm(out["p"].to_numpy()))
     return out
 
 
