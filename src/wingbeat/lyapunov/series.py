@@ -254,12 +254,10 @@ def _kantz(
             logs.append(np.log(apart))
     if not logs:
         return np.zeros(horizon + 1), np.zeros((_PARTS, horizon + 1)), 0
-    found = np.stack(logs)
-    few = [
-        part.mean(axis=0) if len(part) else found[0] * np.nan
-        for part in np.array_split(found, _PARTS)
-    ]
-    return found.mean(axis=0), np.stack(few), len(found)
+    rows: Array = np.stack(logs)
+    cut = np.array_split(rows, _PARTS)
+    few = [part.mean(axis=0) if len(part) else np.full(horizon + 1, np.nan) for part in cut]
+    return rows.mean(axis=0), np.stack(few), len(rows)
 
 
 def _check(
