@@ -9,7 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 
-from wingbeat.errors import BELOW_NOISE_FLOOR, CONSTANT, TOO_FEW_REPLICAS, RequestError
+from wingbeat.errors import (
+    BELOW_NOISE_FLOOR,
+    CONSTANT,
+    NO_VARIATION,
+    TOO_FEW_REPLICAS,
+    RequestError,
+)
 from wingbeat.metrics import gram, spread_from_gram
 from wingbeat.stats import Estimate, bootstrap, resample, verdict
 
@@ -127,6 +133,9 @@ def test_the_interval_holds_the_value_and_moves_with_the_data(x, seed):
     x = np.array(x)
     found = bootstrap(mean_of(x), len(x), seed=seed, draws=200)
     assert found.value == pytest.approx(x.mean(), abs=1e-9)
+    if found.interval_reason:
+        assert np.ptp(x) < 1e-12
+        return
     assert found.low <= found.value <= found.high
     moved = bootstrap(mean_of(3 * x + 1), len(x), seed=seed, draws=200)
     for side in ("value", "low", "high"):
@@ -191,9 +200,12 @@ def test_undefined_draws_are_left_out_until_they_are_most():
     assert (found.value, found.interval_reason) == (3.0, CONSTANT)
 
 
-def test_a_statistic_that_never_varies_has_a_closed_interval():
-    found = bootstrap(lambda w: np.zeros(len(w)), 5, scale="log")
-    assert (found.value, found.low, found.high) == (0.0, 0.0, 0.0)
+def test_a_statistic_that_never_varied_is_not_certain():
+    for value in (0.0, 3.0):
+        found = bootstrap(lambda w, v=value: np.full(len(w), v), 5, scale="log")
+        assert (found.value, found.interval_reason) == (value, NO_VARIATION)
+        assert math.isnan(found.low)
+        assert verdict(found) == "undetermined"
 
 
 def test_a_ratio_of_zero_has_no_log_interval_if_draws_differ():

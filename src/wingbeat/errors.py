@@ -25,6 +25,8 @@ SATURATED: Final = "saturated"
 """The distance left the linear range before two points were recorded."""
 CONSTANT: Final = "constant"
 """The quantity in the denominator has no variance or is exactly zero."""
+NO_VARIATION: Final = "no_variation"
+"""No interval: all values are the same, which does not bound what the next one would be."""
 NOT_YET_FORKED: Final = "not_yet_forked"
 """The replica did not exist at this step."""
 NO_PREDICTIONS: Final = "no_predictions"
@@ -70,6 +72,7 @@ REASONS: Final = (
     TOO_FEW_REPLICAS,
     SATURATED,
     CONSTANT,
+    NO_VARIATION,
     NOT_YET_FORKED,
     NO_PREDICTIONS,
     TOO_FEW_SEEDS,

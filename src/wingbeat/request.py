@@ -72,6 +72,7 @@ class Request:
         return casts
 
     def _cast(self, perturbation: Perturbation, reference: Member) -> list[Member]:
+        perturbation = perturbation.of_base(self.task.seed)
         return [
             Member(
                 f"{perturbation.label}#{i}",
@@ -89,6 +90,8 @@ class Request:
             "eval_data": data_digest(self.task.eval_data),
             "evaluation": self._evaluation(),
             "perturbations": [p.describe() for p in self.perturbations],
+            # Folders that were begun when all base seeds drew the same are another request.
+            "draws": "of the base seed",
             "replicas": self.replicas,
             "record_every": self.record_every,
             "dtype": str(self.dtype).removeprefix("torch."),
@@ -152,10 +155,19 @@ def make_request(
 
 def _metrics(task: Task, metrics: Sequence[str] | None) -> tuple[str, ...]:
     own = tuple(task.eval_metrics)
+    given = [metrics] if isinstance(metrics, str) else list(metrics or ())
+    added = [name.removeprefix("+") for name in given if str(name).startswith("+")]
+    if added and len(added) < len(given):
+        plain = next(name for name in given if not str(name).startswith("+"))
+        raise RequestError(
+            f"metrics names {plain!r} beside '+{added[0]}': a name with + adds to the default, one "
+            "without replaces it; give all with + or none"
+        )
+    measured = ("eval_loss", *own) if task.eval_data is not None else ()
+    default = (*DEFAULT, *measured)
     if metrics is None:
-        measured = ("eval_loss", *own) if task.eval_data is not None else ()
-        return (*DEFAULT, *measured)
-    chosen = check_names([metrics] if isinstance(metrics, str) else metrics, own)
+        return default
+    chosen = check_names(dict.fromkeys([*default, *added]) if added else given, own)
     costly = [m for m in chosen if m in own or CATALOGUE[m].needs == "outputs"]
     if costly and task.eval_data is None:
         msg = f"metric {costly[0]!r} needs evaluation data: set Task.eval_data"

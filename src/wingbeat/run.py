@@ -51,7 +51,8 @@ def run(
         record_every: steps between snapshots; by default about 20 in all. Step 0, the last step
             and every fork step are always there.
         metrics: names to measure; by default all that needs weights and losses only, and the
-            evaluation metrics where the task has evaluation data.
+            evaluation metrics where the task has evaluation data. Names with a plus, as
+            "+disagreement", add to that; others replace it.
         driver: "lockstep" (all replicas in one vectorised call), "loop" (one by one) or "auto"
             (measures both and keeps the faster).
         dtype: floating-point type of model and data.

@@ -1,8 +1,9 @@
-"""Values with intervals: bootstrap over replicas, nested in base seeds, and the verdict.
+"""Values with intervals: bootstrap over replicas or over base seeds, and the verdict.
 
 Sources: Efron and Tibshirani, An Introduction to the Bootstrap (1993), chapters 6 and 12;
 Hesterberg, What Teachers Should Know about the Bootstrap (2015), on the narrowness bias of
-small samples; Davison and Hinkley, Bootstrap Methods (1997), section 3.8, on nested resampling.
+small samples; Davison and Hinkley, Bootstrap Methods (1997), section 3.8, on groups: their means
+carry the variation within them already, so whole groups are drawn.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Final, Literal
 import numpy as np
 from scipy.special import stdtrit
 
-from wingbeat.errors import CONSTANT, TOO_FEW_REPLICAS, RequestError
+from wingbeat.errors import CONSTANT, NO_VARIATION, TOO_FEW_REPLICAS, RequestError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -90,18 +91,20 @@ def bootstrap(
     plain percentiles, 400 trials): mean of Gaussians 95, 95, 94 % (86, 89, 94); ratio of means
     of lognormals 94, 93, 93 (83, 87, 92); ratio of spreads 99, 95, 94 (88, 89, 91). Heavy tails
     stay hard: 88, 89, 89 (67, 78, 86) for spreads whose replicas differ by factors of about
-    e^0.5. Nested in 4 or more base seeds 95 % where they differ much, more where they do not;
-    resampling replicas alone would give 55 % in the first case.
+    e^0.5: a ratio of spreads has an interval of its own (`wingbeat.metrics.spread_ratio`). Over
+    base seeds 95 % whether they differ or not; resampling replicas alone would give 55 % where
+    they differ much.
 
     Draws in which the statistic is not finite (a spread of one replica drawn n times) are left
-    out; if that is more than half of them there is no interval.
+    out; if that is more than half of them there is no interval. Nor is there one where every draw
+    gives the same: a handful of equal values does not bound what the next one would be.
 
     Args:
         statistic: from weights ``(draws, n)``, how often each replica was drawn, to ``(draws,)``.
         n: number of replicas. Below 3 the value is returned with a NaN interval and
             ``interval_reason`` ``too_few_replicas``.
         groups: base seed of each replica, ``n`` integers. With two or more different ones the
-            bootstrap is nested: base seeds are drawn first, then replicas within each.
+            whole base seeds are drawn, each with all its replicas.
         draws: number of resamples.
         level: nominal coverage, in (0, 1).
         seed: of the resampling; the same request gives the same interval to the last bit.
@@ -137,8 +140,8 @@ def resample(
 ) -> Array:
     """Return how often each replica is drawn, shape ``(draws, n)``, read-only.
 
-    Without groups every row sums to n. With groups, base seeds are drawn with replacement and
-    each drawn seed contributes as many draws among its own replicas as it has.
+    Without groups every row sums to n. With groups, base seeds are drawn with replacement, each
+    with all its replicas.
 
     Raises:
         RequestError: for n or draws below 1, or a number of groups other than n.
@@ -180,8 +183,8 @@ def _units(n: int, groups: Sequence[int] | None) -> int:
 
 def _interval(value: float, drawn: Array, units: int, level: float, scale: Scale) -> Estimate:
     """Form Student's interval from bootstrap draws, on the logarithm if asked."""
-    if bool((drawn == value).all()):
-        return Estimate(value, value, value)
+    if np.allclose(drawn, value, rtol=1e-14, atol=0.0):  # equal but for rounding
+        return Estimate(value, interval_reason=NO_VARIATION)
     usable = np.isfinite(drawn) & ((drawn > 0.0) if scale == "log" else True)
     if 2 * np.count_nonzero(usable) <= drawn.size or (scale == "log" and value <= 0.0):
         return Estimate(value, interval_reason=CONSTANT)
@@ -205,11 +208,9 @@ def _resample(n: int, groups: tuple[int, ...] | None, draws: int, seed: int) -> 
         weights = np.zeros((draws, n))
         labels = np.asarray(groups)
         seeds = np.unique(labels)
-        picked = _counts(generator, seeds.size, draws).astype(np.int64)
+        picked = _counts(generator, seeds.size, draws)
         for column, base in enumerate(seeds):
-            members = np.flatnonzero(labels == base)
-            equal = np.full(members.size, 1.0 / members.size)
-            weights[:, members] = generator.multinomial(picked[:, column] * members.size, equal)
+            weights[:, labels == base] = picked[:, [column]]
     weights.setflags(write=False)
     return weights
 

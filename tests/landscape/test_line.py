@@ -1,17 +1,22 @@
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from grounds import models_of, problem, slow_line, step_of, thetas, well
+from scipy.stats import beta
 from torch import nn
 
 from wingbeat.errors import TOO_FEW_BATCHES, RequestError
 from wingbeat.landscape import Models, Probe, line
+from wingbeat.landscape.line import Curve
 from wingbeat.metrics.barrier import CONVENTIONS, alpha_grid
 from wingbeat.metrics.basins import basins
+from wingbeat.task.task import Task
 
 ARCHITECTURES = ("mlp", "cnn", "transformer")
 
@@ -22,7 +27,7 @@ def test_double_well_through_a_module(stacked):
     curve = line(probe, thetas(-1.0, 1.0)).curve()
     found = curve.estimates()[0]
     assert abs(found.value - 0.25) < 1e-9
-    assert found.low == found.high == found.value, "the samples are all alike"
+    assert found.interval_reason == "no_variation", "the samples are all alike: nothing varies"
     assert curve.barrier().alpha[0] == 0.5
     expected = ((2 * alpha_grid() - 1) ** 2 - 1) ** 2 / 4
     np.testing.assert_allclose(curve.values[0], expected, atol=1e-12)
@@ -275,3 +280,50 @@ def test_map_style_data_sets_and_fewer_samples():
     x = 1 + np.arange(0, 40, 5) / 100
     expected = [np.mean(((2 * a - 1) ** 2 * x**2 - 1) ** 2) / 4 for a in alpha_grid()]
     np.testing.assert_allclose(curve.values[0], expected, atol=1e-6)
+
+
+def contrastive(reduction: str = "mean") -> Task:
+    """A loss of pairs within a batch: each sample is told from the others beside it."""
+
+    def loss(model, batch):
+        scores = model(batch[0]) @ batch[1].T
+        return F.cross_entropy(scores, torch.arange(len(scores)), reduction=reduction)
+
+    generator = torch.Generator().manual_seed(0)
+    data = tuple(torch.randn(60, 4, generator=generator) for _ in range(2))
+    return Task(
+        model=lambda: torch.nn.Linear(4, 4),
+        loss=loss,
+        data=data,
+        optimizer=lambda p: torch.optim.SGD(p, lr=0.1),
+        batch_size=12,
+        steps=1,
+    )
+
+
+def test_a_loss_that_depends_on_the_batch_is_measured_on_batches_of_the_tasks_size():
+    probe = Probe.of(contrastive())
+    assert probe.data["train"].sizes == (12,) * 5
+    assert Probe.of(contrastive(), batch_size=6).data["train"].sizes == (6,) * 10
+    plain = replace(contrastive(), loss=lambda model, batch: F.mse_loss(model(batch[0]), batch[1]))
+    assert Probe.of(plain).data["train"].sizes == (3,) * 20
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e-3])
+def test_a_loss_that_is_a_sum_is_refused(scale):
+    task = contrastive()
+    sums = lambda model, batch: scale * (model(batch[0]) - batch[1]).square().sum()  # noqa: E731
+    with pytest.raises(RequestError, match="reduction='sum'"):
+        Probe.of(replace(task, loss=sums))
+
+
+def test_no_error_seen_is_bounded_and_never_certain():
+    alphas, sizes = np.linspace(0, 1, 5), np.full(20, 10.0)
+    flat = np.zeros((1, 5, 20))
+    (found,) = Curve(alphas, flat, sizes, share=True).estimates()
+    assert (found.value, found.low) == (0.0, 0.0)
+    assert found.high == pytest.approx(1 - 0.025 ** (1 / 200))  # Clopper and Pearson, 0 of 200
+    assert found.high == pytest.approx(beta.ppf(0.975, 1, 200))
+    (loss,) = Curve(alphas, flat, sizes).estimates()
+    assert (loss.value, loss.interval_reason) == (0.0, "no_variation")
+    assert math.isnan(loss.high)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from math import log
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
+from scipy.integrate import solve_ivp
 
 from wingbeat.errors import RequestError
 from wingbeat.lyapunov import autocorrelation, from_series, linear_region, period, zero_one
@@ -183,3 +185,36 @@ def test_autocorrelation() -> None:
     assert autocorrelation(np.arange(10.0)).reason == "too_few_points"
     with pytest.raises(RequestError):
         autocorrelation(NOISE, shuffles=0)
+
+
+def lorenz(length: int) -> np.ndarray:
+    def flow(_: float, s: np.ndarray) -> list[float]:
+        x, y, z = s
+        return [10 * (y - x), x * (28 - z) - y, x * y - 8 / 3 * z]
+
+    moments = np.arange(20, 20 + 0.05 * length, 0.05)[:length]
+    span = (0, float(moments[-1]))
+    return solve_ivp(flow, span, [1, 1, 1.2], t_eval=moments, rtol=1e-9, atol=1e-9).y[0]
+
+
+def test_the_transient_of_a_flow_is_no_exponent() -> None:
+    series = lorenz(6000)
+    short = from_series(series, dimension=3, delay=2, theiler=20, horizon=20)
+    # before: 2.1 per unit of time, with an r2 of 0.996
+    assert (short.reason, math.isnan(short.exponent)) == ("no_linear_region", True)
+    found = from_series(series, dimension=3, delay=2, theiler=20, horizon=60)
+    assert found.window[0] > 4
+    assert found.exponent / 0.05 == pytest.approx(0.906, rel=0.1)
+    assert found.low / 0.05 <= 0.906 <= found.high / 0.05
+
+
+def test_the_interval_holds_the_slope_and_narrows_with_the_series() -> None:
+    x = [0.3]
+    for _ in range(7999):
+        x.append(4 * x[-1] * (1 - x[-1]))
+    widths = []
+    for length in (2000, 8000):
+        found = from_series(x[:length], dimension=1, horizon=10)
+        assert found.low < found.exponent < found.high
+        widths.append(found.high - found.low)
+    assert widths[1] < widths[0]

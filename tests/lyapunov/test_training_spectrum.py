@@ -14,7 +14,7 @@ from torch import optim
 from training_cases import digits_net, iris, quadratic
 
 from wingbeat.errors import DIVERGED, RequestError
-from wingbeat.lyapunov.baseline import Baseline, judge
+from wingbeat.lyapunov.baseline import Baseline, judge, mean_error
 from wingbeat.lyapunov.replicas_benettin import replica_exponent
 from wingbeat.lyapunov.tangent import TangentStep
 from wingbeat.lyapunov.training import training_spectrum
@@ -126,6 +126,19 @@ def test_units_of_the_optimizer_are_flagged_in_a_short_run() -> None:
     assert found.coordinate_bound[0]
     assert found.maximum > found.parameter_exponents[0]
     assert found.leading.blocks["momentum_buffer"] > 0
+
+
+@pytest.mark.parametrize("seeds", [3, 5])
+def test_chance_is_called_chaotic_as_seldom_as_said(seeds: int) -> None:
+    rng, said, trials = np.random.default_rng(0), 0, 2000
+    for _ in range(trials):
+        runs, small = rng.normal(0.001, 1e-3, size=(2, seeds))
+        error, freedom = mean_error(runs, np.zeros(seeds), 10)
+        base = Baseline(0.001, *mean_error(small, np.zeros(seeds), 10)[:1], 8, "", freedom)
+        base = replace(base, exponent=float(small.mean()))
+        said += judge(float(runs.mean()), error, base, freedom) == "chaotic"
+    # nominal 2.5 % on this side; two standard errors called 9 % chaotic with three seeds
+    assert said / trials <= 0.035
 
 
 @pytest.mark.slow

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+import re
 
 import numpy as np
 import pytest
@@ -11,7 +13,14 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from wingbeat.errors import RequestError
-from wingbeat.noise_sources import binomial_floor, detectable, differ, power_of, seeds_needed
+from wingbeat.noise_sources import (
+    binomial_floor,
+    detectable,
+    differ,
+    plan_seeds,
+    power_of,
+    seeds_needed,
+)
 
 
 @pytest.mark.parametrize(
@@ -121,3 +130,24 @@ def test_what_cannot_be_judged_is_undetermined_with_a_reason() -> None:
 def test_bad_numbers_are_refused(call, message) -> None:
     with pytest.raises(RequestError, match=message):
         call()
+
+
+def test_a_plan_takes_the_upper_end_of_the_spread_and_says_what_less_would_do() -> None:
+    plan = plan_seeds(0.002, 0.001, 0.008, 0.005)
+    assert plan.seeds == seeds_needed(0.008, 0.005)
+    assert plan.by_estimate == seeds_needed(0.002, 0.005)
+    n, edge = plan.by_estimate, stats.t.ppf(0.975, 2 * plan.by_estimate - 2)
+    shift = 0.005 / 0.008 * math.sqrt(n / 2)
+    both = stats.nct.sf(edge, 2 * n - 2, shift) + stats.nct.cdf(-edge, 2 * n - 2, shift)
+    assert plan.attained == pytest.approx(both, abs=1e-6)
+    assert f"plan {plan.seeds} seeds" in plan.sentence()
+    assert "detect" in plan.sentence()
+
+
+@pytest.mark.parametrize("high", [math.nan, math.inf])
+def test_no_number_of_seeds_is_said_where_the_spread_has_no_upper_end(high: float) -> None:
+    plan = plan_seeds(0.002, math.nan, high, 0.005)
+    assert plan.seeds == 0
+    assert not re.search(r"\d+ seeds", plan.sentence())
+    assert "too few runs to say" in plan.sentence()
+    json.dumps(plan.to_json(), allow_nan=False)

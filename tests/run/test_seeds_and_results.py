@@ -7,6 +7,7 @@ import math
 
 import numpy as np
 import pytest
+import torch
 from run import tasks
 from run.tasks import contents, plain, rows
 
@@ -49,14 +50,15 @@ def test_each_seed_is_a_run_of_its_own(several):
         assert (several.folder / f"seed-{seed}" / "snapshots").is_dir()
 
 
-def test_the_ratio_is_the_geometric_mean_over_seeds(several):
+def test_the_ratio_is_the_geometric_mean_over_seeds_freed_of_bias(several):
     for name in ("gaussian-0.01@0", "batchgradient-0.01@5"):
         logs = []
         for seed in SEEDS:
             own = rows(several, metric="spread", perturbation=name, layer="", seed=seed)
             logs.append(math.log(own.value.iloc[-1] / own.value.iloc[0]))
         entry = several.summary[f"{name}/convergence_ratio"]
-        assert entry["value"] == pytest.approx(math.exp(np.mean(logs)))
+        # three Gaussian replicas lower the mean logarithm by 0.29 at most, along one direction
+        assert -0.29 < np.mean(logs) - math.log(entry["value"]) < 0.29
         assert entry["low"] < entry["value"] < entry["high"]
     assert len(several.perturbations[0]["realised"]["l2"]) == 9
 
@@ -175,3 +177,27 @@ def test_equal_perturbations_get_names_of_their_own():
     assert names == ["gaussian-0.01@0", "gaussian-0.01@0/2", "gaussian-0.01@0/3"]
     sizes = [rows(result, metric="l2", perturbation=n, layer="").value.tolist() for n in names]
     assert sizes[0] == sizes[1] != sizes[2]
+
+
+def test_a_metric_with_a_plus_adds_to_the_default() -> None:
+    data = (torch.randn(8, 2), torch.randn(8, 1))
+    task = wb.Task(
+        model=lambda: torch.nn.Linear(2, 1),
+        loss=lambda model, batch: (model(batch[0]) - batch[1]).square().mean(),
+        data=data,
+        optimizer=lambda params: torch.optim.SGD(params, lr=0.1),
+        batch_size=4,
+        steps=2,
+    )
+    options = {"replicas": 2, "driver": "loop"}
+    default = wb.run(task, wb.Gaussian(0.1), **options)
+    more = wb.run(task, wb.Gaussian(0.1), metrics="+barrier", **options)
+    alone = wb.run(task, wb.Gaussian(0.1), metrics="barrier", **options)
+    assert more.metrics == (*default.metrics, "barrier")
+    assert alone.metrics == ("barrier",)
+    twice = wb.run(task, wb.Gaussian(0.1), metrics=["+l2", "+l2"], **options)
+    assert twice.metrics == default.metrics
+    with pytest.raises(wb.RequestError, match=r"all with \+ or none"):
+        wb.run(task, wb.Gaussian(0.1), metrics=["+barrier", "l2"], **options)
+    with pytest.raises(wb.RequestError, match="did you mean 'barrier'"):
+        wb.run(task, wb.Gaussian(0.1), metrics="+barier", **options)

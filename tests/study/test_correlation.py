@@ -10,10 +10,10 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import pearsonr, spearmanr
+from scipy.stats import pearsonr, permutation_test, spearmanr
 
 from wingbeat.errors import CONSTANT, TOO_FEW_CONDITIONS, TOO_FEW_REPLICAS, RequestError
-from wingbeat.study.correlation import correlate, correlation
+from wingbeat.study.correlation import correlate, correlation, permutation_p
 
 SMALL = st.lists(st.tuples(st.integers(-9, 9), st.integers(-9, 9)), min_size=3, max_size=15)
 
@@ -23,7 +23,7 @@ SMALL = st.lists(st.tuples(st.integers(-9, 9), st.integers(-9, 9)), min_size=3, 
 def test_values_are_those_of_scipy_ties_included(pairs: list[tuple[int, int]]) -> None:
     x, y = np.array(pairs, dtype=float).T
     for method, theirs in (("spearman", spearmanr), ("pearson", pearsonr)):
-        found = correlation(x, y, method=method, draws=10)  # type: ignore[arg-type]
+        found = correlation(x, y, method=method)  # type: ignore[arg-type]
         if len(set(x)) == 1 or len(set(y)) == 1:
             assert found.reason == CONSTANT
         else:
@@ -35,14 +35,14 @@ def test_values_are_those_of_scipy_ties_included(pairs: list[tuple[int, int]]) -
 def test_symmetry_scaling_and_order(pairs: list[tuple[int, int]], c: float, seed: int) -> None:
     x, y = np.array(pairs, dtype=float).T
     order = np.random.default_rng(seed).permutation(len(x))
-    one = correlation(x, y, draws=10)
+    one = correlation(x, y)
     for other in (
-        correlation(y, x, draws=10),
-        correlation(c * x + 1, y, draws=10),
-        correlation(x[order], y[order], draws=10),
+        correlation(y, x),
+        correlation(c * x + 1, y),
+        correlation(x[order], y[order]),
     ):
         assert other.value == pytest.approx(one.value, abs=1e-9, nan_ok=True)
-    assert correlation(-x, y, draws=10).value == pytest.approx(-one.value, abs=1e-9, nan_ok=True)
+    assert correlation(-x, y).value == pytest.approx(-one.value, abs=1e-9, nan_ok=True)
 
 
 def test_a_resample_by_hand() -> None:
@@ -61,16 +61,65 @@ def test_a_resample_by_hand() -> None:
     assert whole(x, y).low <= whole(x, y).value <= whole(x, y).high
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(("n", "least"), [(12, 0.84), (40, 0.9)])
-def test_coverage_for_gaussians(n: int, least: float) -> None:
-    rng, rho, inside = np.random.default_rng(1), 0.6, 0
-    for trial in range(300):
+@pytest.mark.parametrize("rho", [0.0, 0.6, 0.9])
+@pytest.mark.parametrize("method", ["pearson", "spearman"])
+@pytest.mark.parametrize("n", [5, 8, 12, 40])
+def test_coverage_for_gaussians(n: int, method: Any, rho: float) -> None:
+    rng, inside = np.random.default_rng(1), 0
+    truth = rho if method == "pearson" else 6 / math.pi * math.asin(rho / 2)
+    for _ in range(600):
         x = rng.normal(size=n)
         y = rho * x + math.sqrt(1 - rho**2) * rng.normal(size=n)
-        found = correlation(x, y, method="pearson", draws=300, seed=trial)
-        inside += found.low <= rho <= found.high
-    assert least <= inside / 300 <= 0.99
+        found = correlation(x, y, method=method)
+        inside += found.low <= truth <= found.high
+    assert inside / 600 >= 0.93  # small samples cover more
+
+
+def test_five_points_in_order_are_not_certain() -> None:
+    found = correlation(np.arange(5.0), np.arange(5.0))
+    assert (found.value, found.high) == (1.0, 1.0)
+    assert found.low < 0.0, "of five points in order, no correlation is not excluded"
+    assert correlation(np.arange(40.0), np.arange(40.0)).low > 0.9
+
+
+@pytest.mark.parametrize("method", ["pearson", "spearman"])
+@pytest.mark.parametrize("n", [6, 12])
+def test_p_by_permutation_is_scipys(n: int, method: Any) -> None:
+    rng = np.random.default_rng(3)
+    x = rng.normal(size=n)
+    y = 0.5 * x + rng.normal(size=n)
+    theirs = {"pearson": pearsonr, "spearman": spearmanr}[method]
+    # the size of the correlation, so that both tails count: scipy's two-sided doubles one
+    expected = permutation_test(
+        (x,),
+        lambda v: abs(theirs(v, y).statistic),
+        permutation_type="pairings",
+        alternative="greater",
+        n_resamples=4000,
+    ).pvalue
+    found = permutation_p(x, y, method=method, draws=4000)
+    assert found == pytest.approx(expected, abs=1e-9 if n == 6 else 0.03)
+
+
+def test_p_is_level_where_there_is_no_correlation() -> None:
+    rng = np.random.default_rng(4)
+    small = [permutation_p(*rng.normal(size=(2, 6))) <= 0.05 for _ in range(400)]
+    assert sum(small) / 400 <= 0.05 + 3 * 0.011
+
+
+def test_groups_of_unlike_size_have_no_p_and_equal_ones_move_whole() -> None:
+    x = np.repeat(np.arange(4.0), 3)
+    y = x + 0.01 * np.arange(12)
+    assert permutation_p(x, y, groups=np.repeat(np.arange(4), 3).tolist()) == 2 / 24
+    assert math.isnan(permutation_p(x, y, groups=[0] * 5 + [1] * 7))
+
+
+def test_several_claims_are_corrected() -> None:
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame(rng.normal(size=(12, 6)), columns=list("abcdef"))
+    found = correlate(table, list("abc"), list("def"))
+    assert (found["p_holm"] >= found["p"]).all()
+    assert found["p_holm"].min() == pytest.approx(min(1, 9 * found["p"].min()))
 
 
 def test_groups_are_drawn_whole() -> None:
@@ -79,8 +128,8 @@ def test_groups_are_drawn_whole() -> None:
     x, y = between + 0.01 * rng.normal(size=120), between + 0.01 * rng.normal(size=120)
     groups = np.repeat(np.arange(6), 20).tolist()
     noise = np.repeat(rng.normal(size=6), 20)
-    alone = correlation(x, y + noise, draws=500)
-    nested = correlation(x, y + noise, groups=groups, draws=500)
+    alone = correlation(x, y + noise)
+    nested = correlation(x, y + noise, groups=groups)
     assert nested.value == alone.value
     assert nested.high - nested.low > 2 * (alone.high - alone.low)
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any, cast
 import typer
 
 from wingbeat.cli import parse
-from wingbeat.noise_sources import SOURCES, NoiseSources, noise_sources
+from wingbeat.noise_sources import SOURCES, NoiseSources, SeedPlan, noise_sources
 from wingbeat.noise_sources.compare import SOURCES_BY_DEFAULT
 from wingbeat.replicas.choose import DriverName
 
@@ -53,7 +53,8 @@ def noise(
     )
     seeds = {} if gain is None else _seeds(found, gain, power)
     if as_json_text:
-        content: dict[str, Any] = {**found.to_json(), "seeds_needed": seeds}
+        plans = {name: plan.to_json() for name, plan in seeds.items()}
+        content: dict[str, Any] = {**found.to_json(), "seeds_needed": plans}
         typer.echo(json.dumps(content, allow_nan=False))
         return
     for warning in found.warnings:
@@ -61,12 +62,12 @@ def noise(
     columns = ["source", "quantity", "n", "mean", "sd", "variance", "low", "high", "share"]
     shown = found.table[[*columns, "statement"]]
     typer.echo(shown.to_string(index=False, float_format=lambda x: f"{x:.3g}"))
-    for name, count in seeds.items():
-        typer.echo(f"{name}: {count} seeds of each recipe detect a gain of {gain} in accuracy")
+    for name, plan in seeds.items():
+        typer.echo(f"{name}, accuracy: {plan.sentence()}")
 
 
-def _seeds(found: NoiseSources, gain: float, power: float) -> dict[str, int]:
-    """Return the seeds needed by source, for those that make accuracy differ at all."""
+def _seeds(found: NoiseSources, gain: float, power: float) -> dict[str, SeedPlan]:
+    """Return the seeds to plan by source, for those that make accuracy differ at all."""
     rows = found.table[(found.table.quantity == "accuracy") & (found.table.sd > 0)]
     spreads = zip(rows.source, rows.sd, strict=True)
     names = [str(name) for name, sd in spreads if isfinite(sd)]

@@ -20,6 +20,13 @@ _ENDS: Final[dict[str, tuple[bool, bool]]] = {
 }
 
 
+_EXHAUSTED: Final = 200
+"""Rounding errors of the largest eigenvalue that the residual of an exhausted space may hold; 98
+were measured among 24 matrices whose ends differ by 1,000."""
+_NEGLIGIBLE: Final = 10
+"""Such errors below which an eigenvalue cannot be told from zero; it then counts as found."""
+
+
 @dataclass(frozen=True)
 class Eigenpairs:
     """Eigenvalues of several replicas with what is known of their errors.
@@ -30,7 +37,8 @@ class Eigenpairs:
         vectors: of unit length, ``(replicas, k or 2k, size)``.
         residuals: ‖Av − θv‖, shape of ``values``, at least 0: an eigenvalue lies within this
             distance of θ.
-        converged: whether the residual is below the tolerance times the largest |θ|.
+        converged: whether the residual is below the tolerance times the value's own |θ|, or, where
+            the space holds every direction, below what rounding leaves of the largest.
         products: operator-vector products that each replica took.
     """
 
@@ -62,8 +70,9 @@ def eigenpairs(
         operator: the matrices.
         k: how many at each end.
         which: "largest" (algebraic, not in magnitude), "smallest" or "both".
-        tolerance: of the residual over the largest |θ|; None takes 1e-6 in float64, where the
-            value's own error is about its square over the gap, and 1e-4 in float32.
+        tolerance: of the residual over the value's own |θ|, so that large curvature of the other
+            sign hides nothing; None takes 1e-6 in float64, where the value's own error is about
+            its square over the gap, and 1e-4 in float32.
         most: products of each replica at most; fewer if the size is smaller.
         block: directions added at once. An eigenvalue of higher multiplicity than this may be
             found only so many times; None takes k, at most 4.
@@ -97,8 +106,9 @@ def eigenpairs(
         if space.count < min(max(ends, 1), operator.size) and not full:
             continue
         places = _places(values.shape[1], k, high, low)
-        scale = values.abs().amax(1, keepdim=True)
-        fine = residuals[:, places] <= goal * scale
+        rounding = epsilon * values.abs().amax(1, keepdim=True)
+        least = (_EXHAUSTED if space.count >= operator.size else _NEGLIGIBLE) * rounding
+        fine = residuals[:, places] <= torch.maximum(goal * values[:, places].abs(), least)
         if full or bool((fine | space.bad[:, None]).all()):
             break
     return space.pairs(values, mixing, residuals, places, fine)

@@ -34,11 +34,13 @@ class Curve:
         alphas: (A,), from the first model of a pair at 0 to the second at 1.
         per_batch: (Q, A, B), the quantity on each of B batches.
         sizes: samples in each batch, (B,).
+        share: whether the quantity is a share of samples, as an error rate is.
     """
 
     alphas: Array
     per_batch: Array
     sizes: Array
+    share: bool = False
 
     @property
     def values(self) -> Array:
@@ -62,7 +64,9 @@ class Curve:
         The batches of data are drawn anew with replacement, the curve is averaged
         over those drawn and its barrier taken; the interval follows as in
         `wingbeat.stats.bootstrap`. It covers which samples were measured, not which replicas were
-        trained. Cut at 0, below which no barrier lies.
+        trained. Cut at 0, below which no barrier lies. Where no batch differs from another the
+        batches say nothing: a barrier of an error rate is then bounded by Clopper and Pearson's
+        limit for none of so many samples, and one of a loss has no interval (``no_variation``).
 
         Args:
             convention: as in `wingbeat.metrics.barrier`.
@@ -85,6 +89,11 @@ class Curve:
             return barrier(self.alphas, means, convention).value
 
         found = bootstrap(statistic, len(self.sizes), level=level, draws=draws)
+        if found.interval_reason and not self.share:
+            return replace(found, value=value)
+        if found.interval_reason:
+            unseen = 1.0 - ((1.0 - level) / 2.0) ** (1.0 / float(self.sizes.sum()))
+            return Estimate(value, max(0.0, value - unseen), min(1.0, value + unseen))
         # Samples that are all alike leave no room but for rounding.
         low, high = np.fmin(max(0.0, found.low), value), np.fmax(found.high, value)
         return replace(found, value=value, low=float(low), high=float(high))
@@ -169,7 +178,7 @@ def line(
     ... )
     >>> models = Models(("left", "right"), torch.tensor([[-1.0], [1.0]]), {})
     >>> line(Probe.of(well), models).curve().estimates()
-    (Estimate(value=0.25, low=0.25, high=0.25, reason='', interval_reason=''),)
+    (Estimate(value=0.25, low=nan, high=nan, reason='', interval_reason='no_variation'),)
     """
     grid = alpha_grid(alphas) if isinstance(alphas, int) else check_alphas(alphas)
     chosen = _checked(pairs, len(models))
@@ -185,7 +194,7 @@ def line(
     for name, values in found.items():
         curves[f"loss_{name}"] = Curve(grid, values.loss.reshape(shape), values.sizes)
         if values.error is not None:
-            curves[f"error_{name}"] = Curve(grid, values.error.reshape(shape), values.sizes)
+            curves[f"error_{name}"] = Curve(grid, values.error.reshape(shape), values.sizes, True)
     return Lines(models.labels, chosen, curves, probe.reason)
 
 

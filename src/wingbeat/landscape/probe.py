@@ -15,9 +15,11 @@ from torch.nn.modules.conv import _ConvNd
 from wingbeat.determinism import seeded
 from wingbeat.errors import RequestError
 from wingbeat.landscape.alone import Alone, private
+from wingbeat.landscape.batch_loss import depends_on_batch
 from wingbeat.landscape.data import Portions, portions
 from wingbeat.landscape.footprint import activation_bytes
 from wingbeat.landscape.normalisation import Normaliser, executed, tracked
+from wingbeat.task.batches import len_of
 from wingbeat.task.predictions import class_labels, loss_and_scores
 from wingbeat.task.step import TrainingStep
 
@@ -76,7 +78,8 @@ class Probe:
             task.eval_data}``, the second where it is given. Without augmentation, in eval mode.
         samples: most samples of each, evenly spaced over the data; None for all.
         batch_size: samples a batch. The batches carry the error bar, so by default there are at
-            least 20 of them.
+            least 20 of them; where the loss depends on which samples share a batch, as a
+            contrastive one does, the task's batch size is the default.
         statistics: "exact" estimates running statistics of batch normalisation anew at every
             point, over the first of the data; "interpolated" treats them as weights.
         memory: bytes that weights and activations of one batched call may take, by estimate.
@@ -85,7 +88,7 @@ class Probe:
             vectorised falls back to one by one by itself; ``reason`` then says why.
 
     Raises:
-        RequestError: no data, or fewer samples than ``batch_size``.
+        RequestError: no data, fewer samples than ``batch_size``, or a loss that is a sum.
 
     Attributes:
         reason: why points are evaluated one by one; "" if they are not.
@@ -117,7 +120,7 @@ class Probe:
         if not given:
             raise RequestError("data is empty: give {name: data}, such as {'train': task.data}")
         self.data = {
-            name: portions(step, one, samples=samples, batch_size=batch_size)
+            name: portions(step, one, samples=samples, batch_size=_size(step, one, batch_size))
             for name, one in given.items()
         }
 
@@ -267,6 +270,13 @@ def _one(tensors: list[Tensor]) -> Tensor:
     """Return the only tensor of a list as a stack of one, without a copy."""
     (tensor,) = tensors
     return tensor.unsqueeze(0)
+
+
+def _size(step: TrainingStep, data: Any, asked: int | None) -> int | None:
+    """Return what is asked, or the task's batch size where the loss depends on the batch."""
+    if asked is not None or not len_of(data):
+        return asked
+    return min(step.task.batch_size, len_of(data)) if depends_on_batch(step, data) else None
 
 
 def _own_data(task: Task) -> dict[str, Any]:

@@ -8,21 +8,30 @@ rate divided by a ratio and that many more steps.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from math import isnan
+from math import inf, isnan
 from typing import TYPE_CHECKING, Literal
 
+import numpy as np
+from scipy.special import stdtrit
+
 from wingbeat.errors import RequestError
+from wingbeat.lyapunov.batch_means import batch_count
 from wingbeat.lyapunov.window import Window
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from wingbeat.lyapunov.follow import Followed
     from wingbeat.task.task import Task
 
+    Array = NDArray[np.float64]
+
+_FEWEST_SEEDS = 3
 Judgement = Literal["chaotic", "like small steps", "contracting", "not judged"]
-ERRORS = 2.0
-"""Standard errors that a difference must exceed to count."""
+_LEVEL = 0.95
+"""Level at which a difference must exceed what its error allows, on both sides together."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +42,7 @@ class Baseline:
         exponent: of the small run, 1/step, times ``ratio``: per step of the run it is compared
             with, over the same training time.
         error: its standard error; NaN for short runs.
+        freedom: degrees of freedom of that error.
         ratio: what the learning rate was divided by.
         reason: why there is none; "" where it is defined.
     """
@@ -41,6 +51,7 @@ class Baseline:
     error: float
     ratio: int
     reason: str = ""
+    freedom: float = inf
 
 
 def small_task(task: Task, ratio: int) -> Task:
@@ -76,28 +87,70 @@ def small_window(window: Window, ratio: int) -> Window:
 
 
 def small_rate(
-    task: Task, window: Window, ratio: int, follow: Callable[[Task, Window], Followed]
+    task: Task,
+    window: Window,
+    ratio: int,
+    seeds: Sequence[int],
+    follow: Callable[[Task, Window, int], Followed],
 ) -> Baseline:
-    """Measure the baseline.
+    """Measure the baseline on every base seed.
 
     Args:
-        task: of the run that is to be judged.
-        window: its own.
+        task: of the runs that are to be judged.
+        window: their own.
         ratio: to divide the learning rate by; the cost grows with it.
-        follow: carries one tangent along a task.
+        seeds: base seeds of the runs.
+        follow: carries one tangent along a task under a base seed.
     """
-    found = follow(small_task(task, ratio), small_window(window, ratio)).spectrum
-    value, error = float(found.partial[0]), float(found.errors[0])
-    return Baseline(value * ratio, error * ratio, ratio, found.reason)
+    small, stretch = small_task(task, ratio), small_window(window, ratio)
+    found = [follow(small, stretch, seed).spectrum for seed in seeds]
+    values = np.array([float(one.partial[0]) for one in found])
+    errors = np.array([float(one.errors[0]) for one in found])
+    batches = batch_count(len(stretch.lengths))
+    error, freedom = mean_error(values, errors, batches)
+    reason = next((one.reason for one in found if one.reason), "")
+    return Baseline(float(values.mean()) * ratio, error * ratio, ratio, reason, freedom)
 
 
-def judge(exponent: float, error: float, baseline: Baseline | None) -> Judgement:
+def mean_error(values: Array, errors: Array, batches: int) -> tuple[float, float]:
+    """Return the standard error of a mean over base seeds, and its degrees of freedom.
+
+    Over three seeds and more it is their scatter, below that the errors within the runs.
+
+    Args:
+        values: one a base seed.
+        errors: standard errors within the runs.
+        batches: of which each of those was made.
+
+    >>> mean_error(np.array([1.0, 2.0, 3.0]), np.zeros(3), 10)[1]
+    2
+    """
+    count = len(values)
+    if count >= _FEWEST_SEEDS:
+        return float(values.std(ddof=1)) / count**0.5, count - 1
+    return float(np.sqrt((errors**2).sum())) / count, count * max(1, batches - 1)
+
+
+def judge(
+    exponent: float, error: float, baseline: Baseline | None, freedom: float = inf
+) -> Judgement:
     """Say in words what a largest exponent means.
 
-    "chaotic" only if it is above 0 and above the small-learning-rate baseline, by twice the
-    standard error of the difference; "contracting" if it is as clearly below 0; "like small
-    steps" otherwise. Without a baseline or an error nothing is said.
+    "chaotic" only if it is above 0 and above the small-learning-rate baseline, by more than the
+    95 % limit of the difference; "contracting" if it is as clearly below 0; "like small steps"
+    otherwise. Limits are Student's, of the difference Welch's. Without a baseline or an error
+    nothing is said; where the baseline has no error, that of the exponent stands for it.
 
+    Args:
+        exponent: 1/step.
+        error: its standard error.
+        baseline: what it is beside.
+        freedom: degrees of freedom of the error, such as the number of base seeds less one.
+
+    Source: Welch, Biometrika 34 (1947).
+
+    >>> judge(0.1, 0.03, Baseline(0.0, 0.001, 8)), judge(0.1, 0.03, Baseline(0.0, 0.001, 8), 2)
+    ('chaotic', 'like small steps')
     >>> judge(0.1, 0.01, Baseline(1e-3, 1e-4, 8))
     'chaotic'
     >>> judge(0.1, 0.01, None)
@@ -105,9 +158,18 @@ def judge(exponent: float, error: float, baseline: Baseline | None) -> Judgement
     """
     if baseline is None or isnan(error) or isnan(exponent) or isnan(baseline.exponent):
         return "not judged"
-    if exponent + ERRORS * error < 0:
+    quantile = 0.5 + _LEVEL / 2.0
+    if exponent + float(stdtrit(freedom, quantile)) * error < 0:
         return "contracting"
-    own = 0.0 if isnan(baseline.error) else baseline.error
-    apart = ERRORS * (error**2 + own**2) ** 0.5
+    unknown = isnan(baseline.error)
+    own, its = (error, freedom) if unknown else (baseline.error, baseline.freedom)
+    square = error**2 + own**2
+    if square > 0.0:
+        shares = error**2 / square, own**2 / square
+        doubt = shares[0] ** 2 / freedom + shares[1] ** 2 / its
+        both = 1.0 / doubt if doubt > 0.0 else inf
+        apart = float(stdtrit(both, quantile)) * square**0.5
+    else:
+        apart = 0.0
     above = exponent - max(baseline.exponent, 0.0)
     return "chaotic" if above > apart else "like small steps"

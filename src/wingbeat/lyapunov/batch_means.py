@@ -17,6 +17,15 @@ if TYPE_CHECKING:
 FEWEST_BATCHES = 5
 
 
+def batch_count(length: int) -> int:
+    """Return how many batches a series is cut into by default.
+
+    >>> batch_count(100), batch_count(10_000)
+    (10, 30)
+    """
+    return min(30, isqrt(length))
+
+
 def batch_means_error(values: ArrayLike, batches: int | None = None) -> Array:
     """Return the standard error of the mean over the first axis, from means of batches.
 
@@ -43,7 +52,7 @@ def batch_means_error(values: ArrayLike, batches: int | None = None) -> Array:
     """
     series = np.asarray(values, dtype=np.float64)
     length = series.shape[0]
-    count = min(30, isqrt(length)) if batches is None else batches
+    count = batch_count(length) if batches is None else batches
     if count < 2:
         if batches is not None:
             raise RequestError(f"batches is {batches}; an error needs at least 2")

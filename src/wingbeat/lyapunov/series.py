@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from scipy.spatial import cKDTree
+from scipy.special import stdtrit
 
 from wingbeat.errors import (
     BELOW_NOISE_FLOOR,
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 
 Method = Literal["rosenstein", "kantz"]
 _METHODS = ("rosenstein", "kantz")
+_PARTS = 5
+"""Parts of a series whose slopes give the interval: longer ones hardly depend on each other."""
+_LEAST_REST = 3
 
 
 @dataclass(frozen=True)
@@ -42,9 +46,13 @@ class SeriesExponent:
         r2: share of the variance that the line explains there, in [0, 1].
         curve: ``(horizon + 1,)``, mean ln distance after 0, 1, … steps.
         pairs: number of neighbours or reference points that the curve rests on.
-        reason: empty, or why there is no exponent: ``no_linear_region``, ``too_few_points``,
+        reason: empty, or why there is no exponent: ``no_linear_region`` (also where the curve goes
+            on rising at another slope beyond its straightest part), ``too_few_points``,
             ``constant``, ``below_noise_floor`` (neighbours are equal, as on a periodic orbit)
             or ``diverged``.
+        low: lower end of the 95 % interval, from the slopes of five parts of the series; it is
+            about this series and window, not about the choice of embedding.
+        high: upper end.
     """
 
     exponent: float
@@ -53,6 +61,8 @@ class SeriesExponent:
     curve: Array
     pairs: int
     reason: str = ""
+    low: float = np.nan
+    high: float = np.nan
 
 
 @dataclass(frozen=True)
@@ -84,7 +94,10 @@ def from_series(
     the Theiler window are on the same piece of orbit and do not count.
 
     The exponent is the slope over the longest stretch of the curve that is straight
-    (`linear_region`). Noise has no such stretch: its curve jumps at the first step.
+    (`linear_region`). Noise has no such stretch: its curve jumps at the first step. A flow that
+    is sampled finely turns neighbours towards the fastest direction first, and the curve is
+    steeper meanwhile: where it goes on rising at another slope beyond the stretch, the stretch is
+    that transient, and there is no exponent; follow the pairs longer (``horizon``).
 
     Args:
         series: ``(N,)``.
@@ -117,18 +130,36 @@ def from_series(
     points = embed(values, dimension, delay)
     last = len(points) - horizon
     if method == "rosenstein":
-        curve, pairs = _rosenstein(points, last, theiler, horizon)
+        curve, parts, pairs = _rosenstein(points, last, theiler, horizon)
     else:
         size = 0.1 * float(values.std()) if radius is None else radius
-        curve, pairs = _kantz(points, last, theiler, horizon, size)
+        curve, parts, pairs = _kantz(points, last, theiler, horizon, size)
     if pairs == 0:
         return _undefined(TOO_FEW_POINTS, horizon)
     if not np.isfinite(curve).all():
         return SeriesExponent(np.nan, (0, 0), np.nan, curve, pairs, BELOW_NOISE_FLOOR)
     region = linear_region(curve, least=least, r2=r2)
-    if region is None:
+    if region is None or _rises_on(curve, region):
         return SeriesExponent(np.nan, (0, 0), np.nan, curve, pairs, NO_LINEAR_REGION)
-    return SeriesExponent(region.slope, region.window, region.r2, curve, pairs)
+    half = _half_width(parts, region.window)
+    ends = region.slope - half, region.slope + half
+    return SeriesExponent(region.slope, region.window, region.r2, curve, pairs, "", *ends)
+
+
+def _rises_on(curve: Array, region: LinearRegion) -> bool:
+    """Tell whether the curve goes on beyond a stretch at a slope that is neither its own nor flat.
+
+    Levelling off it keeps 0.3 of the slope at most, on the Lorenz flow; after its transient 0.48.
+    """
+    rest = curve[region.window[1] :]
+    return rest.size > _LEAST_REST and (rest[-1] - rest[0]) / (rest.size - 1) > 0.4 * region.slope
+
+
+def _half_width(parts: Array, window: tuple[int, int]) -> float:
+    """Return half of Student's interval from the slopes of the parts of a series."""
+    slopes = np.array([_line(part[window[0] : window[1] + 1])[0] for part in parts])
+    error = slopes.std(ddof=1) / len(slopes) ** 0.5
+    return float(stdtrit(len(slopes) - 1, 0.975) * error)
 
 
 def embed(series: ArrayLike, dimension: int, delay: int) -> Array:
@@ -187,27 +218,32 @@ def _even(values: Array, slope: float) -> bool:
     return all(0.5 * slope <= part <= 2.0 * slope for part in halves)
 
 
-def _rosenstein(points: Array, last: int, theiler: int, horizon: int) -> tuple[Array, int]:
-    """Follow the nearest neighbour of each point; returns the curve and the number of pairs."""
+def _rosenstein(points: Array, last: int, theiler: int, horizon: int) -> tuple[Array, Array, int]:
+    """Follow the nearest neighbour of each point; returns curve, curves of parts, and pairs."""
     wanted = min(2 * theiler + 2, last)
     near = np.asarray(cKDTree(points[:last]).query(points[:last], k=[*range(1, wanted + 1)])[1])
     apart = np.abs(near - np.arange(last)[:, None]) > theiler
     chosen = np.flatnonzero(apart.any(axis=1))
     partner = near[chosen, apart[chosen].argmax(axis=1)]
-    curve = np.empty(horizon + 1)
+    curve, parts = np.empty(horizon + 1), np.empty((_PARTS, horizon + 1))
     for n in range(horizon + 1):
         distance = np.linalg.norm(points[chosen + n] - points[partner + n], axis=1)
-        positive = distance[distance > 0.0]
-        curve[n] = np.log(positive).mean() if 2 * positive.size > distance.size else np.nan
-    return curve, chosen.size
+        curve[n] = _mean_log(distance)
+        parts[:, n] = [_mean_log(part) for part in np.array_split(distance, _PARTS)]
+    return curve, parts, chosen.size
+
+
+def _mean_log(distance: Array) -> float:
+    positive = distance[distance > 0.0]
+    return float(np.log(positive).mean()) if 2 * positive.size > distance.size else np.nan
 
 
 def _kantz(
     points: Array, last: int, theiler: int, horizon: int, radius: float
-) -> tuple[Array, int]:
-    """Follow all neighbours within a radius; returns the curve and the number of points."""
+) -> tuple[Array, Array, int]:
+    """Follow all neighbours within a radius; returns curve, curves of parts, and points."""
     tree, ahead = cKDTree(points[:last]), np.arange(horizon + 1)
-    newest, total, count = points[:, -1], np.zeros(horizon + 1), 0
+    newest, logs = points[:, -1], []
     for i, found in enumerate(tree.query_ball_point(points[:last], radius)):
         near = np.asarray(found, dtype=np.int64)
         near = near[np.abs(near - i) > theiler]
@@ -215,9 +251,13 @@ def _kantz(
             continue
         apart = np.abs(newest[near[:, None] + ahead] - newest[i + ahead]).mean(axis=0)
         with np.errstate(divide="ignore"):
-            total += np.log(apart)
-        count += 1
-    return (total / count if count else total), count
+            logs.append(np.log(apart))
+    if not logs:
+        return np.zeros(horizon + 1), np.zeros((_PARTS, horizon + 1)), 0
+    rows: Array = np.stack(logs)
+    cut = np.array_split(rows, _PARTS)
+    few = [part.mean(axis=0) if len(part) else np.full(horizon + 1, np.nan) for part in cut]
+    return rows.mean(axis=0), np.stack(few), len(rows)
 
 
 def _check(

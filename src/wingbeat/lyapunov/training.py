@@ -11,7 +11,8 @@ import numpy as np
 import torch
 
 from wingbeat.errors import RequestError
-from wingbeat.lyapunov.baseline import Baseline, Judgement, judge, small_rate
+from wingbeat.lyapunov.baseline import Baseline, Judgement, judge, mean_error, small_rate
+from wingbeat.lyapunov.batch_means import batch_count
 from wingbeat.lyapunov.dimension import Dimension, kaplan_yorke
 from wingbeat.lyapunov.follow import Followed, Wanted, follow
 from wingbeat.lyapunov.tangent import TangentStep
@@ -139,7 +140,10 @@ class TrainingSpectrum:
         value, error = self.maximum, float(self.errors[0])
         block = float(self.parameter_exponents[0])
         value = value if isnan(block) else min(value, block)
-        return judge(value, error, self.baseline)
+        values = np.array([run.spectrum.partial[0] for run in self.runs])
+        within = np.array([run.spectrum.errors[0] for run in self.runs])
+        freedom = mean_error(values, within, batch_count(len(self.window.lengths)))[1]
+        return judge(value, error, self.baseline, freedom)
 
     def to_json(self) -> dict[str, Any]:
         """Return the numbers, JSON-safe, null for what is undefined."""
@@ -205,7 +209,8 @@ def training_spectrum(
         deflate: take exactly neutral directions out (see `wingbeat.lyapunov.neutral`).
         neutral_checks: at how many steps they are verified; 0 looks for none.
         baseline: divide the learning rate by this and measure the largest exponent of that run
-            too, for `TrainingSpectrum.judgement`; it costs as many times the steps.
+            too, on every base seed, for `TrainingSpectrum.judgement`; it costs as many times the
+            steps.
         dtype: float64, or float32 where the time matters.
         device: where.
         check: compare the derivative with finite differences before anything is measured.
@@ -235,12 +240,12 @@ def training_spectrum(
         wanted = Wanted(k, tangent_seed, deflate, neutral_checks, check and place == 0)
         runs.append(follow(own.reseeded(seed), window, wanted))
 
-    def small(task: Task, window: Window) -> Followed:
+    def small(task: Task, window: Window, seed: int) -> Followed:
         recorded = window.steps >= RECORDED_FROM
-        own = TangentStep(task, dtype, device, seed=chosen[0], recorded=recorded)
+        own = TangentStep(task, dtype, device, seed=seed, recorded=recorded)
         return follow(own, window, Wanted(1, tangent_seed, deflate, int(deflate), check=False))
 
-    background = None if baseline is None else small_rate(task, window, baseline, small)
+    background = None if baseline is None else small_rate(task, window, baseline, chosen, small)
     removed = sum(n.count for n in runs[0].neutral if n.deflated) if deflate else 0
     sizes = own.coordinates
     return TrainingSpectrum(tuple(runs), window, sizes.layout.size, sizes.size, removed, background)

@@ -1,9 +1,8 @@
-"""The scalars of a run with their intervals: bootstrap over replicas, nested in base seeds."""
+"""The scalars of a run with their intervals: over replicas, or over base seeds if several."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,6 +21,7 @@ from wingbeat.metrics import (
     fit_window,
     participation_ratio,
     spread_from_gram,
+    spread_ratio,
 )
 from wingbeat.stats import Estimate, Scale, bootstrap, verdict
 
@@ -125,31 +125,12 @@ def _groups(facts: Sequence[Facts]) -> list[int]:
     return [f.seed for f in facts for _ in range(f.distances.shape[1])]
 
 
-def _columns(facts: Sequence[Facts]) -> list[slice]:
-    ends = np.cumsum([0, *(f.distances.shape[1] for f in facts)])
-    return [slice(a, b) for a, b in pairwise(ends)]
-
-
 def _ratio(facts: Sequence[Facts]) -> Estimate:
     reason = _why_no_ratio(facts)
     if reason:
         return Estimate.undefined(reason)
 
-    def statistic(weights: Array) -> Array:
-        """Return the geometric mean over base seeds of the ratio of spreads."""
-        total, count = np.zeros(len(weights)), np.zeros(len(weights))
-        for fact, own in zip(facts, _columns(facts), strict=True):
-            part = weights[:, own]
-            drawn = part.sum(axis=1) / part.shape[1]
-            ends = spread_from_gram(fact.grams[[0, -1]], part)
-            with np.errstate(divide="ignore", invalid="ignore"):
-                logs = np.log(ends[:, 1]) - np.log(ends[:, 0])
-            total += np.where(drawn > 0, drawn * logs, 0.0)
-            count += drawn
-        return np.asarray(np.exp(total / count))
-
-    groups = _groups(facts)
-    return bootstrap(statistic, len(groups), groups=groups, scale="log")
+    return spread_ratio([(fact.grams[0], fact.grams[-1]) for fact in facts])
 
 
 def _why_no_ratio(facts: Sequence[Facts]) -> str:

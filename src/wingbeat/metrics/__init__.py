@@ -13,6 +13,7 @@ from __future__ import annotations
 from wingbeat.metrics.gram import centred, gram, squared_distances
 from wingbeat.metrics.distance import cosine, l2, relative_l2
 from wingbeat.metrics.spread import convergence_ratio, ratio_of, spread, spread_from_gram
+from wingbeat.metrics.spread_ratio import spread_interval, spread_ratio
 from wingbeat.metrics.lyapunov import (
     Exponent,
     Window,
@@ -55,6 +56,8 @@ __all__ = [  # noqa: RUF022 (pipeline order)
     "spread_from_gram",
     "convergence_ratio",
     "ratio_of",
+    "spread_interval",
+    "spread_ratio",
     "Exponent",
     "Window",
     "finite_time",

@@ -8,9 +8,11 @@ from wingbeat.noise_sources.hardware import Execution, default_executions
 from wingbeat.noise_sources.outcome import NoiseSources, total_variance, variance
 from wingbeat.noise_sources.power import (
     Difference,
+    SeedPlan,
     binomial_floor,
     detectable,
     differ,
+    plan_seeds,
     power_of,
     seeds_needed,
 )
@@ -20,12 +22,14 @@ __all__ = [
     "Difference",
     "Execution",
     "NoiseSources",
+    "SeedPlan",
     "binomial_floor",
     "check_sources",
     "default_executions",
     "detectable",
     "differ",
     "noise_sources",
+    "plan_seeds",
     "power_of",
     "seeds_needed",
     "total_variance",

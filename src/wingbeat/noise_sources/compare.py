@@ -39,7 +39,6 @@ def noise_sources(
     driver: DriverName = "auto",
     dtype: torch.dtype = torch.float32,
     device: str | torch.device = "cpu",
-    draws: int = 2000,
     out: str | Path | None = None,
     progress: bool | None = None,
     factory: dict[str, Any] | None = None,
@@ -61,7 +60,6 @@ def noise_sources(
         driver: as in ``wb.run``.
         dtype: as in ``wb.run``.
         device: as in ``wb.run``.
-        draws: resamples for the intervals.
         out: folder; the same request on the same folder goes on where it stopped.
         progress: show bars; None shows them on a terminal.
         factory: ``module:factory`` and arguments, kept in the condition.
@@ -132,7 +130,7 @@ def noise_sources(
             samples[s] = Sample({}, {}, statements[s])
         else:
             samples[s] = _of_replicas(result, PERTURBATIONS[s]().label, request)
-    return _outcome(request, samples, result, notes, draws, folder)
+    return _outcome(request, samples, result, notes, folder)
 
 
 def _metrics(task: Task, metrics: Sequence[str] | None) -> tuple[str, ...]:
@@ -205,10 +203,9 @@ def _outcome(
     samples: dict[str, Sample],
     result: Result,
     notes: Sequence[str],
-    draws: int,
     folder: Path | None,
 ) -> NoiseSources:
-    table, values = tables(samples, draws)
+    table, values = tables(samples)
     size = 0 if request.task.eval_data is None else len_of(request.task.eval_data)
     return NoiseSources(
         table=table,

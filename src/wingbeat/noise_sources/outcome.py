@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from wingbeat.errors import DIVERGED, TOO_FEW_REPLICAS, RequestError, nearest
-from wingbeat.metrics import gram
-from wingbeat.noise_sources.power import Difference, binomial_floor, differ, seeds_needed
-from wingbeat.stats import Estimate, bootstrap
+from wingbeat.errors import DIVERGED, NO_VARIATION, TOO_FEW_REPLICAS, RequestError, nearest
+from wingbeat.metrics import gram, spread_interval
+from wingbeat.noise_sources.power import Difference, SeedPlan, binomial_floor, differ, plan_seeds
+from wingbeat.stats import Estimate
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -33,7 +33,7 @@ class NoiseSources:
 
     Attributes:
         table: a row for each source and quantity: source, quantity, n, mean, variance (ddof 1),
-            low, high (its bootstrap interval), sd, share, reason, statement. ``share`` is the
+            low, high (its interval), sd, share, reason, statement. ``share`` is the
             variance as a share of the sum over the sources named (without "all"). The sources do
             not add up: after enough steps each alone may cause nearly all of the variance, so
             compare a source with "all" too. ``statement`` says in words why a variance is 0.
@@ -77,10 +77,11 @@ class NoiseSources:
 
     def seeds_needed(
         self, gain: float, source: str, quantity: str = "accuracy", **options: float
-    ) -> int:
-        """Return the runs of each recipe that detect a gain, given this source's spread."""
-        sd = float(self.row(source, quantity).sd)
-        return seeds_needed(sd, gain, **options)
+    ) -> SeedPlan:
+        """Return the runs of each recipe that detect a gain, by this source's spread and doubt."""
+        row = self.row(source, quantity)
+        sd, low, high = (float(x) ** 0.5 for x in (row.variance, row.low, row.high))
+        return plan_seeds(sd, low, high, gain, **options)
 
     def differ(
         self, other: NoiseSources, source: str, quantity: str = "accuracy", *, level: float = 0.95
@@ -115,17 +116,32 @@ class Sample:
     statement: str = ""
 
 
-def variance(values: Array, *, draws: int = 2000) -> Estimate:
-    """Return the variance over N runs (ddof 1) with its bootstrap interval.
+def variance(values: Array, *, share: bool = False) -> Estimate:
+    """Return the variance over N runs (ddof 1) with its interval.
+
+    Args:
+        values: one a run.
+        share: whether they lie in [0, 1], as an accuracy does. Runs that all gave the same share
+            then still bound the variance: if a run differs from the others with probability p,
+            it is at most p·(1 − p), and p is below Clopper and Pearson's limit for none of N − 1.
 
     >>> variance(np.array([1.0, 2.0, 3.0])).value
     1.0
+    >>> none_seen = variance(np.array([0.9] * 6), share=True)
+    >>> none_seen.value, round(none_seen.high, 3)
+    (0.0, 0.25)
     """
     x = np.asarray(values, dtype=np.float64)
-    return _variance(np.outer(x - x.mean(), x - x.mean()), draws)
+    found = _variance(
+        np.outer(x - x.mean(), x - x.mean()) if np.ptp(x) else np.zeros((len(x),) * 2)
+    )
+    if not share or found.interval_reason != NO_VARIATION:
+        return found
+    differs = min(0.5, 1.0 - 0.025 ** (1.0 / (len(x) - 1)))
+    return Estimate(0.0, 0.0, differs * (1.0 - differs))
 
 
-def total_variance(weights: Mapping[str, Tensor], *, draws: int = 2000) -> Estimate:
+def total_variance(weights: Mapping[str, Tensor]) -> Estimate:
     """Return the variance over N runs (ddof 1), summed over all weights, with its interval.
 
     >>> import torch
@@ -133,10 +149,10 @@ def total_variance(weights: Mapping[str, Tensor], *, draws: int = 2000) -> Estim
     2.0
     """
     blocks = [t.reshape(len(t), -1) for t in weights.values()]
-    return _variance(np.asarray(gram(blocks)), draws)
+    return _variance(np.asarray(gram(blocks)))
 
 
-def _variance(g: Array, draws: int) -> Estimate:
+def _variance(g: Array) -> Estimate:
     """Return the summed variance from the Gram matrix of centred points."""
     n = len(g)
     if not np.isfinite(g).all():
@@ -144,24 +160,16 @@ def _variance(g: Array, draws: int) -> Estimate:
     if n < 2:
         return Estimate.undefined(TOO_FEW_REPLICAS)
     if not g.any():
-        return Estimate(0.0, 0.0, 0.0)
-    own = np.diagonal(g)
-
-    def statistic(drawn: Array) -> Array:
-        means = np.einsum("di,ij,dj->d", drawn, g, drawn) / n**2
-        found = np.asarray((drawn @ own / n - means) * (n / (n - 1)))
-        # equal values drawn n times have no variance, whatever rounding leaves of it
-        return np.where(found > own.sum() * 1e-12, found, 0.0)
-
-    return bootstrap(statistic, n, draws=draws, scale="log")
+        return Estimate(0.0, interval_reason=NO_VARIATION)
+    return spread_interval(g, power=2.0)
 
 
-def tables(samples: Mapping[str, Sample], draws: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+def tables(samples: Mapping[str, Sample]) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return the rows by source and quantity, and the values."""
     quantities = list(dict.fromkeys(q for s in samples.values() for q in s.scalars))
     rows, values = [], []
     for source, sample in samples.items():
-        rows += [_row(source, quantity, sample, draws) for quantity in [*quantities, WEIGHTS]]
+        rows += [_row(source, quantity, sample) for quantity in [*quantities, WEIGHTS]]
         for quantity, found in sample.scalars.items():
             values += [
                 {"source": source, "replica": i + 1, "quantity": quantity, "value": float(v)}
@@ -172,16 +180,17 @@ def tables(samples: Mapping[str, Sample], draws: int) -> tuple[pd.DataFrame, pd.
     return table, pd.DataFrame(values, columns=["source", "replica", "quantity", "value"])
 
 
-def _row(source: str, quantity: str, sample: Sample, draws: int) -> dict[str, Any]:
+def _row(source: str, quantity: str, sample: Sample) -> dict[str, Any]:
     mean, found = np.nan, Estimate(0.0, 0.0, 0.0)
     values = sample.scalars.get(quantity, np.zeros(0))
     count = len(next(iter(sample.weights.values()), values))
     if count and quantity == WEIGHTS:
-        found = total_variance(sample.weights, draws=draws)
+        found = total_variance(sample.weights)
     elif count:
         finite = bool(np.isfinite(values).all()) and len(values) > 0
         mean = float(values.mean()) if finite else np.nan
-        found = variance(values, draws=draws) if finite else Estimate.undefined(DIVERGED)
+        share = quantity == "accuracy"
+        found = variance(values, share=share) if finite else Estimate.undefined(DIVERGED)
     elif not sample.statement:
         found = Estimate.undefined(TOO_FEW_REPLICAS)
     return {

@@ -97,6 +97,82 @@ def seeds_needed(sd: float, gain: float, *, power: float = 0.8, alpha: float = 0
     return high
 
 
+@dataclass(frozen=True)
+class SeedPlan:
+    """How many runs of each of two recipes to plan, when the spread itself was measured.
+
+    Attributes:
+        seeds: enough at the upper end of the spread's interval; 0 where the spread has no upper
+            end, so that no number can be given.
+        by_estimate: enough if the measured spread were the true one; too few about as often as not.
+        least: enough at the lower end of the interval; 0 where there is none.
+        power: chance of detection that was asked for.
+        attained: chance that ``by_estimate`` runs detect the gain at the upper end.
+        gain: the difference to be detected.
+    """
+
+    seeds: int
+    by_estimate: int
+    least: int
+    power: float
+    attained: float
+    gain: float
+
+    def sentence(self) -> str:
+        """Return the plan in words, with its doubt.
+
+        >>> plan_seeds(0.002, 0.001, 0.008, 0.005).sentence()
+        'plan 42 seeds of each recipe to detect a gain of 0.005 (3 to 42 by the interval of the \
+spread; 4 if the measured one were the true one, which have a chance of 0.12 if it is at its upper \
+end)'
+        """
+        if not self.seeds:
+            return (
+                f"too few runs to say how many seeds detect a gain of {self.gain:g}: their spread "
+                "has no upper limit"
+            )
+        return (
+            f"plan {self.seeds} seeds of each recipe to detect a gain of {self.gain:g} "
+            f"({self.least} to {self.seeds} by the interval of the spread; {self.by_estimate} if "
+            f"the measured one were the true one, which have a chance of {self.attained:.2g} if "
+            "it is at its upper end)"
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields, JSON-safe."""
+        found = asdict(self)
+        return {
+            k: None if isinstance(v, float) and not isfinite(v) else v for k, v in found.items()
+        }
+
+
+def plan_seeds(
+    sd: float, low: float, high: float, gain: float, *, power: float = 0.8, alpha: float = 0.05
+) -> SeedPlan:
+    """Return how many runs of each recipe to plan, given an interval of the spread.
+
+    Args:
+        sd: measured standard deviation over seeds.
+        low: lower end of its interval; NaN where there is none.
+        high: upper end; NaN or infinite where there is none.
+        gain: the smallest difference worth detecting.
+        power: wanted chance to find it.
+        alpha: chance of a finding where there is no difference.
+
+    Source: planning with the upper limit of the variance, Browne, Statistics in Medicine 14 (1995).
+
+    >>> plan_seeds(1.0, 0.7, 1.8, 0.5).seeds
+    205
+    """
+    options = {"power": power, "alpha": alpha}
+    by_estimate = seeds_needed(sd, gain, **options) if sd > 0 else 2
+    if not isfinite(high):
+        return SeedPlan(0, by_estimate, 0, power, nan, gain)
+    least = seeds_needed(low, gain, **options) if isfinite(low) and low > 0 else 2
+    attained = power_of(by_estimate, high, gain, alpha=alpha)
+    return SeedPlan(seeds_needed(high, gain, **options), by_estimate, least, power, attained, gain)
+
+
 def detectable(seeds: int, sd: float, *, power: float = 0.8, alpha: float = 0.05) -> float:
     """Return the smallest gain that a number of runs of each recipe detects, in the unit of sd.
 

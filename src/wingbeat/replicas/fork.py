@@ -48,6 +48,7 @@ def fork(
 
     The optimizer's state, the buffers and the schedule go on as the reference has them.
     """
+    perturbation = perturbation.of_base(step.task.seed)
     state = reference
     if isinstance(perturbation, Init):
         state = step.start(perturbation.init_seed(replica))

@@ -16,6 +16,7 @@ REASON_TEXT: Final[Mapping[str, str]] = {
     errors.TOO_FEW_REPLICAS: "there are too few replicas",
     errors.SATURATED: "the distance left the linear range too early",
     errors.CONSTANT: "the quantity it is divided by is exactly zero",
+    errors.NO_VARIATION: "all values are the same, which bounds nothing",
     errors.NOT_YET_FORKED: "the replica did not exist yet",
     errors.NO_PREDICTIONS: "the task gives no class predictions",
     errors.TOO_FEW_SEEDS: "there are too few base seeds",

@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import wingbeat as wb
-from wingbeat.determinism import derive
 from wingbeat.params import trainable
 from wingbeat.replicas.fork import fork
 from wingbeat.replicas.perturb import expected_init_norm, init_stds
@@ -462,7 +461,7 @@ def test_data_order_changes_which_samples_come() -> None:
 def test_init_is_an_independent_runs_initialisation() -> None:
     perturbation = wb.Init(5)
     member, _, after = forked(perturbation, problem="mlp", replica=3)
-    torch.manual_seed(derive(5, "init", 3))
+    torch.manual_seed(perturbation.derived(3))
     expected = trainable(cases.PROBLEMS["mlp"].model())
     assert all(torch.equal(after[k], p) for k, p in expected.items())
     assert member.streams == Streams.of(0)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import copy
+import json
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor
@@ -24,7 +26,10 @@ class Perturbation(ABC):
 
     Args:
         at: fork step: after ``at`` updates and before the next one.
-        seed: seed of the perturbation; replica ``i`` draws from (seed, i).
+        seed: seed of the perturbation. What replica ``i`` draws follows from this seed, the base
+            seed of the run, the kind, size and step of the perturbation, and ``i``: copies of
+            different base seeds, sizes or steps share nothing, so that intervals may treat them
+            as independent.
         name: shown in tables; by default made from kind, size and step.
     """
 
@@ -32,6 +37,7 @@ class Perturbation(ABC):
     at: int = 0
     seed: int = 0
     name: str = ""
+    _base: ClassVar[int] = 0  # base seed of the run; `of_base` sets it on a copy
 
     def __post_init__(self) -> None:
         self.require(is_count(self.at, 0), "at", self.at, "use a whole step of at least 0")
@@ -52,9 +58,27 @@ class Perturbation(ABC):
 
     def describe(self) -> dict[str, Any]:
         """Return what was asked, JSON-safe."""
+        return {"kind": self.kind, **self._plain(), "name": self.label}
+
+    def of_base(self, base: int) -> Self:
+        """Return this perturbation as it is drawn in a run of a base seed."""
+        own = copy.copy(self)
+        object.__setattr__(own, "_base", base)
+        return own
+
+    def derived(self, replica: int) -> int:
+        """Return the seed of what one replica draws, counted from 1."""
+        asked = {
+            key: float(value) if isinstance(value, (int, float)) else value  # 1 is 1.0
+            for key, value in self._plain().items()
+            if key not in ("name", "seed")
+        }
+        words = (self.kind, json.dumps(asked, sort_keys=True), self._base, replica)
+        return derive(self.seed, "perturbation", *words)
+
+    def _plain(self) -> dict[str, Any]:
         own = {f.name: getattr(self, f.name) for f in fields(self)}
-        plain = {k: v for k, v in own.items() if isinstance(v, (str, int, float, type(None)))}
-        return {"kind": self.kind, **plain, "name": self.label}
+        return {k: v for k, v in own.items() if isinstance(v, (str, int, float, type(None)))}
 
     def require(self, holds: bool, name: str, value: object, advice: str) -> None:
         """Raise ``RequestError`` that names the field, its value and the advice."""
@@ -104,10 +128,6 @@ class Nudge(Perturbation):
         """Return the random generator of one replica."""
         return torch.Generator().manual_seed(self.derived(replica))
 
-    def derived(self, replica: int) -> int:
-        """Return the seed of one replica's perturbation."""
-        return derive(self.seed, "perturbation", self.kind, replica)
-
     @abstractmethod
     def delta(self, params: Tensors, gradient: Callable[[int], Tensors], replica: int) -> Tensors:
         """Return what is added (float64, by name); tensors that stay are left out.
@@ -121,7 +141,7 @@ class Nudge(Perturbation):
 
 @dataclass(frozen=True, kw_only=True)
 class StreamChange(Perturbation, ABC):
-    """Another seed for one source of noise from the fork on; replica ``i`` gets (seed, i)."""
+    """Another seed for one source of noise from the fork on, one for each replica."""
 
     def size_label(self) -> str:
         """Return the seed: a stream change has no magnitude."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from wingbeat.determinism import derive
 from wingbeat.replicas.perturb.perturbation import StreamChange
 from wingbeat.task.batches import Streams
 
@@ -24,7 +23,7 @@ class DataOrder(StreamChange):
 
     def streams(self, streams: Streams, replica: int) -> Streams:
         """Return streams with another order seed."""
-        return replace(streams, order=derive(self.seed, self.kind, replica))
+        return replace(streams, order=self.derived(replica))
 
 
 @dataclass(frozen=True)
@@ -36,7 +35,7 @@ class Augmentation(StreamChange):
 
     def streams(self, streams: Streams, replica: int) -> Streams:
         """Return streams with another augmentation seed."""
-        return replace(streams, augmentation=derive(self.seed, self.kind, replica))
+        return replace(streams, augmentation=self.derived(replica))
 
 
 @dataclass(frozen=True)
@@ -48,7 +47,7 @@ class Dropout(StreamChange):
 
     def streams(self, streams: Streams, replica: int) -> Streams:
         """Return streams with another dropout seed."""
-        return replace(streams, dropout=derive(self.seed, self.kind, replica))
+        return replace(streams, dropout=self.derived(replica))
 
 
 @dataclass(frozen=True)
@@ -69,4 +68,4 @@ class Init(StreamChange):
 
     def init_seed(self, replica: int) -> int:
         """Return the seed under which a replica's model is built."""
-        return derive(self.seed, self.kind, replica)
+        return self.derived(replica)
