@@ -21,7 +21,7 @@ def made(height: dict[float, float], spread: float = 0.05, seeds: int = 3) -> pd
     for (time, value), size in ((p, s) for p in height.items() for s in (0.001, 0.01, 0.1)):
         for seed in range(seeds):
             for replica in (1, 2, 3):
-                factor = 1 + spread * (seed - 1) + 0.01 * replica
+                factor = 1 + spread * (seed - 1) * (1 + time + size) + 0.01 * replica
                 here = value * factor
                 l2 = (10 + 3 * here) * size**0.1
                 rows += [
