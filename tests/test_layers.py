@@ -12,7 +12,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "wingbeat"
 # A unit may import units of a lower level and those it stands beside by name.
 LEVELS = (
     ("products", "kernels"),
-    ("params", "errors", "determinism", "stats", "cache", "moved"),
+    ("params", "errors", "determinism", "stats", "cache", "plugins", "moved"),
     ("metrics",),
     ("symmetry",),
     ("task",),
@@ -116,6 +116,7 @@ def _companions(unit: str) -> set[str]:
     return {
         "params": {"errors"},
         "determinism": {"errors"},
+        "plugins": {"errors"},
         "stats": {"errors", "params"},
     }.get(unit, set())
 
