@@ -10,7 +10,7 @@ import torch
 
 from wingbeat.determinism import derive
 from wingbeat.errors import RequestError
-from wingbeat.metrics.catalogue import CATALOGUE, DEFAULT, check_names
+from wingbeat.measure.metric import Metric, chosen_names, default_names, needs_evaluation
 from wingbeat.replicas.fork import Member, base_cast
 from wingbeat.replicas.perturb import Perturbation, StreamChange
 from wingbeat.task.barrier_sampling import BarrierSampling
@@ -115,7 +115,7 @@ def make_request(
     *,
     replicas: int,
     record_every: int | None,
-    metrics: Sequence[str] | None,
+    metrics: Sequence[str | Metric] | str | Metric | None,
     dtype: torch.dtype,
     device: str | torch.device,
     factory: dict[str, Any] | None = None,
@@ -150,13 +150,13 @@ def make_request(
     )
 
 
-def _metrics(task: Task, metrics: Sequence[str] | None) -> tuple[str, ...]:
+def _metrics(task: Task, metrics: Sequence[str | Metric] | str | Metric | None) -> tuple[str, ...]:
     own = tuple(task.eval_metrics)
     if metrics is None:
         measured = ("eval_loss", *own) if task.eval_data is not None else ()
-        return (*DEFAULT, *measured)
-    chosen = check_names([metrics] if isinstance(metrics, str) else metrics, own)
-    costly = [m for m in chosen if m in own or CATALOGUE[m].needs == "outputs"]
+        return (*default_names(), *measured)
+    chosen = chosen_names(metrics, own)
+    costly = needs_evaluation(chosen, own)
     if costly and task.eval_data is None:
         msg = f"metric {costly[0]!r} needs evaluation data: set Task.eval_data"
         raise RequestError(msg)

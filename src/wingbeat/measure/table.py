@@ -37,8 +37,8 @@ class TableBuilder:
         values = np.asarray(value, dtype=np.float64)
         given = {"perturbation": perturbation, "a": a, "b": b, "layer": layer, "reason": reason}
         for name, column in given.items():
-            words = np.broadcast_to(np.asarray(column, dtype=object), values.shape)
-            self._columns[name].append(words.ravel())
+            filled = np.broadcast_to(np.asarray(column, dtype=object), values.shape)
+            self._columns[name].append(filled.ravel())
         self._columns["step"].append(np.broadcast_to(np.asarray(step), values.shape).ravel())
         self._columns["metric"].append(np.full(values.size, metric, dtype=object))
         self._columns["value"].append(values.ravel())
@@ -50,7 +50,7 @@ class TableBuilder:
         return pd.DataFrame(joined, columns=list(COLUMNS))
 
 
-def words(items: Sequence[str]) -> np.ndarray:
+def object_array(items: Sequence[str]) -> np.ndarray:
     """Return strings as an object array, for broadcasting."""
     out = np.empty(len(items), dtype=object)
     out[:] = list(items)
