@@ -8,11 +8,14 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from wingbeat.measure.context import MetricContext
 from wingbeat.measure.exponents import Saturation, saturation
-from wingbeat.measure.metric import METRICS, Curve, Definition, Metric, metric_of_run, task_metric
+from wingbeat.measure.metric import METRICS, Curve, Definition, Metric, metric_of_run
 from wingbeat.measure.outputs import Evaluator
 from wingbeat.measure.own import metric
+from wingbeat.measure.row_declarations import task_metric
 from wingbeat.measure.signal import without_signal
 from wingbeat.measure.summary import Facts
 from wingbeat.measure.table import TableBuilder
@@ -136,12 +139,15 @@ def _facts(
     since = w.since(name)
     # Only where a metric asked for principal components.
     _, _, projected = context.shared.get("projections", (None, None, {}))
+    with np.errstate(invalid="ignore"):  # sums over tensors of a replica that broke down
+        grams = w.groups[name][:, kept].sum(axis=1)[since]
+        every = w.groups[name].sum(axis=1)[since]
     return Facts(
         seed=task.seed,
         steps=w.steps[since],
         distances=w.distances(name),
-        grams=w.groups[name][:, kept].sum(axis=1)[since],
-        all_grams=w.groups[name].sum(axis=1)[since] if left_out else None,
+        grams=grams,
+        all_grams=every if left_out else None,
         projected=projected[name][1] if name in projected else None,
         floor=w.noise_floor,
         saturation=end,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from wingbeat.errors import DIVERGED
-from wingbeat.measure.rows import owners
+from wingbeat.measure.table import owners
 from wingbeat.measure.weights import Weights, read_weights
 from wingbeat.trajectory.trajectory import perturbed
 

@@ -20,7 +20,7 @@ it installed can ask for ``metrics=["l1"]``, also in study files and on the comm
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 from wingbeat.errors import RequestError, nearest
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from wingbeat.measure.accumulate import Accumulator
-    from wingbeat.measure.context import MetricContext
 
 Needs = Literal["weights", "losses", "outputs", "activations", "models"]
 """What is read: snapshots, recorded losses, predictions on the evaluation data, activations of the
@@ -101,7 +100,7 @@ class Metric:
     """
 
     name: str
-    function: Callable[[MetricContext], None]
+    function: Callable[[Any], None]
     needs: Needs
     per: Per
     unit: str
@@ -137,8 +136,8 @@ class Metric:
                 f"metric {self.name!r}: {field} is {value!r}: {nearest(str(value), known)}"
             )
 
-    def __call__(self, context: MetricContext) -> None:
-        """Add its rows."""
+    def __call__(self, context: Any) -> None:
+        """Add its rows to a `MetricContext`."""
         self.function(context)
 
 
@@ -151,7 +150,7 @@ METRICS: Final[Registry[Metric]] = Registry(
 """Every metric by name."""
 
 
-def metric_of_run(name: str, **facts: Any) -> Callable[[Callable[[MetricContext], None]], Metric]:
+def metric_of_run(name: str, **facts: Any) -> Callable[[Callable[[Any], None]], Metric]:
     """Declare a metric whose function is given the whole run and adds the rows itself.
 
     Args:
@@ -162,7 +161,7 @@ def metric_of_run(name: str, **facts: Any) -> Callable[[Callable[[MetricContext]
         RequestError: the name is taken.
     """
 
-    def declare(function: Callable[[MetricContext], None]) -> Metric:
+    def declare(function: Callable[[Any], None]) -> Metric:
         return METRICS.add(name, Metric(name=name, function=function, **facts))
 
     return declare
@@ -224,34 +223,6 @@ def _name(asked: object, own: tuple[str, ...]) -> str:
     return METRICS.add(found.name, found).name
 
 
-def drawn_curve(row: str, own: Iterable[str] = ()) -> tuple[Metric, Curve] | None:
-    """Return how the rows of one name are drawn over training, and whose rows they are.
-
-    Args:
-        row: name in the table.
-        own: names of the task's evaluation metrics.
-
-    Returns:
-        None for rows that have no such figure. Rows that nobody here declared are drawn as they
-        are: a result may come from a process that knew more metrics.
-    """
-    if row in METRICS.names() and row not in METRICS.registered():
-        METRICS.find(row)  # announced by a package, and not loaded yet
-    declared = [found for found in known_here() if row in found.rows]
-    if not declared:
-        found = task_metric(row) if row in own else _undeclared(row)
-        return found, found.figure or Curve()
-    figure = declared[0].figure
-    if figure is None or row != (figure.row or declared[0].name):
-        return None
-    return declared[0], figure
-
-
-def _undeclared(row: str) -> Metric:
-    caption = f"{row}, of which this process knows no declaration"
-    return replace(task_metric(row), caption=caption)
-
-
 def needs_evaluation(names: Iterable[str], own: Iterable[str]) -> list[str]:
     """Return those of some metrics that need a pass over the evaluation data.
 
@@ -272,21 +243,3 @@ def own_codes(names: Iterable[str]) -> dict[str, str]:
         for name, function in declared.items()
         if function is not None and not function.__module__.startswith("wingbeat.")
     }
-
-
-def task_metric(name: str) -> Metric:
-    """Return the declaration of one of the task's own evaluation metrics."""
-    from wingbeat.measure.rows import scalar_rows
-
-    return Metric(
-        name=name,
-        function=lambda context: scalar_rows(context, name),
-        needs="outputs",
-        per="replica",
-        unit="its own",
-        range=(-float("inf"), float("inf")),
-        direction="as the task says",
-        caption=f"The task's own measure {name} on held-out data",
-        label=name,
-        figure=Curve(axis=name, log=name.endswith("loss")),
-    )

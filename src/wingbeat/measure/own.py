@@ -11,8 +11,8 @@ from wingbeat.errors import DIVERGED, RequestError
 from wingbeat.measure.accumulate import MeanOverSamples
 from wingbeat.measure.budget import forked_steps
 from wingbeat.measure.metric import METRICS, Curve, Metric, Needs, Per
-from wingbeat.measure.rows import comparison_rows, owners, replica_rows
-from wingbeat.measure.table import object_array
+from wingbeat.measure.rows import comparison_rows, replica_rows
+from wingbeat.measure.table import object_array, owners
 from wingbeat.measure.views import MomentView
 from wingbeat.replicas.fork import REFERENCE
 from wingbeat.trajectory.trajectory import perturbed
@@ -94,7 +94,7 @@ def metric(
     def declare(function: Callable[[Any], Any]) -> Metric:
         if needs == "outputs":
             own = partial(_of_outputs, name, range, compares)
-            fixed["accumulate"] = lambda _: MeanOverSamples(function)
+            fixed["accumulate"] = lambda _: MeanOverSamples(_quiet(function))
         else:
             own = partial(_of_moments, name, needs, per, range, compares, function)
         declared = Metric(
@@ -143,6 +143,7 @@ def _of_moments(
     """Call a function at every recorded moment and add its rows."""
     last = context.trajectory.steps[-1]
     steps = forked_steps(context) if needs in _OF_MODELS else context.trajectory.steps
+    function = _quiet(function)
     for step in steps:
         context.tick(f"{name} at step {step}")
         view = MomentView(context.trajectory.at(step), context)
@@ -159,6 +160,16 @@ def _of_moments(
             values = _replica_rows(context, name, view, found, "", compares=compares)
             if step == last:
                 context.keep(f"final_{name}", values, *limits)
+
+
+def _quiet(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Return a function whose overflows are no warnings: a replica may have broken down."""
+
+    def called(view: Any) -> Any:
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            return function(view)
+
+    return called
 
 
 def _replica_rows(

@@ -14,10 +14,10 @@ from wingbeat.errors import (
     TOO_FEW_POINTS,
     TOO_FEW_REPLICAS,
 )
-from wingbeat.measure.table import object_array
+from wingbeat.measure.table import object_array, owners
 from wingbeat.measure.weights import with_whole
 from wingbeat.metrics import spread_from_gram
-from wingbeat.replicas.fork import NULL, REFERENCE
+from wingbeat.replicas.fork import REFERENCE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,11 +29,6 @@ if TYPE_CHECKING:
 
     Array = NDArray[np.float64]
     Spreads = dict[str, tuple[NDArray[np.intp], Array]]
-
-
-def owners(labels: Sequence[str]) -> NDArray[np.object_]:
-    """Return for each replica the perturbation it belongs to ("" and "null" for the twins)."""
-    return object_array([{REFERENCE: "", NULL: NULL}.get(x, x.rsplit("#", 1)[0]) for x in labels])
 
 
 def why_no_spread(w: Weights, name: str) -> str:

@@ -14,8 +14,7 @@ from wingbeat.errors import DIVERGED, NO_PERMUTATIONS, RequestError
 from wingbeat.landscape import Models
 from wingbeat.landscape.data import chosen
 from wingbeat.landscape.probe import evaluation
-from wingbeat.measure.rows import owners
-from wingbeat.measure.table import object_array
+from wingbeat.measure.table import object_array, owners
 from wingbeat.replicas.fork import REFERENCE
 from wingbeat.symmetry import Permutation, PermutationSpec, permutation_spec, weight_matching
 from wingbeat.task.batches import copied, eval_batches, placer

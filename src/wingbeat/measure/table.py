@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from wingbeat.replicas.fork import NULL, REFERENCE
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from numpy.typing import ArrayLike
+    from numpy.typing import ArrayLike, NDArray
 
 COLUMNS = ("metric", "step", "perturbation", "a", "b", "layer", "value", "reason")
 
@@ -55,3 +57,8 @@ def object_array(items: Sequence[str]) -> np.ndarray:
     out = np.empty(len(items), dtype=object)
     out[:] = list(items)
     return out
+
+
+def owners(labels: Sequence[str]) -> NDArray[np.object_]:
+    """Return for each replica the perturbation it belongs to ("" and "null" for the twins)."""
+    return object_array([{REFERENCE: "", NULL: NULL}.get(x, x.rsplit("#", 1)[0]) for x in labels])

@@ -6,7 +6,8 @@ import math
 
 import pandas as pd
 
-from wingbeat.measure.metric import Curve, Metric, drawn_curve
+from wingbeat.measure.metric import Curve, Metric
+from wingbeat.measure.row_declarations import drawn_curve
 from wingbeat.report.families import (
     STEP_LABEL,
     drawn_names,

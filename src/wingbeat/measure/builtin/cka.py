@@ -16,8 +16,7 @@ import numpy as np
 from wingbeat.landscape.data import chosen
 from wingbeat.measure.budget import forked_steps
 from wingbeat.measure.metric import Definition, metric_of_run
-from wingbeat.measure.rows import owners
-from wingbeat.measure.table import object_array
+from wingbeat.measure.table import object_array, owners
 from wingbeat.metrics.cka import LARGEST_ANGLE, LEAST_SAMPLES
 from wingbeat.replicas.fork import REFERENCE
 from wingbeat.representation.capture import Recorder

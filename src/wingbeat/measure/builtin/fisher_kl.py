@@ -11,8 +11,7 @@ from wingbeat.errors import DIVERGED
 from wingbeat.landscape import Models, Probe, diagonal_fisher
 from wingbeat.landscape.fisher import divergences
 from wingbeat.measure.metric import metric_of_run
-from wingbeat.measure.rows import owners
-from wingbeat.measure.table import object_array
+from wingbeat.measure.table import object_array, owners
 from wingbeat.replicas.fork import REFERENCE
 from wingbeat.task.batches import len_of
 

@@ -9,8 +9,7 @@ import numpy as np
 
 from wingbeat.measure.metric import metric_of_run
 from wingbeat.measure.projections import projections
-from wingbeat.measure.rows import owners
-from wingbeat.measure.table import object_array
+from wingbeat.measure.table import object_array, owners
 from wingbeat.metrics import trajectory_pca
 
 if TYPE_CHECKING:

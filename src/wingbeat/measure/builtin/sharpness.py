@@ -22,8 +22,7 @@ from wingbeat.curvature.along import even_samples
 from wingbeat.errors import DIVERGED, NOT_TWICE_DIFFERENTIABLE, RequestError
 from wingbeat.measure.budget import ends_and_between
 from wingbeat.measure.metric import Curve, metric_of_run
-from wingbeat.measure.rows import owners
-from wingbeat.measure.table import object_array
+from wingbeat.measure.table import object_array, owners
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -9,8 +9,7 @@ import numpy as np
 
 from wingbeat.errors import DIVERGED
 from wingbeat.measure.metric import Curve, metric_of_run
-from wingbeat.measure.rows import owners
-from wingbeat.measure.table import object_array
+from wingbeat.measure.table import object_array, owners
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
