@@ -23,10 +23,8 @@ if TYPE_CHECKING:
     from wingbeat.measure import Measured
     from wingbeat.task.task import Task
 
-
-def weight_metrics() -> tuple[str, ...]:
-    """Return the built-in metrics that need nothing but checkpoints."""
-    return tuple(name for name in default_names() if METRICS.find(name).needs == "weights")
+WEIGHTS = tuple(name for name in default_names() if METRICS.find(name).needs == "weights")
+"""Built-in metrics that need nothing but checkpoints."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +81,7 @@ def measure_checkpoints(
     if not isinstance(series, Series):
         msg = "this trajectory is of a wingbeat run: load its result with wb.load"
         raise RequestError(msg)
-    wanted = chosen_names(weight_metrics() if metrics is None else metrics)
+    wanted = chosen_names(WEIGHTS if metrics is None else metrics)
     for name in wanted:
         if METRICS.find(name).needs != "weights":
             known = [m.name for m in METRICS if m.needs == "weights"]

@@ -9,7 +9,7 @@ from wingbeat.study.condition import Condition
 from wingbeat.study.ledger import Record
 
 if TYPE_CHECKING:
-    from wingbeat.study.runner import Work
+    from wingbeat.study.protocol import Work
 
 
 class InlineRunner:

@@ -20,7 +20,7 @@ from wingbeat.study.fresh import THREADS, environment, fresh, inherited
 from wingbeat.study.ledger import Record
 
 if TYPE_CHECKING:
-    from wingbeat.study.runner import Work
+    from wingbeat.study.protocol import Work
 
 STARTS = 10
 """Attempts at starting a process whose server is killed each time."""

@@ -24,7 +24,7 @@ from wingbeat.study.ledger import Record
 from wingbeat.study.processes import processors
 
 if TYPE_CHECKING:
-    from wingbeat.study.runner import Work
+    from wingbeat.study.protocol import Work
 
 Resources = Mapping[str, Any] | Callable[[Condition], Mapping[str, Any]]
 LOOPBACK = "127.0.0.1"

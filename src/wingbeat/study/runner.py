@@ -8,32 +8,16 @@ store, so a runner on a cluster needs these few lines of contract and nothing el
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from wingbeat.errors import RequestError, nearest
-from wingbeat.study.condition import Condition
 from wingbeat.study.inline import InlineRunner
-from wingbeat.study.ledger import Record
 from wingbeat.study.processes import ProcessRunner, processors
+from wingbeat.study.protocol import Runner, Work
 
-Work = Callable[[Condition], Record]
-"""Does one condition. It catches the errors of the work and returns them in the record."""
 RUNNERS: Final = ("inline", "processes", "ray", "slurm")
-
-
-class Runner(Protocol):
-    """Maps work over conditions."""
-
-    def map(self, work: Work, conditions: Iterable[Condition]) -> Iterator[Record]:
-        """Yield one record for each condition, in the order in which they end.
-
-        A condition whose process died gives a record with the status "died", and the others go
-        on. A runner takes a condition when it has room for it, not all at once: a study that has
-        used up its time ends the iterable early. Closing the iterator ends what is under way.
-        """
-        ...
 
 
 def make_runner(

@@ -16,7 +16,7 @@ from wingbeat.study.ledger import Record
 from wingbeat.study.processes import processors
 
 if TYPE_CHECKING:
-    from wingbeat.study.runner import Work
+    from wingbeat.study.protocol import Work
 
 CLUSTERS = ("slurm", "local", "debug")
 
