@@ -11,8 +11,8 @@ from wingbeat.checkpoints.series import Series, describe
 from wingbeat.determinism import fingerprint
 from wingbeat.errors import NO_TWIN, TOO_FEW_REPLICAS, RequestError
 from wingbeat.measure import Facts, measure
+from wingbeat.measure.metric import METRICS, Metric, chosen_names, default_names
 from wingbeat.measure.summary import behavior, summarise
-from wingbeat.metrics.catalogue import CATALOGUE, check_names
 from wingbeat.result import Result
 from wingbeat.stats import Estimate
 from wingbeat.trajectory.trajectory import Trajectory, perturbed
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from wingbeat.measure import Measured
     from wingbeat.task.task import Task
 
-WEIGHTS = tuple(name for name, metric in CATALOGUE.items() if metric.needs == "weights")
-"""Metrics that need nothing but checkpoints."""
+WEIGHTS = tuple(name for name in default_names() if METRICS.find(name).needs == "weights")
+"""Built-in metrics that need nothing but checkpoints."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class _Unknown:
 
 def measure_checkpoints(
     trajectory: Trajectory | str,
-    metrics: Sequence[str] | None = None,
+    metrics: Sequence[str | Metric] | None = None,
     *,
     steps_per_epoch: int | None = None,
     tick: Callable[[str], None] = lambda _: None,
@@ -81,10 +81,11 @@ def measure_checkpoints(
     if not isinstance(series, Series):
         msg = "this trajectory is of a wingbeat run: load its result with wb.load"
         raise RequestError(msg)
-    wanted = check_names(WEIGHTS if metrics is None else metrics)
+    wanted = chosen_names(WEIGHTS if metrics is None else metrics)
     for name in wanted:
-        if CATALOGUE[name].needs != "weights":
-            msg = f"metric {name!r} needs more than checkpoints: ask for some of {list(WEIGHTS)}"
+        if METRICS.find(name).needs != "weights":
+            known = [m.name for m in METRICS if m.needs == "weights"]
+            msg = f"metric {name!r} needs more than checkpoints: ask for some of {known}"
             raise RequestError(msg)
     unknown = cast("Task", _Unknown(steps_per_epoch=steps_per_epoch or 1))
     found = measure(trajectory, unknown, wanted, None, tick)

@@ -71,7 +71,8 @@ class Registry(Generic[Thing]):
         """
         if not name or {"#", ":"} & set(name):
             raise RequestError(f"{self.what} name is {name!r}: use a word without '#' and ':'")
-        self._load_builtin()  # so that nobody takes a built-in name before it is there
+        if not self.builtin or not origin(thing).startswith(f"{self.builtin}."):
+            self._load_builtin()  # so that nobody takes a built-in name before it is there
         there = self._things.get(name)
         if there is not None and origin(there) != origin(thing):
             raise RequestError(
@@ -164,12 +165,15 @@ class Registry(Generic[Thing]):
 def origin(thing: Any) -> str:
     """Return the place where a thing was defined, as ``module.name``.
 
+    A declaration that was made of a function stands where the function does.
+
     >>> origin(Registry)
     'wingbeat.plugins.Registry'
     """
-    own = thing if hasattr(thing, "__qualname__") else getattr(thing, "function", None)
-    if own is None or not hasattr(own, "__qualname__"):
-        own = type(thing)
+    own = thing
+    for name in ("declared", "function"):
+        own = getattr(thing, name, None) or own
+    own = own if hasattr(own, "__qualname__") else type(own)
     return f"{own.__module__}.{own.__qualname__}"
 
 

@@ -10,7 +10,7 @@ import torch
 
 from wingbeat.determinism import derive
 from wingbeat.errors import RequestError
-from wingbeat.metrics.catalogue import CATALOGUE, DEFAULT, check_names
+from wingbeat.measure.metric import Metric, chosen_names, default_names, needs_evaluation
 from wingbeat.replicas.fork import Member, base_cast
 from wingbeat.replicas.perturb import Perturbation, StreamChange
 from wingbeat.task.barrier_sampling import BarrierSampling
@@ -118,7 +118,7 @@ def make_request(
     *,
     replicas: int,
     record_every: int | None,
-    metrics: Sequence[str] | None,
+    metrics: Sequence[str | Metric] | str | Metric | None,
     dtype: torch.dtype,
     device: str | torch.device,
     factory: dict[str, Any] | None = None,
@@ -153,22 +153,22 @@ def make_request(
     )
 
 
-def _metrics(task: Task, metrics: Sequence[str] | None) -> tuple[str, ...]:
+def _metrics(task: Task, metrics: Sequence[str | Metric] | str | Metric | None) -> tuple[str, ...]:
     own = tuple(task.eval_metrics)
-    given = [metrics] if isinstance(metrics, str) else list(metrics or ())
-    added = [name.removeprefix("+") for name in given if str(name).startswith("+")]
+    given = [metrics] if isinstance(metrics, str | Metric) else list(metrics or ())
+    added = [m.removeprefix("+") for m in given if isinstance(m, str) and m.startswith("+")]
     if added and len(added) < len(given):
-        plain = next(name for name in given if not str(name).startswith("+"))
+        plain = next(m for m in given if not (isinstance(m, str) and m.startswith("+")))
         raise RequestError(
             f"metrics names {plain!r} beside '+{added[0]}': a name with + adds to the default, one "
             "without replaces it; give all with + or none"
         )
     measured = ("eval_loss", *own) if task.eval_data is not None else ()
-    default = (*DEFAULT, *measured)
+    default = (*default_names(), *measured)
     if metrics is None:
         return default
-    chosen = check_names(dict.fromkeys([*default, *added]) if added else given, own)
-    costly = [m for m in chosen if m in own or CATALOGUE[m].needs == "outputs"]
+    chosen = chosen_names([*default, *added] if added else metrics, own)
+    costly = needs_evaluation(chosen, own)
     if costly and task.eval_data is None:
         msg = f"metric {costly[0]!r} needs evaluation data: set Task.eval_data"
         raise RequestError(msg)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from wingbeat.errors import StoreError
+from wingbeat.measure.metric import own_codes
 from wingbeat.trajectory.store import FolderStore, MemoryStore
 from wingbeat.trajectory.tensorfile import write_bytes
 from wingbeat.trajectory.trajectory import Trajectory
@@ -186,6 +187,7 @@ def write_files(result: Result, folder: Path) -> None:
             "warnings": list(result.warnings),
             "seeds": list(result.trajectories),
             "metrics": list(result.metrics),
+            **_codes(result.metrics),
             "table": hashlib.sha256(table).hexdigest(),
         },
     )
@@ -194,7 +196,14 @@ def write_files(result: Result, folder: Path) -> None:
 def is_measured(folder: Path, metrics: Sequence[str]) -> bool:
     """Tell whether a folder holds these metrics, with the table that belongs to its summary."""
     found = FolderStore(folder).read_json("summary.json") or {}
-    return found.get("metrics") == list(metrics) and _intact(folder, found)
+    known = _codes(metrics).get("metric_code") == found.get("metric_code")
+    return found.get("metrics") == list(metrics) and known and _intact(folder, found)
+
+
+def _codes(metrics: Sequence[str]) -> dict[str, dict[str, str]]:
+    """Return the code of the metrics that are not built in: other code under a name is new."""
+    found = own_codes(metrics)
+    return {"metric_code": found} if found else {}
 
 
 def _intact(folder: Path, found: dict[str, Any]) -> bool:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from wingbeat.measure.metric import Metric
     from wingbeat.replicas.perturb import Perturbation
     from wingbeat.task.task import Task
 
@@ -30,7 +31,7 @@ def run(
     *,
     replicas: int = 5,
     record_every: int | None = None,
-    metrics: Sequence[str] | None = None,
+    metrics: Sequence[str | Metric] | str | Metric | None = None,
     driver: DriverName = "auto",
     dtype: torch.dtype = torch.float32,
     out: str | Path | None = None,
@@ -50,7 +51,8 @@ def run(
         replicas: perturbed replicas for each perturbation.
         record_every: steps between snapshots; by default about 20 in all. Step 0, the last step
             and every fork step are always there.
-        metrics: names to measure; by default all that needs weights and losses only, and the
+        metrics: what to measure: names, or functions of your own declared with
+            `wingbeat.measure.metric`; by default all that needs weights and losses only, and the
             evaluation metrics where the task has evaluation data. Names with a plus, as
             "+disagreement", add to that; others replace it.
         driver: "lockstep" (all replicas in one vectorised call), "loop" (one by one) or "auto"

@@ -16,8 +16,8 @@ from wingbeat.determinism import (
 )
 from wingbeat.errors import RunError, StoreError
 from wingbeat.measure import Measured, measure
+from wingbeat.measure.metric import needs_evaluation
 from wingbeat.measure.outputs import Evaluator
-from wingbeat.metrics.catalogue import CATALOGUE
 from wingbeat.replicas.advance import Course, advance, member_from
 from wingbeat.replicas.choose import Choice, Chooser, DriverName
 from wingbeat.replicas.first_loss import first_loss
@@ -145,8 +145,7 @@ class Session:
         return self.request, self.trajectory, found, members
 
     def _evaluator(self) -> Evaluator | None:
-        own = self.request.task.eval_metrics
-        if not any(m in own or CATALOGUE[m].needs == "outputs" for m in self.request.metrics):
+        if not needs_evaluation(self.request.metrics, self.request.task.eval_metrics):
             return None
         stacked = self.choice.driver.name == "lockstep"
         chunk = self.choice.chunk if stacked else 1

@@ -14,7 +14,7 @@ from dynamics_cases import made
 from playwright.sync_api import Browser, BrowserContext, Page, Route, sync_playwright
 
 import wingbeat as wb
-from wingbeat.metrics.catalogue import DEFAULT
+from wingbeat.measure.metric import default_names
 from wingbeat.report.study_page import write_study_page
 from wingbeat.studies.dynamics.claims import claims
 from wingbeat.studies.dynamics.page import page as study_page
@@ -73,7 +73,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         [wb.Gaussian(0.01), wb.Gaussian(1e-4, at=64)],
         replicas=3,
         record_every=16,
-        metrics=(*DEFAULT, "eval_loss", "accuracy", "disagreement"),
+        metrics=(*default_names(), "eval_loss", "accuracy", "disagreement"),
     )
     plan = Plan(names=("3-layer Tiny", "CNN Tiny", "GPT tiny"), quick=True, seeds=2, replicas=2)
     with pytest.MonkeyPatch.context() as patch:

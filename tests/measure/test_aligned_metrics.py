@@ -19,9 +19,12 @@ from wingbeat.errors import (
     TOO_FEW_REPLICAS,
 )
 from wingbeat.landscape import Models, Probe, soup
-from wingbeat.measure import aligned, barriers, symmetries
-from wingbeat.measure.scene import Scene
-from wingbeat.measure.soups import GAINS
+from wingbeat.measure import symmetries
+from wingbeat.measure.builtin.barrier import barrier
+from wingbeat.measure.builtin.barrier_aligned import ALIGNED, barrier_aligned
+from wingbeat.measure.builtin.l2_aligned import l2_aligned
+from wingbeat.measure.builtin.soup import GAINS
+from wingbeat.measure.context import MetricContext
 from wingbeat.measure.symmetries import task_spec
 from wingbeat.measure.table import TableBuilder
 from wingbeat.replicas.snapshot import Snapshot
@@ -31,7 +34,7 @@ METRICS = ("l2", "barrier", "l2_aligned", "barrier_aligned")
 FIXED = {"replicas": 2, "record_every": 12, "driver": "loop", "dtype": torch.float64}
 
 
-def scene_of(task, states):
+def context_of(task, states):
     """Return a run whose last step is given: the reference, its twin and one replica."""
     step = TrainingStep(task, torch.float64, torch.device("cpu"))
     labels = ("reference", "null", "moved#1")
@@ -45,7 +48,7 @@ def scene_of(task, states):
             return iter([snapshot])
 
     run = Moment(steps=(5,), labels=labels, at=lambda _: snapshot)
-    return Scene(TableBuilder(), run, step)
+    return MetricContext(TableBuilder(), run, step)
 
 
 def conv_net():
@@ -77,18 +80,18 @@ def test_an_exact_permutation_of_the_reference_is_no_distance_away(net):
     step = TrainingStep(task, torch.float64, torch.device("cpu"))
     state = trained(task, step)
     moved = task_spec(step).random(1).apply(state)
-    scene = scene_of(task, [state, moved])
-    barriers.barriers(scene)
-    aligned.distances(scene)
-    aligned.barriers(scene)
-    table = scene.out.table()
+    context = context_of(task, [state, moved])
+    barrier(context)
+    l2_aligned(context)
+    barrier_aligned(context)
+    table = context.out.table()
     own = table[(table.b == "moved#1") & (table.a == "reference")].set_index("metric")["value"]
     apart = sum(float(((state[k] - moved[k]) ** 2).sum()) for k in step.layout.names) ** 0.5
     assert apart > 0.1
     assert own["barrier_train"] > 1e-3
     assert own["l2_aligned"] == 0.0
     assert 0.0 <= own["fixed_point_share"] < 1.0
-    for metric in aligned.ALIGNED.values():
+    for metric in ALIGNED.values():
         assert own[metric] == 0.0
     twin = table[table.b == "null"].set_index("metric")["value"]
     assert (twin["l2_aligned"], twin["fixed_point_share"]) == (0.0, 1.0)
@@ -132,7 +135,7 @@ def test_a_model_without_symmetries_to_be_found_says_so(loss):
     task = noisy(model=plain_net, loss=loss, eval_data=points(30, 1), steps=6)
     found = wb.run(task, wb.Gaussian(0.1), metrics=METRICS[2:], **FIXED)
     own = found.table[found.table.metric.str.contains("aligned|fixed")]
-    assert set(own.metric) == {"l2_aligned", "fixed_point_share", *aligned.ALIGNED.values()}
+    assert set(own.metric) == {"l2_aligned", "fixed_point_share", *ALIGNED.values()}
     assert set(own.reason) == {NO_PERMUTATIONS}
     assert found.summary["final_l2_aligned"]["reason"] == NO_PERMUTATIONS
     assert found.summary["final_barrier_aligned_train"]["reason"] == NO_PERMUTATIONS

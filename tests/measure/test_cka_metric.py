@@ -10,8 +10,8 @@ from torch import nn
 
 import wingbeat as wb
 from wingbeat.errors import CONSTANT, DIVERGED, TOO_FEW_SAMPLES
-from wingbeat.measure import representations as module
-from wingbeat.metrics.catalogue import CATALOGUE, DEFAULT
+from wingbeat.measure.builtin import cka as module
+from wingbeat.measure.metric import METRICS, default_names
 from wingbeat.representation import compare_layers
 from wingbeat.task.step import TrainingStep
 
@@ -58,8 +58,8 @@ def test_the_twin_has_angle_zero_and_the_summary_the_mean(result):
     last = rows(result, metric="angular_cka", step=24, layer="", perturbation=FIRST)
     entry = result.summary[f"{FIRST}/final_angular_cka"]
     assert entry["value"] == pytest.approx(last.value.mean())
-    assert set(CATALOGUE["cka"].rows) <= set(result.table.metric)
-    assert "cka" not in DEFAULT
+    assert set(METRICS.find("cka").rows) <= set(result.table.metric)
+    assert "cka" not in default_names()
 
 
 def test_the_same_request_gives_the_same_bits():

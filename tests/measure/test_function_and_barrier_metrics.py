@@ -16,11 +16,11 @@ import wingbeat as wb
 from wingbeat.errors import CONSTANT, DIVERGED, NO_PREDICTIONS, TOO_FEW_REPLICAS, RequestError
 from wingbeat.landscape import Models, Probe, diagonal_fisher, line
 from wingbeat.landscape.fisher import divergences
-from wingbeat.measure import barriers as module
-from wingbeat.measure.functions import GAINS
-from wingbeat.measure.modelled import MEASURES
+from wingbeat.measure.builtin import barrier as module
+from wingbeat.measure.builtin.ensemble import GAINS
+from wingbeat.measure.metric import METRICS as DECLARED
+from wingbeat.measure.metric import default_names
 from wingbeat.metrics.basins import basins
-from wingbeat.metrics.catalogue import CATALOGUE, DEFAULT
 from wingbeat.task.step import TrainingStep
 
 METRICS = ("kl", "js", "logit_correlation", "ensemble", "barrier", "fisher_kl", "disagreement")
@@ -284,11 +284,10 @@ def test_too_many_pairs_leave_out_those_between_perturbations(monkeypatch):
     assert not (own.perturbation == "").any()
 
 
-def test_catalogue_names_every_row(result):
-    known = {row for m in CATALOGUE.values() for row in m.rows}
-    assert set(result.table.metric) <= known
-    assert set(MEASURES) == {m.name for m in CATALOGUE.values() if m.needs == "models"}
-    assert not set(METRICS) & set(DEFAULT)
+def test_declarations_name_every_row(result):
+    known = {row for name in METRICS for row in DECLARED.find(name).rows}
+    assert set(result.table.metric) == known
+    assert not set(METRICS) & set(default_names())
 
 
 def test_metrics_that_need_evaluation_data_say_so():

@@ -14,8 +14,9 @@ import wingbeat as wb
 from wingbeat.curvature import Hessian
 from wingbeat.curvature.along import even_samples
 from wingbeat.errors import DIVERGED, NOT_TWICE_DIFFERENTIABLE
-from wingbeat.measure.sharpness import affordable
-from wingbeat.metrics.catalogue import CATALOGUE, DEFAULT
+from wingbeat.measure.builtin.sharpness import affordable
+from wingbeat.measure.metric import METRICS, default_names
+from wingbeat.report.losses import losses
 
 OPTIONS = {"replicas": 2, "record_every": 5, "driver": "loop", "dtype": torch.float64}
 NUDGE = "gaussian-0.01@0"
@@ -77,18 +78,18 @@ def test_batch_statistics_are_those_of_the_task_s_batches():
 
 
 def test_it_is_looked_at_as_often_as_training_pays_for():
-    class Scene:
+    class Run:
         def __init__(self, steps, batch_size, recorded):
-            self.step = self
+            self.model_step = self
             self.task = noisy(steps=steps, batch_size=batch_size)
             self.trajectory = self
             self.steps = recorded
 
-    assert affordable(Scene(24, 16, (0, 12, 24)), 70) == [0, 24]
-    assert affordable(Scene(24, 16, (0,)), 70) == [0]
+    assert affordable(Run(24, 16, (0, 12, 24)), 70) == [0, 24]
+    assert affordable(Run(24, 16, (0,)), 70) == [0]
     # 3,600 updates on 70 samples pay for 40 looks at 70 samples, of 90 gradients each.
-    assert affordable(Scene(3600, 70, tuple(range(0, 3601, 900))), 70) == [0, 900, 1800, 2700, 3600]
-    assert len(affordable(Scene(3600, 70, tuple(range(0, 3601, 36))), 70)) == 40
+    assert affordable(Run(3600, 70, tuple(range(0, 3601, 900))), 70) == [0, 900, 1800, 2700, 3600]
+    assert len(affordable(Run(3600, 70, tuple(range(0, 3601, 36))), 70)) == 40
 
 
 def test_evenly_spaced_samples_see_every_class():
@@ -133,6 +134,13 @@ def test_a_loss_without_second_derivative_says_so():
     assert found.value.isna().all()
 
 
-def test_it_is_in_the_catalogue_and_costs_nobody_who_does_not_ask():
-    assert CATALOGUE["sharpness"].needs == "models"
-    assert "sharpness" not in DEFAULT
+def test_it_is_declared_and_costs_nobody_who_does_not_ask():
+    assert METRICS.find("sharpness").needs == "models"
+    assert "sharpness" not in default_names()
+
+
+def test_the_report_says_what_it_is():
+    figure = losses(ran(plain(steps=2)), "sharpness")
+    assert figure is not None
+    assert figure.caption.startswith("Largest eigenvalue of the Hessian")
+    assert "loss/weight²" in figure.y_label

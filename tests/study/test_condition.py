@@ -105,7 +105,7 @@ def test_perturbations_come_back_from_their_description(kind: object) -> None:
 def test_errors_say_what_to_do() -> None:
     with pytest.raises(RequestError, match="did you mean 'gaussian'"):
         perturbation({"kind": "gausian", "scale": 1.0})
-    with pytest.raises(RequestError, match="cannot be made"):
+    with pytest.raises(RequestError, match="is incomplete"):
         perturbation({"kind": "gaussian"})
     with pytest.raises(RequestError, match="module:function"):
         named("nowhere")

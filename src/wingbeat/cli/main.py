@@ -11,6 +11,7 @@ from rich.console import Console
 
 from wingbeat.cli import parse, show
 from wingbeat.cli.compare import compare
+from wingbeat.cli.listing import metrics, perturbations
 from wingbeat.cli.noise import noise
 from wingbeat.cli.onset import onset
 from wingbeat.cli.study import study
@@ -32,6 +33,8 @@ app.add_typer(study, name="study")
 app.command()(onset)
 app.command()(noise)
 app.command()(compare)
+app.command()(metrics)
+app.command()(perturbations)
 
 Place = Annotated[
     str, typer.Argument(metavar="MODULE:FACTORY", help="Function that returns a wb.Task.")

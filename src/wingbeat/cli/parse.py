@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 import importlib
 import importlib.util
 import json
 import os
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from wingbeat.errors import RequestError, nearest
-from wingbeat.replicas import perturb
+from wingbeat.replicas.perturb import PERTURBATIONS, perturbation_of, size_field
 from wingbeat.task.task import Task
 
 if TYPE_CHECKING:
@@ -22,25 +22,13 @@ if TYPE_CHECKING:
 
     from wingbeat.replicas.perturb import Perturbation
 
-KINDS: dict[str, type[Perturbation]] = {
-    cls.kind: cls
-    for cls in (
-        perturb.Gaussian,
-        perturb.BatchGradient,
-        perturb.SingleWeight,
-        perturb.Ulp,
-        perturb.DataOrder,
-        perturb.Augmentation,
-        perturb.Dropout,
-        perturb.Init,
-    )
-}
-"""Perturbations that a command line can name."""
-_FIRST = {"ulp": "n", "order": "seed", "augmentation": "seed", "dropout": "seed", "init": "seed"}
+
+_BETWEEN = re.compile(r",(?![^\[\]{}]*[\]}])")
+"""A comma that stands in no list and no dict."""
 
 
 def parse_perturbation(text: str) -> Perturbation:
-    """Read ``kind[:size][@step][,field=value]…``.
+    """Read ``kind[:size][@step][,field=value]…``; the kind may be ``module:Class``.
 
     Raises:
         RequestError: an unknown kind or field, or a value that does not fit.
@@ -49,28 +37,21 @@ def parse_perturbation(text: str) -> Perturbation:
         >>> parse_perturbation("gaussian:0.01@500,relative_to=init").label
         'gaussian-0.01@500'
     """
-    head, *options = text.split(",")
+    head, *options = _BETWEEN.split(text)
     head, _, at = head.partition("@")
     kind, _, size = head.partition(":")
-    if kind not in KINDS:
-        msg = f"unknown perturbation {kind!r} in {text!r}: {nearest(kind, KINDS)}"
+    settings: dict[str, Any] = {}
+    if kind not in PERTURBATIONS and size.partition(":")[0].isidentifier():
+        name, _, size = size.partition(":")  # module:Class:size
+        kind = f"{kind}:{name}"
+    elif kind not in PERTURBATIONS:
+        msg = f"unknown perturbation {kind!r} in {text!r}: {nearest(kind, PERTURBATIONS.names())}"
         raise RequestError(msg)
-    fields: dict[str, Any] = {}
     if size:
-        fields[_FIRST.get(kind, "scale")] = parse_value(size)
+        settings[size_field(kind)] = parse_value(size)
     if at:
-        fields["at"] = parse_value(at)
-    fields |= parse_arguments(options)
-    known = {f.name for f in dataclasses.fields(KINDS[kind])}
-    for name in fields:
-        if name not in known:
-            msg = f"perturbation {kind!r} has no field {name!r}: {nearest(name, known)}"
-            raise RequestError(msg)
-    try:
-        return KINDS[kind](**fields)
-    except TypeError as error:
-        msg = f"perturbation {text!r} is incomplete ({error}): give a size, as in {kind}:0.01"
-        raise RequestError(msg) from error
+        settings["at"] = parse_value(at)
+    return perturbation_of(kind, settings | parse_arguments(options))
 
 
 def parse_arguments(pairs: Sequence[str]) -> dict[str, Any]:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 from rich.markup import escape
 from rich.table import Table
 
+from wingbeat.measure.scalars import SCALARS
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -14,15 +16,6 @@ if TYPE_CHECKING:
 
     from wingbeat.result import Result
     from wingbeat.verify import Verification
-
-ROWS = {
-    "convergence_ratio": "convergence ratio",
-    "lyapunov": "λ per step",
-    "lyapunov_per_epoch": "λ per epoch",
-    "lyapunov_two_point": "λ two-point",
-    "final_l2": "final distance",
-    "final_disagreement": "final disagreement",
-}
 
 
 def result(console: Console, found: Result, page: Path) -> None:
@@ -38,9 +31,9 @@ def result(console: Console, found: Result, page: Path) -> None:
         own = perturbation["name"]
         verdict = found.summary[f"{own}/behavior"]["value"]
         table = Table.grid(padding=(0, 2))
-        for key, words in ROWS.items():
-            if f"{own}/{key}" in found.summary:
-                table.add_row(f"  {words}", number(found.summary[f"{own}/{key}"]))
+        for scalar in SCALARS:
+            if scalar.printed and f"{own}/{scalar.name}" in found.summary:
+                table.add_row(f"  {scalar.label}", number(found.summary[f"{own}/{scalar.name}"]))
         console.print(f"[bold]{escape(own)}[/]: {verdict}", highlight=False)
         console.print(table)
     floor = found.noise_floor

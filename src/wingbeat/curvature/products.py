@@ -21,7 +21,7 @@ from wingbeat.task.batches import copied
 from wingbeat.task.step import check_scalar
 
 if TYPE_CHECKING:
-    from wingbeat.curvature.hvp import Hessian
+    from wingbeat.curvature.sampled_loss import SampledLoss
     from wingbeat.task.task import Batch
 
 Buffers = dict[str, Tensor]
@@ -46,7 +46,7 @@ class Products:
         way: see ``Way``; settled at the first product.
     """
 
-    def __init__(self, hessian: Hessian, params: Tensor, buffers: Buffers) -> None:
+    def __init__(self, hessian: SampledLoss, params: Tensor, buffers: Buffers) -> None:
         self.hessian, self.params, self.buffers = hessian, params, buffers
         self.way: Way = "stacked" if len(params) >= STACK_FROM else "kept"
         self._kept: dict[int, Callable[[Tensor], Tensor]] = {}
@@ -151,7 +151,7 @@ class Products:
 
 
 def by_module(
-    hessian: Hessian, params: Tensor, buffers: Buffers, batch: Batch
+    hessian: SampledLoss, params: Tensor, buffers: Buffers, batch: Batch
 ) -> tuple[Tensor, Tensor]:
     """Return gradient ``(P,)`` and loss at one point from the module itself, with their graph."""
     step = hessian.step

@@ -19,11 +19,11 @@ from wingbeat.task.batches import copied
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from wingbeat.curvature.hvp import Hessian
+    from wingbeat.curvature.sampled_loss import SampledLoss
 
 
 def check_twice_differentiable(
-    hessian: Hessian, params: Tensor, buffers: dict[str, Tensor]
+    hessian: SampledLoss, params: Tensor, buffers: dict[str, Tensor]
 ) -> None:
     """Refuse a loss with an operation that may be differentiated only once.
 

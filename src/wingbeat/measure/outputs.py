@@ -12,17 +12,18 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from wingbeat.determinism import seeded
 from wingbeat.errors import RequestError
-from wingbeat.measure.functions import FUNCTIONAL, FunctionTotals, FunctionValues
+from wingbeat.measure.metric import METRICS
 from wingbeat.task.batches import eval_batches, placer
 from wingbeat.task.predictions import class_labels, loss_and_scores
 from wingbeat.trajectory.trajectory import perturbed
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection, Mapping
 
     from numpy.typing import NDArray
     from torch import Tensor, nn
 
+    from wingbeat.measure.accumulate import Accumulator
     from wingbeat.replicas.snapshot import Snapshot
     from wingbeat.task.step import TrainingStep
     from wingbeat.task.task import Batch
@@ -40,12 +41,13 @@ class Outputs:
         scalars: means over samples, (E,), by metric name.
         predictions: arg max class (E, samples), −1 where a score is not finite; None where the
             task gives no class scores.
-        functions: what the predictions' distributions come to, as far as asked for.
+        totals: by metric, what its accumulator made of the class scores; empty where the task
+            gives none.
     """
 
     scalars: dict[str, Array] = field(default_factory=dict)
     predictions: NDArray[np.int64] | None = None
-    functions: FunctionValues = field(default_factory=FunctionValues)
+    totals: dict[str, Accumulator] = field(default_factory=dict)
 
     def disagreement(self) -> Array | None:
         """Return the share of samples on which each replica differs from the reference, (E,)."""
@@ -63,7 +65,7 @@ class Evaluator:
         step: the task's pure step.
         stacked: run all replicas in one vectorised call; one by one otherwise.
         chunk: largest number of replicas in one call.
-        wanted: the metrics asked for: some need the class scores.
+        wanted: the metrics asked for: some accumulate the class scores.
     """
 
     def __init__(
@@ -76,7 +78,7 @@ class Evaluator:
     ) -> None:
         self.step, self.task = step, step.task
         self.stacked, self.chunk = stacked, chunk
-        self.functional = FUNCTIONAL & set(wanted)
+        self.accumulate = _accumulators(wanted, self.task.eval_metrics)
         if self.task.eval_data is None:
             msg = "a metric was asked for that needs evaluation data: set Task.eval_data"
             raise RequestError(msg)
@@ -89,7 +91,9 @@ class Evaluator:
         place = placer(self.step.dtype, self.step.device)
         data = eval_batches(self.task.eval_data, self.task.eval_batch_size, place)
         rows = []
-        totals = FunctionTotals(self.functional, perturbed(snapshot.labels))
+        groups = perturbed(snapshot.labels)
+        totals = {name: make(groups) for name, make in self.accumulate.items()}
+        scored = False
         with torch.no_grad():
             for batch, weight in data:
                 parts = [
@@ -97,9 +101,9 @@ class Evaluator:
                     for a in range(0, count, size)
                 ]
                 row = {k: torch.cat([p[k] for p in parts]) for k in parts[0]}
-                _add(totals, row.pop(_SCORES, None), row.pop(_LABELS, None))
+                scored |= _add(totals, row.pop(_SCORES, None), row.pop(_LABELS, None))
                 rows.append((row, weight))
-        return replace(_joined(rows), functions=totals.values())
+        return replace(_joined(rows), totals=totals if scored else {})
 
     def _part(self, params: Tensor, buffers: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
         params = params.to(self.step.device)
@@ -128,10 +132,10 @@ class Evaluator:
             finite = torch.isfinite(scores).all(-1)
             found["predictions"] = torch.where(finite, scores.argmax(-1), -1)
             labels = class_labels(self.task, batch, scores)
-            if self.functional:
+            if self.accumulate:
                 found[_SCORES] = scores
             if labels is not None:
-                if self.functional:
+                if self.accumulate:
                     found[_LABELS] = labels
                 right = (found["predictions"] == labels).to(scores.dtype).mean()
                 found["accuracy"] = torch.where(finite.all(), right, torch.nan)
@@ -142,10 +146,23 @@ def _cut(buffers: dict[str, Tensor], a: int, b: int) -> dict[str, Tensor]:
     return {name: t[a:b] for name, t in buffers.items()}
 
 
-def _add(totals: FunctionTotals, scores: Tensor | None, labels: Tensor | None) -> None:
-    if scores is not None:
-        right = None if labels is None else labels[0].long().cpu().numpy()
-        totals.add(scores.double().cpu().numpy(), right)
+def _accumulators(
+    wanted: Collection[str], own: Collection[str]
+) -> dict[str, Callable[[Mapping[str, list[int]]], Accumulator]]:
+    """Return what makes the accumulator of each metric that has one."""
+    found = {name: METRICS.find(name).accumulate for name in wanted if name not in own}
+    return {name: make for name, make in found.items() if make is not None}
+
+
+def _add(totals: Mapping[str, Accumulator], scores: Tensor | None, labels: Tensor | None) -> bool:
+    """Add a batch to every total; tells whether it had class scores."""
+    if scores is None:
+        return False
+    right = None if labels is None else labels[0].long().cpu().numpy()
+    every = scores.double().cpu().numpy()
+    for total in totals.values():
+        total.add(every, right)
+    return True
 
 
 def _joined(rows: list[tuple[dict[str, Tensor], int]]) -> Outputs:

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from wingbeat.measure.context import Scalar
     from wingbeat.measure.exponents import Saturation
-    from wingbeat.measure.scene import Scalar
     from wingbeat.metrics.projection import ProjectedSpread
 
     Array = NDArray[np.float64]

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import torch
 
-from wingbeat.errors import RequestError
+from wingbeat.errors import DIVERGED, NO_PERMUTATIONS, RequestError
 from wingbeat.landscape import Models
 from wingbeat.landscape.data import chosen
 from wingbeat.landscape.probe import evaluation
+from wingbeat.measure.table import object_array, owners
+from wingbeat.replicas.fork import REFERENCE
 from wingbeat.symmetry import Permutation, PermutationSpec, permutation_spec, weight_matching
 from wingbeat.task.batches import copied, eval_batches, placer
 
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor, nn
 
-    from wingbeat.measure.scene import Scene
+    from wingbeat.measure.context import MetricContext
     from wingbeat.replicas.snapshot import Snapshot
     from wingbeat.symmetry.export import Inputs
     from wingbeat.task.step import TrainingStep
@@ -49,33 +51,33 @@ class Alignment:
     shares: Array
 
 
-def alignment(scene: Scene, snapshot: Snapshot) -> Alignment | None:
+def alignment(context: MetricContext, snapshot: Snapshot) -> Alignment | None:
     """Return the replicas aligned to the reference; None where no symmetries can be found.
 
     By weight matching, one descent from the identity: a replica is never farther from the
     reference than it was. The symmetries are found once for a run, the alignment once a step.
     """
-    spec = specification(scene)
+    spec = specification(context)
     if spec is None:
         return None
-    known: dict[int, Alignment] = scene.shared.setdefault("alignments", {})
+    known: dict[int, Alignment] = context.shared.setdefault("alignments", {})
     if snapshot.step not in known:
         known.clear()  # steps come in order: one moment's weights are kept, not all
-        models = Models.of_snapshot(scene.step, snapshot)
-        known[snapshot.step] = aligned(scene.step, models, spec)
+        models = Models.of_snapshot(context.model_step, snapshot)
+        known[snapshot.step] = aligned(context.model_step, models, spec)
     return known[snapshot.step]
 
 
-def specification(scene: Scene) -> PermutationSpec | None:
+def specification(context: MetricContext) -> PermutationSpec | None:
     """Return the symmetries of a run's model, found on the first call; None without any."""
-    if "spec" not in scene.shared:
-        scene.tick("permutation symmetries")
+    if "spec" not in context.shared:
+        context.tick("permutation symmetries")
         try:
-            scene.shared["spec"] = task_spec(scene.step)
+            context.shared["spec"] = task_spec(context.model_step)
         except RequestError as error:
-            scene.tick(f"no permutation symmetries: {error}")
-            scene.shared["spec"] = None
-    found: PermutationSpec | None = scene.shared["spec"]
+            context.tick(f"no permutation symmetries: {error}")
+            context.shared["spec"] = None
+    found: PermutationSpec | None = context.shared["spec"]
     return found
 
 
@@ -180,3 +182,31 @@ def _put(
     for name, stack in buffers.items():
         if name in moved:
             stack[place] = moved[name]
+
+
+def aligned_rows(
+    context: MetricContext, snapshot: Snapshot, metric: str, values: Array, reasons: Any
+) -> None:
+    """Add one value for every replica but the reference, (E,), with why there is none."""
+    context.out.add(
+        metric,
+        values[1:],
+        step=snapshot.step,
+        perturbation=owners(snapshot.labels)[1:],
+        a=REFERENCE,
+        b=object_array(snapshot.labels[1:]),
+        reason=np.where(np.isfinite(values), "", reasons)[1:].astype(object),
+    )
+
+
+def why_not_aligned(found: Alignment | None, other: str = DIVERGED) -> Any:
+    """Return for each replica why it has no value.
+
+    Args:
+        found: what alignment gave.
+        other: the reason of a replica that was aligned.
+    """
+    if found is None:
+        return NO_PERMUTATIONS
+    whole = found.models.finite & found.models.finite[0]
+    return np.where(whole, other, DIVERGED).astype(object)

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from wingbeat.replicas.fork import NULL, REFERENCE
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from numpy.typing import ArrayLike
+    from numpy.typing import ArrayLike, NDArray
 
 COLUMNS = ("metric", "step", "perturbation", "a", "b", "layer", "value", "reason")
 
@@ -37,8 +39,8 @@ class TableBuilder:
         values = np.asarray(value, dtype=np.float64)
         given = {"perturbation": perturbation, "a": a, "b": b, "layer": layer, "reason": reason}
         for name, column in given.items():
-            words = np.broadcast_to(np.asarray(column, dtype=object), values.shape)
-            self._columns[name].append(words.ravel())
+            filled = np.broadcast_to(np.asarray(column, dtype=object), values.shape)
+            self._columns[name].append(filled.ravel())
         self._columns["step"].append(np.broadcast_to(np.asarray(step), values.shape).ravel())
         self._columns["metric"].append(np.full(values.size, metric, dtype=object))
         self._columns["value"].append(values.ravel())
@@ -50,8 +52,13 @@ class TableBuilder:
         return pd.DataFrame(joined, columns=list(COLUMNS))
 
 
-def words(items: Sequence[str]) -> np.ndarray:
+def object_array(items: Sequence[str]) -> np.ndarray:
     """Return strings as an object array, for broadcasting."""
     out = np.empty(len(items), dtype=object)
     out[:] = list(items)
     return out
+
+
+def owners(labels: Sequence[str]) -> NDArray[np.object_]:
+    """Return for each replica the perturbation it belongs to ("" and "null" for the twins)."""
+    return object_array([{REFERENCE: "", NULL: NULL}.get(x, x.rsplit("#", 1)[0]) for x in labels])

@@ -194,3 +194,11 @@ def _thinned(steps: tuple[int, ...], forks: list[int], replicas: int) -> list[in
     places = np.linspace(0, len(steps) - 1, most).round().astype(int)
     kept = {steps[i] for i in places} | {s for s in forks if s in steps}
     return sorted(kept)
+
+
+def paths(w: Weights) -> tuple[Array, Array]:
+    """Return the length of each replica's path since its fork, and its steps, (E,) each."""
+    length = np.nansum(w.moved, axis=0)
+    begun = np.isfinite(w.moved)
+    duration = np.array([np.diff(w.steps)[own].sum() for own in begun.T], dtype=float)
+    return length, duration

@@ -6,8 +6,9 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from wingbeat.measure.scalars import SCALARS
 from wingbeat.report.card import value_text
-from wingbeat.report.definitions import DEFINITIONS, bibtex, run_key, version
+from wingbeat.report.definitions import bibtex, definitions, run_key, version
 from wingbeat.report.figures import MOST_FAMILIES
 from wingbeat.report.reading import (
     Entry,
@@ -34,21 +35,6 @@ from wingbeat.report.words import (
 _LONGEST_TEXT = 400
 
 
-_RESULT_COLUMNS = (
-    ("ratio", "convergence_ratio"),
-    ("projected ratio", "convergence_ratio_projected"),
-    ("λ per step", "lyapunov"),
-    ("λ per epoch", "lyapunov_per_epoch"),
-    ("λ, two points", "lyapunov_two_point"),
-    ("R² of the λ fit", "lyapunov_r2"),
-    ("early/late", "early_late_ratio"),
-    ("participation", "participation_ratio"),
-    ("final distance", "final_l2"),
-    ("saturates at distance", "saturation_distance"),
-    ("final disagreement", "final_disagreement"),
-)
-
-
 def texts(result: ResultLike) -> dict[str, Any]:
     """Return every word and number of the page outside the figures."""
     return {
@@ -59,12 +45,12 @@ def texts(result: ResultLike) -> dict[str, Any]:
         "meaning": meaning(result),
         "limits": limits(result),
         "perturbations": [_perturbation(p) for p in result.perturbations],
-        "result_heads": [title for title, _ in _RESULT_COLUMNS],
+        "result_heads": [found.column for found in SCALARS],
         "results": [_results(result, name) for name in names(result)],
         "left_out": max(0, len(names(result)) - MOST_FAMILIES),
         "condition": tuple(flat(result.condition)),
         "environment": tuple(flat(result.environment)),
-        "definitions": DEFINITIONS,
+        "definitions": definitions(result),
         "bibtex": bibtex(result),
         "version": version(result),
         "key": run_key(result.condition),
@@ -142,8 +128,8 @@ def _range(values: Sequence[Any], *, percent: bool = False) -> str:
 
 
 def _results(result: ResultLike, name: str) -> dict[str, Any]:
-    known = [(title, key) for title, key in _RESULT_COLUMNS if f"{name}/{key}" in result.summary]
-    cells = [(title, value_text(result, key, name)) for title, key in known]
+    known = [found for found in SCALARS if f"{name}/{found.name}" in result.summary]
+    cells = [(found.column, value_text(result, found.name, name)) for found in known]
     return {"name": name, "verdict": verdict(result, name), "cells": cells}
 
 

@@ -7,20 +7,13 @@ import json
 import re
 from collections.abc import Mapping
 from importlib import metadata
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
+from wingbeat.measure.metric import UNORDERED, Definition, Metric, known_here
+from wingbeat.measure.scalars import SCALARS
 from wingbeat.report.reading import ResultLike
 
-
-class Definition(NamedTuple):
-    """A term, its formula in plain text and what it means."""
-
-    term: str
-    formula: str
-    meaning: str
-
-
-DEFINITIONS: Final = (
+GENERAL: Final = (
     Definition(
         "reference, replica, null twin",
         "",
@@ -35,85 +28,32 @@ DEFINITIONS: Final = (
         "distance at or below a floor above 0 is undefined.",
     ),
     Definition(
-        "distance (L2)",
-        "‖w_i(t) − w_ref(t)‖₂ over all trainable weights",
-        "0 = identical. The relative distance divides it by ‖w_ref(t)‖₂.",
-    ),
-    Definition(
-        "spread",
-        "spread(t) = √( Σ_p Var_i w_ip(t) )",
-        "Variance over the perturbed replicas i of one perturbation (divided by their number), "
-        "summed over all trainable weights p, in float64. 0 = identical.",
-    ),
-    Definition(
-        "convergence ratio",
-        "spread(T) ÷ spread(t₀)",
-        "t₀ is the step of the nudge, T the last. Below 1 the copies drew together, above 1 "
-        "they drifted apart.",
-    ),
-    Definition(
         "verdict",
         "convergent: whole interval below 1; divergent: whole interval above 1",
         "Undetermined in every other case, also when the ratio or its interval is undefined.",
     ),
-    Definition(
-        "projected ratio",
-        "as the convergence ratio, after projection to the leading principal components",
-        "Shown beside the ratio of the full space with the share of variance it keeps; the two "
-        "can disagree about the direction.",
-    ),
-    Definition(
-        "exponent λ (finite time)",
-        "slope of ln distance against step, least squares over the window",
-        "Unit 1/step. The window ends before the distance saturates. Above 0 a small distance "
-        "grows, below 0 it shrinks. The two-point value is (ln d(T) − ln d(t₀)) ÷ (T − t₀).",
-    ),
-    Definition(
-        "local exponent",
-        "(ln spread(t₂) − ln spread(t₁)) ÷ (t₂ − t₁) between two records",
-        "Unit 1/step; drawn over the interval it belongs to.",
-    ),
-    Definition(
-        "early/late ratio",
-        "mean |Δ ln spread| per step, first half ÷ second half",
-        "Above 1 the spread changes mostly early in training.",
-    ),
-    Definition(
-        "participation ratio",
-        "(Σ μ)² ÷ Σ μ²",
-        "μ are the eigenvalues of the covariance of the snapshots: the number of directions "
-        "that carry the variance, 1 when all lies on a line.",
-    ),
-    Definition(
-        "disagreement",
-        "share of held-out cases with argmax f_i(x) ≠ argmax f_ref(x)",
-        "0 = the same class everywhere, 1 = another class everywhere.",
-    ),
-    Definition(
-        "barrier",
-        "max over α of ℓ((1−α)w_ref + αw_i) − [(1−α)ℓ(w_ref) + αℓ(w_i)]",
-        "In units of the loss, or a share of errors; 0 = the loss nowhere rises above the line "
-        "between its ends. Running statistics of batch norm are estimated anew at every α.",
-    ),
-    Definition(
-        "aligned",
-        "‖w_ref − P w_i‖₂, and the barrier between w_ref and P w_i",
-        "P permutes the units of a replica onto the reference's by weight matching and leaves "
-        "what it computes as it is. 0 = the same up to permutation.",
-    ),
-    Definition(
-        "angular CKA",
-        "arccos CKA, CKA = HSIC(X, Y) ÷ √(HSIC(X, X) HSIC(Y, Y)), debiased",
-        "X and Y are a layer's activations in two replicas on the same samples. 0 = the same up "
-        "to rotation and scale, π/2 = unrelated.",
-    ),
-    Definition(
-        "ensemble gain",
-        "mean loss of the replicas − loss of the mean of their probabilities",
-        "In nats, above 0 = the ensemble is better. Diversity is disagreement with the reference "
-        "÷ the replica's own error rate.",
-    ),
 )
+"""Terms of every report that no metric and no scalar declares."""
+
+
+def definitions(result: ResultLike) -> tuple[Definition, ...]:
+    """Return the terms of a report.
+
+    General ones, those of the summary, those of the metrics, and last the metrics of others that
+    the result holds and that declare no term.
+    """
+    measured = set(result.table["metric"].unique())
+    every = known_here()
+    declared = [term for found in every for term in found.definitions]
+    others = [found for found in every if found.order == UNORDERED and measured & set(found.rows)]
+    own = [_own(found) for found in others if not found.definitions]
+    scalars = [found.definition for found in SCALARS if found.definition is not None]
+    return (*GENERAL, *scalars, *declared, *own)
+
+
+def _own(found: Metric) -> Definition:
+    direction = f"{found.direction[:1].upper()}{found.direction[1:]}"
+    return Definition(found.label, "", f"{found.caption}. Unit: {found.unit}. {direction}.")
 
 
 def version(result: ResultLike) -> str:

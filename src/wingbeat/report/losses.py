@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import Final
 
 import pandas as pd
 
+from wingbeat.measure.metric import Curve, Metric
+from wingbeat.measure.row_declarations import drawn_curve
 from wingbeat.report.families import (
     STEP_LABEL,
     drawn_names,
@@ -38,65 +39,13 @@ from wingbeat.report.reading import (
 )
 from wingbeat.report.words import number
 
-LOSSES: Final = {
-    "train_loss": (
-        "training loss",
-        "training loss (units of the loss)",
-        "Mean of the training loss over the steps since the previous record",
-    ),
-    "eval_loss": (
-        "evaluation loss",
-        "evaluation loss (units of the loss)",
-        "Loss on held-out data",
-    ),
-    "accuracy": (
-        "accuracy",
-        "accuracy (share correct)",
-        "Share of held-out cases classified right",
-    ),
-    "disagreement": (
-        "disagreement",
-        "disagreement (share of predictions)",
-        "Share of held-out cases to which replica and reference give different classes",
-    ),
-    "kl": (
-        "divergence of predictions",
-        "KL of the reference's predictions from the replica's (nats)",
-        "Kullback–Leibler divergence of predicted probabilities on held-out data, 0 = the same",
-    ),
-    "js": (
-        "divergence of predictions (Jensen–Shannon)",
-        "JS divergence (nats, at most 0.69)",
-        "Jensen–Shannon divergence of predicted probabilities on held-out data, 0 = the same",
-    ),
-    "logit_correlation": (
-        "correlation of logits",
-        "correlation with the reference's logits",
-        "Pearson's correlation of replica's and reference's logits on held-out data, 1 = the same",
-    ),
-    "ensemble_diversity": (
-        "diversity",
-        "disagreement ÷ error rate",
-        "Disagreement with the reference over the replica's own error rate on held-out data",
-    ),
-}
-
-
-_NOT_PER_REPLICA: Final = frozenset(
-    {
-        *("l2", "relative_l2", "cosine", "pc1", "pc2", "pc3", "path_length", "velocity", "basin"),
-        *("cka", "angular_cka", "l2_aligned", "fixed_point_share"),
-    }
-)
-_NOT_OVER_TRAINING: Final = ("barrier_", "fisher_")
-
 
 def replica_metrics(result: ResultLike) -> tuple[str, ...]:
-    """Return what `losses` can draw: the known measures first, then the task's own ones."""
+    """Return what `losses` can draw: the declared metrics first, then the task's own ones."""
     whole = result.table[(result.table["layer"] == "") & (result.table["b"] != "")]
-    found = [str(m) for m in whole["metric"].unique() if m not in _NOT_PER_REPLICA]
-    found = [m for m in found if not m.startswith(_NOT_OVER_TRAINING)]
-    return (*(m for m in LOSSES if m in found), *(m for m in found if m not in LOSSES))
+    found = {str(m): _declared(result, str(m)) for m in whole["metric"].unique()}
+    drawn = {row: metric.order for row, (metric, _) in found.items() if metric is not None}
+    return tuple(sorted(drawn, key=lambda row: drawn[row]))
 
 
 def losses(result: ResultLike, metric: str = "train_loss") -> LineFigure | None:
@@ -109,14 +58,13 @@ def losses(result: ResultLike, metric: str = "train_loss") -> LineFigure | None:
     Returns:
         Each replica as a line; perturbations with many replicas as median and range.
     """
+    declared, curve = _declared(result, metric)
     frame = rows(result, metric)
-    # The reference cannot disagree with itself: such rows are no finding.
-    own_rows = REFERENCE if metric == "disagreement" else ""
-    frame = frame[~frame["b"].isin(["", own_rows])]
-    if not len(frame):
+    hidden = "" if declared is None or curve.reference else REFERENCE
+    frame = frame[~frame["b"].isin(["", hidden])]
+    if declared is None or not len(frame):
         return None
-    own = (metric, metric, f"The task's own measure {metric} on held-out data")
-    name, y_label, meaning = LOSSES.get(metric, own)
+    name = curve.label or declared.label
     lines, notes = _replica_lines(result, frame)
     copies = [line for line in lines if line.style >= 0] or list(lines)
     kind = "median " if any(line.low is not None for line in copies) else ""
@@ -128,12 +76,18 @@ def losses(result: ResultLike, metric: str = "train_loss") -> LineFigure | None:
     return LineFigure(
         key=metric,
         title=title,
-        caption=joined(f"{meaning}; {replica_note(result)}.", notes),
+        caption=joined(f"{curve.caption or declared.caption}; {replica_note(result)}.", notes),
         x_label=STEP_LABEL,
-        y_label=y_label,
+        y_label=curve.axis or f"{name} ({declared.unit})",
         lines=lines,
-        log_y=name.endswith("loss") and _wide(lines),
+        log_y=curve.log and _wide(lines),
     )
+
+
+def _declared(result: ResultLike, row: str) -> tuple[Metric | None, Curve]:
+    """Return whose rows these are and how they are drawn; None where they have no such figure."""
+    own = result.condition.get("evaluation") or ()
+    return drawn_curve(row, own) or (None, Curve())
 
 
 def _wide(lines: tuple[Line, ...]) -> bool:

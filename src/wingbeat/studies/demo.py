@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 import typer
 
 from wingbeat.errors import WingbeatError
-from wingbeat.metrics.catalogue import DEFAULT
+from wingbeat.measure.metric import default_names
 from wingbeat.replicas.perturb import Gaussian
 from wingbeat.report.reading import Entry, entry, names
 from wingbeat.report.words import floor_text, interval, number, reason, verdict
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from wingbeat.study.runner import Runner
     from wingbeat.task.task import Task
 
-METRICS: Final = (*DEFAULT, "eval_loss", "accuracy", "disagreement")
+METRICS: Final = (*default_names(), "eval_loss", "accuracy", "disagreement")
 REPLICAS: Final = 5
 
 

@@ -15,9 +15,8 @@ import torch
 
 from wingbeat.errors import RequestError, nearest
 from wingbeat.moved import first_names
-from wingbeat.replicas import perturb
 from wingbeat.replicas.choose import DriverName
-from wingbeat.replicas.perturb import Perturbation
+from wingbeat.replicas.perturb import Perturbation, perturbation_of
 from wingbeat.request import usual_record_every
 from wingbeat.task.task import Task
 
@@ -202,17 +201,7 @@ def perturbation(found: dict[str, Json]) -> Perturbation:
         >>> perturbation({"kind": "gaussian", "scale": 0.01}).label
         'gaussian-0.01@0'
     """
-    kinds: dict[str, type[Perturbation]] = {
-        cls.kind: cls for cls in vars(perturb).values() if hasattr(cls, "kind")
-    }
-    kind = found.get("kind")
-    if kind not in kinds:
-        raise RequestError(f"unknown perturbation {kind!r}: {nearest(str(kind), kinds)}")
-    rest = {k: v for k, v in found.items() if k != "kind"}
-    try:
-        return kinds[kind](**rest)
-    except TypeError as error:
-        raise RequestError(f"perturbation {found} cannot be made: {error}") from error
+    return perturbation_of(found.get("kind"), {k: v for k, v in found.items() if k != "kind"})
 
 
 def named(place: str) -> Callable[..., Any]:

@@ -13,12 +13,19 @@ from wingbeat.replicas.perturb.batch_gradient import BatchGradient
 from wingbeat.replicas.perturb.direction import Direction
 from wingbeat.replicas.perturb.gaussian import Gaussian
 from wingbeat.replicas.perturb.magnitude import expected_init_norm, init_stds
-from wingbeat.replicas.perturb.perturbation import Nudge, Perturbation, StreamChange
+from wingbeat.replicas.perturb.named import perturbation_of, size_field
+from wingbeat.replicas.perturb.perturbation import (
+    PERTURBATIONS,
+    Nudge,
+    Perturbation,
+    StreamChange,
+)
 from wingbeat.replicas.perturb.single_weight import SingleWeight
 from wingbeat.replicas.perturb.streams import Augmentation, DataOrder, Dropout, Init
 from wingbeat.replicas.perturb.ulp import Ulp
 
 __all__ = [
+    "PERTURBATIONS",
     "Augmentation",
     "BatchGradient",
     "DataOrder",
@@ -33,4 +40,6 @@ __all__ = [
     "Ulp",
     "expected_init_norm",
     "init_stds",
+    "perturbation_of",
+    "size_field",
 ]

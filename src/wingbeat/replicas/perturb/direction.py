@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -29,12 +29,16 @@ class Direction(Nudge):
     """
 
     kind: ClassVar[str] = "direction"
+    described_apart: ClassVar[tuple[str, ...]] = ("tensors",)
     tensors: Tensors = field(repr=False, hash=False, compare=False)
     scale: float = 1.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
         require_scale(self, self.scale)
+        given = isinstance(self.tensors, Mapping)
+        advice = "give {parameter name: tensor}; a direction cannot be written in words"
+        self.require(given, "tensors", self.tensors, advice)
         for name, tensor in self.tensors.items():
             finite = bool(torch.isfinite(tensor).all())
             self.require(finite, "tensors", name, "its numbers must all be finite")

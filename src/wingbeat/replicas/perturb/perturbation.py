@@ -8,16 +8,25 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Final, Self
 
 import torch
 from torch import Tensor
 
 from wingbeat.determinism import derive
 from wingbeat.errors import RequestError
+from wingbeat.plugins import Registry
 from wingbeat.task.batches import Streams
 
 Tensors = Mapping[str, Tensor]
+
+PERTURBATIONS: Final[Registry[type[Perturbation]]] = Registry(
+    "wingbeat.perturbations",
+    "perturbation",
+    lambda found: isinstance(found, type) and issubclass(found, Perturbation),
+    "wingbeat.replicas.perturb",
+)
+"""Every perturbation that can be named, by kind."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,13 +40,23 @@ class Perturbation(ABC):
             different base seeds, sizes or steps share nothing, so that intervals may treat them
             as independent.
         name: shown in tables; by default made from kind, size and step.
+
+    A subclass with a ``kind`` of its own is known by it from then on: to the command line, to
+    study files and to the list of perturbations. ``described_apart`` names fields that have no
+    JSON and for which `describe` says something else.
     """
 
     kind: ClassVar[str]
+    described_apart: ClassVar[tuple[str, ...]] = ()
     at: int = 0
     seed: int = 0
     name: str = ""
     _base: ClassVar[int] = 0  # base seed of the run; `of_base` sets it on a copy
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "kind" in vars(cls):
+            PERTURBATIONS.add(cls.kind, cls)
 
     def __post_init__(self) -> None:
         self.require(is_count(self.at, 0), "at", self.at, "use a whole step of at least 0")
@@ -77,8 +96,30 @@ class Perturbation(ABC):
         return derive(self.seed, "perturbation", *words)
 
     def _plain(self) -> dict[str, Any]:
-        own = {f.name: getattr(self, f.name) for f in fields(self)}
-        return {k: v for k, v in own.items() if isinstance(v, (str, int, float, type(None)))}
+        """Return every field as JSON but those that `describe` of a subclass puts in other words.
+
+        Raises:
+            RequestError: a field has no JSON: another value would be the same request.
+        """
+        names = [f.name for f in fields(self) if f.name not in self.described_apart]
+        return {name: self._json(name, getattr(self, name)) for name in names}
+
+    def _json(self, name: str, value: object) -> Any:
+        if isinstance(value, str | int | float | None):
+            return value
+        if isinstance(value, list | tuple):
+            return [self._json(name, inner) for inner in value]
+        if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
+            return {key: self._json(name, inner) for key, inner in value.items()}
+        self.require(
+            False,
+            name,
+            value,
+            "it has no JSON, so that two runs which differ in it could not be told apart: use "
+            "numbers, text, or lists and dicts of them, or say in described_apart and describe() "
+            "what stands for it, as Direction does",
+        )
+        return None
 
     def require(self, holds: bool, name: str, value: object, advice: str) -> None:
         """Raise ``RequestError`` that names the field, its value and the advice."""

@@ -11,20 +11,23 @@ evenly spaced, as together cost no more than training did, but always at the fir
 from __future__ import annotations
 
 import re
+from math import inf
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from wingbeat.curvature import Hessian, sharpness
+from wingbeat.curvature import Hessian
+from wingbeat.curvature import sharpness as sharpness_of
 from wingbeat.curvature.along import even_samples
 from wingbeat.errors import DIVERGED, NOT_TWICE_DIFFERENTIABLE, RequestError
-from wingbeat.measure.rows import owners
-from wingbeat.measure.table import words
+from wingbeat.measure.budget import ends_and_between
+from wingbeat.measure.metric import Curve, metric_of_run
+from wingbeat.measure.table import object_array, owners
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from wingbeat.measure.scene import Scene
+    from wingbeat.measure.context import MetricContext
     from wingbeat.replicas.snapshot import Snapshot
 
     Array = NDArray[np.float64]
@@ -37,52 +40,66 @@ _REFUSALS: Final = re.compile("derivative|differentia|does not require grad", re
 """What torch says where a loss cannot be differentiated twice."""
 
 
-def sharpnesses(scene: Scene) -> None:
+@metric_of_run(
+    "sharpness",
+    needs="models",
+    per="replica",
+    unit="loss/weight²",
+    range=(-inf, inf),
+    direction="large = narrow",
+    caption="Largest eigenvalue of the Hessian of the training loss, on at most 1,000 samples, "
+    "with one fixed dropout mask",
+    source="Cohen et al., arXiv 2103.00065",
+    cost="about 90 gradients of these samples per replica and look; as many looks as together "
+    "cost no more than training, at least two",
+    summary=("final_sharpness",),
+    figure=Curve(axis="largest Hessian eigenvalue (loss/weight²)"),
+    order=230,
+)
+def sharpness(context: MetricContext) -> None:
     """Add the sharpness of every replica, and the last one of the perturbed for the summary."""
-    task = scene.step.task
+    task = context.model_step.task
     chosen = Hessian(
         task,
         samples=even_samples(task),
         batch_size=task.batch_size,
-        device=scene.step.device,
+        device=context.model_step.device,
     )
-    values = np.full(len(scene.labels), np.nan)
-    for step in affordable(scene, len(chosen.indices)):
-        scene.tick(f"sharpness at step {step}")
-        snapshot = scene.trajectory.at(step)
-        values = _rows(scene, chosen, snapshot)
-    scene.keep("final_sharpness", values)
+    values = np.full(len(context.labels), np.nan)
+    for step in affordable(context, len(chosen.indices)):
+        context.tick(f"sharpness at step {step}")
+        snapshot = context.trajectory.at(step)
+        values = _rows(context, chosen, snapshot)
+    context.keep("final_sharpness", values)
 
 
-def affordable(scene: Scene, samples: int) -> list[int]:
+def affordable(context: MetricContext, samples: int) -> list[int]:
     """Return the recorded steps at which the sharpness is measured, ascending.
 
     Args:
-        scene: the run.
+        context: the run.
         samples: that one eigenvalue is computed on.
     """
-    task, steps = scene.step.task, list(scene.trajectory.steps)
+    task = context.model_step.task
     look = PRODUCTS * PRODUCT * samples
-    count = min(len(steps), max(2, task.steps * task.batch_size // look))
-    places = np.linspace(0, len(steps) - 1, count).round().astype(int)
-    return [steps[i] for i in sorted(set(places.tolist()))]
+    return ends_and_between(context.trajectory.steps, task.steps * task.batch_size // look)
 
 
-def _rows(scene: Scene, hessian: Hessian, snapshot: Snapshot) -> Array:
-    """Add one row a replica and return the values."""
+def _rows(context: MetricContext, hessian: Hessian, snapshot: Snapshot) -> Array:
+    """Add one row per replica and return the values."""
     values, why = np.full(len(snapshot.labels), np.nan), DIVERGED
     try:
-        values = sharpness(scene.step.task, snapshot, hessian=hessian)
+        values = sharpness_of(context.model_step.task, snapshot, hessian=hessian)
     except (RuntimeError, RequestError) as error:
         if not _REFUSALS.search(str(error)):
             raise
         why = NOT_TWICE_DIFFERENTIABLE
-    scene.out.add(
+    context.out.add(
         "sharpness",
         values,
         step=snapshot.step,
         perturbation=owners(snapshot.labels),
-        b=words(snapshot.labels),
+        b=object_array(snapshot.labels),
         reason=np.where(np.isfinite(values), "", why),
     )
     return values

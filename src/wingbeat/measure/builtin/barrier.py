@@ -11,12 +11,15 @@ model is large asks for less (`Task.barriers`).
 from __future__ import annotations
 
 from itertools import combinations
+from math import inf
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from wingbeat.errors import DIVERGED, NO_PREDICTIONS
 from wingbeat.landscape import Models, Probe, line
+from wingbeat.measure.budget import TRAINING_PASSES, evenly, forked_steps
+from wingbeat.measure.metric import Definition, metric_of_run
 from wingbeat.metrics.basins import ERROR_THRESHOLD, basins
 from wingbeat.replicas.fork import NULL, REFERENCE
 
@@ -26,15 +29,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from wingbeat.landscape import Lines
-    from wingbeat.measure.scene import Scene
+    from wingbeat.measure.context import MetricContext
     from wingbeat.replicas.snapshot import Snapshot
 
     Array = NDArray[np.float64]
 
 MOST_PAIRS: Final = 300
 """Pairs at the last step, at most; above, those within a perturbation and with the reference."""
-TRAINING_PASSES: Final = 3
-"""Forward passes that a training step costs for each sample: one forward, about two backward."""
 DRAWS: Final = 1000
 """Resamples of the batches for an error bar."""
 ROWS: Final = {
@@ -46,51 +47,66 @@ ROWS: Final = {
 """Curve on the line → name of its barrier's rows."""
 
 
-def barriers(scene: Scene) -> None:
+@metric_of_run(
+    "barrier",
+    needs="models",
+    per="pair",
+    unit="loss, share",
+    range=(0, inf),
+    direction="0 = one basin",
+    caption="How far loss and error rise above the line between their ends on the straight way "
+    "from one replica's weights to another's, on training and on held-out data",
+    source="Frankle et al., arXiv 1912.05671",
+    cost="about 23 evaluations of at most 1,024 samples per pair; to the reference at as many "
+    "steps as together cost no more than training, between all pairs at the last",
+    rows=(
+        *(f"{row}{end}" for row in ROWS.values() for end in ("", "_low", "_high")),
+        *(f"line_{curve}" for curve in ROWS),
+        "basin",
+    ),
+    summary=tuple(f"final_{row}" for row in ROWS.values()),
+    definitions=(
+        Definition(
+            "barrier",
+            "max over α of ℓ((1−α)w_ref + αw_i) − [(1−α)ℓ(w_ref) + αℓ(w_i)]",
+            "In units of the loss, or a share of errors; 0 = the loss nowhere rises above the "
+            "line between its ends. Running statistics of batch norm are estimated anew at every "
+            "α.",
+        ),
+    ),
+    order=180,
+)
+def barrier(context: MetricContext) -> None:
     """Add the rows of "barrier" and the final barriers to the reference for the summary."""
-    asked = scene.step.task.barriers
-    stacked = None if scene.step.functional else False
-    probe = Probe(scene.step, samples=asked.samples, stacked=stacked)
-    last = scene.trajectory.steps[-1]
-    for step in affordable(scene, probe):
-        scene.tick(f"barriers at step {step}")
-        snapshot = scene.trajectory.at(step)
+    asked = context.model_step.task.barriers
+    stacked = None if context.model_step.functional else False
+    probe = Probe(context.model_step, samples=asked.samples, stacked=stacked)
+    last = context.trajectory.steps[-1]
+    for step in affordable(context, probe):
+        context.tick(f"barriers at step {step}")
+        snapshot = context.trajectory.at(step)
         if step != last:
-            _reference_rows(scene, probe, snapshot, _to_reference(snapshot))
+            _reference_rows(context, probe, snapshot, _to_reference(snapshot))
             continue
         pairs = final_pairs(snapshot) if asked.between else _to_reference(snapshot)
-        lines = _reference_rows(scene, probe, snapshot, pairs)
-        _between(scene, snapshot, lines)
+        lines = _reference_rows(context, probe, snapshot, pairs)
+        _between(context, snapshot, lines)
 
 
-def affordable(scene: Scene, probe: Probe) -> list[int]:
+def affordable(context: MetricContext, probe: Probe) -> list[int]:
     """Return the recorded steps at which barriers to the reference are measured, the last one too.
 
     Args:
-        scene: the run.
+        context: the run.
         probe: its data decide what a barrier costs.
     """
-    forks = [s.step for s in scene.trajectory if len(s.labels) > 2]
-    steps = forks or [scene.trajectory.steps[-1]]
-    if not scene.step.task.barriers.along:
+    steps = forked_steps(context)
+    if not context.model_step.task.barriers.along:
         return steps[-1:]
-    task, replicas = scene.step.task, max(1, len(scene.labels) - 2)
+    task, replicas = context.model_step.task, max(1, len(context.labels) - 2)
     training = TRAINING_PASSES * task.steps * task.batch_size * replicas
     samples = sum(sum(portions.sizes) for portions in probe.data.values())
     return evenly(steps, training // max(1, samples * (task.barriers.points - 1) * replicas))
-
-
-def evenly(steps: list[int], count: int) -> list[int]:
-    """Return so many of the steps, evenly spaced; the last one always.
-
-    >>> evenly([0, 10, 20, 30, 40], 3), evenly([0, 10, 20], 0), evenly([0, 10], 7)
-    ([0, 20, 40], [20], [0, 10])
-    """
-    if count >= len(steps):
-        return steps
-    # From the last backwards, so that one affordable step is the last.
-    places = np.linspace(len(steps) - 1, 0, max(1, count)).round().astype(int)
-    return [steps[i] for i in sorted(set(places.tolist()))]
 
 
 def final_pairs(snapshot: Snapshot) -> list[tuple[int, int]]:
@@ -109,13 +125,13 @@ def _to_reference(snapshot: Snapshot) -> list[tuple[int, int]]:
 
 
 def _reference_rows(
-    scene: Scene, probe: Probe, snapshot: Snapshot, pairs: Sequence[tuple[int, int]]
+    context: MetricContext, probe: Probe, snapshot: Snapshot, pairs: Sequence[tuple[int, int]]
 ) -> Lines | None:
     """Add a barrier of every kind for each pair; a pair with a broken replica has none."""
-    models = Models.of_snapshot(scene.step, snapshot)
+    models = Models.of_snapshot(context.model_step, snapshot)
     ok = models.finite
     alive = [(i, j) for i, j in pairs if ok[i] and ok[j]]
-    points = scene.step.task.barriers.points
+    points = context.model_step.task.barriers.points
     lines = line(probe, models, alive, points) if alive else None
     for curve, metric in ROWS.items():
         if curve.endswith("test") and "test" not in probe.data:
@@ -127,20 +143,20 @@ def _reference_rows(
             heights = np.array([found.get(pair, np.nan) for pair in pairs])
         elif lines is not None:
             reasons[:] = [NO_PREDICTIONS if ok[i] and ok[j] else DIVERGED for i, j in pairs]
-        _pair_rows(scene, snapshot, metric, pairs, heights, reasons)
+        _pair_rows(context, snapshot, metric, pairs, heights, reasons)
     return lines
 
 
 def _pair_rows(
-    scene: Scene,
+    context: MetricContext,
     snapshot: Snapshot,
     metric: str,
     pairs: Sequence[tuple[int, int]],
     values: Array,
     reasons: Any = DIVERGED,
 ) -> None:
-    own = [_family(scene, pair) for pair in pairs]
-    scene.out.add(
+    own = [_family(context, pair) for pair in pairs]
+    context.out.add(
         metric,
         values,
         step=snapshot.step,
@@ -151,30 +167,32 @@ def _pair_rows(
     )
 
 
-def _family(scene: Scene, pair: tuple[int, int]) -> str:
+def _family(context: MetricContext, pair: tuple[int, int]) -> str:
     """Return the perturbation that a pair belongs to; "" between two of them."""
-    first, second = (scene.owner(i) for i in pair)
+    first, second = (context.owner(i) for i in pair)
     return second if pair[0] == 0 or first == second else ""
 
 
-def _between(scene: Scene, snapshot: Snapshot, lines: Lines | None) -> None:
+def _between(context: MetricContext, snapshot: Snapshot, lines: Lines | None) -> None:
     """Add what only the last step has: curves, error bars, basins, and the summary's values."""
     count = len(snapshot.labels)
     for curve, metric in ROWS.items():
         values = np.full(count, np.nan)
         if lines is not None and curve in lines.curves:
             values = lines.matrix(curve)[0]
-            curve_rows(scene, snapshot, lines, curve, f"line_{curve}")
-            _error_bars(scene, snapshot, lines, curve)
-            scene.keep(f"final_{metric}", values, low=0.0)
-    _basin_rows(scene, snapshot, lines)
+            curve_rows(context, snapshot, lines, curve, f"line_{curve}")
+            _error_bars(context, snapshot, lines, curve)
+            context.keep(f"final_{metric}", values, low=0.0)
+    _basin_rows(context, snapshot, lines)
 
 
-def curve_rows(scene: Scene, snapshot: Snapshot, lines: Lines, curve: str, metric: str) -> None:
+def curve_rows(
+    context: MetricContext, snapshot: Snapshot, lines: Lines, curve: str, metric: str
+) -> None:
     """Add the whole curve from the reference to each replica; α stands in the layer column.
 
     Args:
-        scene: takes the rows.
+        context: takes the rows.
         snapshot: the moment.
         lines: the curves; those of pairs with the reference are added.
         curve: which of them.
@@ -184,8 +202,8 @@ def curve_rows(scene: Scene, snapshot: Snapshot, lines: Lines, curve: str, metri
     kept = [q for q, (i, _) in enumerate(lines.pairs) if i == 0]
     values = found.values[kept]
     labels = np.array([snapshot.labels[lines.pairs[q][1]] for q in kept], dtype=object)
-    own = np.array([_family(scene, lines.pairs[q]) for q in kept], dtype=object)
-    scene.out.add(
+    own = np.array([_family(context, lines.pairs[q]) for q in kept], dtype=object)
+    context.out.add(
         metric,
         np.where(np.isfinite(values), values, np.nan),
         step=snapshot.step,
@@ -197,7 +215,7 @@ def curve_rows(scene: Scene, snapshot: Snapshot, lines: Lines, curve: str, metri
     )
 
 
-def _error_bars(scene: Scene, snapshot: Snapshot, lines: Lines, curve: str) -> None:
+def _error_bars(context: MetricContext, snapshot: Snapshot, lines: Lines, curve: str) -> None:
     """Add both ends of the interval over batches for the pairs with the reference."""
     kept = [q for q, (i, _) in enumerate(lines.pairs) if i == 0]
     found = lines.curve(curve).estimates(draws=DRAWS, only=kept)
@@ -205,13 +223,13 @@ def _error_bars(scene: Scene, snapshot: Snapshot, lines: Lines, curve: str) -> N
     reasons = np.array([e.interval_reason or e.reason or DIVERGED for e in found], dtype=object)
     for end in ("low", "high"):
         values = np.array([getattr(e, end) for e in found])
-        _pair_rows(scene, snapshot, f"{ROWS[curve]}_{end}", pairs, values, reasons)
+        _pair_rows(context, snapshot, f"{ROWS[curve]}_{end}", pairs, values, reasons)
 
 
-def _basin_rows(scene: Scene, snapshot: Snapshot, lines: Lines | None) -> None:
+def _basin_rows(context: MetricContext, snapshot: Snapshot, lines: Lines | None) -> None:
     """Add the basin of each replica: within one, no train-error barrier exceeds two points."""
     labels = np.array(snapshot.labels, dtype=object)
-    own = np.array([scene.owner(i) for i in range(len(labels))], dtype=object)
+    own = np.array([context.owner(i) for i in range(len(labels))], dtype=object)
     kept = np.flatnonzero(labels != NULL)
     values = np.full(len(kept), np.nan)
     reason = DIVERGED if lines is None or "error_train" in lines.curves else NO_PREDICTIONS
@@ -219,7 +237,7 @@ def _basin_rows(scene: Scene, snapshot: Snapshot, lines: Lines | None) -> None:
         matrix = lines.matrix("error_train")[np.ix_(kept, kept)]
         found = basins(matrix, ERROR_THRESHOLD).labels
         values = np.where(found >= 0, found.astype(float), np.nan)
-    scene.out.add(
+    context.out.add(
         "basin",
         values,
         step=snapshot.step,

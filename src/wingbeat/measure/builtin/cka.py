@@ -8,13 +8,15 @@ the size of a minibatch matter for the noise only.
 
 from __future__ import annotations
 
+from math import pi
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from wingbeat.landscape.data import chosen
-from wingbeat.measure.rows import owners
-from wingbeat.measure.table import words
+from wingbeat.measure.budget import forked_steps
+from wingbeat.measure.metric import Definition, metric_of_run
+from wingbeat.measure.table import object_array, owners
 from wingbeat.metrics.cka import LARGEST_ANGLE, LEAST_SAMPLES
 from wingbeat.replicas.fork import REFERENCE
 from wingbeat.representation.capture import Recorder
@@ -24,7 +26,7 @@ from wingbeat.task.batches import eval_batches, len_of, placer
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from wingbeat.measure.scene import Scene
+    from wingbeat.measure.context import MetricContext
     from wingbeat.replicas.snapshot import Snapshot
 
     Array = NDArray[np.float64]
@@ -37,21 +39,44 @@ MEMORY: Final = 128 << 20
 """Bytes for one replica's activations on a minibatch: 128 MiB."""
 
 
-def representations(scene: Scene) -> None:
+@metric_of_run(
+    "cka",
+    needs="models",
+    per="layer",
+    unit="1, rad",
+    range=(-1, pi),
+    direction="cka 1, angle 0 = same",
+    label="CKA",
+    caption="Similarity of a replica's and the reference's activations on the same samples, of "
+    "each layer and as the mean over layers, debiased, and its angle",
+    source="Kornblith et al., arXiv 1905.00414",
+    cost="about three forward passes over at most 512 samples at every snapshot",
+    rows=("cka", "angular_cka"),
+    summary=("final_angular_cka",),
+    definitions=(
+        Definition(
+            "angular CKA",
+            "arccos CKA, CKA = HSIC(X, Y) ÷ √(HSIC(X, X) HSIC(Y, Y)), debiased",
+            "X and Y are a layer's activations in two replicas on the same samples. 0 = the same "
+            "up to rotation and scale, π/2 = unrelated.",
+        ),
+    ),
+    order=240,
+)
+def cka(context: MetricContext) -> None:
     """Add the rows of "cka" and the final mean angle for the summary."""
-    forked = [s.step for s in scene.trajectory if len(s.labels) > 2]
     batches: list[Any] = []
-    for step in forked or [scene.trajectory.steps[-1]]:
-        scene.tick(f"representations at step {step}")
-        snapshot = scene.trajectory.at(step)
-        batches = batches or minibatches(scene, snapshot)
-        angles = _rows(scene, snapshot, batches)
-    scene.keep("final_angular_cka", angles, low=0.0, high=LARGEST_ANGLE["debiased"])
+    for step in forked_steps(context):
+        context.tick(f"representations at step {step}")
+        snapshot = context.trajectory.at(step)
+        batches = batches or minibatches(context, snapshot)
+        angles = _rows(context, snapshot, batches)
+    context.keep("final_angular_cka", angles, low=0.0, high=LARGEST_ANGLE["debiased"])
 
 
-def minibatches(scene: Scene, snapshot: Snapshot) -> list[Any]:
+def minibatches(context: MetricContext, snapshot: Snapshot) -> list[Any]:
     """Return what all comparisons of a run are made on: minibatches of about equal size."""
-    step, task = scene.step, scene.step.task
+    step, task = context.model_step, context.model_step.task
     kept = chosen(task.data if task.eval_data is None else task.eval_data, SAMPLES)
     place, count = placer(step.dtype, step.device), len_of(kept)
     few = next(iter(eval_batches(kept, min(4, count), place)))[0]
@@ -64,24 +89,24 @@ def minibatches(scene: Scene, snapshot: Snapshot) -> list[Any]:
     return [batch for batch, _ in eval_batches(kept, size, place)]
 
 
-def _rows(scene: Scene, snapshot: Snapshot, batches: list[Any]) -> Array:
+def _rows(context: MetricContext, snapshot: Snapshot, batches: list[Any]) -> Array:
     """Add the rows of one step; returns the mean angle over layers of every replica, (E,)."""
-    params = scene.step.layout.flatten(snapshot.params)
-    found = compare_stack(scene.step, params, snapshot.buffers, batches)
-    layers = words(["", *found])
+    params = context.model_step.layout.flatten(snapshot.params)
+    found = compare_stack(context.model_step, params, snapshot.buffers, batches)
+    layers = object_array(["", *found])
     # For the whole model the mean over the layers that have a value; else the first one's reason.
     rows = [sums.cka()[0] for sums in found.values()]
     whys = np.stack([sums.reasons()[0] for sums in found.values()])
     for metric, values in (("cka", np.stack(rows)), ("angular_cka", np.arccos(np.stack(rows)))):
         mean = _mean(values)
         reasons = np.vstack([np.where(np.isfinite(mean), "", whys[0])[None], whys])
-        scene.out.add(
+        context.out.add(
             metric,
             np.vstack([mean[None], values])[:, 1:],
             step=snapshot.step,
             perturbation=owners(snapshot.labels)[1:],
             a=REFERENCE,
-            b=words(snapshot.labels[1:]),
+            b=object_array(snapshot.labels[1:]),
             layer=layers[:, None],
             reason=reasons[:, 1:],
         )

@@ -7,46 +7,66 @@ with them it is as good as they are, or better; across a barrier it is worse.
 
 from __future__ import annotations
 
+from math import inf
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from wingbeat.errors import DIVERGED, NO_PERMUTATIONS, NO_PREDICTIONS, TOO_FEW_REPLICAS
-from wingbeat.landscape import Models, Probe, soup
-from wingbeat.measure.barriers import ROWS
+from wingbeat.landscape import Models, Probe
+from wingbeat.landscape import soup as soup_of
+from wingbeat.measure.builtin.barrier import ROWS
+from wingbeat.measure.metric import metric_of_run
 from wingbeat.measure.symmetries import alignment
 
 if TYPE_CHECKING:
     from wingbeat.landscape import Soup
-    from wingbeat.measure.scene import Scene
+    from wingbeat.measure.context import MetricContext
 
 GAINS: Final = {curve: f"soup_gain_{curve}" for curve in ROWS}
 """Quantity and data → rows of the average's gain; those of the aligned one end in "_aligned"."""
 
 
-def soups(scene: Scene) -> None:
+@metric_of_run(
+    "soup",
+    needs="models",
+    per="perturbation",
+    unit="loss, share",
+    range=(-inf, inf),
+    direction="> 0 = the average of the weights is better than the replicas",
+    label="weight average",
+    caption="What averaging the weights of a perturbation's replicas gains over their mean loss "
+    "and error, as they are and with units permuted onto the reference's, at the last step",
+    source="Wortsman et al., arXiv 2203.05482",
+    cost="two evaluations of the averages per perturbation, and an alignment",
+    rows=tuple(f"{row}{end}" for row in GAINS.values() for end in ("", "_aligned")),
+    order=210,
+)
+def soup(context: MetricContext) -> None:
     """Add for each perturbation the mean of its replicas' values less their average's value."""
-    last = scene.trajectory.steps[-1]
-    scene.tick(f"averages of weights at step {last}")
-    snapshot = scene.trajectory.at(last)
-    models = Models.of_snapshot(scene.step, snapshot)
-    found = alignment(scene, snapshot)
-    stacked = None if scene.step.functional else False
-    probe = Probe(scene.step, samples=scene.step.task.barriers.samples, stacked=stacked)
-    for name, places in scene.groups.items():
+    last = context.trajectory.steps[-1]
+    context.tick(f"averages of weights at step {last}")
+    snapshot = context.trajectory.at(last)
+    models = Models.of_snapshot(context.model_step, snapshot)
+    found = alignment(context, snapshot)
+    stacked = None if context.model_step.functional else False
+    probe = Probe(
+        context.model_step, samples=context.model_step.task.barriers.samples, stacked=stacked
+    )
+    for name, places in context.groups.items():
         why = TOO_FEW_REPLICAS if len(places) < 2 else ""
         why = why or ("" if models.finite[[0, *places]].all() else DIVERGED)
         made = None
         if not why:
             moved = None if found is None else found.models.take(places)
-            made = soup(probe, models.take(places), aligned=moved)
+            made = soup_of(probe, models.take(places), aligned=moved)
         for curve, row in GAINS.items():
             if curve.endswith("test") and "test" not in probe.data:
                 continue
             for aligned in (False, True):
                 lost = why or (NO_PERMUTATIONS if aligned and found is None else NO_PREDICTIONS)
                 value = _gain(made, curve, aligned=aligned)
-                scene.out.add(
+                context.out.add(
                     f"{row}_aligned" if aligned else row,
                     value,
                     step=last,

@@ -1,0 +1,1 @@
+"""The built-in metrics, one file each; every module here is loaded and declares its own."""

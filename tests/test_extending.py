@@ -1,0 +1,135 @@
+"""The files of docs/extending.md, as a package of somebody else's that is installed."""
+
+from __future__ import annotations
+
+import importlib
+import re
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from run.tasks import plain, points, rows, value
+from typer.testing import CliRunner
+
+import wingbeat as wb
+from wingbeat.cli.listing import (
+    _OF_METRICS,
+    _OF_PERTURBATIONS,
+    as_markdown,
+    metric_facts,
+    perturbation_facts,
+)
+from wingbeat.cli.main import app
+from wingbeat.cli.parse import parse_perturbation
+from wingbeat.measure.metric import METRICS
+from wingbeat.replicas.perturb import PERTURBATIONS
+from wingbeat.report.page import render_page
+
+PAGE = (Path(__file__).parents[1] / "docs" / "extending.md").read_text(encoding="utf-8")
+FILE = re.compile(r"^```python\n# file: (\S+)\n(.*?)^```", re.DOTALL | re.MULTILINE)
+POINTS = re.compile(r'^\[project\.entry-points\."(.+)"\]\n((?:\w.*\n)+)', re.MULTILINE)
+FIXED = {"replicas": 3, "record_every": 10, "driver": "loop", "dtype": torch.float64}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _installed(tmp_path_factory):
+    """Write the files of the page as a distribution with its entry points."""
+    folder = tmp_path_factory.mktemp("site")
+    for name, text in FILE.findall(PAGE):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(text, encoding="utf-8")
+    info = folder / "mine-1.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: mine\nVersion: 1\n")
+    points_ = "".join(
+        f"[{group}]\n{lines.replace(chr(34), '')}" for group, lines in POINTS.findall(PAGE)
+    )
+    (info / "entry_points.txt").write_text(points_)
+    sys.path.insert(0, str(folder))
+    importlib.invalidate_caches()
+    known = {registry: dict(registry.registered()) for registry in (METRICS, PERTURBATIONS)}
+    for registry in known:
+        registry._announced = None
+    yield
+    sys.path.remove(str(folder))
+    for registry, things in known.items():
+        registry._announced = None
+        registry._things = things
+    for name in [name for name in sys.modules if name.partition(".")[0] == "mine"]:
+        del sys.modules[name]
+
+
+def test_a_metric_of_the_weights_is_found_by_name():
+    assert "mine.l1" not in sys.modules, "nothing is loaded before it is asked for"
+    found = wb.run(plain(), wb.Gaussian(0.1), metrics=["l2", "l1"], **FIXED)
+    last = found.trajectory.at(20)
+    w = torch.cat([t.flatten(1) for t in last.params.values()], dim=1).numpy()
+    for i, label in enumerate(last.labels[1:], start=1):
+        own = value(found, metric="l1", step=20, b=label)
+        assert own == pytest.approx(np.abs(w[i] - w[0]).sum())
+    assert found.summary["final_l1"]["low"] < found.summary["final_l1"]["value"]
+    assert "Sum of |w" in render_page(found)
+
+
+def test_a_metric_of_the_activations():
+    module = importlib.import_module("mine.dead")
+    found = wb.run(
+        plain(eval_data=points(30, 1)), wb.Gaussian(0.1), metrics=[module.dead_units], **FIXED
+    )
+    own = rows(found, metric="dead-units")
+    assert set(own.layer) == {"0", "1", "2"}
+    assert (own.value == 0).all()
+
+
+def test_a_perturbation_is_found_by_name():
+    fork = parse_perturbation("shift:0.25@10")
+    found = wb.run(plain(), fork, metrics=["l2"], **FIXED)
+    at_fork = value(found, metric="l2", step=10, b="shift-0.25@10#1", layer="")
+    assert at_fork == pytest.approx(0.25 * np.sqrt(5 + 3))
+    assert found.condition["perturbations"][0]["size"] == 0.25
+
+
+def test_another_training_loop(tmp_path):
+    module = importlib.import_module("mine.elsewhere")
+    models = [torch.nn.Linear(3, 1, bias=False) for _ in range(5)]
+
+    def shrink(model, step):
+        del step
+        with torch.no_grad():
+            model.weight.mul_(0.5)
+
+    found = module.measured(tmp_path, models, 2, shrink)
+    assert found.behavior == "convergent"
+    own = rows(found, metric="l1", step=2)
+    ends = [np.abs((m.weight - models[0].weight).detach().numpy()).sum() for m in models[1:]]
+    assert own.value.tolist() == pytest.approx(ends)
+
+
+def test_they_are_listed():
+    told = CliRunner().invoke(app, ["metrics"])
+    assert told.exit_code == 0
+    assert "l1" in told.stdout
+    assert CliRunner().invoke(app, ["perturbations", "--json"]).stdout.count('"kind": "shift"') == 1
+
+
+@pytest.mark.parametrize(
+    ("command", "facts", "shown", "name"),
+    [
+        ("metrics", metric_facts, _OF_METRICS, "name"),
+        ("perturbations", perturbation_facts, _OF_PERTURBATIONS, "kind"),
+    ],
+)
+def test_the_tables_are_what_is_declared(command, facts, shown, name):
+    there = PAGE.partition(f"<!-- wingbeat {command} --markdown -->\n")[2]
+    there = there.partition("<!-- end -->")[0]
+    registry = METRICS if command == "metrics" else PERTURBATIONS
+    modules = {found: registry.find(found) for found in registry.names()}
+    built_in = [found for found in facts() if _module(modules[found[name]]).startswith("wingbeat.")]
+    assert there == as_markdown(built_in, shown), f"run: wingbeat {command} --markdown"
+
+
+def _module(thing):
+    own = getattr(thing, "declared", None) or getattr(thing, "function", None) or thing
+    return own.__module__
