@@ -147,10 +147,7 @@ def test_the_check_sees_a_wrong_import(tmp_path: Path) -> None:
 CIRCLES_LEFT = {
     "checkpoints.blocks",
     "checkpoints.comparison",
-    "cli.butterfly",
     "deep_lyapunov.report",
-    "studies.dynamics.command",
-    "studies.lr_phases.page",
     "symmetry.check",
     "symmetry.reshape",
     "task.batches",

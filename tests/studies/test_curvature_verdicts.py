@@ -22,9 +22,9 @@ from wingbeat.studies.lr_phases.plan import PhasesPlan
 from wingbeat.studies.phase_diagram import claims as regimes
 from wingbeat.studies.phase_diagram import page as diagram
 from wingbeat.studies.phase_diagram.plan import DiagramPlan
+from wingbeat.study.analysis import Analysis
 from wingbeat.study.finished import series
 from wingbeat.study.inline import InlineRunner
-from wingbeat.study.named import Analysis
 
 SHARP = {"sharpness": (4.0, 10.0), "threshold": (10.0, 10.0), "loss": (1.0, 0.5)}
 

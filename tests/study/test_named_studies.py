@@ -23,9 +23,10 @@ from wingbeat.studies.edge import EdgePlan
 from wingbeat.studies.lr_phases import PhasesPlan
 from wingbeat.studies.phase_diagram import DiagramPlan
 from wingbeat.study import named
+from wingbeat.study.analysis import Analysis, PageContent
 from wingbeat.study.condition import Condition
 from wingbeat.study.inline import InlineRunner
-from wingbeat.study.named import STUDIES, Analysis, NamedStudy, PageContent
+from wingbeat.study.named import STUDIES, NamedStudy
 from wingbeat.study.plan_options import argument, command_of, option, plan_from
 from wingbeat.study.verdicts import Claim, judge
 

@@ -15,7 +15,7 @@ from wingbeat.report.study_page import Table
 from wingbeat.study.verdicts import Claim
 
 if TYPE_CHECKING:
-    from wingbeat.study.named import Analysis, PageContent
+    from wingbeat.study.analysis import Analysis, PageContent
     from wingbeat.study.outcome import StudyResult
 
 

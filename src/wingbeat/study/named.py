@@ -7,14 +7,13 @@ also where another package announces it as an entry point of the group ``wingbea
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-import pandas as pd
-
 from wingbeat.plugins import Registry
+from wingbeat.study.analysis import Analysis, PageContent, Tables
 from wingbeat.study.finished import done
 from wingbeat.study.ledger import Ledger, Record
 from wingbeat.study.plan_options import command_of
@@ -22,41 +21,12 @@ from wingbeat.study.processes import ProcessRunner, processors
 from wingbeat.study.run import run_study
 
 if TYPE_CHECKING:
-    from wingbeat.report.study_figures import StudyFigure
-    from wingbeat.report.study_page import Table
     from wingbeat.study.condition import Condition
     from wingbeat.study.outcome import StudyResult
     from wingbeat.study.protocol import Runner
     from wingbeat.study.verdicts import Claim
 
-    Section = tuple[str, str, tuple[StudyFigure, ...]]
-    TitledTable = tuple[str, str, Table]
-
 Say = Callable[[str], object]
-Tables = dict[str, pd.DataFrame]
-
-
-@dataclass(frozen=True)
-class PageContent:
-    """What the page of a study says and shows.
-
-    Attributes:
-        headline: the finding in one sentence.
-        intro: paragraphs on what was done.
-        facts: name, value and what stands below it.
-        definitions: term and meaning.
-        sections: identifier, heading and figures.
-        tables: identifier, heading and table.
-        alarms: what to read first, such as a stand-in for the data.
-    """
-
-    headline: str
-    intro: tuple[str, ...]
-    facts: tuple[tuple[str, str, str], ...]
-    definitions: Mapping[str, str]
-    sections: Sequence[Section] = ()
-    tables: Sequence[TitledTable] = ()
-    alarms: tuple[str, ...] = ()
 
 
 class Finding(NamedTuple):
@@ -72,23 +42,6 @@ class Finding(NamedTuple):
     study: StudyResult
     page: Path | None
     tables: Tables
-    claims: tuple[Claim, ...] = ()
-
-
-@dataclass(frozen=True)
-class Analysis:
-    """What is known of a study while it is judged, step by step.
-
-    Attributes:
-        plan: what was asked.
-        study: what is done.
-        tables: findings, by the names of their CSV files.
-        claims: each with its verdict.
-    """
-
-    plan: Any
-    study: StudyResult
-    tables: Tables = field(default_factory=dict)
     claims: tuple[Claim, ...] = ()
 
 

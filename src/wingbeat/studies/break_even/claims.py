@@ -12,9 +12,9 @@ import pandas as pd
 
 from wingbeat.report.study_marks import estimate_text
 from wingbeat.stats import Estimate
+from wingbeat.study.analysis import Analysis, Tables
 from wingbeat.study.correlation import correlate
 from wingbeat.study.finished import done
-from wingbeat.study.named import Analysis, Tables
 from wingbeat.study.verdicts import Claim, Verdict, judge
 
 WITH_BATCH: Final = {"lambda_k_most": 1, "conditioning": -1, "lambda_h_most": 1}

@@ -9,8 +9,8 @@ import pandas as pd
 from wingbeat.report.study_marks import estimate_text
 from wingbeat.stats import Estimate
 from wingbeat.studies.edge.plan import RULES
+from wingbeat.study.analysis import Analysis, Tables
 from wingbeat.study.finished import done, mean_of
-from wingbeat.study.named import Analysis, Tables
 from wingbeat.study.verdicts import FAILS, HOLDS, UNDETERMINED, Claim, Verdict
 
 MEANS: Final = ("reached", "hover", "uneven")

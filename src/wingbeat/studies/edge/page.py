@@ -13,8 +13,8 @@ from wingbeat.report.study_marks import dot, line, table_of
 from wingbeat.stats import Estimate
 from wingbeat.studies.curvature import DEFINITIONS
 from wingbeat.studies.edge.claims import MEANS, ordered
+from wingbeat.study.analysis import Analysis, PageContent
 from wingbeat.study.finished import done, mean_of, series
-from wingbeat.study.named import Analysis, PageContent
 from wingbeat.study.outcome import StudyResult
 from wingbeat.tasks.full_batch import source, stand_in_alarms
 

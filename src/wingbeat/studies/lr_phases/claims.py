@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 
 from wingbeat.stats import Estimate
+from wingbeat.study.analysis import Analysis, Tables
 from wingbeat.study.correlation import correlate
 from wingbeat.study.finished import done, mean_of, over_seeds
-from wingbeat.study.named import Analysis, Tables
 from wingbeat.study.outcome import StudyResult
 
 Phase = Literal["laminar", "chaotic", "divergent", "undetermined"]

@@ -15,7 +15,7 @@ from wingbeat.report.study_marks import dot, table_of
 from wingbeat.stats import Estimate
 from wingbeat.studies.curvature import DEFINITIONS
 from wingbeat.studies.lr_phases.claims import soonest
-from wingbeat.study.named import Analysis, PageContent
+from wingbeat.study.analysis import Analysis, PageContent
 
 Section = tuple[str, str, tuple[StudyFigure, ...]]
 _MEANINGS: Final = {

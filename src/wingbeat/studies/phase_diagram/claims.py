@@ -11,8 +11,8 @@ import pandas as pd
 from wingbeat.curvature.condensation import regime, slope_against_width
 from wingbeat.report.study_marks import estimate_text
 from wingbeat.stats import Estimate
+from wingbeat.study.analysis import Analysis, Tables
 from wingbeat.study.finished import done
-from wingbeat.study.named import Analysis, Tables
 from wingbeat.study.verdicts import Claim, judge
 
 

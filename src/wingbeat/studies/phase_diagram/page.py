@@ -10,8 +10,8 @@ from wingbeat.report.figures import Guide, LineFigure
 from wingbeat.report.study_figures import DotFigure, StudyFigure
 from wingbeat.report.study_marks import dot, line, table_of
 from wingbeat.stats import Estimate
+from wingbeat.study.analysis import Analysis, PageContent
 from wingbeat.study.finished import done, mean_of
-from wingbeat.study.named import Analysis, PageContent
 from wingbeat.study.verdicts import FAILS, HOLDS
 
 Section = tuple[str, str, tuple[StudyFigure, ...]]

@@ -1,0 +1,60 @@
+"""What is known of a study while it is judged, and what its page says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+if TYPE_CHECKING:
+    from wingbeat.report.study_figures import StudyFigure
+    from wingbeat.report.study_page import Table
+    from wingbeat.study.outcome import StudyResult
+    from wingbeat.study.verdicts import Claim
+
+    Section = tuple[str, str, tuple[StudyFigure, ...]]
+    TitledTable = tuple[str, str, Table]
+
+Tables = dict[str, pd.DataFrame]
+
+
+@dataclass(frozen=True)
+class PageContent:
+    """What the page of a study says and shows.
+
+    Attributes:
+        headline: the finding in one sentence.
+        intro: paragraphs on what was done.
+        facts: name, value and what stands below it.
+        definitions: term and meaning.
+        sections: identifier, heading and figures.
+        tables: identifier, heading and table.
+        alarms: what to read first, such as a stand-in for the data.
+    """
+
+    headline: str
+    intro: tuple[str, ...]
+    facts: tuple[tuple[str, str, str], ...]
+    definitions: Mapping[str, str]
+    sections: Sequence[Section] = ()
+    tables: Sequence[TitledTable] = ()
+    alarms: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """What is known of a study while it is judged, step by step.
+
+    Attributes:
+        plan: what was asked.
+        study: what is done.
+        tables: findings, by the names of their CSV files.
+        claims: each with its verdict.
+    """
+
+    plan: Any
+    study: StudyResult
+    tables: Tables = field(default_factory=dict)
+    claims: tuple[Claim, ...] = ()
