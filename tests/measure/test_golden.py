@@ -1,8 +1,8 @@
 """Tables and summaries of four runs as they were before metrics declared themselves.
 
 ``golden.json`` holds for each run the number of rows by metric and reason, the sum of each
-metric's values, and the summary, in float64 and one by one. It was made by the code of before, and made
-anew when every base seed got draws of its own.
+metric's values, and the summary, in float64 and one by one. It was made by the code of before,
+and made anew when every base seed got draws of its own.
 """
 
 from __future__ import annotations
