@@ -12,6 +12,7 @@ from wingbeat.errors import RequestError, nearest
 from wingbeat.symmetry.activation_matching import activation_matching
 from wingbeat.symmetry.export import Inputs
 from wingbeat.symmetry.permutation import Permutation
+from wingbeat.symmetry.real import refuse_complex
 from wingbeat.symmetry.sinkhorn import sinkhorn_refine
 from wingbeat.symmetry.spec import PermutationSpec
 from wingbeat.symmetry.weight_matching import check_pair, weight_matching
@@ -88,8 +89,14 @@ def align(
 
 
 def state_of(model: State) -> Mapping[str, Tensor]:
-    """Return the state dict of a model, or the mapping itself."""
-    return model.state_dict() if isinstance(model, nn.Module) else model
+    """Return the state dict of a model, or the mapping itself.
+
+    Raises:
+        RequestError: a tensor is complex.
+    """
+    state = model.state_dict() if isinstance(model, nn.Module) else model
+    refuse_complex(state)
+    return state
 
 
 def aligned_distance(

@@ -21,6 +21,7 @@ from wingbeat.symmetry.groups import (
     parameter_blocks,
 )
 from wingbeat.symmetry.permutation import Permutation
+from wingbeat.symmetry.real import refuse_complex
 from wingbeat.symmetry.trace import Trace, traced
 
 
@@ -197,6 +198,7 @@ def permutation_spec(
     >>> [(axis.parameter, axis.axis, axis.reason) for axis in spec.blocked]
     [('0.weight', 1, 'input')]
     """
+    refuse_complex(dict(model.named_parameters()))
     program = exported(model, example_inputs, outputs)
     spec = _from_trace(traced(program, model), model)
     return checked(spec, model, example_inputs, outputs, seed) if check else spec
