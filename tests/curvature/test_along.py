@@ -111,13 +111,14 @@ def test_a_replica_that_diverged_is_undefined_and_the_others_are_not() -> None:
     assert np.isnan(sharpness(problem, broken)).all()
 
 
-def test_following_gives_the_bits_of_the_engine() -> None:
+def test_following_gives_what_the_engine_trains() -> None:
+    """But for rounding: the engine's loop calls the optimizer itself, this its pure form."""
     problem = replace(task("mlp-noisy", "adam"), steps=6)
     result = run(problem, record_every=3, metrics=("l2",), driver="loop", dtype=torch.float64)
     hessian = Hessian(problem)
     for moment in follow(problem, (0, 3, 6)):
         params, _ = hessian.point(result.trajectory.at(moment.step))
-        assert torch.equal(moment.state.params, params[0])
+        assert torch.allclose(moment.state.params, params[0], rtol=1e-11, atol=1e-13)
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "rmsprop", "adagrad", "adamw"])

@@ -118,7 +118,8 @@ def refused(place):
 def test_a_flipped_bit_in_a_record_is_named_and_the_condition_is_made_anew(folder, kept, name):
     place = folder / "records" / GRID[1].key
     raw = bytearray((place / name).read_bytes())
-    raw[len(raw) // 2] ^= 1
+    # Not in a number: another last digit may be the same number, and nothing is altered then.
+    raw[raw.index(b"lyapunov") if name == "record.json" else len(raw) // 2] ^= 1
     (place / name).write_bytes(raw)
     with pytest.raises(StoreError, match=f"{GRID[1].key}.*delete the folder") as caught:
         run_study(GRID, folder)

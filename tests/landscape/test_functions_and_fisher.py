@@ -50,7 +50,7 @@ def test_functions_need_classes_and_known_data():
     task, step = problem("cnn")
     with pytest.raises(RequestError, match="known are train, test"):
         functions(Probe(step), models_of(step, 2), "valid")
-    unlabelled = {"data": task.data[:1], "eval_data": None, "loss": lambda m, b: m(b[0]).sum()}
+    unlabelled = {"data": task.data[:1], "eval_data": None, "loss": lambda m, b: m(b[0]).mean()}
     blind = step_of(replace(task, **unlabelled))
     found = functions(Probe(blind), models_of(blind, 2))
     assert found.right is None

@@ -325,18 +325,22 @@ FAULTS: list[Fault] = [
         ),
     ),
     *_faults(
-        "report/contents.py",
+        "measure/summary.py",
         PAGE,
         (
-            "λ per epoch reads λ per step",
-            '("λ per epoch", "lyapunov_per_epoch")',
-            '("λ per epoch", "lyapunov")',
+            "λ per epoch is λ per step",
+            '"lyapunov_per_epoch": _scaled(slope, epochs)',
+            '"lyapunov_per_epoch": slope',
         ),
         (
-            "the ratio reads the projected one",
-            '("ratio", "convergence_ratio")',
-            '("ratio", "convergence_ratio_projected")',
+            "the ratio is the projected one",
+            '"convergence_ratio": _ratio(facts)',
+            '"convergence_ratio": _projected(facts)',
         ),
+    ),
+    *_faults(
+        "report/contents.py",
+        PAGE,
         (
             "the fact of the exponent reads two points",
             'for key in ("convergence_ratio", "lyapunov")',
