@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import t
 
 from wingbeat.stats import Estimate
 from wingbeat.studies import edge
@@ -98,18 +99,34 @@ def sweep(slow: dict[int, float], fast: dict[int, float], factor: float = 4.0) -
     return pd.DataFrame(rows)
 
 
+HALF = t.ppf(0.975, 2) * 0.1 / math.sqrt(3)
+"""Half of Student's interval of three values that lie 0.1 apart."""
+
+
 def test_the_background_is_scaled_by_the_ratio_of_rates() -> None:
-    rows = sweep({0: 0.001, 1: 0.002, 2: 0.003}, {0: 0.024, 1: 0.028, 2: 0.032})
+    rows = sweep({0: 0.001, 1: 0.002, 2: 0.003}, {0: 0.023, 1: 0.028, 2: 0.033})
     found = lr_phases.by_rate(rows)
     assert found["background"].tolist() == pytest.approx([0.0, 0.008])
-    # By hand: (λ − 4 · slow) · 100 = 2.0 for every seed; at the smallest rate λ · 100 itself.
+    # By hand: (λ − 4 · slow) · 100 = 1.9, 2.0, 2.1; at the smallest rate λ · 100 itself.
     assert found["growth"].tolist() == pytest.approx([0.2, 2.0])
-    assert found["growth_low"].iloc[1] == pytest.approx(2.0)
+    assert found["growth_low"].iloc[1] == pytest.approx(2.0 - HALF, abs=0.05 * HALF)
     assert found["phase"].tolist() == ["laminar", "chaotic"]
 
 
+def test_growth_that_is_equal_for_all_seeds_is_kept_without_an_interval() -> None:
+    """Three equal values do not bound a fourth: the value stays, the phase is open."""
+    rows = sweep({0: 0.001, 1: 0.002, 2: 0.003}, {0: 0.024, 1: 0.028, 2: 0.032})
+    found = lr_phases.by_rate(rows)
+    assert found["growth"].tolist() == pytest.approx([0.2, 2.0])
+    assert np.isnan(found[["growth_low", "growth_high"]].iloc[1]).all()
+    assert found["phase"].tolist() == ["laminar", "undetermined"]
+    (_, _, figures), = phases_page.sections(found)  # fmt: skip
+    dots = next(f for f in figures if f.key == "growth").dots
+    assert [d.value for d in dots] == pytest.approx([0.2, 2.0])
+
+
 def test_a_negative_background_is_not_taken_off() -> None:
-    rows = sweep(dict.fromkeys(range(3), -0.01), dict.fromkeys(range(3), 0.005))
+    rows = sweep({0: -0.011, 1: -0.01, 2: -0.009}, {0: 0.004, 1: 0.005, 2: 0.006})
     found = lr_phases.by_rate(rows)
     assert found["background"].tolist() == pytest.approx([0.0, -0.04])
     assert found["growth"].tolist() == pytest.approx([-1.0, 0.5])
@@ -117,10 +134,11 @@ def test_a_negative_background_is_not_taken_off() -> None:
 
 
 def test_each_seed_has_its_own_background() -> None:
-    rows = sweep({0: 0.0, 1: 0.01, 2: 0.02}, {0: 0.02, 1: 0.06, 2: 0.10}).iloc[::-1]
+    rows = sweep({0: 0.0, 1: 0.01, 2: 0.02}, {0: 0.019, 1: 0.06, 2: 0.101}).iloc[::-1]
     found = lr_phases.by_rate(rows)
-    assert found["growth_low"].iloc[1] == pytest.approx(2.0)
-    assert found["growth_high"].iloc[1] == pytest.approx(2.0)
+    # By hand: 1.9, 2.0, 2.1; with one background for all it would be some 40 times as wide.
+    assert found["growth_low"].iloc[1] == pytest.approx(2.0 - HALF, abs=0.05 * HALF)
+    assert found["growth_high"].iloc[1] == pytest.approx(2.0 + HALF, abs=0.05 * HALF)
 
 
 def test_outcomes_are_those_of_the_reference(tmp_path: Any) -> None:
@@ -157,9 +175,9 @@ def test_the_soonest_rate_has_the_fewest_steps() -> None:
 
 
 def test_phases_are_drawn_at_their_rate_and_value() -> None:
-    phases = lr_phases.by_rate(
-        sweep({0: 0.001, 1: 0.002, 2: 0.003}, {0: 0.024, 1: 0.028, 2: 0.032})
-    )
+    rows = sweep({0: 0.001, 1: 0.002, 2: 0.003}, {0: 0.023, 1: 0.028, 2: 0.033})
+    rows = rows.assign(sharpness_ratio=1 + 0.1 * rows["seed"], final_loss=0.1 + rows["seed"])
+    phases = lr_phases.by_rate(rows)
     (_, _, figures), = phases_page.sections(phases)  # fmt: skip
     by_key = {f.key: f for f in figures}
     for name in ("lambda_max", "growth", "sharpness_ratio", "final_loss"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -123,8 +124,10 @@ def ruling(found: Found, ident: str, definition: str = "full") -> str:
     return claim.measured[definition].ruling
 
 
-def jitter(seed: int) -> float:
-    return 1 + 0.02 * (seed - 2)
+def jitter(a, seed: int) -> float:
+    """Return 0.96 to 1.04; each net ranks the base seeds its own way, so that differences vary."""
+    ranks = np.random.default_rng(zlib.crc32(a.name.encode())).permutation(5)
+    return 1 + 0.02 * (int(ranks[seed]) - 2)
 
 
 def test_claims_are_supported_in_a_world_that_is_as_the_article_says() -> None:
@@ -136,7 +139,7 @@ def test_claims_are_supported_in_a_world_that_is_as_the_article_says() -> None:
             level = 0.5
         if a.group == "BERT":
             level *= 1.2
-        return level * 0.62**a.size * jitter(seed) if a.family != "cnn" else level * jitter(seed)
+        return level * jitter(a, seed) * (1.0 if a.family == "cnn" else 0.62**a.size)
 
     found = made(ratio)
     counts = [f.counts["full"][0] for f in found.families]

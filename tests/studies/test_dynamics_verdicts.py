@@ -25,7 +25,9 @@ LEVELS = [
 @pytest.mark.parametrize(("levels", "ruling"), LEVELS)
 def test_the_highest_is_above_both_others(levels: tuple[float, ...], ruling: str) -> None:
     of = dict(zip(("transformer", "dense", "cnn"), levels, strict=True))
-    found = made(lambda a, seed: of[a.family] * (1 + 0.01 * seed))
+    # The lead varies over the five seeds; the mean of its logarithm is that of the levels.
+    sign = {"transformer": 1, "dense": -1, "cnn": -1}
+    found = made(lambda a, seed: of[a.family] * math.exp(0.01 * sign[a.family] * (seed - 2)))
     claim = next(c for c in claims(found) if c.ident == "transformer-lyapunov")
     assert claim.measured["full"].ruling == ruling
     lead = math.log(levels[0] / max(levels[1:])) / 4
