@@ -326,7 +326,7 @@ FAULTS: list[Fault] = [
     ),
     *_faults(
         "measure/summary.py",
-        PAGE,
+        ("measure/test_measures.py",),
         (
             "λ per epoch is λ per step",
             '"lyapunov_per_epoch": _scaled(slope, epochs)',
