@@ -44,8 +44,9 @@ test-slow: $(VENV)/.dev
 # x86 only; where the processor has no AVX-512 it repeats what make test ran.
 test-avx2: $(VENV)/.dev
 	MKL_ENABLE_INSTRUCTIONS=AVX2 ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 \
-	  $(PYTEST) $(PYTEST_FLAGS) -m "not slow and not long" $(wildcard tests/plain) \
-	  tests/replicas tests/task tests/verify
+	  $(PYTEST) $(PYTEST_FLAGS) -m "not slow and not long" \
+	  tests/plain/test_plain_reference.py tests/plain/test_plain_twin.py \
+	  tests/replicas/test_null_twin.py tests/replicas/test_kernels.py
 
 test-browser: $(VENV)/.dev
 	$(PYTEST) -n 0 -m browser tests

@@ -21,6 +21,7 @@ import wingbeat as wb
 from wingbeat import session
 from wingbeat.determinism import fingerprint
 from wingbeat.replicas import first_loss, lockstep
+from wingbeat.replicas.choose import Chooser
 from wingbeat.replicas.replicas import Replicas
 from wingbeat.tasks.dense import circles_task
 
@@ -30,6 +31,8 @@ def unproven() -> Iterator[None]:
     """Run a block without any of the proofs."""
     with (
         mock.patch.object(Replicas, "prove"),
+        mock.patch.object(Chooser, "_hold_to_plain"),
+        mock.patch.object(first_loss, "notice_idle"),
         mock.patch.object(lockstep, "ReadsRefused", contextlib.nullcontext),
         mock.patch.object(lockstep, "refuse_dynamic"),
         mock.patch.object(first_loss, "HiddenState"),
