@@ -85,7 +85,7 @@ def _left_out(
 ) -> LeftOut | None:
     lacking = [label for label, entry in zip(labels, found, strict=True) if entry is None]
     if lacking:
-        return LeftOut(name, "missing", f"not in {_few(lacking)}")
+        return LeftOut(name, "missing", f"not in {few(lacking)}")
     entries = [entry for entry in found if entry is not None]
     found_why = _by_name(name, packed) or _by_type(entries)
     if found_why is not None:
@@ -108,9 +108,9 @@ def _by_type(entries: Sequence[Entry]) -> tuple[Why, str] | None:
     kinds: tuple[Why, ...] = ("quantised", "integer", "complex")
     for why in kinds:
         if any(e.kind == why for e in entries):
-            return why, _few(list(dict.fromkeys(e.dtype for e in entries)))
+            return why, few(list(dict.fromkeys(e.dtype for e in entries)))
     if len({e.shape for e in entries}) > 1:
-        return "shape", _few([str(e.shape) for e in entries])
+        return "shape", few([str(e.shape) for e in entries])
     return None
 
 
@@ -130,6 +130,11 @@ def _quantised(sources: Sequence[Source]) -> frozenset[str]:
     return frozenset(found)
 
 
-def _few(items: Sequence[str]) -> str:
+def few(items: Sequence[str]) -> str:
+    """Return names in a row, five at most.
+
+    >>> few(["a", "b"])
+    'a, b'
+    """
     shown = ", ".join(items[:5])
     return shown if len(items) <= 5 else f"{shown} and {len(items) - 5} more"

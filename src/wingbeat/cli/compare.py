@@ -192,6 +192,8 @@ def show(console: Console, found: Comparison) -> None:
         more = f" and {len(names) - 3} more" if len(names) > 3 else ""
         listed = ", ".join(map(_text, names[:3]))
         console.print(f"left out, {why}: {listed}{more}", highlight=False)
+    for note in found.notes:
+        console.print(f"note: {_text(note)}", highlight=False, soft_wrap=True)
 
 
 def _show_layers(console: Console, found: Comparison) -> None:
