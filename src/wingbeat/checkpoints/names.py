@@ -11,10 +11,15 @@ if TYPE_CHECKING:
     from wingbeat.checkpoints.source import Entry, Source
 
 Why = Literal["missing", "shape", "integer", "complex", "quantised", "statistic", "tied"]
-# What quantisers write beside a packed weight: GPTQ and AWQ, then bitsandbytes, then others.
-_PACKED = ("qweight", "qzeros", "g_idx")
 _STATISTICS = ("running_mean", "running_var")
-_BESIDE = (".absmax", ".quant_map", ".nested_absmax", ".nested_quant_map", ".SCB", "_scale_inv")
+# What GPTQ and AWQ call codes; endings of codes of compressed-tensors, torchao and quanto.
+_PACKED = ("qweight", "qzeros", "g_idx")
+_CODES = ("_packed", "_qdata", "_data")
+# What lies beside codes: of bitsandbytes; of compressed-tensors, ModelOpt and FBGEMM; DeepSeek-V3.
+_BESIDE = (
+    ".absmax", ".quant_map", ".nested_absmax", ".nested_quant_map", ".SCB",
+    "_scale", "_scale_2", "_zero_point", "_shift", "_global_scale", "_scale_inv",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -119,15 +124,27 @@ def _quantised(sources: Sequence[Source]) -> frozenset[str]:
     found: set[str] = set()
     for source in sources:
         for name, entry in source.entries.items():
-            stem, _, last = name.rpartition(".")
-            if last in _PACKED and entry.kind != "float":
-                found |= {name, f"{stem}.scales"}
-            if entry.kind in ("integer", "quantised"):
-                beside = {f"{name}{ending}" for ending in _BESIDE}
-                beside |= {f"{stem}.{last}_scale", f"{stem}.SCB"}
-                if beside & source.entries.keys():
-                    found |= {name, *(beside & source.entries.keys())}
+            if entry.kind in ("integer", "quantised") or entry.dtype.startswith("float8"):
+                beside = _beside(name) & source.entries.keys()
+                if beside or name.rpartition(".")[2] in _PACKED:
+                    found |= {name, *beside}
     return frozenset(found)
+
+
+def _beside(name: str) -> set[str]:
+    """Return the names under which the scales of codes may lie.
+
+    Eight-bit floats with a scale are codes as well: the weights are codes times scale, whether it
+    is called ``weight_scale`` or, as in DeepSeek-V3, ``weight_scale_inv``.
+    """
+    stem, dot, last = name.rpartition(".")
+    for ending in _CODES:
+        last = last.removesuffix(ending)
+    whole = f"{stem}{dot}{last}"
+    found = {f"{whole}{ending}" for ending in _BESIDE}
+    if name.rpartition(".")[2] in _PACKED:
+        found.add(f"{stem}{dot}scales")
+    return found | {f"{stem}{dot}{other}" for other in ("SCB", f"scale_{last}")}
 
 
 def few(items: Sequence[str]) -> str:
