@@ -141,7 +141,12 @@ def open_series(
         labels=(REFERENCE, *(f"{group}#{r.replace('#', '_') or 'run'}" for r in replicas[1:])),
         paths=found.paths,
         left_out=left_out,
-        notes=(*found.dropped, *told(sources, labels), *_told(left_out)),
+        notes=(
+            *([found.read] if found.read else []),
+            *found.dropped,
+            *told(sources, labels),
+            *_told(left_out),
+        ),
         tensors={t.name: t for t in shared},
         places={k: i for i, k in enumerate(keys)},
     )
