@@ -29,6 +29,8 @@ NAMES = {
     "acc=97-seed3-40.pt": (40, ""),
     "model_0100.pt": (100, ""),
     "0100.pt": (100, ""),
+    "a.10.pt": (10, ""),
+    "run-1.0.25.pt": None,
     "100k.pt": (100_000, ""),
     "model_7B.pt": None,
     "val_loss=0.91.ckpt": None,

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 _NUMBER = re.compile(
-    r"(?P<word>[A-Za-z]*)[-_= .]*(?<![0-9.])(?P<digits>[0-9]+(?:\.[0-9]+)?)"
+    r"(?P<word>[A-Za-z]*)[-_= .]*(?<![0-9])(?<![0-9]\.)(?P<digits>[0-9]+(?:\.[0-9]+)?)"
     r"(?P<unit>[kKmMbB](?![A-Za-z]))?"
 )
 _UNITS = {"": 1, "k": 1_000, "m": 1_000_000, "b": 1_000_000_000}
