@@ -93,3 +93,46 @@ def test_keys_of_a_training_checkpoint(tmp_path):
     torch.save([torch.ones(2)], tmp_path / "list.pt")
     with pytest.raises(RequestError, match="save model"):
         open_checkpoint(tmp_path / "list.pt")
+
+
+EIGHT_BITS = [n for n in ("float8_e4m3fn", "float8_e5m2", "float8_e4m3fnuz", "float8_e5m2fnuz",
+                          "float8_e8m0fnu") if hasattr(torch, n)]  # fmt: skip
+# The names under which tools write codes and scales.
+SCALES = {
+    "compressed-tensors, FBGEMM": ("fc.weight", "fc.weight_scale"),
+    "DeepSeek-V3": ("fc.weight", "fc.weight_scale_inv"),
+    "ModelOpt": ("fc.weight", "fc.weight_scale_2"),
+    "ComfyUI": ("fc.weight", "fc.scale_weight"),
+    "torchao": ("fc._weight_qdata", "fc._weight_scale"),
+    "at the top": ("weight", "weight_scale"),
+    "packed": ("fc.weight_packed", "fc.weight_scale"),
+}
+
+
+@pytest.mark.parametrize("dtype", EIGHT_BITS)
+@pytest.mark.parametrize("tool", SCALES)
+@pytest.mark.parametrize("suffix", ["safetensors", "pt"])
+def test_codes_of_eight_bits_with_scales_are_not_compared_as_weights(tmp_path, dtype, tool, suffix):
+    """The same weights under two scales: their codes differ by a factor, the weights do not."""
+    weight, bias = torch.rand(4, 3) + 0.5, torch.ones(2)
+    name, scale = SCALES[tool]
+    for file, size in (("a", 0.01), ("b", 0.5)):
+        codes = (weight / size).to(getattr(torch, dtype))
+        state = {name: codes, scale: torch.tensor([size]), "bias": bias}
+        path = tmp_path / f"{file}.{suffix}"
+        torch.save(state, path) if suffix == "pt" else written(path, state)
+    found = compare([tmp_path / f"a.{suffix}", tmp_path / f"b.{suffix}"])
+    assert found.moments.names == ("bias",)
+    assert found.l2[1] == 0.0
+    assert {x.name: x.why for x in found.left_out} == {name: "quantised", scale: "quantised"}
+
+
+def test_eight_bits_without_scales_are_numbers_and_beside_scales_are_not(tmp_path):
+    weight = torch.tensor([[1.0, 2.0], [0.5, 4.0]])
+    plain = written(tmp_path / "plain.safetensors", {"w": weight, "b": torch.ones(2)})
+    codes = {"w": weight.to(torch.float8_e4m3fn), "b": torch.ones(2)}
+    found = compare([plain, written(tmp_path / "codes.safetensors", codes)])
+    assert (found.moments.names, found.l2[1]) == (("b", "w"), 0.0)
+    scaled = written(tmp_path / "scaled.safetensors", {**codes, "w_scale_inv": torch.ones(1)})
+    left = {x.name: x.why for x in compare([plain, scaled]).left_out}
+    assert left == {"w": "quantised", "w_scale_inv": "missing"}

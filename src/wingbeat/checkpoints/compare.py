@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from wingbeat.checkpoints.blocks import Plan, grams, make_plan
 from wingbeat.checkpoints.comparison import Comparison, Moments
 from wingbeat.checkpoints.memory import parse_memory
-from wingbeat.checkpoints.names import Shared, match
+from wingbeat.checkpoints.names import Shared, few, match
 from wingbeat.checkpoints.open import open_checkpoint
 from wingbeat.errors import RequestError
 
@@ -84,6 +84,19 @@ def compare(
         moments=moments,
         left_out=left_out,
         memory=plan.bytes,
+        notes=told(sources, named),
+    )
+
+
+def told(sources: Sequence[Source], labels: Sequence[str]) -> tuple[str, ...]:
+    """Return what was chosen in opening files, each sentence once, with the files it is of."""
+    found: dict[str, list[str]] = {}
+    for source, label in zip(sources, labels, strict=True):
+        for note in source.notes:
+            found.setdefault(note, []).append(label)
+    return tuple(
+        note if len(where) == len(sources) else f"{few(where)}: {note}"
+        for note, where in found.items()
     )
 
 

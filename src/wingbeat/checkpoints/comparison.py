@@ -88,6 +88,7 @@ class Comparison:
         moments: the sums that everything is made of.
         left_out: tensors that were not compared, with the reason.
         memory: bytes of the buffers that were used.
+        notes: what was chosen in opening the files, in sentences.
     """
 
     paths: tuple[Path, ...]
@@ -98,6 +99,7 @@ class Comparison:
     moments: Moments = field(repr=False)
     left_out: tuple[LeftOut, ...] = field(repr=False)
     memory: int
+    notes: tuple[str, ...] = ()
 
     @property
     def parameters(self) -> int:
@@ -193,6 +195,7 @@ class Comparison:
                 )
             ],
             "left_out": [{"name": x.name, "why": x.why, "detail": x.detail} for x in self.left_out],
+            "notes": list(self.notes),
             "buffer_bytes": self.memory,
         }
 

@@ -11,10 +11,15 @@ if TYPE_CHECKING:
     from wingbeat.checkpoints.source import Entry, Source
 
 Why = Literal["missing", "shape", "integer", "complex", "quantised", "statistic", "tied"]
-# What quantisers write beside a packed weight: GPTQ and AWQ, then bitsandbytes, then others.
-_PACKED = ("qweight", "qzeros", "g_idx")
 _STATISTICS = ("running_mean", "running_var")
-_BESIDE = (".absmax", ".quant_map", ".nested_absmax", ".nested_quant_map", ".SCB", "_scale_inv")
+# What GPTQ and AWQ call codes; endings of codes of compressed-tensors, torchao and quanto.
+_PACKED = ("qweight", "qzeros", "g_idx")
+_CODES = ("_packed", "_qdata", "_data")
+# What lies beside codes: of bitsandbytes; of compressed-tensors, ModelOpt and FBGEMM; DeepSeek-V3.
+_BESIDE = (
+    ".absmax", ".quant_map", ".nested_absmax", ".nested_quant_map", ".SCB",
+    "_scale", "_scale_2", "_zero_point", "_shift", "_global_scale", "_scale_inv",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -85,7 +90,7 @@ def _left_out(
 ) -> LeftOut | None:
     lacking = [label for label, entry in zip(labels, found, strict=True) if entry is None]
     if lacking:
-        return LeftOut(name, "missing", f"not in {_few(lacking)}")
+        return LeftOut(name, "missing", f"not in {few(lacking)}")
     entries = [entry for entry in found if entry is not None]
     found_why = _by_name(name, packed) or _by_type(entries)
     if found_why is not None:
@@ -108,9 +113,9 @@ def _by_type(entries: Sequence[Entry]) -> tuple[Why, str] | None:
     kinds: tuple[Why, ...] = ("quantised", "integer", "complex")
     for why in kinds:
         if any(e.kind == why for e in entries):
-            return why, _few(list(dict.fromkeys(e.dtype for e in entries)))
+            return why, few(list(dict.fromkeys(e.dtype for e in entries)))
     if len({e.shape for e in entries}) > 1:
-        return "shape", _few([str(e.shape) for e in entries])
+        return "shape", few([str(e.shape) for e in entries])
     return None
 
 
@@ -119,17 +124,34 @@ def _quantised(sources: Sequence[Source]) -> frozenset[str]:
     found: set[str] = set()
     for source in sources:
         for name, entry in source.entries.items():
-            stem, _, last = name.rpartition(".")
-            if last in _PACKED and entry.kind != "float":
-                found |= {name, f"{stem}.scales"}
-            if entry.kind in ("integer", "quantised"):
-                beside = {f"{name}{ending}" for ending in _BESIDE}
-                beside |= {f"{stem}.{last}_scale", f"{stem}.SCB"}
-                if beside & source.entries.keys():
-                    found |= {name, *(beside & source.entries.keys())}
+            if entry.kind in ("integer", "quantised") or entry.dtype.startswith("float8"):
+                beside = _beside(name) & source.entries.keys()
+                if beside or name.rpartition(".")[2] in _PACKED:
+                    found |= {name, *beside}
     return frozenset(found)
 
 
-def _few(items: Sequence[str]) -> str:
+def _beside(name: str) -> set[str]:
+    """Return the names under which the scales of codes may lie.
+
+    Eight-bit floats with a scale are codes as well: the weights are codes times scale, whether it
+    is called ``weight_scale`` or, as in DeepSeek-V3, ``weight_scale_inv``.
+    """
+    stem, dot, last = name.rpartition(".")
+    for ending in _CODES:
+        last = last.removesuffix(ending)
+    whole = f"{stem}{dot}{last}"
+    found = {f"{whole}{ending}" for ending in _BESIDE}
+    if name.rpartition(".")[2] in _PACKED:
+        found.add(f"{stem}{dot}scales")
+    return found | {f"{stem}{dot}{other}" for other in ("SCB", f"scale_{last}")}
+
+
+def few(items: Sequence[str]) -> str:
+    """Return names in a row, five at most.
+
+    >>> few(["a", "b"])
+    'a, b'
+    """
     shown = ", ".join(items[:5])
     return shown if len(items) <= 5 else f"{shown} and {len(items) - 5} more"

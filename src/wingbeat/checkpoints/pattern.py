@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wingbeat.checkpoints.single_file import natural
+from wingbeat.checkpoints.step import Step, read_step
 from wingbeat.errors import RequestError, StoreError
 
 if TYPE_CHECKING:
@@ -28,12 +29,14 @@ class Found:
         replicas: names, numbers inside them in order of value; "" where the pattern names none.
         steps: those that every replica has, ascending.
         dropped: one sentence for each kind of path that matched and is not used.
+        read: what the steps are, in a sentence; "" where the pattern leaves no doubt.
     """
 
     paths: dict[tuple[str, int], Path]
     replicas: tuple[str, ...]
     steps: tuple[int, ...]
     dropped: tuple[str, ...]
+    read: str = ""
 
 
 def is_pattern(text: str) -> bool:
@@ -48,8 +51,8 @@ def is_pattern(text: str) -> bool:
 def find(pattern: str) -> Found:
     """Find the checkpoints that a pattern matches.
 
-    The last ``*`` (or ``{step}``) stands for the step, whose last whole number counts; every
-    other ``*`` (or ``{replica}``) for the replica. Folders are matched as well as files.
+    The last ``*`` (or ``{step}``) stands for the step, read as `wingbeat.checkpoints.step` tells;
+    every other ``*`` (or ``{replica}``) for the replica. Folders are matched as well as files.
 
     Args:
         pattern: as ``"run-*/step-*.safetensors"`` or ``"{replica}/checkpoint-{step}"``.
@@ -64,24 +67,41 @@ def find(pattern: str) -> Found:
         msg = f"the pattern {pattern!r} needs * where the step stands, as in 'run-*/step-*.pt'"
         raise RequestError(msg)
     paths: dict[tuple[str, int], Path] = {}
+    kinds: dict[str, Path] = {}
     odd = 0
     for path, fields in _matches(Path(), parts):
         replica, step = _meaning(pattern, fields)
         if step is None:
             odd += 1
-        elif (replica, step) in paths:
-            msg = f"{paths[replica, step]} and {path} are both step {step} of {replica!r}"
-            raise RequestError(f"{msg}: use {{step}} and {{replica}} in the pattern")
+        elif (replica, step.value) in paths:
+            msg = f"{paths[replica, step.value]} and {path} are both step {step.value} of"
+            raise RequestError(f"{msg} {replica!r}: use {{step}} and {{replica}} in the pattern")
         else:
-            paths[replica, step] = path
+            paths[replica, step.value] = path
+            kinds.setdefault(step.after, path)
         if len(paths) + odd > MOST_FILES:
             raise RequestError(f"{pattern!r} matches more than {MOST_FILES:,} paths: narrow it")
-    return _complete(pattern, paths, odd)
+    return replace(_complete(pattern, paths, odd), read=_told(pattern, kinds))
+
+
+def _told(pattern: str, kinds: dict[str, Path]) -> str:
+    """Return what the steps are; refuse epochs among steps.
+
+    Raises:
+        RequestError: some names tell an epoch and others a step.
+    """
+    if "epoch" in kinds and len(kinds) > 1:
+        other = next(path for kind, path in kinds.items() if kind != "epoch")
+        msg = f"{kinds['epoch']} tells an epoch and {other} a step: narrow the pattern {pattern!r}"
+        raise RequestError(msg)
+    return "The steps of the file names are epochs." if "epoch" in kinds else ""
 
 
 def _complete(pattern: str, paths: dict[tuple[str, int], Path], odd: int) -> Found:
     if not paths:
-        raise RequestError(f"{pattern!r} matches no checkpoint with a whole number as its step")
+        msg = f"{pattern!r} matches no checkpoint with a whole number as its step"
+        more = ": say where it stands with {step}" if odd and "{step}" not in pattern else ""
+        raise RequestError(msg + more)
     replicas = sorted({r for r, _ in paths}, key=natural)
     every = sorted({s for _, s in paths})
     steps = tuple(s for s in every if all((r, s) in paths for r in replicas))
@@ -126,11 +146,10 @@ def _listed(folder: Path) -> list[str]:
         raise StoreError(msg) from error
 
 
-def _meaning(pattern: str, fields: tuple[str, ...]) -> tuple[str, int | None]:
+def _meaning(pattern: str, fields: tuple[str, ...]) -> tuple[str, Step | None]:
     names = _FIELD.findall(pattern)
     place = names.index("{step}") if "{step}" in names else len(names) - 1
-    numbers = re.findall(r"[0-9]+", fields[place])
-    step = int(numbers[-1]) if numbers and len(numbers[-1]) < 16 else None
+    step = read_step(fields[place], _FIELD.split(pattern)[place])
     others = [i for i in range(len(names)) if i != place]
     named = [i for i in others if names[i] == "{replica}"]
     return "/".join(fields[i] for i in named or others), step

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import torch
 
+from wingbeat.checkpoints.compare import told
 from wingbeat.checkpoints.names import LeftOut, Shared, match
 from wingbeat.checkpoints.open import open_checkpoint
 from wingbeat.checkpoints.pattern import Found, find
@@ -126,7 +127,8 @@ def open_series(
     replicas = _ordered(found, reference)
     keys = [(r, s) for r in replicas for s in found.steps]
     sources = [open_checkpoint(found.paths[k], key=key) for k in keys]
-    shared, left_out = match(sources, [f"{r or 'run'}@{s}" for r, s in keys])
+    labels = [f"{r or 'run'}@{s}" for r, s in keys]
+    shared, left_out = match(sources, labels)
     if not shared:
         why = "; ".join(f"{x.name}: {x.why}, {x.detail}" for x in left_out[:5])
         raise RequestError(f"the checkpoints share no floating-point tensor ({why})")
@@ -139,7 +141,12 @@ def open_series(
         labels=(REFERENCE, *(f"{group}#{r.replace('#', '_') or 'run'}" for r in replicas[1:])),
         paths=found.paths,
         left_out=left_out,
-        notes=(*found.dropped, *_told(left_out)),
+        notes=(
+            *([found.read] if found.read else []),
+            *found.dropped,
+            *told(sources, labels),
+            *_told(left_out),
+        ),
         tensors={t.name: t for t in shared},
         places={k: i for i, k in enumerate(keys)},
     )

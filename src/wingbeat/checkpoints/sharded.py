@@ -33,6 +33,7 @@ class Sharded:
     tied: Mapping[str, str]
     shards: tuple[SingleFile, ...]
     format: str = "sharded safetensors"
+    notes: tuple[str, ...] = ()
 
     def check(self, tick: Callable[[int], None]) -> bool:
         """Check every shard that has a digest."""

@@ -64,6 +64,7 @@ class SingleFile:
     tied: Mapping[str, str]
     metadata: Mapping[str, str]
     format: str = "safetensors"
+    notes: tuple[str, ...] = ()
 
     def check(self, tick: Callable[[int], None]) -> bool:
         """Compare a wingbeat snapshot with its digest; other safetensors files have none."""

@@ -95,6 +95,11 @@ class Source(Protocol):
         """Further names of stored tensors: name → the name under which it is stored."""
         ...
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was chosen or changed in opening it, in sentences."""
+        ...
+
     def check(self, tick: Callable[[int], None]) -> bool:
         """Read everything once and compare it with its checksum.
 

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from wingbeat.checkpoints.archive import Record, check_records, read_records
 from wingbeat.checkpoints.source import FLOATS, Entry, Kind, bytes_of, read_bytes
+from wingbeat.checkpoints.weights import Weights, choose, flattened
 from wingbeat.errors import RequestError, StoreError
 
 if TYPE_CHECKING:
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
 
 LARGEST_HELD = 256 * 2**20
 """Bytes of one file that may be held in memory because they cannot be read piece by piece."""
-KEYS = ("state_dict", "model_state_dict", "model", "module", "net", "weights", "params")
-"""Where training scripts put the model among other things, in order of preference."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +38,7 @@ class TorchFile:
     entries: Mapping[str, Entry]
     tied: Mapping[str, str]
     records: tuple[Record, ...]
+    notes: tuple[str, ...] = ()
     format: str = "PyTorch"
 
     def check(self, tick: Callable[[int], None]) -> bool:
@@ -69,17 +69,17 @@ def read_torch(path: Path, *, archive: bool, key: str | None = None) -> TorchFil
     places = {r.offset: r for r in records.values()}
     if archive and (content is None or not _placed(content, places)):
         content, places = _load(path, map_location="cpu", mmap=True), {}
-    return _opened(path, _state(path, content, key), places, tuple(records.values()))
+    return _opened(path, choose(path, content, key), places, tuple(records.values()))
 
 
 def _opened(
-    path: Path, state: dict[str, Tensor], places: dict[int, Record], records: tuple[Record, ...]
+    path: Path, weights: Weights, places: dict[int, Record], records: tuple[Record, ...]
 ) -> TorchFile:
     entries: dict[str, Entry] = {}
     tied: dict[str, str] = {}
     first: dict[Any, str] = {}
     held = 0
-    for name, tensor in state.items():
+    for name, tensor in weights.tensors.items():
         same = _identity(tensor)
         if same in first:
             tied[name] = first[same]
@@ -95,7 +95,7 @@ def _opened(
             )
             raise RequestError(msg)
         entries[name] = entry
-    return TorchFile(path, entries, tied, records)
+    return TorchFile(path, entries, tied, records, weights.notes)
 
 
 def _load(path: Path, **options: Any) -> Any:
@@ -124,55 +124,6 @@ def _why(path: Path, error: Exception) -> str:
         )
     first_line = str(error).splitlines()[0] if str(error) else type(error).__name__
     return f"{path} is no sound PyTorch file: {first_line}. Copy or download it again"
-
-
-def _state(path: Path, content: Any, key: str | None) -> dict[str, Tensor]:
-    """Return the named tensors of a file's content, those of nested dicts with dotted names."""
-    if isinstance(content, Tensor):
-        content = {"tensor": content}
-    if not isinstance(content, Mapping):
-        msg = f"{path} holds {type(content).__name__}: save model.state_dict()"
-        raise RequestError(msg)
-    if key is not None:
-        for part in key.split("."):
-            if not isinstance(content, Mapping) or part not in content:
-                msg = f"{path} has no {key!r}: it has {', '.join(map(repr, list(content)[:20]))}"
-                raise RequestError(msg)
-            content = content[part]
-        return _require(path, flattened(content))
-    if any(isinstance(v, Tensor) for v in content.values()):
-        return _require(path, flattened(content))
-    groups = {k: v for k, v in content.items() if isinstance(v, Mapping) and flattened(v)}
-    chosen = next((k for k in KEYS if k in groups), None)
-    if chosen is None and len(groups) != 1:
-        msg = (
-            f"{path} holds tensors under {', '.join(map(repr, groups)) or 'no name'}: say which "
-            "with key="
-        )
-        raise RequestError(msg)
-    return _require(path, flattened(groups[chosen or next(iter(groups))]))
-
-
-def _require(path: Path, state: dict[str, Tensor]) -> dict[str, Tensor]:
-    if not state:
-        msg = f"{path} holds no tensors there: save model.state_dict()"
-        raise RequestError(msg)
-    return state
-
-
-def flattened(content: object, prefix: str = "", depth: int = 0) -> dict[str, Tensor]:
-    """Return the tensors of nested dicts by dotted name, as far as 32 levels.
-
-    >>> list(flattened({"a": {"b": torch.zeros(1)}, "lr": 0.1}))
-    ['a.b']
-    """
-    if isinstance(content, Tensor):
-        return {prefix: content}
-    found: dict[str, Tensor] = {}
-    if isinstance(content, Mapping) and depth < 32:
-        for name, inner in content.items():
-            found |= flattened(inner, f"{prefix}.{name}" if prefix else str(name), depth + 1)
-    return found
 
 
 def _placed(content: Any, places: dict[int, Record]) -> bool:

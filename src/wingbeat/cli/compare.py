@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -69,7 +69,7 @@ def compare(
     """Compare checkpoints in weight space, streamed: never two whole models in memory."""
     if report is not None:
         _report(checkpoints, report, key, check=check)
-    paths, labels, steps = _chosen(checkpoints)
+    paths, labels, steps, read = _chosen(checkpoints)
     with Progress(False if as_json_text else None) as bar:
         found = compare_checkpoints(
             paths,
@@ -80,6 +80,7 @@ def compare(
             check=check,
             progress=_shown(bar),
         )
+    found = replace(found, notes=(*read, *found.notes))
     models = [] if model is None else _models(model, found, key)
     if plot is not None:
         found.plot(plot)
@@ -114,14 +115,17 @@ def room(memory: str) -> int:
     return allowed - taken - RESERVE
 
 
-def _chosen(words: list[str]) -> tuple[list[Path], list[str] | None, list[int] | None]:
-    """Return paths, and labels and steps where one pattern was given."""
+def _chosen(
+    words: list[str],
+) -> tuple[list[Path], list[str] | None, list[int] | None, tuple[str, ...]]:
+    """Return paths, and labels, steps and what was read or dropped where a pattern was given."""
     if len(words) != 1 or not is_pattern(words[0]):
-        return [Path(word) for word in words], None, None
+        return [Path(word) for word in words], None, None, ()
     found = find(words[0])
     keys = [(r, s) for r in found.replicas for s in found.steps]
     labels = [f"{r}@{s}" if r else str(s) for r, s in keys]
-    return [found.paths[k] for k in keys], labels, [s for _, s in keys]
+    notes = (*([found.read] if found.read else []), *found.dropped)
+    return [found.paths[k] for k in keys], labels, [s for _, s in keys], notes
 
 
 def _report(words: list[str], page: Path, key: str | None, *, check: bool) -> None:
@@ -192,6 +196,8 @@ def show(console: Console, found: Comparison) -> None:
         more = f" and {len(names) - 3} more" if len(names) > 3 else ""
         listed = ", ".join(map(_text, names[:3]))
         console.print(f"left out, {why}: {listed}{more}", highlight=False)
+    for note in found.notes:
+        console.print(f"note: {_text(note)}", highlight=False, soft_wrap=True)
 
 
 def _show_layers(console: Console, found: Comparison) -> None:

@@ -182,6 +182,10 @@ def _jittered(
     tensor: Tensor, share: float, generator: torch.Generator, *, variance: bool
 ) -> Tensor:
     draws = torch.randn(tensor.shape, generator=generator).to(tensor)
+    finite = tensor.isfinite()
+    if not bool(finite.all()):  # a mask with infinities keeps them
+        moved = _jittered(tensor.where(finite, 0.0), share, generator, variance=False)
+        return moved.where(finite, tensor)
     if variance and bool((tensor > 0).all()):
         return torch.mul(tensor, (3 * share * draws).exp())
     size = float(tensor.norm()) / max(1, tensor.numel()) ** 0.5

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.export.graph_signature import InputKind, InputSpec
 from torch.fx import Node
 
-from wingbeat.symmetry.axes import leaf, wild
+from wingbeat.symmetry.axes import Kind, leaf, wild
 from wingbeat.symmetry.calls import Axes, Value
 from wingbeat.symmetry.export import PREFIX
 
@@ -21,8 +21,10 @@ def placeholders(
 ) -> tuple[dict[str, Axes], dict[Node, Value]]:
     """Return the axes of parameters and statistics by name, and of every placeholder.
 
-    Names that share memory share axes. Buffers move only where a normalisation uses them as
-    running statistics; other buffers, constants and the inputs of the model are fixed.
+    Names that share memory share axes. Buffers move where a normalisation uses them as running
+    statistics. A floating-point buffer of the state dict moves along every axis on which it is
+    still constant, as those of a batch norm written by hand are before training, and is fixed
+    along the others. Other buffers, constants and the inputs of the model are fixed.
     """
     nodes = {node.name: node for node in program.graph.nodes if node.op == "placeholder"}
     state: dict[str, Tensor] = dict(model.named_parameters(remove_duplicate=False))
@@ -37,10 +39,14 @@ def placeholders(
         name = (spec.target or "").removeprefix(PREFIX)
         if spec.kind is InputKind.PARAMETER or (name in state and _statistic(node)):
             values[node] = named[name] = shared[_memory(state[name])]
+        elif name in state and spec.persistent and _moving(state[name]):
+            values[node] = named[name] = _still_constant(name, state[name], shared)
         elif spec.kind is InputKind.USER_INPUT:
             values[node] = _fixed(node, "input")
         else:
-            values[node] = constant_axes(_content(program, spec), f"buffer {name or node.name}")
+            content = _content(program, spec)
+            reason = f"buffer {name or node.name}"
+            values[node] = None if content is None else constant_axes(content, reason)
     return named, values
 
 
@@ -71,6 +77,19 @@ def _statistic(node: Node) -> bool:
     )
 
 
+def _moving(tensor: Tensor) -> bool:
+    return tensor.is_floating_point() and tensor.ndim > 0
+
+
+def _still_constant(name: str, tensor: Tensor, shared: dict[Tied, Axes]) -> Axes:
+    """Return axes that move where a buffer does not vary, as another state may, fixed elsewhere."""
+    own = shared[_memory(tensor)]
+    seen = constant_axes(tensor.detach(), f"buffer {name}")
+    return tuple(
+        mine if axis.kind is Kind.WILD else axis for mine, axis in zip(own, seen, strict=True)
+    )
+
+
 def _fixed(node: Node, reason: str) -> Value:
     found = node.meta.get("val")
     if not isinstance(found, Tensor):
@@ -84,15 +103,13 @@ def _content(program: torch.export.ExportedProgram, spec: InputSpec) -> Tensor |
     return found if isinstance(found, Tensor) else None
 
 
-def constant_axes(tensor: Tensor | None, reason: str) -> Value:
+def constant_axes(tensor: Tensor, reason: str) -> Axes:
     """Return wild axes where the values do not change along them, pinned ones elsewhere.
 
     >>> axes = constant_axes(torch.tensor([[1.0, 2.0], [1.0, 2.0]]), "buffer mask")
     >>> [axis.kind.value for axis in axes]
     ['wild', 'leaf']
     """
-    if tensor is None:
-        return None
     found = []
     for dim, size in enumerate(tensor.shape):
         first = tensor.narrow(dim, 0, 1) if size else tensor

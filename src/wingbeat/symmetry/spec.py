@@ -207,8 +207,11 @@ def permutation_spec(
 def _from_trace(trace: Trace, model: nn.Module) -> PermutationSpec:
     numbers: dict[int, int] = {}
     by_parameter = parameter_blocks(trace, numbers)
-    groups = groups_of(trace, by_parameter, numbers)
     state = model.state_dict(keep_vars=True)
+    trained = {name for name, tensor in state.items() if isinstance(tensor, nn.Parameter)}
+    found = groups_of(trace, by_parameter, numbers)
+    # A group of buffers alone moves nothing that is trained: it stays.
+    groups = tuple(g for g in found if trained & {name for name, _ in g.members})
     memory: dict[int, list[str]] = {}
     for name, tensor in state.items():
         memory.setdefault(id(tensor), []).append(name)
@@ -221,7 +224,7 @@ def _from_trace(trace: Trace, model: nn.Module) -> PermutationSpec:
         captures=_captures(trace, numbers, {group.leaf for group in groups}),
         program=trace.program,
         leaf_of=leaf_numbers(trace, numbers),
-        parameters=tuple(name for name, t in state.items() if isinstance(t, nn.Parameter)),
+        parameters=tuple(name for name in state if name in trained),
     )
 
 

@@ -1,0 +1,134 @@
+"""Files as training scripts write them: the weights are found, and lie as far apart as known.
+
+Layouts made here are those of the scripts that are named; each holds a real torch optimizer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from copy import deepcopy
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.optim.swa_utils import AveragedModel
+
+from wingbeat.checkpoints import compare, open_checkpoint
+from wingbeat.errors import RequestError
+
+Content = Mapping[str, Any]
+
+
+def net(seed: int) -> nn.Module:
+    torch.manual_seed(seed)
+    return nn.Sequential(nn.Linear(5, 7), nn.ReLU(), nn.Linear(7, 2))
+
+
+def trained(seed: int, kind: type[torch.optim.Optimizer] = torch.optim.AdamW) -> tuple[Any, Any]:
+    """Return the weights and the state of the optimizer after a step with large moments."""
+    model = net(seed)
+    optimizer = kind(model.parameters(), lr=0.01)
+    (1e3 * model(torch.randn(4, 5)).square().sum()).backward()
+    optimizer.step()
+    return model.state_dict(), optimizer.state_dict()
+
+
+def distance(first: Content, second: Content) -> float:
+    return float(sum((first[n].double() - second[n].double()).square().sum() for n in first) ** 0.5)
+
+
+def adam(weights: Content, optim: Content, **more: Any) -> dict[str, Any]:
+    return {"model": weights, "optimizer": optim, **more}
+
+
+Layout = Callable[[Content, Content, int], Content]
+TOLD = torch.tensor(0.25)
+LAYOUTS: dict[str, Layout] = {
+    "state dict": lambda w, o, s: w,
+    "torch tutorial": lambda w, o, s: {
+        "epoch": 3, "model_state_dict": w, "optimizer_state_dict": o, "loss": TOLD * s},
+    "nanoGPT": lambda w, o, s: adam(
+        w, o, model_args={"n": 1}, iter_num=9, best_val_loss=TOLD * s, config={"lr": 0.1}),
+    "random states": lambda w, o, s: adam(
+        w, o, rng_state=torch.get_rng_state(), cuda_rng_state=torch.get_rng_state()),
+    "random states in a group": lambda w, o, s: adam(w, o, rng={"torch": torch.get_rng_state()}),
+    "losses of every epoch": lambda w, o, s: adam(w, o, train_losses=torch.arange(4.0) * s),
+    "torchvision": lambda w, o, s: adam(
+        w, o, lr_scheduler={"last_epoch": 2}, epoch=2, scaler={"scale": TOLD * s}),
+    "a lone group": lambda w, o, s: {"state": adam(w, o), "epoch": 3},
+    "net and optim in a group": lambda w, o, s: {"checkpoint": {"net": w, "optim": o}, "args": {}},
+    "Lightning": lambda w, o, s: {
+        "epoch": 1, "global_step": 8, "pytorch-lightning_version": "2.5.0", "state_dict": w,
+        "loops": {"fit_loop": {"state_dict": {}}}, "optimizer_states": [o], "lr_schedulers": [],
+        "callbacks": {"ModelCheckpoint": {"best_model_score": TOLD * s}}},
+    "timm": lambda w, o, s: {
+        "epoch": 1, "arch": "net", "state_dict": w, "optimizer": o, "version": 2,
+        "state_dict_ema": {n: t * s for n, t in w.items()}, "metric": 71.0},
+    "fairseq": lambda w, o, s: {
+        "model": w, "last_optimizer_state": o, "extra_state": {"best": TOLD * s},
+        "optimizer_history": [{"num_updates": 4}], "args": None},
+    "a name of its own": lambda w, o, s: {"generator_sd": w, "optimizer": o, "best_acc": TOLD * s},
+    "optimizer under a name that says nothing": lambda w, o, s: {"weights": w, "o": o},
+    "moments without groups": lambda w, o, s: {"nets": w, "adam": o["state"]},
+    "several optimizers": lambda w, o, s: {"model": w, "optimizers": {"a": o, "b": deepcopy(o)}},
+}  # fmt: skip
+
+
+def saved(folder: Any, layout: Layout) -> tuple[list[Any], float]:
+    paths, weights = [], []
+    for seed in (1, 2):
+        held, optim = trained(seed)
+        paths.append(folder / f"{seed}.pt")
+        torch.save(layout(held, optim, seed), paths[-1])
+        weights.append(held)
+    return paths, distance(*weights)
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_the_weights_are_compared_and_nothing_else(tmp_path, name):
+    paths, known = saved(tmp_path, LAYOUTS[name])
+    found = compare(paths)
+    np.testing.assert_allclose(found.l2[1], known, rtol=1e-12)
+    assert found.moments.names == ("0.weight", "0.bias", "2.weight", "2.bias")
+    assert found.left_out == ()
+
+
+@pytest.mark.parametrize("kind", [torch.optim.SGD, torch.optim.Adam, torch.optim.RMSprop])
+def test_an_optimizer_alone_is_no_model(tmp_path, kind):
+    _, state = trained(1, kind)
+    torch.save(state, tmp_path / "a.pt")
+    with pytest.raises(RequestError, match="state of an optimizer and no weights"):
+        open_checkpoint(tmp_path / "a.pt")
+
+
+def test_what_was_taken_is_said_and_two_that_are_possible_are_refused(tmp_path):
+    paths, _ = saved(tmp_path, LAYOUTS["nanoGPT"])
+    (note,) = compare(paths).notes
+    assert note == "Weights are those of 'model'; not read: 'best_val_loss', 'optimizer'."
+    paths, _ = saved(tmp_path, LAYOUTS["a lone group"])
+    assert "'state.model'" in compare(paths).notes[0]
+    for names in (("generator", "discriminator"), ("model", "state_dict")):
+        paths, known = saved(tmp_path, lambda w, o, s, n=names: {n[0]: w, n[1]: w, "optimizer": o})
+        with pytest.raises(RequestError, match=f"'{names[0]}', '{names[1]}'.*several.*key="):
+            compare(paths)
+        np.testing.assert_allclose(compare(paths, key=names[1]).l2[1], known, rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "names", [("step_embed", "block"), ("accumulator", "head"), ("temperature", "fc")]
+)
+def test_a_nested_state_dict_loses_nothing(tmp_path, names):
+    """Names that a trainer also uses do not make weights its notes."""
+    state: dict[str, Any] = {names[0]: torch.randn(3, 2), names[1]: {"w": torch.ones(2)}}
+    torch.save(state, tmp_path / "a.pt")
+    assert set(open_checkpoint(tmp_path / "a.pt").entries) == {names[0], f"{names[1]}.w"}
+
+
+def test_averaged_weights_keep_their_count_beside(tmp_path):
+    for seed in (1, 2):
+        torch.save(AveragedModel(net(seed)).state_dict(), tmp_path / f"{seed}.pt")
+    found = compare([tmp_path / "1.pt", tmp_path / "2.pt"])
+    known = distance(net(1).state_dict(), net(2).state_dict())
+    np.testing.assert_allclose(found.l2[1], known, rtol=1e-12)
