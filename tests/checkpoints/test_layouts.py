@@ -5,18 +5,22 @@ Layouts made here are those of the scripts that are named; each holds a real tor
 
 from __future__ import annotations
 
+import json
+from argparse import Namespace
 from collections.abc import Callable, Mapping
 from copy import deepcopy
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
 from wingbeat.checkpoints import compare, open_checkpoint
-from wingbeat.errors import RequestError
+from wingbeat.errors import RequestError, StoreError
 
 Content = Mapping[str, Any]
 
@@ -37,6 +41,10 @@ def trained(seed: int, kind: type[torch.optim.Optimizer] = torch.optim.AdamW) ->
 
 def distance(first: Content, second: Content) -> float:
     return float(sum((first[n].double() - second[n].double()).square().sum() for n in first) ** 0.5)
+
+
+def prefixed(prefix: str, weights: Content) -> dict[str, Any]:
+    return {f"{prefix}{name}": tensor for name, tensor in weights.items()}
 
 
 def adam(weights: Content, optim: Content, **more: Any) -> dict[str, Any]:
@@ -72,6 +80,16 @@ LAYOUTS: dict[str, Layout] = {
     "a name of its own": lambda w, o, s: {"generator_sd": w, "optimizer": o, "best_acc": TOLD * s},
     "optimizer under a name that says nothing": lambda w, o, s: {"weights": w, "o": o},
     "moments without groups": lambda w, o, s: {"nets": w, "adam": o["state"]},
+    "arguments of argparse": lambda w, o, s: adam(w, o, args=Namespace(lr=0.1, name="x")),
+    "DataParallel and torch.compile": lambda w, o, s: prefixed("module._orig_mod.", w),
+    "torch.compile and DataParallel": lambda w, o, s: prefixed("_orig_mod.module.", w),
+    "FSDP around parts": lambda w, o, s: {
+        f"_fsdp_wrapped_module.{n.replace('.', '._fsdp_wrapped_module.')}": t
+        for n, t in w.items()},
+    "torch.compile of parts": lambda w, o, s: {
+        n.replace(".", "._orig_mod."): t for n, t in w.items()},
+    "activation checkpointing": lambda w, o, s: {
+        n.replace(".", "._checkpoint_wrapped_module."): t for n, t in w.items()},
     "several optimizers": lambda w, o, s: {"model": w, "optimizers": {"a": o, "b": deepcopy(o)}},
 }  # fmt: skip
 
@@ -132,3 +150,104 @@ def test_averaged_weights_keep_their_count_beside(tmp_path):
     found = compare([tmp_path / "1.pt", tmp_path / "2.pt"])
     known = distance(net(1).state_dict(), net(2).state_dict())
     np.testing.assert_allclose(found.l2[1], known, rtol=1e-12)
+
+
+def test_names_that_differ_by_a_prefix_only_are_aligned_and_it_is_said(tmp_path):
+    (plain, _), (other, optim) = trained(1), trained(2)
+    torch.save(plain, tmp_path / "plain.pt")
+    lightning = {"state_dict": prefixed("model.", other), "optimizer_states": [optim]}
+    torch.save(lightning, tmp_path / "lightning.ckpt")
+    for order in (("plain.pt", "lightning.ckpt"), ("lightning.ckpt", "plain.pt")):
+        found = compare([tmp_path / name for name in order])
+        np.testing.assert_allclose(found.l2[1], distance(plain, other), rtol=1e-12)
+        assert len(found.moments.names) == 4
+        assert any("'model.'" in note for note in found.notes)
+
+
+def test_a_prefix_that_maps_not_all_names_is_left_alone(tmp_path):
+    torch.save({"a.w": torch.ones(2), "b.w": torch.ones(3)}, tmp_path / "a.pt")
+    torch.save({"x.a.w": torch.ones(2), "y.b.w": torch.ones(3)}, tmp_path / "b.pt")
+    with pytest.raises(RequestError, match="no floating-point tensor of one name"):
+        compare([tmp_path / "a.pt", tmp_path / "b.pt"])
+
+
+def shards(folder: Path, weights: Content, ending: str) -> None:
+    """Two shards and their index, as transformers up to 4 wrote them with ``.bin``."""
+    places = {}
+    for number, names in enumerate((list(weights)[:3], list(weights)[3:]), 1):
+        stem = "pytorch_model" if ending == "bin" else "model"
+        file = f"{stem}-{number:05d}-of-00002.{ending}"
+        part = {n: weights[n] for n in names}
+        torch.save(part, folder / file) if ending == "bin" else save_file(part, folder / file)
+        places |= dict.fromkeys(names, file)
+    name = f"{'pytorch_model' if ending == 'bin' else 'model'}.{ending}.index.json"
+    (folder / name).write_text(json.dumps({"metadata": {}, "weight_map": places}))
+
+
+# Folders: what is written into them, and the format that is said.
+FOLDERS: dict[str, tuple[Callable[[Path, Content], Any], str]] = {
+    "sharded safetensors": (lambda f, w: shards(f, w, "safetensors"), "sharded safetensors"),
+    "sharded .bin": (lambda f, w: shards(f, w, "bin"), "sharded PyTorch"),
+    "PEFT adapter": (lambda f, w: save_file(w, f / "adapter_model.safetensors"), "safetensors"),
+    "diffusers part": (
+        lambda f, w: save_file(w, f / "diffusion_pytorch_model.safetensors"), "safetensors"),
+    "Trainer": (lambda f, w: save_file(w, f / "model.safetensors"), "safetensors"),
+    "pytorch_model.bin": (lambda f, w: torch.save(w, f / "pytorch_model.bin"), "PyTorch"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FOLDERS)
+def test_folders(tmp_path, name):
+    write, kind = FOLDERS[name]
+    states = [trained(seed)[0] for seed in (1, 2)]
+    for seed, state in enumerate(states):
+        (tmp_path / str(seed)).mkdir()
+        (tmp_path / str(seed) / "config.json").write_text("{}")
+        write(tmp_path / str(seed), state)
+    found = compare([tmp_path / "0", tmp_path / "1"])
+    np.testing.assert_allclose(found.l2[1], distance(*states), rtol=1e-12)
+    assert found.formats == (kind, kind)
+    assert found.left_out == ()
+
+
+def test_a_folder_with_several_files_names_them(tmp_path):
+    for name in ("a", "b"):
+        save_file({"w": torch.ones(2)}, tmp_path / f"{name}.safetensors")
+    with pytest.raises(RequestError, match=r"several checkpoints \(a\.safetensors, b\."):
+        open_checkpoint(tmp_path)
+
+
+def a_pointer(path: Path) -> None:
+    path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n")
+
+
+OTHERS: dict[str, tuple[Callable[[Path], Any], str]] = {
+    "lfs.safetensors": (a_pointer, "pointer of Git LFS.*git lfs pull"),
+    "lfs.pt": (a_pointer, "pointer of Git LFS"),
+    "script.pt": (lambda p: torch.jit.trace(net(0), torch.ones(1, 5)).save(str(p)), "TorchScript"),
+    "arrays.npz": (lambda p: np.savez(p, a=np.ones(3)), r"NumPy archive \(\.npz\)"),
+    "meta.pt": (
+        lambda p: torch.save({"w": torch.empty(3, device="meta")}, p), "meta device.*no numbers"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", OTHERS)
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+def test_what_is_no_checkpoint_is_called_what_it_is(tmp_path, name):
+    write, words = OTHERS[name]
+    write(tmp_path / name)
+    with pytest.raises((RequestError, StoreError), match=words):
+        open_checkpoint(tmp_path / name)
+
+
+class Arguments(Namespace):
+    """A namespace of the script's own, whose code may do anything."""
+
+    def __setstate__(self, state: Any) -> None:
+        raise AssertionError("code of the file ran")
+
+
+def test_a_namespace_of_another_class_is_refused(tmp_path):
+    torch.save({"model": {"w": torch.ones(2)}, "args": Arguments(a=1)}, tmp_path / "a.pt")
+    with pytest.raises(StoreError, match=r"asks to run code.*Arguments"):
+        open_checkpoint(tmp_path / "a.pt")

@@ -50,6 +50,7 @@ def read_records(path: Path) -> dict[str, Record]:
         raise _wrong(path, f"its directory cannot be read: {error}") from error
     if len(infos) > MOST_RECORDS:
         raise _wrong(path, f"it has {len(infos):,} entries; {MOST_RECORDS:,} are allowed")
+    _refuse_others(path, [info.filename for info in infos])
     found: dict[str, Record] = {}
     end = 0
     for info in sorted(infos, key=lambda i: i.header_offset):
@@ -86,6 +87,20 @@ def check_records(path: Path, records: Iterable[Record], tick: Callable[[int], N
             )
             raise StoreError(msg)
     return bool(known)
+
+
+def _refuse_others(path: Path, names: list[str]) -> None:
+    """Refuse archives of others by what they are."""
+    if any(name.endswith("/constants.pkl") or "/code/" in name for name in names):
+        what = "a TorchScript program, which holds code beside its weights"
+        how = "torch.save(torch.jit.load(path).state_dict(), ...) where you trust it"
+    elif names and all(name.endswith(".npy") for name in names):
+        what = "a NumPy archive (.npz)"
+        how = "save its arrays as tensors, with safetensors.numpy.save_file"
+    else:
+        return
+    msg = f"{path} is {what}, and no state dict: {how}"
+    raise StoreError(msg)
 
 
 def _refuse(path: Path, info: zipfile.ZipInfo) -> None:

@@ -11,6 +11,7 @@ from wingbeat.checkpoints.comparison import Comparison, Moments
 from wingbeat.checkpoints.memory import parse_memory
 from wingbeat.checkpoints.names import Shared, few, match
 from wingbeat.checkpoints.open import open_checkpoint
+from wingbeat.checkpoints.prefixes import aligned
 from wingbeat.errors import RequestError
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ def compare(
     named = _labels(places, labels)
     at = _steps(places, steps)
     tick = progress or (lambda *_: None)
-    sources = [open_checkpoint(path, key=key) for path in places]
+    sources = aligned([open_checkpoint(path, key=key) for path in places])
     shared, left_out = match(sources, named)
     if not shared or not sum(t.numbers for t in shared):
         why = "; ".join(f"{x.name}: {x.why}, {x.detail}" for x in left_out[:5])

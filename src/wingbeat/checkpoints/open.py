@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from wingbeat.checkpoints.names import few
 from wingbeat.checkpoints.sharded import read_sharded
 from wingbeat.checkpoints.single_file import LONGEST_HEADER, read_safetensors
 from wingbeat.checkpoints.torch_file import read_torch
@@ -15,10 +16,13 @@ from wingbeat.errors import RequestError, StoreError
 if TYPE_CHECKING:
     from wingbeat.checkpoints.source import Source
 
+_INDICES = ("*.safetensors.index.json", "*.bin.index.json")
 INDEX = "model.safetensors.index.json"
 ALONE = ("model.safetensors", "pytorch_model.bin")
 _OLD_TORCH = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
-_PREFIXES = ("_orig_mod.", "module.")
+# What compilation, FSDP and activation checkpointing put into names, anywhere.
+_INSIDE = ("_orig_mod.", "_fsdp_wrapped_module.", "_checkpoint_wrapped_module.")
+_BEFORE = "module."  # what data parallelism puts before all names
 
 
 def open_checkpoint(path: str | Path, *, key: str | None = None) -> Source:
@@ -26,7 +30,7 @@ def open_checkpoint(path: str | Path, *, key: str | None = None) -> Source:
 
     Args:
         path: a safetensors file, an index of a sharded one, a ``.pt`` file, or a folder that
-            holds ``model.safetensors.index.json`` or ``model.safetensors``.
+            holds one of these under a usual name, or one safetensors file and no other.
         key: where the tensors are inside a ``.pt`` file that holds more than a state dict.
 
     Raises:
@@ -45,13 +49,23 @@ def open_checkpoint(path: str | Path, *, key: str | None = None) -> Source:
     target = located(Path(path))
     what = sniff(target)
     if what == "index":
-        source: Source = read_sharded(target, refuse_impostor)
+        source: Source = read_sharded(target, _read_shard)
     elif what == "safetensors":
         source = read_safetensors(target)
     else:
         refuse_impostor(target)
         source = read_torch(target, archive=what == "zip", key=key)
     return _bare(source)
+
+
+def _read_shard(path: Path) -> Source:
+    refuse_impostor(path)
+    what = sniff(path)
+    if what == "index":
+        raise StoreError(f"{path} is an index where a shard should be: download it again")
+    return (
+        read_safetensors(path) if what == "safetensors" else read_torch(path, archive=what == "zip")
+    )
 
 
 def located(path: Path) -> Path:
@@ -64,10 +78,17 @@ def located(path: Path) -> Path:
         return path
     if (path / INDEX).exists():
         return path / INDEX
-    others = sorted(path.glob("*.safetensors.index.json"))
-    found = others or [path / name for name in ALONE if (path / name).exists()]
+    others = sorted(p for ending in _INDICES for p in path.glob(ending))
+    alone = [path / name for name in ALONE if (path / name).exists()]
+    # An adapter or a part of a diffusion pipeline: one file whose name tells what it is.
+    found = others or alone or sorted(path.glob("*.safetensors"))
     if len(found) != 1:
-        what = "several indices" if found else f"neither {INDEX} nor {' nor '.join(ALONE)}"
+        names = few([p.name for p in found])
+        what = (
+            f"several checkpoints ({names})"
+            if found
+            else f"neither {INDEX} nor {' nor '.join(ALONE)}"
+        )
         msg = f"the folder {path} holds {what}: name the file itself"
         raise RequestError(msg)
     return found[0]
@@ -101,6 +122,12 @@ def sniff(path: Path) -> str:
 
 def _kind(path: Path, head: bytes) -> str:
     length = int.from_bytes(head[:8], "little")
+    if head.startswith(b"version https://git-lfs"):
+        msg = (
+            f"{path} is the pointer of Git LFS to a file that was not fetched: run git lfs pull "
+            "in its repository"
+        )
+        raise RequestError(msg)
     if head.startswith(b"PK"):
         return "zip"
     if head.startswith(_OLD_TORCH):
@@ -138,12 +165,33 @@ def _posing(path: Path) -> str:
 
 
 def _bare(source: Source) -> Source:
-    """Take a prefix off that all names share, as data parallelism and compilation put it."""
-    for prefix in _PREFIXES:
-        names = [*source.entries, *source.tied]
-        if names and all(n.startswith(prefix) and len(n) > len(prefix) for n in names):
-            cut = len(prefix)
-            entries = {n[cut:]: replace(e, name=n[cut:]) for n, e in source.entries.items()}
-            tied = {n[cut:]: kept[cut:] for n, kept in source.tied.items()}
-            source = replace(source, entries=entries, tied=tied)  # type: ignore[type-var]
-    return source
+    """Take out of the names what wrappers put there, until nothing changes."""
+    names = [*source.entries, *source.tied]
+    bare = _stripped(names)
+    if bare == names or len(set(bare)) < len(bare):
+        return source
+    new = dict(zip(names, bare, strict=True))
+    entries = {new[n]: replace(e, name=new[n]) for n, e in source.entries.items()}
+    tied = {new[n]: new[kept] for n, kept in source.tied.items()}
+    return replace(source, entries=entries, tied=tied)  # type: ignore[type-var]
+
+
+def _stripped(names: list[str]) -> list[str]:
+    before: list[str] = []
+    while before != names:
+        before = names
+        names = [_without(name) for name in names]
+        if names and all(n.startswith(_BEFORE) and len(n) > len(_BEFORE) for n in names):
+            names = [n[len(_BEFORE) :] for n in names]
+    return names
+
+
+def _without(name: str) -> str:
+    for part in _INSIDE:
+        at = name.find(part)
+        while at >= 0 and len(name) > len(part):
+            if at and name[at - 1] != ".":
+                break
+            name = name[:at] + name[at + len(part) :]
+            at = name.find(part)
+    return name

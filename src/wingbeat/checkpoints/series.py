@@ -12,6 +12,7 @@ from wingbeat.checkpoints.compare import told
 from wingbeat.checkpoints.names import LeftOut, Shared, match
 from wingbeat.checkpoints.open import open_checkpoint
 from wingbeat.checkpoints.pattern import Found, find
+from wingbeat.checkpoints.prefixes import aligned
 from wingbeat.checkpoints.source import read_whole
 from wingbeat.errors import RequestError, StoreError, nearest
 from wingbeat.replicas.fork import REFERENCE
@@ -126,7 +127,7 @@ def open_series(
     found = find(pattern)
     replicas = _ordered(found, reference)
     keys = [(r, s) for r in replicas for s in found.steps]
-    sources = [open_checkpoint(found.paths[k], key=key) for k in keys]
+    sources = aligned([open_checkpoint(found.paths[k], key=key) for k in keys])
     labels = [f"{r or 'run'}@{s}" for r, s in keys]
     shared, left_out = match(sources, labels)
     if not shared:

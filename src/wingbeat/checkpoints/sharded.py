@@ -1,4 +1,4 @@
-"""Sharded safetensors with an index, the layout of Hugging Face.
+"""Shards with an index, the layout of Hugging Face; safetensors or ``.bin``.
 
 ``model.safetensors.index.json`` holds ``{"metadata": …, "weight_map": {name: file}}``; the files
 lie beside it.
@@ -11,14 +11,14 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from wingbeat.checkpoints.single_file import SingleFile, natural, once, read_safetensors
+from wingbeat.checkpoints.single_file import natural, once
 from wingbeat.errors import StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from wingbeat.checkpoints.source import Entry
+    from wingbeat.checkpoints.source import Entry, Source
 
 LARGEST_INDEX = 100_000_000
 """Bytes of an index."""
@@ -31,7 +31,7 @@ class Sharded:
     path: Path
     entries: Mapping[str, Entry]
     tied: Mapping[str, str]
-    shards: tuple[SingleFile, ...]
+    shards: tuple[Source, ...]
     format: str = "sharded safetensors"
     notes: tuple[str, ...] = ()
 
@@ -41,12 +41,12 @@ class Sharded:
         return any(found)
 
 
-def read_sharded(index: Path, open_shard: Callable[[Path], None]) -> Sharded:
+def read_sharded(index: Path, read: Callable[[Path], Source]) -> Sharded:
     """Open a sharded checkpoint by its index file.
 
     Args:
         index: the JSON file.
-        open_shard: refuses a shard that is not what its name says; called before it is read.
+        read: opens a shard, and refuses one that is not what its name says.
 
     Raises:
         StoreError: the index is damaged, names files outside its folder, or a shard is missing,
@@ -56,22 +56,26 @@ def read_sharded(index: Path, open_shard: Callable[[Path], None]) -> Sharded:
     names = sorted(set(places.values()), key=natural)
     for name in names:
         _refuse_traversal(index, name)
-    shards: dict[str, SingleFile] = {}
+    shards: dict[str, Source] = {}
     for name in names:
         path = index.parent / name
         if not path.is_file():
             raise _wrong(index, f"it names the shard {name!r}, which is not beside it")
-        open_shard(path)
-        shards[name] = read_safetensors(path)
+        shards[name] = read(path)
     entries = {}
     for tensor in sorted(places, key=natural):
-        held = shards[places[tensor]].entries
+        shard = shards[places[tensor]]
+        held = shard.entries
+        if tensor in shard.tied:
+            continue
         if tensor not in held:
             raise _wrong(index, f"it places {tensor!r} in {places[tensor]!r}, which lacks it")
         entries[tensor] = held[tensor]
     aliases = {a: k for shard in shards.values() for a, k in shard.tied.items()}
     tied = {a: k for a, k in aliases.items() if a not in entries and k in entries}
-    return Sharded(index, entries, tied, tuple(shards.values()))
+    formats = dict.fromkeys(shard.format for shard in shards.values())
+    kind = f"sharded {' and '.join(formats)}"
+    return Sharded(index, entries, tied, tuple(shards.values()), kind)
 
 
 def _weight_map(index: Path) -> dict[str, str]:

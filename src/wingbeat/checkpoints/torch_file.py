@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import re
 import warnings
+from argparse import Namespace
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ import torch
 from torch import Tensor
 
 from wingbeat.checkpoints.archive import Record, check_records, read_records
+from wingbeat.checkpoints.names import few
 from wingbeat.checkpoints.source import FLOATS, Entry, Kind, bytes_of, read_bytes
 from wingbeat.checkpoints.weights import Weights, choose, flattened
 from wingbeat.errors import RequestError, StoreError
@@ -69,7 +71,19 @@ def read_torch(path: Path, *, archive: bool, key: str | None = None) -> TorchFil
     places = {r.offset: r for r in records.values()}
     if archive and (content is None or not _placed(content, places)):
         content, places = _load(path, map_location="cpu", mmap=True), {}
+        _refuse_meta(path, content)
     return _opened(path, choose(path, content, key), places, tuple(records.values()))
+
+
+def _refuse_meta(path: Path, content: Any) -> None:
+    """Refuse tensors that were saved without their numbers."""
+    bare = [name for name, t in flattened(content).items() if t.device.type == "meta"]
+    if bare:
+        msg = (
+            f"{path} was saved with tensors on the meta device, which have a shape and no numbers "
+            f"({few(bare)}): save the model after its weights were loaded"
+        )
+        raise RequestError(msg)
 
 
 def _opened(
@@ -103,7 +117,9 @@ def _load(path: Path, **options: Any) -> Any:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return torch.load(path, weights_only=True, **options)
+            # A namespace of arguments is data: filling it in calls nothing of the file's choice.
+            with torch.serialization.safe_globals([Namespace]):
+                return torch.load(path, weights_only=True, **options)
     except NotImplementedError:
         if options.get("map_location") == "meta":
             return None
