@@ -65,7 +65,7 @@ def align(
     >>> align(net, net, spec).fixed_point_share
     1.0
     """
-    first, second = state_of(a), state_of(b)
+    first, second = state_of(a, spec), state_of(b, spec)
     if method not in {"weights", "activations"}:
         raise RequestError(f"no method {method!r}: {nearest(method, ['weights', 'activations'])}")
     if method == "activations" and batches is None:
@@ -88,15 +88,34 @@ def align(
     return sinkhorn_refine(first, second, spec, start=found, seed=seed) if sinkhorn else found
 
 
-def state_of(model: State) -> Mapping[str, Tensor]:
-    """Return the state dict of a model, or the mapping itself.
+def state_of(model: State, spec: PermutationSpec) -> Mapping[str, Tensor]:
+    """Return the state dict of a model, or the mapping itself, under a specification's names.
+
+    What torch.compile and data parallelism put into names does not count: either side may be
+    wrapped.
 
     Raises:
         RequestError: a tensor is complex.
     """
     state = model.state_dict() if isinstance(model, nn.Module) else model
     refuse_complex(state)
-    return state
+    if all(name in spec.shapes for name in state):
+        return state
+    known = {_bare(name): name for name in spec.shapes}
+    new = {name: known.get(_bare(name), name) for name in state}
+    if len(known) < len(spec.shapes) or len(set(new.values())) < len(new):
+        return state  # two names differ by a wrapper only: what does not fit is listed later
+    return {new[name]: tensor for name, tensor in state.items()}
+
+
+def _bare(name: str) -> str:
+    """Return a name without the parts that wrappers put before or into it.
+
+    >>> _bare("module._orig_mod.fc.weight"), _bare("fc._orig_mod.weight")
+    ('fc.weight', 'fc.weight')
+    """
+    inner = name.replace("_orig_mod.", "")
+    return inner.removeprefix("module.")
 
 
 def aligned_distance(
@@ -121,8 +140,8 @@ def aligned_distance(
     >>> aligned_distance(net, spec.random(1).apply(net.state_dict()), spec)
     0.0
     """
-    first = state_of(a)
-    moved = (permutation or align(a, b, spec)).apply(state_of(b))
+    first = state_of(a, spec)
+    moved = (permutation or align(a, b, spec)).apply(state_of(b, spec))
     total, seen = 0.0, set[str]()
     for name in spec.parameters:
         if name in seen or name not in first:
