@@ -22,14 +22,16 @@ def placeholders(
     """Return the axes of parameters and statistics by name, and of every placeholder.
 
     Names that share memory share axes. Buffers move where a normalisation uses them as running
-    statistics. A floating-point buffer of the state dict moves along every axis on which it is
-    still constant, as those of a batch norm written by hand are before training, and is fixed
-    along the others. Other buffers, constants and the inputs of the model are fixed.
+    statistics, and where spectral norm keeps singular vectors in them. A floating-point buffer of
+    the state dict moves along every axis on which it is still constant, as those of a batch norm
+    written by hand are before training, and is fixed along the others. Other buffers, constants
+    and the inputs of the model are fixed.
     """
     nodes = {node.name: node for node in program.graph.nodes if node.op == "placeholder"}
     state: dict[str, Tensor] = dict(model.named_parameters(remove_duplicate=False))
     state.update(model.named_buffers(remove_duplicate=False))
     shared = _shared(program, nodes, state)
+    spectral = _spectral(model)
     named: dict[str, Axes] = {}
     values: dict[Node, Value] = {}
     for spec in program.graph_signature.input_specs:
@@ -37,7 +39,11 @@ def placeholders(
         if node is None:
             continue
         name = (spec.target or "").removeprefix(PREFIX)
-        if spec.kind is InputKind.PARAMETER or (name in state and _statistic(node)):
+        if (
+            spec.kind is InputKind.PARAMETER
+            or name in spectral
+            or (name in state and _statistic(node))
+        ):
             values[node] = named[name] = shared[_memory(state[name])]
         elif name in state and spec.persistent and _moving(state[name]):
             values[node] = named[name] = _still_constant(name, state[name], shared)
@@ -75,6 +81,17 @@ def _statistic(node: Node) -> bool:
     return any(
         "batch_norm" in str(u.target) or "instance_norm" in str(u.target) for u in node.users
     )
+
+
+def _spectral(model: nn.Module) -> set[str]:
+    """Return the names of the singular vectors that spectral norm keeps: they move as weights."""
+    return {
+        f"{name}.{vector}"
+        for name, module in model.named_modules()
+        if type(module).__name__ == "_SpectralNorm"
+        for vector in ("_u", "_v")
+        if isinstance(getattr(module, vector, None), Tensor)
+    }
 
 
 def _moving(tensor: Tensor) -> bool:

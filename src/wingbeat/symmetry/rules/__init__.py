@@ -16,6 +16,7 @@ from wingbeat.symmetry.rules import (
     ordering,
     pooling,
     reduction,
+    scatter,
     selection,
     shape,
 )
@@ -34,6 +35,7 @@ __all__ = [
     "ordering",
     "pooling",
     "reduction",
+    "scatter",
     "selection",
     "shape",
 ]

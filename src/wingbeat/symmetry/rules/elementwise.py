@@ -7,13 +7,11 @@ from wingbeat.symmetry.rules.registry import rule
 from wingbeat.symmetry.unify import broadcast, unify
 
 
-@rule("min", "max", "where", "masked_fill", "addcmul", "addcdiv", "clamp", "rsub", "dropout")
+@rule("where", "masked_fill", "addcmul", "addcdiv", "clamp", "rsub", "dropout")
 @rule("feature_dropout", "alpha_dropout", "softplus", "hardtanh", "relu6", "logical_not")
 @rule("__and__", "__or__", "__xor__", "bitwise_and", "bitwise_or", "floor_divide", "pow")
 def elementwise(call: Call) -> Value:
     """Align from the right and tie equal axes; also the rule of every pointwise operation."""
-    if call.name in {"min", "max"} and call.overload not in {"other", "binary"}:
-        return call.give_up()
     return broadcast(call.inputs(), call.shape, call.why)
 
 

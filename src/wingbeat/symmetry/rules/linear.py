@@ -22,7 +22,7 @@ def linear(call: Call) -> Value:
     return (*inner[:-1], out)
 
 
-@rule("matmul", "mm", "bmm", "mv", "dot", "inner_product")
+@rule("matmul", "mm", "bmm", "mv", "dot", "vdot", "inner_product")
 def matmul(call: Call) -> Value:
     """Sum over the last axis of the first and the last but one of the second."""
     return product_of(call, "self", "mat2" if "mat2" in call.bound else _second(call))
@@ -84,3 +84,29 @@ def _tie(letters: dict[str, Axis], letter: str, axis: Axis, why: str) -> None:
         letters[letter] = axis
     elif axis.size > 1:
         letters[letter] = unify(known, axis, why)
+
+
+@rule("bilinear")
+def bilinear(call: Call) -> Value:
+    """Sum over the last axes of two inputs, with a weight (out, first, second)."""
+    first, second, weight = call.axes("input1"), call.axes("input2"), call.axes("weight")
+    unify(first[-1], weight[1], call.why)
+    unify(second[-1], weight[2], call.why)
+    call.contracts("input1")
+    call.contracts("input2")
+    lead = broadcast([first[:-1], second[:-1]], call.shape[:-1], call.why)
+    out, bias = weight[0], call.tensor("bias")
+    if bias:
+        out = broadcast([(out,), bias], (out.size,), call.why)[0]
+    call.hide((*lead, *weight))
+    return (*lead, out)
+
+
+@rule("cdist", "_cdist_forward")
+def cdist(call: Call) -> Value:
+    """Distances of all pairs of rows: a sum over the last axis of both."""
+    a, b = call.axes("x1"), call.axes("x2")
+    inner = unify(a[-1], b[-1], call.why)
+    lead = broadcast([a[:-2], b[:-2]], call.shape[:-2], call.why)
+    call.hide((*lead, a[-2], b[-2], inner))
+    return (*lead, a[-2], b[-2])

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from wingbeat.symmetry.axes import ONE
-from wingbeat.symmetry.calls import Call, Value, places_of
+from wingbeat.symmetry.calls import Call, Value, place_of, places_of
 from wingbeat.symmetry.rules.registry import rule
+from wingbeat.symmetry.unify import broadcast
 
 
 @rule("mean", "sum", "amax", "amin", "any", "all", "var", "std", "prod", "logsumexp", "norm")
@@ -23,3 +24,17 @@ def reduction(call: Call) -> Value:
     if isinstance(call.node.meta["val"], (tuple, list)):
         return [out for _ in call.shapes]
     return out
+
+
+@rule("max", "min")
+def extreme(call: Call) -> Value:
+    """The largest along one axis, of all, or of two; where it stood depends on the order."""
+    if call.overload in {"other", "binary"}:
+        return broadcast(call.inputs(), call.shape, call.why)
+    if call.overload != "dim":
+        call.hide(call.axes("self"))
+        return ()
+    axes = call.axes("self")
+    if any(user.args[1] == 1 and user.users for user in call.node.users):
+        call.pin([axes[place_of(int(call.arg("dim")), len(axes))]])
+    return reduction(call)
