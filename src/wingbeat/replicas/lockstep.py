@@ -23,7 +23,6 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils import _pytree as pytree
 
 from wingbeat.errors import DriverError
-from wingbeat.replicas.masks import PlainMasks
 from wingbeat.replicas.reads import NotRecordableError, ReadsRefused, refuse_dynamic
 from wingbeat.replicas.simplify import simplify
 from wingbeat.task.batches import only_tensors
@@ -163,7 +162,7 @@ class Lockstep:
         """Vectorise and run the step without a recording."""
         mapped = vmap(self._single, in_dims=(0, 0, 0, None, None), randomness="same")
         try:
-            with sdpa_kernel(SDPBackend.MATH), PlainMasks():
+            with sdpa_kernel(SDPBackend.MATH):
                 params, buffers, slots, losses = mapped(*form.arguments(leaves))
         except DriverError:
             raise

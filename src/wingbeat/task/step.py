@@ -20,6 +20,7 @@ from wingbeat.params import Layout, fixed, trainable
 from wingbeat.task.advice import check_optimizer
 from wingbeat.task.batches import copied
 from wingbeat.task.build import Models, copied_model, why_objects
+from wingbeat.task.masks import PlainMasks
 from wingbeat.task.optimizers import Grouped, PureOptimizer, pure_optimizer, resumed_state
 from wingbeat.task.schedule import Table, factor_of, keep_table, refuse_rates, table
 
@@ -230,7 +231,8 @@ class TrainingStep:
 
         def objective(named: dict[str, Tensor]) -> tuple[Tensor, Buffers]:
             fresh = {name: b.clone() for name, b in buffers.items()}
-            loss = self.call(self._objective, {**named, **fresh}, batch, fresh)
+            with PlainMasks():
+                loss = self.call(self._objective, {**named, **fresh}, batch, fresh)
             return check_scalar(loss), fresh
 
         named = self.layout.unflatten(params)

@@ -41,10 +41,26 @@ class SentenceClassifier(nn.Module):
         nn.init.normal_(self.head.weight, std=HEAD_STD)
         nn.init.zeros_(self.head.bias)
 
+    @property
+    def _is_bert(self) -> bool:
+        config = getattr(self.body, "config", None)
+        return getattr(config, "model_type", "") == "bert" and not config.is_decoder
+
+    def _added(self, mask: Tensor) -> Tensor:
+        """Return what a mask adds to the scores of attention, (batch, 1, 1, length).
+
+        BERT looks at a mask of two axes in Python, whether it shuts out anything at all, and a
+        step that reads values cannot be recorded; one of four axes it takes as it is. A causal
+        model would lose its own mask by that, and keeps the one of two axes.
+        """
+        dtype = self.head.weight.dtype
+        return (mask == 0)[:, None, None, :].to(dtype) * torch.finfo(dtype).min
+
     def forward(self, inputs: Tensor) -> Tensor:
         """Return scores (batch, classes) of (batch, 2, length) int64: token numbers and mask."""
         ids, mask = inputs.unbind(1)
-        states = self.body(input_ids=ids, attention_mask=mask).last_hidden_state
+        seen = self._added(mask) if self._is_bert else mask
+        states = self.body(input_ids=ids, attention_mask=seen).last_hidden_state
         scores: Tensor = self.head(pooled(states, mask, self.pooling))
         return scores
 

@@ -1,8 +1,9 @@
 """Draw the dropout masks that a plain loop would draw.
 
-Torch draws a mask in the order in which its tensor lies in memory. A tensor that is transposed
-in a plain loop is not when it is vectorised, and the same seed would drop other units: another
-training run. Here the mask is drawn in the order of the plain one.
+Torch draws a mask in the order in which its tensor lies in memory. Where ``torch.func``
+differentiates or vectorises, a tensor that is transposed gets the mask of one that is not, and
+the same seed would drop other units: another training run. Here the mask is drawn in the order
+of the plain one.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from torch.overrides import TorchFunctionMode
 
 
 class PlainMasks(TorchFunctionMode):
-    """Within this mode ``dropout`` of a vectorised tensor draws the mask of a single one."""
+    """Within this mode ``dropout`` in a differentiated step draws the mask of a plain one."""
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
@@ -41,18 +42,20 @@ def _dropout(x: Tensor, p: float = 0.5, training: bool = True, inplace: bool = F
 def memory_order(x: Tensor) -> list[int] | None:
     """Return a tensor's axes from the slowest to the fastest in memory, as of one replica.
 
-    None for a tensor that is not vectorised exactly once.
+    None for a tensor that is not differentiated here, or vectorised more than once.
 
     >>> memory_order(torch.zeros(2, 3)) is None
     True
     """
     functorch = torch._C._functorch
     plain, batched = x, []
+    if not functorch.is_functorch_wrapped_tensor(x):
+        return None
     while functorch.is_functorch_wrapped_tensor(plain):
         if functorch.is_batchedtensor(plain):
             batched.append(functorch.maybe_get_bdim(plain))
         plain = functorch.get_unwrapped(plain)
-    if len(batched) != 1:
+    if len(batched) > 1:
         return None
-    strides = [s for i, s in enumerate(plain.stride()) if i != batched[0]]
+    strides = [s for i, s in enumerate(plain.stride()) if i not in batched]
     return sorted(range(x.dim()), key=lambda i: (-strides[i], i))
