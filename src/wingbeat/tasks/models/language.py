@@ -43,7 +43,7 @@ class SentenceClassifier(nn.Module):
 
     @property
     def _is_bert(self) -> bool:
-        config = getattr(self.body, "config", None)
+        config: Any = getattr(self.body, "config", None)
         return getattr(config, "model_type", "") == "bert" and not config.is_decoder
 
     def _added(self, mask: Tensor) -> Tensor:
