@@ -174,12 +174,12 @@ def test_a_switch_that_no_look_can_find_is_given_up(switch: int, tmp_path: Path)
 
 
 def test_what_is_given_up_has_the_bits_of_the_loop() -> None:
-    """The function fails in lock step once it has been chosen: at the sixth stacked call."""
+    """The function fails in lock step once it has been chosen: at the fifth stacked call."""
     calls = iter(range(10**6))
 
     def loss(model: nn.Module, batch: Data) -> Tensor:
         out = scores(model, batch)
-        if stacked(out) and next(calls) == 5:
+        if stacked(out) and next(calls) == 4:
             raise ValueError("not here")
         return out.square().mean()
 

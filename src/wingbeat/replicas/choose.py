@@ -167,8 +167,7 @@ class Chooser:
             replicas = self._replicas(driver, 0, self.casts[-1])
             replicas.advance(0)
             if self.steps > 1:
-                replicas.prove(1)
-                replicas.advance(1)
+                replicas.advance(1)  # the run itself proves this step; see ``Proofs``
             self._hold_to_plain(replicas.take_losses()[:, 0])
         except (UnlikePlainError, DisprovedError, NotRecordableError):
             raise
