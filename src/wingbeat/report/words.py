@@ -146,8 +146,8 @@ def meaning(result: ResultLike) -> tuple[str, ...]:
         (
             "The convergence ratio is the spread of the copies at the last step divided by their "
             "spread right after the nudge. Spread is the root of the summed variance of every "
-            "trainable weight over the copies. Below 1 the copies drew together, above 1 they "
-            "drifted apart, and 1 means that training kept their distance."
+            "trainable weight that the loss depends on, over the copies. Below 1 the copies drew "
+            "together, above 1 they drifted apart, and 1 means that training kept their distance."
         )
     ]
     if ratio.defined:
@@ -195,7 +195,7 @@ def limits(result: ResultLike) -> tuple[str, ...]:
         said.append("There is no interval, so nothing is known about the error of this value.")
     else:
         said.append(
-            "The interval comes from resampling what was run. It covers the draw of the nudges, "
+            "The interval comes from the copies that were run. It covers the draw of the nudges, "
             "and other base seeds only where the run was asked for several."
         )
     return tuple(said)
