@@ -18,7 +18,7 @@ import torch
 import wingbeat as wb
 from wingbeat.determinism import fingerprint
 from wingbeat.replicas import first_loss, lockstep
-from wingbeat.replicas.choose import Chooser
+from wingbeat.replicas.driver_selection import Chooser
 from wingbeat.replicas.replicas import Replicas
 from wingbeat.task.hidden_state import HiddenState
 from wingbeat.tasks.dense import circles_task

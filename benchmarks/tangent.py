@@ -23,9 +23,9 @@ from typing import Any
 
 import torch
 
-from wingbeat.lyapunov.orthonormal import orthonormal_rows
-from wingbeat.lyapunov.tangent import TangentStep
-from wingbeat.lyapunov.training import training_spectrum
+from wingbeat.lyapunov.maps.orthonormal import orthonormal_rows
+from wingbeat.lyapunov.training.exponents import training_spectrum
+from wingbeat.lyapunov.training.tangent import TangentStep
 from wingbeat.task.task import Task
 from wingbeat.tasks.architectures import dense_task
 from wingbeat.tasks.cnn import digits_task

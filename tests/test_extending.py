@@ -25,7 +25,7 @@ from wingbeat.cli.main import app
 from wingbeat.cli.parse import parse_perturbation
 from wingbeat.measure.metric import METRICS
 from wingbeat.replicas.perturb import PERTURBATIONS
-from wingbeat.report.page import render_page
+from wingbeat.report.pages.run import render_page
 
 PAGE = (Path(__file__).parents[1] / "docs" / "extending.md").read_text(encoding="utf-8")
 FILE = re.compile(r"^```python\n# file: (\S+)\n(.*?)^```", re.DOTALL | re.MULTILINE)

@@ -21,11 +21,8 @@ LEVELS = (
     ("checkpoints",),
     ("landscape", "representation", "curvature", "lyapunov"),
     ("measure",),
-    ("result", "request", "progress"),
-    ("summary",),
-    ("session", "plain_loop"),
-    ("run", "verify", "external"),
-    ("onset", "noise_sources"),
+    ("execution",),
+    ("analyses",),
     ("study",),
     ("report",),
     ("tasks",),
@@ -38,7 +35,7 @@ METRICS_MAY_IMPORT = {"errors", "stats", "params", "metrics"}
 BESIDE = {"integrations", "deep_lyapunov", "testing", "zoo", "__init__", "__main__"}
 IMPORTED_BY_NONE = {"integrations", "cli", "deep_lyapunov", "testing", "zoo"}
 # Methods that hand over to a later step, imported only when they are called.
-HANDED_ON = {("result", "report"), ("study", "report"), ("trajectory", "checkpoints")}
+HANDED_ON = {("execution", "report"), ("study", "report"), ("trajectory", "checkpoints")}
 FORBIDDEN_NAMES = {"utils", "helpers", "common", "base", "manager"}
 
 FILES = sorted(SOURCE.rglob("*.py"))

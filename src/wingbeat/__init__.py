@@ -5,16 +5,21 @@ replicas under the same noise, records and measures them; a ``Result`` holds tab
 trajectory and report.
 """
 
+from wingbeat.moved import keep_former_names
 from wingbeat.products import ask_for_reproducible_products
 
 ask_for_reproducible_products()  # before anything multiplies matrices
+keep_former_names("wingbeat.run", "wingbeat.verify", "wingbeat.noise_sources")
 
 # ruff: noqa: E402
 from wingbeat import lyapunov, metrics
+from wingbeat.analyses.noise_sources import noise_sources
+from wingbeat.analyses.onset import find_onset
 from wingbeat.checkpoints import compare
 from wingbeat.errors import DriverError, RequestError, RunError, StoreError, WingbeatError
-from wingbeat.noise_sources import noise_sources
-from wingbeat.onset import find_onset
+from wingbeat.execution.result import Result, load
+from wingbeat.execution.run import run
+from wingbeat.execution.verify import Verification, verify
 from wingbeat.replicas.perturb import (
     Augmentation,
     BatchGradient,
@@ -26,14 +31,11 @@ from wingbeat.replicas.perturb import (
     SingleWeight,
     Ulp,
 )
-from wingbeat.result import Result, load
-from wingbeat.run import run
 from wingbeat.study.load import load_study
 from wingbeat.study.study import Study
 from wingbeat.symmetry import align, permutation_spec
 from wingbeat.task.task import Task
 from wingbeat.trajectory.trajectory import Trajectory
-from wingbeat.verify import Verification, verify
 
 __version__ = "0.1.0"
 

@@ -7,9 +7,25 @@ which the module was first published, so that a folder of then is resumed and no
 
 from __future__ import annotations
 
+import importlib
+import sys
+import warnings
+from collections.abc import Sequence
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
+from types import ModuleType
 from typing import Any, Final
 
 MOVED: Final[dict[str, tuple[str, ...]]] = {
+    "wingbeat.external": ("wingbeat.execution.external",),
+    "wingbeat.noise_sources": ("wingbeat.analyses.noise_sources",),
+    "wingbeat.onset": ("wingbeat.analyses.onset",),
+    "wingbeat.request": ("wingbeat.execution.request",),
+    "wingbeat.result": ("wingbeat.execution.result",),
+    "wingbeat.run": ("wingbeat.execution.run",),
+    "wingbeat.session": ("wingbeat.execution.session",),
+    "wingbeat.summary": ("wingbeat.execution.summary",),
+    "wingbeat.verify": ("wingbeat.execution.verify",),
     "wingbeat.zoo.architectures": ("wingbeat.tasks.architectures",),
     "wingbeat.zoo.break_even": (
         "wingbeat.studies.break_even",
@@ -35,7 +51,7 @@ MOVED: Final[dict[str, tuple[str, ...]]] = {
     "wingbeat.zoo.curvature_study": (
         "wingbeat.study.named",
         "wingbeat.study.finished",
-        "wingbeat.report.study_marks",
+        "wingbeat.report.figures.estimates",
     ),
     "wingbeat.zoo.curvature_tasks": ("wingbeat.tasks.full_batch",),
     "wingbeat.zoo.danovski": ("wingbeat.studies.danovski.run",),
@@ -132,3 +148,57 @@ def first_names(content: Any) -> Any:
     if isinstance(content, list | tuple):
         return [first_names(value) for value in content]
     return first_name(content) if isinstance(content, str) and ":" in content else content
+
+
+class FormerModules(MetaPathFinder, Loader):
+    """Finds the former modules, and gives each of their names from where it is now."""
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """Return a specification for a module that has moved, None for any other."""
+        return ModuleSpec(fullname, self) if fullname in MOVED else None
+
+    def create_module(self, spec: ModuleSpec) -> None:
+        """Leave the module to the import system."""
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Fill a former module with what its new places hold."""
+        module.__doc__ = _told(module.__name__)
+        for found in reversed(_places(module.__name__)):
+            vars(module).update({k: v for k, v in vars(found).items() if not k.startswith("__")})
+
+
+class _Shadowed(ModuleType):
+    """A former module whose name is a function of the package now.
+
+    It waits among the loaded modules: were it imported, the import system would put it in the
+    function's place.
+    """
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        _told(self.__name__)
+        return getattr(_places(self.__name__)[0], name)
+
+
+def keep_former_names(*shadowed: str) -> None:
+    """Let the former modules be imported for one version, each with a warning.
+
+    Args:
+        shadowed: those whose name the package gives to a function.
+    """
+    sys.meta_path.append(FormerModules())
+    for name in shadowed:
+        sys.modules[name] = _Shadowed(name)
+
+
+def _places(old: str) -> list[ModuleType]:
+    return [importlib.import_module(place) for place in MOVED[old]]
+
+
+def _told(old: str) -> str:
+    msg = f"{old} has moved to {' and '.join(MOVED[old])}: import it from there"
+    warnings.warn(msg, DeprecationWarning, stacklevel=3)
+    return msg

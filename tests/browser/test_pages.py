@@ -15,7 +15,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, Route, sync_playw
 
 import wingbeat as wb
 from wingbeat.measure.metric import default_names
-from wingbeat.report.study_page import write_study_page
+from wingbeat.report.pages.study import write_study_page
 from wingbeat.studies.dynamics.claims import claims
 from wingbeat.studies.dynamics.page import page as study_page
 from wingbeat.studies.dynamics.plan import Plan

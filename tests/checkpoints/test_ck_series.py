@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 import wingbeat as wb
 from wingbeat import metrics
 from wingbeat.errors import NO_TWIN, RequestError, StoreError
-from wingbeat.external import WEIGHTS, measure_checkpoints
+from wingbeat.execution.external import WEIGHTS, measure_checkpoints
 from wingbeat.trajectory.trajectory import Trajectory
 
 STEPS, RUNS = (0, 10, 30), ("1", "2", "10")

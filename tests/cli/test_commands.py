@@ -82,7 +82,7 @@ def test_json_is_one_document_and_the_second_call_trains_nothing(call, monkeypat
     found = json.loads(first)
     assert (code, err) == (0, "")
     assert found["behavior"] in ("convergent", "divergent", "undetermined")
-    monkeypatch.setattr("wingbeat.session.advance", None)  # training would now fail
+    monkeypatch.setattr("wingbeat.execution.session.advance", None)  # training would now fail
     assert call(*words) == (0, first, "")
 
 

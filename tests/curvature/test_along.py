@@ -21,9 +21,9 @@ from wingbeat.curvature import (
     sharpness,
 )
 from wingbeat.errors import DIVERGED, DriverError, RequestError
+from wingbeat.execution.run import run
 from wingbeat.replicas.perturb import Gaussian
 from wingbeat.replicas.snapshot import Snapshot
-from wingbeat.run import run
 
 SPECTRUM = torch.tensor([5.0, 2.0, 0.5], dtype=torch.float64)
 

@@ -70,7 +70,7 @@ def die_at_write(count, stage):
 
 def die_before(name):
     """Kill this process when a session comes to a function."""
-    setattr(sys.modules["wingbeat.session"], name, lambda *_, **__: die())
+    setattr(sys.modules["wingbeat.execution.session"], name, lambda *_, **__: die())
 
 
 def forked(prepare, run, seconds=None):

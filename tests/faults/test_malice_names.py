@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wingbeat.checkpoints import compare
-from wingbeat.checkpoints.cells import harmless
+from wingbeat.checkpoints.csv_safe import harmless
 from wingbeat.checkpoints.pattern import find
-from wingbeat.external import measure_checkpoints
+from wingbeat.execution.external import measure_checkpoints
 
 NASTY = (
     "</script><script>alert(1)</script>",

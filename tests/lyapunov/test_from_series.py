@@ -13,8 +13,9 @@ from numpy.testing import assert_allclose
 from scipy.integrate import solve_ivp
 
 from wingbeat.errors import RequestError
-from wingbeat.lyapunov import autocorrelation, from_series, linear_region, period, zero_one
-from wingbeat.lyapunov.series import embed
+from wingbeat.lyapunov import autocorrelation, from_series, linear_region, period
+from wingbeat.lyapunov import zero_one
+from wingbeat.lyapunov.series.divergence import embed
 
 
 def logistic_series(r: float, count: int, start: float = 0.3) -> np.ndarray:

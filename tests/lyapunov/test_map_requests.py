@@ -11,8 +11,8 @@ from systems import DOUBLE, vector
 
 from wingbeat.errors import RequestError
 from wingbeat.lyapunov import benettin, finite_time, spectrum
-from wingbeat.lyapunov.preflight import FlatMap, looks_at_time
-from wingbeat.lyapunov.states import read_state
+from wingbeat.lyapunov.maps.states import read_state
+from wingbeat.lyapunov.maps.validate_map import FlatMap, looks_at_time
 
 
 class Doubled(torch.autograd.Function):

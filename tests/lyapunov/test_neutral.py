@@ -12,9 +12,9 @@ import torch
 from torch import nn, optim
 from training_cases import Normalised, iris
 
-from wingbeat.lyapunov.neutral import Neutral, NeutralWatch
-from wingbeat.lyapunov.tangent import TangentStep
-from wingbeat.lyapunov.training import training_spectrum
+from wingbeat.lyapunov.training.exponents import training_spectrum
+from wingbeat.lyapunov.training.neutral import Neutral, NeutralWatch
+from wingbeat.lyapunov.training.tangent import TangentStep
 from wingbeat.task.task import Task
 
 

@@ -13,11 +13,11 @@ from systems import DOUBLE, vector
 
 from wingbeat.errors import RequestError, RunError
 from wingbeat.lyapunov import batch_means_error, kaplan_yorke
-from wingbeat.lyapunov.numpy_replay import numpy_replay
-from wingbeat.lyapunov.orbit import Orbit
-from wingbeat.lyapunov.preflight import FlatMap
-from wingbeat.lyapunov.recording import Recorded
-from wingbeat.lyapunov.states import read_state
+from wingbeat.lyapunov.maps.numpy_replay import numpy_replay
+from wingbeat.lyapunov.maps.orbit import Orbit
+from wingbeat.lyapunov.maps.recording import Recorded
+from wingbeat.lyapunov.maps.states import read_state
+from wingbeat.lyapunov.maps.validate_map import FlatMap
 
 MAPS = {
     "logistic": (systems.logistic, vector(0.3)),

@@ -14,8 +14,8 @@ import torch
 from torch import nn, optim
 from training_cases import digits_net, iris
 
-from wingbeat.lyapunov.tangent import TangentStep
-from wingbeat.lyapunov.training import training_spectrum
+from wingbeat.lyapunov.training.exponents import training_spectrum
+from wingbeat.lyapunov.training.tangent import TangentStep
 from wingbeat.task.task import Task
 
 IDENTITY = 1e-12

@@ -14,10 +14,10 @@ from torch import optim
 from training_cases import digits_net, iris, quadratic
 
 from wingbeat.errors import DIVERGED, RequestError
-from wingbeat.lyapunov.baseline import Baseline, judge, mean_error
-from wingbeat.lyapunov.replicas_benettin import replica_exponent
-from wingbeat.lyapunov.tangent import TangentStep
-from wingbeat.lyapunov.training import training_spectrum
+from wingbeat.lyapunov.training.baseline import Baseline, judge, mean_error
+from wingbeat.lyapunov.training.exponents import training_spectrum
+from wingbeat.lyapunov.training.replicas_benettin import replica_exponent
+from wingbeat.lyapunov.training.tangent import TangentStep
 from wingbeat.task.task import Task
 from wingbeat.tasks.architectures import dense_task
 

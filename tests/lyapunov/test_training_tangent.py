@@ -15,10 +15,10 @@ from torch import nn, optim
 from training_cases import LOSSES, NORMS, normalised, with_loss
 
 from wingbeat.errors import RequestError
-from wingbeat.lyapunov import explicit
-from wingbeat.lyapunov.orthonormal import orthonormal_rows
-from wingbeat.lyapunov.self_check import check_tangent
-from wingbeat.lyapunov.tangent import TangentStep
+from wingbeat.lyapunov.maps.orthonormal import orthonormal_rows
+from wingbeat.lyapunov.training import derivative_patches as explicit
+from wingbeat.lyapunov.training.self_check import check_tangent
+from wingbeat.lyapunov.training.tangent import TangentStep
 from wingbeat.task.step import State, TrainingStep
 from wingbeat.task.task import Task
 

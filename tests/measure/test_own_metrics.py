@@ -14,8 +14,8 @@ import wingbeat as wb
 from wingbeat.errors import DIVERGED, RequestError
 from wingbeat.measure import metric
 from wingbeat.measure.metric import METRICS, default_names, in_order
-from wingbeat.report.definitions import definitions
-from wingbeat.report.losses import losses, replica_metrics
+from wingbeat.report.figures.losses import losses, replica_metrics
+from wingbeat.report.pages.definitions import definitions
 
 FIXED = {"replicas": 3, "record_every": 12, "driver": "loop", "dtype": torch.float64}
 FACTS = {"unit": "weight", "range": (0, inf), "direction": "0 = identical", "caption": "A test"}

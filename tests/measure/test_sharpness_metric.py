@@ -16,7 +16,7 @@ from wingbeat.curvature.along import even_samples
 from wingbeat.errors import DIVERGED, NOT_TWICE_DIFFERENTIABLE
 from wingbeat.measure.builtin.sharpness import affordable
 from wingbeat.measure.metric import METRICS, default_names
-from wingbeat.report.losses import losses
+from wingbeat.report.figures.losses import losses
 
 OPTIONS = {"replicas": 2, "record_every": 5, "driver": "loop", "dtype": torch.float64}
 NUDGE = "gaussian-0.01@0"

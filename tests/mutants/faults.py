@@ -339,7 +339,7 @@ FAULTS: list[Fault] = [
         ),
     ),
     *_faults(
-        "report/contents.py",
+        "report/pages/page_text.py",
         PAGE,
         (
             "the fact of the exponent reads two points",

@@ -11,8 +11,7 @@ import torch
 from torch import nn
 
 import wingbeat as wb
-from wingbeat.errors import RequestError
-from wingbeat.noise_sources import (
+from wingbeat.analyses.noise_sources import (
     Execution,
     noise_sources,
     power_of,
@@ -20,6 +19,7 @@ from wingbeat.noise_sources import (
     total_variance,
     variance,
 )
+from wingbeat.errors import RequestError
 
 ALL = ("init", "order", "augmentation", "dropout", "ulp", "hardware", "all")
 LOOPS = (Execution("loop", 1), Execution("loop", 2))

@@ -12,8 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from wingbeat.errors import RequestError
-from wingbeat.noise_sources import (
+from wingbeat.analyses.noise_sources import (
     binomial_floor,
     detectable,
     differ,
@@ -21,6 +20,7 @@ from wingbeat.noise_sources import (
     power_of,
     seeds_needed,
 )
+from wingbeat.errors import RequestError
 
 
 @pytest.mark.parametrize(

@@ -12,10 +12,10 @@ from onset_tasks import bowl, path, well
 from torch import nn
 
 import wingbeat as wb
+from wingbeat.analyses.onset import bracket, find_onset, onset_cost
+from wingbeat.analyses.onset.apparatus import Apparatus
 from wingbeat.errors import RequestError, RunError, StoreError
-from wingbeat.onset import bracket, find_onset, onset_cost
-from wingbeat.onset.apparatus import Apparatus
-from wingbeat.request import make_request
+from wingbeat.execution.request import make_request
 from wingbeat.trajectory.store import FolderStore
 
 STEPS = 90

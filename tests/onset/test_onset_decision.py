@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from wingbeat.analyses.onset import bracket, cost, decide, fewest, limits, next_step
 from wingbeat.errors import RequestError
-from wingbeat.onset import bracket, cost, decide, fewest, limits, next_step
 
 
 def tail(n: int, first: int, last: int, p: float) -> float:

@@ -11,13 +11,13 @@ from torch import Tensor, nn
 
 from wingbeat.determinism import derive, seeded
 from wingbeat.params import trainable
-from wingbeat.replicas.advance import Course, advance
 from wingbeat.replicas.first_loss import first_loss
 from wingbeat.replicas.lockstep import Lockstep
 from wingbeat.replicas.loop import Loop, ObjectLoop
 from wingbeat.replicas.perturb import Gaussian, Perturbation
 from wingbeat.replicas.replicas import Replicas
 from wingbeat.replicas.snapshot import Snapshot
+from wingbeat.replicas.training_run import Course, advance
 from wingbeat.task.batches import Batches, Streams
 from wingbeat.task.step import TrainingStep
 from wingbeat.task.task import Task

@@ -9,8 +9,8 @@ import cases
 import pytest
 
 import wingbeat as wb
-from wingbeat.replicas.choose import Chooser
-from wingbeat.replicas.remembered import Measured, key_of, recall, remember
+from wingbeat.replicas.driver_cache import Measured, key_of, recall, remember
+from wingbeat.replicas.driver_selection import Chooser
 
 
 @pytest.fixture(autouse=True)

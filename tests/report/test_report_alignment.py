@@ -7,14 +7,14 @@ import pytest
 from run.tasks import noisy, points
 
 import wingbeat as wb
-from wingbeat.report.alignment import aligned_curves, aligned_distance, alignment_figures
-from wingbeat.report.cell_map import cell_map_spec
-from wingbeat.report.draw_plotly import spec
-from wingbeat.report.drawn import drawn
-from wingbeat.report.ensembles import gain_against_diversity
-from wingbeat.report.page import render_page
-from wingbeat.report.sensitivity import barrier_map, growth_with_size
-from wingbeat.report.study_draw import study_spec
+from wingbeat.report.drawing.any_figure import drawn
+from wingbeat.report.drawing.plotly.cells import cell_map_spec
+from wingbeat.report.drawing.plotly.curves import spec
+from wingbeat.report.drawing.plotly.marks import study_spec
+from wingbeat.report.figures.alignment import aligned_curves, aligned_distance, alignment_figures
+from wingbeat.report.figures.ensembles import gain_against_diversity
+from wingbeat.report.figures.sensitivity import barrier_map, growth_with_size
+from wingbeat.report.pages.run import render_page
 
 METRICS = ("l2", "ensemble", "barrier", "l2_aligned", "barrier_aligned")
 FORKS = [wb.Gaussian(scale, at=at) for at in (0, 6) for scale in (0.1, 1.0)]

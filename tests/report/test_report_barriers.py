@@ -8,9 +8,9 @@ from run.tasks import noisy, points, two_forks
 
 import wingbeat as wb
 from wingbeat.metrics.basins import ERROR_THRESHOLD
-from wingbeat.report.barriers import barrier_figures, basin_tree, curves_between, growth
-from wingbeat.report.losses import replica_metrics
-from wingbeat.report.page import render_page
+from wingbeat.report.figures.barriers import barrier_figures, basin_tree, curves_between, growth
+from wingbeat.report.figures.losses import replica_metrics
+from wingbeat.report.pages.run import render_page
 
 
 @pytest.fixture(scope="module")

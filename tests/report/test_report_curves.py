@@ -6,16 +6,16 @@ import pandas as pd
 import pytest
 from report_cases import FakeResult, full, perturbation, table
 
-from wingbeat.report.curves import (
+from wingbeat.report.figures.curves import (
     distance,
     local_lyapunov,
     projected_ratio,
     projected_share,
     spread,
 )
-from wingbeat.report.figures import MOST_FAMILIES, MOST_POINTS, Guide, groups
-from wingbeat.report.losses import losses, replica_metrics
-from wingbeat.report.style import GUIDE_STYLE, NULL_STYLE, REFERENCE_STYLE
+from wingbeat.report.figures.losses import losses, replica_metrics
+from wingbeat.report.figures.records import MOST_FAMILIES, MOST_POINTS, Guide, groups
+from wingbeat.report.figures.style import GUIDE_STYLE, NULL_STYLE, REFERENCE_STYLE
 
 NAME = "g-0.1@0"
 

@@ -20,13 +20,13 @@ from wingbeat.report import (
     plot_spread,
     plot_trajectories,
 )
-from wingbeat.report.curves import distance, local_lyapunov, projected_ratio, spread
-from wingbeat.report.draw_matplotlib import draw
-from wingbeat.report.draw_plotly import spec
-from wingbeat.report.figures import Figure, HeatFigure, LineFigure, PathFigure
-from wingbeat.report.losses import losses
-from wingbeat.report.maps import layers, trajectories
-from wingbeat.report.plotly_parts import label, resolve, shortened, theme_colours
+from wingbeat.report.drawing.matplotlib import draw
+from wingbeat.report.drawing.plotly.curves import spec
+from wingbeat.report.drawing.plotly.parts import label, resolve, shortened, theme_colours
+from wingbeat.report.figures.curves import distance, local_lyapunov, projected_ratio, spread
+from wingbeat.report.figures.losses import losses
+from wingbeat.report.figures.maps import layers, trajectories
+from wingbeat.report.figures.records import Figure, HeatFigure, LineFigure, PathFigure
 
 HOSTILE = '_$x$ <b onmouseover="x">&amp; %{x}</b> ñ'
 RESULT = full(replicas=3)

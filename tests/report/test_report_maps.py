@@ -6,9 +6,9 @@ import pandas as pd
 import pytest
 from report_cases import TENSORS, FakeResult, full, perturbation, table
 
-from wingbeat.report.figures import MOST_REPLICAS
-from wingbeat.report.maps import MOST_LAYERS, layers, trajectories
-from wingbeat.report.style import REFERENCE_STYLE
+from wingbeat.report.figures.maps import MOST_LAYERS, layers, trajectories
+from wingbeat.report.figures.records import MOST_REPLICAS
+from wingbeat.report.figures.style import REFERENCE_STYLE
 
 NAME = "g@0"
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from report_cases import full, scalar
 
-from wingbeat.report.contents import texts
-from wingbeat.report.words import number
+from wingbeat.report.pages.page_text import texts
+from wingbeat.report.prose import number
 
 # A head of the table, and the scalar of `wingbeat.summary` that it is about.
 COLUMNS = {

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from report_cases import FakeResult, full, perturbation, scalar, table
 
 from wingbeat.report import notebook_html, render_page, write_page
-from wingbeat.report.contents import flat
-from wingbeat.report.document import script_json
+from wingbeat.report.pages.document import script_json
+from wingbeat.report.pages.page_text import flat
 
 NASTY = [
     "</script><script>alert(1)</script>",

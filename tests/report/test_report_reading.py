@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from report_cases import FakeResult, full, perturbation, scalar, table
 
-from wingbeat.report.reading import (
+from wingbeat.report.result_access import (
     Curve,
     base_seeds,
     entry,

@@ -7,9 +7,9 @@ import pytest
 from run.tasks import noisy, points, rows, two_forks
 
 import wingbeat as wb
-from wingbeat.report.losses import replica_metrics
-from wingbeat.report.page import render_page
-from wingbeat.report.representations import by_layer, over_training, representation_figures
+from wingbeat.report.figures.losses import replica_metrics
+from wingbeat.report.figures.representations import by_layer, over_training, representation_figures
+from wingbeat.report.pages.run import render_page
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from report_cases import FakeResult, full, scalar, table
 
 from wingbeat.errors import REASONS
-from wingbeat.report.definitions import bibtex, run_key
-from wingbeat.report.words import (
+from wingbeat.report.pages.definitions import bibtex, run_key
+from wingbeat.report.prose import (
     REASON_TEXT,
     alarms,
     headline,

@@ -10,10 +10,11 @@ from html import unescape
 
 import pytest
 
-from wingbeat.report.figures import Guide, Line, LineFigure
-from wingbeat.report.study_draw import study_spec
-from wingbeat.report.study_figures import Box, BoxFigure, Dot, DotFigure
-from wingbeat.report.study_page import ClaimRow, StudyPage, Table, render_study_page
+from wingbeat.report.drawing.plotly.marks import study_spec
+from wingbeat.report.figures.marks import Box, BoxFigure, Dot, DotFigure
+from wingbeat.report.figures.records import Guide, Line, LineFigure
+from wingbeat.report.figures.table import Table
+from wingbeat.report.pages.study import ClaimRow, StudyPage, render_study_page
 
 NASTY = "</script><script>alert(1)</script> %{x} <b>&"
 DOTS = DotFigure(

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 import wingbeat as wb
-from wingbeat.result import Result
+from wingbeat.execution.result import Result
 
 
 @functools.cache

@@ -261,7 +261,7 @@ def test_the_folder_is_held_until_the_table_is_written(tmp_path, monkeypatch):
             FolderStore(folder).lock()
         seen.append(folder)
 
-    monkeypatch.setattr("wingbeat.session.write_files", written)
+    monkeypatch.setattr("wingbeat.execution.session.write_files", written)
     go(plain(steps=2), tmp_path)
     assert seen == [tmp_path]
 
@@ -284,7 +284,7 @@ def test_data_that_fail_in_the_middle(tmp_path):
 
 
 def test_a_warning_survives_a_restart(tmp_path, monkeypatch):
-    from wingbeat.replicas.choose import Chooser
+    from wingbeat.replicas.driver_selection import Chooser
 
     choose = Chooser.choose
     monkeypatch.setattr(Chooser, "choose", lambda *a: replace(choose(*a), warnings=("mind this",)))

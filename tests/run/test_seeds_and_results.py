@@ -72,7 +72,7 @@ def test_seeds_in_memory_give_the_same(several):
 def test_a_finished_folder_of_seeds_returns_at_once(several, monkeypatch):
     before = [p.stat().st_mtime_ns for p in several.folder.rglob("*.*")]
     monkeypatch.setattr(Replicas, "advance", None)
-    monkeypatch.setattr("wingbeat.session.measure", None)
+    monkeypatch.setattr("wingbeat.execution.session.measure", None)
     again = go(several.folder)
     assert again.summary == several.summary
     assert [p.stat().st_mtime_ns for p in several.folder.rglob("*.*")] == before

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from wingbeat.report.checked_page import CheckedClaim
+from wingbeat.report.pages.claims import CheckedClaim
 from wingbeat.studies.danovski.claims import claims
 from wingbeat.studies.danovski.found import Found, Measured
 from wingbeat.studies.danovski.orbit_claims import FAILS, HOLDS, OPEN, PARTLY

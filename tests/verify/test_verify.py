@@ -10,9 +10,9 @@ import torch
 from torch import nn
 
 import wingbeat as wb
+from wingbeat.execution.verify import Break, first_break
 from wingbeat.replicas import lockstep
-from wingbeat.replicas.choose import Chooser
-from wingbeat.verify import Break, first_break
+from wingbeat.replicas.driver_selection import Chooser
 
 
 def counted():

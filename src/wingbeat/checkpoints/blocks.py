@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from wingbeat.checkpoints.desk import Desk
+from wingbeat.checkpoints.buffers import Desk
 from wingbeat.checkpoints.memory import show_memory
 from wingbeat.errors import RequestError
 

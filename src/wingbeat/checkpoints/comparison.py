@@ -209,7 +209,7 @@ class Comparison:
         Raises:
             StoreError: the file cannot be written.
         """
-        from wingbeat.checkpoints.cells import write_csv
+        from wingbeat.checkpoints.csv_safe import write_csv
 
         return write_csv(self.table, Path(path))
 

@@ -13,7 +13,7 @@ import typer
 
 from wingbeat.cli.parse import make_importable, parse_arguments
 from wingbeat.errors import RequestError, WingbeatError
-from wingbeat.replicas.choose import DriverName
+from wingbeat.replicas.driver_selection import DriverName
 from wingbeat.studies.butterfly.grid import HEAD, confined, parse_kinds, parse_numbers
 from wingbeat.studies.butterfly.plan import MEASURES, Plan, quick_plan
 from wingbeat.studies.butterfly.run import study_butterfly

@@ -15,13 +15,13 @@ from rich.table import Table
 
 from wingbeat.checkpoints import Comparison
 from wingbeat.checkpoints import compare as compare_checkpoints
-from wingbeat.checkpoints.cells import write_csv
+from wingbeat.checkpoints.csv_safe import write_csv
 from wingbeat.checkpoints.memory import parse_memory, resident, show_memory
 from wingbeat.checkpoints.pattern import find, is_pattern
 from wingbeat.cli.parse import load_task
 from wingbeat.cli.show import number
 from wingbeat.errors import RequestError
-from wingbeat.progress import Progress
+from wingbeat.execution.progress import Progress
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -132,7 +132,7 @@ def _report(words: list[str], page: Path, key: str | None, *, check: bool) -> No
     if len(words) != 1 or not is_pattern(words[0]):
         msg = "--report needs one pattern of runs and steps, as 'run-*/step-*.safetensors'"
         raise RequestError(msg)
-    from wingbeat.external import measure_checkpoints
+    from wingbeat.execution.external import measure_checkpoints
     from wingbeat.trajectory.trajectory import Trajectory
 
     trajectory = Trajectory.from_checkpoints(words[0], key=key, check=check)

@@ -16,11 +16,11 @@ from wingbeat.cli.noise import noise
 from wingbeat.cli.onset import onset
 from wingbeat.cli.study import study
 from wingbeat.errors import DriverError, RequestError, WingbeatError
-from wingbeat.replicas.choose import DriverName
-from wingbeat.request import default_seeds
-from wingbeat.result import as_json, load
-from wingbeat.run import run as run_task
-from wingbeat.verify import verify as verify_task
+from wingbeat.execution.request import default_seeds
+from wingbeat.execution.result import as_json, load
+from wingbeat.execution.run import run as run_task
+from wingbeat.execution.verify import verify as verify_task
+from wingbeat.replicas.driver_selection import DriverName
 
 app = typer.Typer(
     help="How sensitive is a neural network's training to its starting point?",

@@ -9,10 +9,10 @@ from typing import Annotated, Any, cast
 
 import typer
 
+from wingbeat.analyses.noise_sources import SOURCES, NoiseSources, SeedPlan, noise_sources
+from wingbeat.analyses.noise_sources.compare import SOURCES_BY_DEFAULT
 from wingbeat.cli import parse
-from wingbeat.noise_sources import SOURCES, NoiseSources, SeedPlan, noise_sources
-from wingbeat.noise_sources.compare import SOURCES_BY_DEFAULT
-from wingbeat.replicas.choose import DriverName
+from wingbeat.replicas.driver_selection import DriverName
 
 
 def noise(

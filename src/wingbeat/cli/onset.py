@@ -8,9 +8,9 @@ from typing import Annotated, cast
 
 import typer
 
+from wingbeat.analyses.onset import METRICS, Onset, find_onset, onset_cost
 from wingbeat.cli import parse
-from wingbeat.onset import METRICS, Onset, find_onset, onset_cost
-from wingbeat.replicas.choose import DriverName
+from wingbeat.replicas.driver_selection import DriverName
 
 
 def onset(

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from wingbeat.result import Result
-    from wingbeat.verify import Verification
+    from wingbeat.execution.result import Result
+    from wingbeat.execution.verify import Verification
 
 
 def result(console: Console, found: Result, page: Path) -> None:

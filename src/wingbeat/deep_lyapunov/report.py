@@ -14,7 +14,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from wingbeat.deep_lyapunov.config import VisualizationConfig
 from wingbeat.errors import RequestError
-from wingbeat.report.style import THEMES
+from wingbeat.report.figures.style import THEMES
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -12,7 +12,7 @@ from torch.func import grad, vmap
 from torch.utils import _pytree as pytree
 
 from wingbeat.errors import RequestError
-from wingbeat.landscape.footprint import activation_bytes
+from wingbeat.landscape.activation_memory import activation_bytes
 from wingbeat.landscape.line import line
 from wingbeat.landscape.probe import evaluation
 from wingbeat.metrics.fisher import gaussian_kl, precision

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from wingbeat.errors import NO_PREDICTIONS, RequestError
-from wingbeat.landscape.footprint import activation_bytes
+from wingbeat.landscape.activation_memory import activation_bytes
 from wingbeat.landscape.probe import evaluation
 from wingbeat.metrics.disagreement import pairwise_disagreement
 from wingbeat.metrics.divergence import js, kl, logit_correlation

@@ -14,11 +14,11 @@ from torch.nn.modules.conv import _ConvNd
 
 from wingbeat.determinism import seeded
 from wingbeat.errors import RequestError
-from wingbeat.landscape.alone import Alone, private
+from wingbeat.landscape.activation_memory import activation_bytes
 from wingbeat.landscape.batch_loss import depends_on_batch
 from wingbeat.landscape.data import Portions, portions
-from wingbeat.landscape.footprint import activation_bytes
 from wingbeat.landscape.normalisation import Normaliser, executed, tracked
+from wingbeat.landscape.single_model import Alone, private
 from wingbeat.task.batches import len_of
 from wingbeat.task.predictions import class_labels, loss_and_scores
 from wingbeat.task.step import TrainingStep

@@ -12,19 +12,19 @@ Everything is per step and in natural logarithms. See each function for what it 
 from __future__ import annotations
 
 # isort: off
-from wingbeat.lyapunov.spectrum import Spectrum, maximum, spectrum
-from wingbeat.lyapunov.batch_means import batch_means_error
-from wingbeat.lyapunov.dimension import Dimension, kaplan_yorke
-from wingbeat.lyapunov.benettin import TwoOrbits, benettin
-from wingbeat.lyapunov.finite_time import FiniteTime, finite_time
-from wingbeat.lyapunov.expansion import Expansion, expansion_entropy
-from wingbeat.lyapunov.covariant import Covariant, covariant
-from wingbeat.lyapunov.series import SeriesExponent, from_series, linear_region
-from wingbeat.lyapunov.zero_one import ZeroOne, zero_one
-from wingbeat.lyapunov.recurrence import Correlation, Period, autocorrelation, period
-from wingbeat.lyapunov.nmle import Nmle, l1_distance, nmle
-from wingbeat.lyapunov.training import TrainingSpectrum, training_spectrum
-from wingbeat.lyapunov.replicas_benettin import ReplicaExponent, replica_exponent
+from wingbeat.lyapunov.maps.spectrum import Spectrum, maximum, spectrum
+from wingbeat.lyapunov.maps.batch_means import batch_means_error
+from wingbeat.lyapunov.maps.dimension import Dimension, kaplan_yorke
+from wingbeat.lyapunov.maps.benettin import TwoOrbits, benettin
+from wingbeat.lyapunov.maps.finite_time import FiniteTime, finite_time
+from wingbeat.lyapunov.maps.expansion import Expansion, expansion_entropy
+from wingbeat.lyapunov.maps.covariant import Covariant, covariant
+from wingbeat.lyapunov.series.divergence import SeriesExponent, from_series, linear_region
+from wingbeat.lyapunov.series.zero_one import ZeroOne, zero_one
+from wingbeat.lyapunov.series.recurrence import Correlation, Period, autocorrelation, period
+from wingbeat.lyapunov.series.nmle import Nmle, l1_distance, nmle
+from wingbeat.lyapunov.training.exponents import TrainingSpectrum, training_spectrum
+from wingbeat.lyapunov.training.replicas_benettin import ReplicaExponent, replica_exponent
 
 # isort: on
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from wingbeat.report.card import notebook_html
-from wingbeat.report.draw_matplotlib import (
+from wingbeat.report.drawing.matplotlib import (
     plot_distance,
     plot_layers,
     plot_local_lyapunov,
@@ -11,7 +10,8 @@ from wingbeat.report.draw_matplotlib import (
     plot_spread,
     plot_trajectories,
 )
-from wingbeat.report.page import render_page, write_page
+from wingbeat.report.pages.notebook import notebook_html
+from wingbeat.report.pages.run import render_page, write_page
 
 __all__ = [
     "notebook_html",

@@ -26,7 +26,7 @@ from wingbeat.stats import Estimate
 from wingbeat.study.condition import named
 
 if TYPE_CHECKING:
-    from wingbeat.result import Result
+    from wingbeat.execution.result import Result
     from wingbeat.task.task import Task
 
 Measured = dict[str, dict[str, Any]]
@@ -152,7 +152,7 @@ def exponent(result: Result) -> Measured:
     By tangent dynamics with the optimizer's state, after ``EXPONENT_WARMUP`` updates; exactly
     neutral directions are taken out. Undefined where the training diverges.
     """
-    from wingbeat.lyapunov.training import training_spectrum
+    from wingbeat.lyapunov.training.exponents import training_spectrum
 
     task = task_of(result)
     warmup = min(EXPONENT_WARMUP, max(0, task.steps // 4))

@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING, Final
 import typer
 
 from wingbeat.errors import WingbeatError
+from wingbeat.execution.run import run
 from wingbeat.measure.metric import default_names
 from wingbeat.replicas.perturb import Gaussian
-from wingbeat.report.reading import Entry, entry, names
-from wingbeat.report.words import floor_text, interval, number, reason, verdict
-from wingbeat.run import run
+from wingbeat.report.prose import floor_text, interval, number, reason, verdict
+from wingbeat.report.result_access import Entry, entry, names
 from wingbeat.studies.dynamics.plan import Plan
 from wingbeat.studies.dynamics.run import study_dynamics
 from wingbeat.tasks.cnn import digits_task
 from wingbeat.tasks.dense import circles_task
 
 if TYPE_CHECKING:
-    from wingbeat.result import Result
+    from wingbeat.execution.result import Result
     from wingbeat.study.runner import Runner
     from wingbeat.task.task import Task
 

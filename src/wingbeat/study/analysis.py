@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 if TYPE_CHECKING:
-    from wingbeat.report.study_figures import StudyFigure
-    from wingbeat.report.study_page import Table
+    from wingbeat.report.figures.marks import StudyFigure
+    from wingbeat.report.figures.table import Table
     from wingbeat.study.outcome import StudyResult
     from wingbeat.study.verdicts import Claim
 

@@ -14,10 +14,10 @@ from typing import Any, Final, Literal
 import torch
 
 from wingbeat.errors import RequestError, nearest
+from wingbeat.execution.request import usual_record_every
 from wingbeat.moved import first_names
-from wingbeat.replicas.choose import DriverName
+from wingbeat.replicas.driver_selection import DriverName
 from wingbeat.replicas.perturb import Perturbation, perturbation_of
-from wingbeat.request import usual_record_every
 from wingbeat.task.task import Task
 
 Json = Any

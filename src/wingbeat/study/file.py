@@ -45,7 +45,7 @@ from typing import Any, Final
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from wingbeat.errors import RequestError, nearest
-from wingbeat.request import default_seeds
+from wingbeat.execution.request import default_seeds
 from wingbeat.study.check import check_conditions
 from wingbeat.study.condition import Condition
 from wingbeat.study.grid import DICTS, assigned, cross, matches, unique, value_of

@@ -113,7 +113,7 @@ class NamedStudy:
         return Finding(study, page, found.tables, found.claims)
 
     def _write(self, found: Analysis) -> Path:
-        from wingbeat.report.finding_page import page_of, write_finding_page
+        from wingbeat.report.pages.finding import page_of, write_finding_page
 
         folder, command = found.study.folder, self.command(found.plan)
         for name, table in found.tables.items():

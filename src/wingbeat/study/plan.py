@@ -17,7 +17,7 @@ from typing import Any
 import pandas as pd
 import torch
 
-from wingbeat.run import run
+from wingbeat.execution.run import run
 from wingbeat.study.axes import varying
 from wingbeat.study.condition import Condition
 from wingbeat.study.fresh import THREADS, environment, fresh, inherited

@@ -15,7 +15,7 @@ import torch
 from filelock import FileLock, Timeout
 
 from wingbeat.errors import StoreError
-from wingbeat.run import run
+from wingbeat.execution.run import run
 from wingbeat.study.condition import Condition, named
 from wingbeat.study.ledger import Ledger, Record
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 import wingbeat as wb
-from wingbeat.noise_sources.available import Everything
+from wingbeat.analyses.noise_sources.available import Everything
 from wingbeat.replicas.perturb.perturbation import Nudge, Perturbation
 from wingbeat.task.batches import Streams
 

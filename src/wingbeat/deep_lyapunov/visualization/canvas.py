@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from wingbeat.errors import RequestError
-from wingbeat.report.style import DASHES, MARKERS, MATPLOTLIB_DASHES, MATPLOTLIB_MARKERS, THEMES
+from wingbeat.report.figures.style import (
+    DASHES,
+    MARKERS,
+    MATPLOTLIB_DASHES,
+    MATPLOTLIB_MARKERS,
+    THEMES,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import pandas as pd
 
-from wingbeat.report.study_marks import estimate_text
+from wingbeat.report.figures.estimates import estimate_text
 from wingbeat.stats import Estimate
 from wingbeat.study.analysis import Analysis, Tables
 from wingbeat.study.correlation import correlate

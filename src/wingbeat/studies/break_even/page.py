@@ -6,9 +6,9 @@ from typing import Any, Final
 
 import pandas as pd
 
-from wingbeat.report.figures import LineFigure
-from wingbeat.report.study_figures import DotFigure, StudyFigure
-from wingbeat.report.study_marks import dot, line, table_of
+from wingbeat.report.figures.estimates import dot, line, table_of
+from wingbeat.report.figures.marks import DotFigure, StudyFigure
+from wingbeat.report.figures.records import LineFigure
 from wingbeat.stats import Estimate
 from wingbeat.studies.break_even.claims import NAMES
 from wingbeat.study.analysis import Analysis, PageContent

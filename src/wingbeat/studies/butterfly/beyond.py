@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pandas as pd
 
-from wingbeat.report.drawn import AnyFigure
-from wingbeat.report.figures import MOST_NAMES, Line, LineFigure
-from wingbeat.report.study_figures import Dot, DotFigure
-from wingbeat.report.words import floor_text
+from wingbeat.report.drawing.any_figure import AnyFigure
+from wingbeat.report.figures.marks import Dot, DotFigure
+from wingbeat.report.figures.records import MOST_NAMES, Line, LineFigure
+from wingbeat.report.prose import floor_text
 from wingbeat.studies.butterfly.tables import (
     Found,
     band,

@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 import pandas as pd
 
-from wingbeat.report.checked_page import CheckedClaim
+from wingbeat.report.pages.claims import CheckedClaim
 from wingbeat.studies.butterfly.rulings import against, claim, over_seeds, ratio
 
 REDUCED: Final = 0.8

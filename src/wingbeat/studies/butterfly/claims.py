@@ -13,8 +13,8 @@ from typing import Final
 import numpy as np
 import pandas as pd
 
-from wingbeat.report.checked_page import CheckedClaim
-from wingbeat.report.words import number
+from wingbeat.report.pages.claims import CheckedClaim
+from wingbeat.report.prose import number
 from wingbeat.studies.butterfly.beyond_claims import matching, turned
 from wingbeat.studies.butterfly.rulings import (
     FAILS,

@@ -8,13 +8,13 @@ from typing import Any, Final, cast
 
 import pandas as pd
 
-from wingbeat.report.barriers import basin_tree
-from wingbeat.report.cell_map import CellMap
-from wingbeat.report.drawn import AnyFigure
-from wingbeat.report.figures import Line, LineFigure
-from wingbeat.report.reading import ResultLike
-from wingbeat.report.study_figures import Dot, DotFigure
-from wingbeat.report.words import floor_text, number
+from wingbeat.report.drawing.any_figure import AnyFigure
+from wingbeat.report.figures.barriers import basin_tree
+from wingbeat.report.figures.cell_map import CellMap
+from wingbeat.report.figures.marks import Dot, DotFigure
+from wingbeat.report.figures.records import Line, LineFigure
+from wingbeat.report.prose import floor_text, number
+from wingbeat.report.result_access import ResultLike
 from wingbeat.studies.butterfly.beyond import aligned, by_layer, ensembles
 from wingbeat.studies.butterfly.grid import Cell
 from wingbeat.studies.butterfly.tables import (

@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 import pandas as pd
 
-from wingbeat.report.checked_page import CheckedClaim
+from wingbeat.report.pages.claims import CheckedClaim
 from wingbeat.stats import Estimate
 from wingbeat.studies.butterfly.rulings import (
     FAILS,

@@ -9,9 +9,9 @@ from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from wingbeat.report.checked_page import CheckedClaim, CheckedPage, write_checked_page
-from wingbeat.report.study_page import Table
-from wingbeat.report.words import floor_text, number, percent
+from wingbeat.report.figures.table import Table
+from wingbeat.report.pages.claims import CheckedClaim, CheckedPage, write_checked_page
+from wingbeat.report.prose import floor_text, number, percent
 from wingbeat.studies.butterfly.claims import claims
 from wingbeat.studies.butterfly.figures import sections
 from wingbeat.studies.butterfly.fine_tuning import finetune_claims

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from wingbeat.errors import RequestError, nearest
+from wingbeat.execution.request import default_seeds
 from wingbeat.landscape.data import chosen
-from wingbeat.replicas.choose import DriverName
-from wingbeat.request import default_seeds
+from wingbeat.replicas.driver_selection import DriverName
 from wingbeat.studies.butterfly.grid import (
     HEAD,
     Cell,

@@ -6,8 +6,8 @@ from typing import Final
 
 import pandas as pd
 
-from wingbeat.report.study_page import Table
-from wingbeat.report.words import number
+from wingbeat.report.figures.table import Table
+from wingbeat.report.prose import number
 from wingbeat.studies.butterfly.tables import estimate_of, in_words, records
 
 PUBLISHED: Final[dict[tuple[float, str], tuple[tuple[float, float], ...]]] = {

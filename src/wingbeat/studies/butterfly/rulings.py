@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from wingbeat.errors import CONSTANT, TOO_FEW_SEEDS
-from wingbeat.report.checked_page import CheckedClaim
+from wingbeat.report.pages.claims import CheckedClaim
 from wingbeat.stats import Estimate, bootstrap
 from wingbeat.studies.butterfly.tables import in_words
 from wingbeat.study import verdicts

@@ -14,8 +14,8 @@ import pandas as pd
 from wingbeat.errors import BELOW_NOISE_FLOOR, DIVERGED, NOT_TRAINED
 from wingbeat.measure.table import COLUMNS
 from wingbeat.replicas.fork import REFERENCE
-from wingbeat.report.study_page import Table
-from wingbeat.report.words import REASON_TEXT, number
+from wingbeat.report.figures.table import Table
+from wingbeat.report.prose import REASON_TEXT, number
 from wingbeat.stats import Estimate, bootstrap
 from wingbeat.studies.butterfly.grid import Cell
 

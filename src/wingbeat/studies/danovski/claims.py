@@ -12,8 +12,8 @@ from math import isnan
 from typing import TYPE_CHECKING, Final
 
 from wingbeat.errors import NOT_TRAINED
-from wingbeat.report.checked_page import CheckedClaim
-from wingbeat.report.words import REASON_TEXT, number, percent
+from wingbeat.report.pages.claims import CheckedClaim
+from wingbeat.report.prose import REASON_TEXT, number, percent
 from wingbeat.studies.danovski.found import words
 from wingbeat.studies.danovski.measure import CHAOTIC
 from wingbeat.studies.danovski.orbit_claims import (

@@ -5,8 +5,8 @@ from __future__ import annotations
 from math import exp, nan
 from typing import TYPE_CHECKING
 
-from wingbeat.report.figures import Guide, Line, LineFigure
-from wingbeat.report.study_figures import Dot, DotFigure, StudyFigure
+from wingbeat.report.figures.marks import Dot, DotFigure, StudyFigure
+from wingbeat.report.figures.records import Guide, Line, LineFigure
 from wingbeat.stats import Estimate
 from wingbeat.studies.danovski.claims import PUBLISHED, PUBLISHED_INITS
 from wingbeat.studies.danovski.found import Found, Measured, words

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pandas as pd
 
 from wingbeat.errors import NOT_TRAINED
-from wingbeat.report.words import REASON_TEXT, number
+from wingbeat.report.prose import REASON_TEXT, number
 from wingbeat.stats import Estimate
 from wingbeat.studies.danovski.plan import Experiment, Options, condition
 from wingbeat.study.ledger import Ledger

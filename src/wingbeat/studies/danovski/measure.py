@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from wingbeat.lyapunov.nmle import Nmle, nmle
+from wingbeat.lyapunov.series.nmle import Nmle, nmle
 from wingbeat.studies.danovski.estimates import Found, curve, mean_of, median_of, plain, share_of
 from wingbeat.studies.danovski.experiments import Renormalised, first_reached, renormalised
 from wingbeat.studies.danovski.orbits import (
@@ -22,7 +22,7 @@ from wingbeat.studies.danovski.plan import LENGTH, SHARE, Options
 from wingbeat.tasks.iris import IrisMap, initial, map_error
 
 if TYPE_CHECKING:
-    from wingbeat.result import Result
+    from wingbeat.execution.result import Result
 
 CALM: Final = 5e-4
 """Exponents below this in size count as none."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from wingbeat.report.checked_page import CheckedClaim
-from wingbeat.report.words import number, percent
+from wingbeat.report.pages.claims import CheckedClaim
+from wingbeat.report.prose import number, percent
 from wingbeat.studies.danovski.found import words
 from wingbeat.studies.danovski.orbits import PUBLISHED_LAGS
 from wingbeat.studies.danovski.plan import size_text

@@ -5,9 +5,9 @@ from __future__ import annotations
 from math import nan
 from typing import TYPE_CHECKING
 
-from wingbeat.report.figures import Line, LineFigure
-from wingbeat.report.study_figures import Dot, DotFigure, StudyFigure
-from wingbeat.report.words import number
+from wingbeat.report.figures.marks import Dot, DotFigure, StudyFigure
+from wingbeat.report.figures.records import Line, LineFigure
+from wingbeat.report.prose import number
 from wingbeat.studies.danovski.found import words
 from wingbeat.studies.danovski.orbits import PUBLISHED_LAGS
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from wingbeat.lyapunov.recurrence import autocorrelation, period
+from wingbeat.lyapunov.series.recurrence import autocorrelation, period
 from wingbeat.studies.danovski.estimates import Found, curve, mean_of, median_of, plain, share_of
 from wingbeat.studies.danovski.experiments import (
     KERNELS,

@@ -8,9 +8,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from wingbeat.report.checked_page import CheckedClaim, CheckedPage, write_checked_page
-from wingbeat.report.study_page import Table
-from wingbeat.report.words import floor_text, number, percent
+from wingbeat.report.figures.table import Table
+from wingbeat.report.pages.claims import CheckedClaim, CheckedPage, write_checked_page
+from wingbeat.report.prose import floor_text, number, percent
 from wingbeat.studies.danovski.claims import PUBLISHED, PUBLISHED_INITS, claims
 from wingbeat.studies.danovski.definitions import DEFINITIONS
 from wingbeat.studies.danovski.figures import sections

@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pandas as pd
 
-from wingbeat.report.figures import Line, LineFigure
-from wingbeat.report.study_figures import Box, BoxFigure, DotFigure, StudyFigure
-from wingbeat.report.words import number
+from wingbeat.report.figures.marks import Box, BoxFigure, DotFigure, StudyFigure
+from wingbeat.report.figures.records import Line, LineFigure
+from wingbeat.report.prose import number
 from wingbeat.stats import Estimate
 from wingbeat.studies.dynamics.estimates import (
     DEFINITION_NAMES,

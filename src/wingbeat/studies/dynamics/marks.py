@@ -8,9 +8,9 @@ from typing import Final
 import numpy as np
 import pandas as pd
 
-from wingbeat.report.figures import Guide
-from wingbeat.report.study_figures import Dot
-from wingbeat.report.words import floor_text, number
+from wingbeat.report.figures.marks import Dot
+from wingbeat.report.figures.records import Guide
+from wingbeat.report.prose import floor_text, number
 from wingbeat.stats import Estimate
 from wingbeat.studies.dynamics.summary import Found
 from wingbeat.tasks.architectures import FAMILY_NAMES

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from wingbeat.report.figures import Guide
-from wingbeat.report.study_figures import DotFigure
+from wingbeat.report.figures.marks import DotFigure
+from wingbeat.report.figures.records import Guide
 from wingbeat.stats import Estimate
 from wingbeat.studies.dynamics.estimates import within
 from wingbeat.studies.dynamics.marks import (

@@ -8,8 +8,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from wingbeat.report.study_page import StudyPage, Table, write_study_page
-from wingbeat.report.words import floor_text, number
+from wingbeat.report.figures.table import Table
+from wingbeat.report.pages.study import StudyPage, write_study_page
+from wingbeat.report.prose import floor_text, number
 from wingbeat.studies.dynamics import tables
 from wingbeat.studies.dynamics.claims import Claim, claims
 from wingbeat.studies.dynamics.estimates import DEFINITION_NAMES

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from wingbeat.errors import RequestError, nearest
-from wingbeat.request import default_seeds
+from wingbeat.execution.request import default_seeds
 from wingbeat.studies.dynamics.cost import usual_seconds
 from wingbeat.study.condition import Condition
 from wingbeat.tasks.architectures import ARCHITECTURES, FAMILIES, Architecture, Family, source_of

@@ -27,7 +27,7 @@ from wingbeat.study.runner import ProcessRunner, Runner, processors
 from wingbeat.tasks.architectures import FAMILIES
 
 if TYPE_CHECKING:
-    from wingbeat.result import Result
+    from wingbeat.execution.result import Result
 
 
 def legacy(result: Result) -> dict[str, dict[str, Any]]:

@@ -6,8 +6,9 @@ from collections.abc import Iterator, Sequence
 from math import isnan
 
 from wingbeat.errors import TOO_FEW_SEEDS
-from wingbeat.report.study_page import ClaimRow, Table
-from wingbeat.report.words import REASON_TEXT, number
+from wingbeat.report.figures.table import Table
+from wingbeat.report.pages.study import ClaimRow
+from wingbeat.report.prose import REASON_TEXT, number
 from wingbeat.stats import Estimate
 from wingbeat.studies.dynamics.claims import Claim, Measured
 from wingbeat.studies.dynamics.estimates import DEFINITION_NAMES, DEFINITIONS, Definition

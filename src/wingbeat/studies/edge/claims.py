@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import pandas as pd
 
-from wingbeat.report.study_marks import estimate_text
+from wingbeat.report.figures.estimates import estimate_text
 from wingbeat.stats import Estimate
 from wingbeat.studies.edge.plan import RULES
 from wingbeat.study.analysis import Analysis, Tables

@@ -7,9 +7,9 @@ from typing import Any, Final
 
 import pandas as pd
 
-from wingbeat.report.figures import Guide, Line, LineFigure
-from wingbeat.report.study_figures import DotFigure, StudyFigure
-from wingbeat.report.study_marks import dot, line, table_of
+from wingbeat.report.figures.estimates import dot, line, table_of
+from wingbeat.report.figures.marks import DotFigure, StudyFigure
+from wingbeat.report.figures.records import Guide, Line, LineFigure
 from wingbeat.stats import Estimate
 from wingbeat.studies.curvature import DEFINITIONS
 from wingbeat.studies.edge.claims import MEANS, ordered

@@ -9,9 +9,9 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
-from wingbeat.report.figures import Guide
-from wingbeat.report.study_figures import DotFigure, StudyFigure
-from wingbeat.report.study_marks import dot, table_of
+from wingbeat.report.figures.estimates import dot, table_of
+from wingbeat.report.figures.marks import DotFigure, StudyFigure
+from wingbeat.report.figures.records import Guide
 from wingbeat.stats import Estimate
 from wingbeat.studies.curvature import DEFINITIONS
 from wingbeat.studies.lr_phases.claims import soonest

@@ -9,7 +9,7 @@ from __future__ import annotations
 import pandas as pd
 
 from wingbeat.curvature.condensation import regime, slope_against_width
-from wingbeat.report.study_marks import estimate_text
+from wingbeat.report.figures.estimates import estimate_text
 from wingbeat.stats import Estimate
 from wingbeat.study.analysis import Analysis, Tables
 from wingbeat.study.finished import done

@@ -1,0 +1,1 @@
+"""Questions that take many runs of one task: since when is it stable, which noise matters."""

@@ -1,0 +1,158 @@
+"""Measure checkpoints that wingbeat did not make: every metric of the weights, and the report."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, cast
+
+import torch
+
+from wingbeat.checkpoints.series import Series, describe
+from wingbeat.determinism import fingerprint
+from wingbeat.errors import NO_TWIN, TOO_FEW_REPLICAS, RequestError
+from wingbeat.execution.result import Result
+from wingbeat.measure import Facts, measure
+from wingbeat.measure.metric import METRICS, Metric, chosen_names, default_names
+from wingbeat.measure.summary import behavior, summarise
+from wingbeat.stats import Estimate
+from wingbeat.trajectory.trajectory import Trajectory, perturbed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from wingbeat.measure import Measured
+    from wingbeat.task.task import Task
+
+WEIGHTS = tuple(name for name in default_names() if METRICS.find(name).needs == "weights")
+"""Built-in metrics that need nothing but checkpoints."""
+
+
+@dataclass(frozen=True)
+class _Unknown:
+    """What `measure` asks of a task, for training that happened elsewhere."""
+
+    seed: int = 0
+    steps_per_epoch: int = 1
+    eval_metrics: dict[str, Any] = field(default_factory=dict)
+
+
+def measure_checkpoints(
+    trajectory: Trajectory | str,
+    metrics: Sequence[str | Metric] | None = None,
+    *,
+    steps_per_epoch: int | None = None,
+    tick: Callable[[str], None] = lambda _: None,
+) -> Result:
+    """Measure checkpoints of training runs that were made elsewhere.
+
+    The reference is one of the runs; the spread is that of all others. Whether they saw the same
+    batches, only who made them knows: where they did not, distances measure that too. There is
+    no unperturbed twin, so the noise floor is undefined.
+
+    Args:
+        trajectory: from `Trajectory.from_checkpoints`, or its pattern.
+        metrics: names; by default all that need nothing but weights.
+        steps_per_epoch: for the exponent per epoch, which is left out without it.
+        tick: called with a word for each stage of the work.
+
+    Returns:
+        A result as of `run`: table, summary, plots, report, save.
+
+    Raises:
+        RequestError: a metric is unknown or needs more than weights, or the trajectory is no
+            series of checkpoints.
+        StoreError: a file is damaged, asks to run code or is not what its name says.
+
+    Example:
+        >>> import tempfile
+        >>> from safetensors.torch import save_file
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     for seed in range(4):
+        ...         for step in (0, 10, 20):
+        ...             w = torch.tensor([1.0, seed * 2.0**-step])
+        ...             save_file({"w": w}, f"{folder}/run-{seed}_step-{step}.safetensors")
+        ...     result = measure_checkpoints(f"{folder}/run-*_step-*.safetensors")
+        >>> result.behavior, result.noise_floor
+        ('convergent', nan)
+    """
+    if isinstance(trajectory, str):
+        trajectory = Trajectory.from_checkpoints(trajectory)
+    series = trajectory.store
+    if not isinstance(series, Series):
+        msg = "this trajectory is of a wingbeat run: load its result with wb.load"
+        raise RequestError(msg)
+    wanted = chosen_names(WEIGHTS if metrics is None else metrics)
+    for name in wanted:
+        if METRICS.find(name).needs != "weights":
+            known = [m.name for m in METRICS if m.needs == "weights"]
+            msg = f"metric {name!r} needs more than checkpoints: ask for some of {known}"
+            raise RequestError(msg)
+    unknown = cast("Task", _Unknown(steps_per_epoch=steps_per_epoch or 1))
+    found = measure(trajectory, unknown, wanted, None, tick)
+    return Result(
+        table=found.table,
+        summary=_summary(found.facts, per_epoch=steps_per_epoch is not None),
+        condition=describe(series),
+        environment=_environment(),
+        perturbations=_perturbations(series, found),
+        trajectories={0: trajectory},
+        warnings=_warnings(series),
+        metrics=wanted,
+    )
+
+
+def _summary(facts: Mapping[str, Facts], *, per_epoch: bool) -> dict[str, dict[str, Any]]:
+    nothing = {"value": None, "low": None, "high": None}
+    out: dict[str, dict[str, Any]] = {
+        "noise_floor": Estimate.undefined(NO_TWIN).to_json(),
+        "behavior": {**nothing, "value": "undetermined", "reason": TOO_FEW_REPLICAS},
+    }
+    for name, fact in facts.items():
+        found = summarise([fact])
+        if not per_epoch:
+            del found["lyapunov_per_epoch"]
+        entries = {key: estimate.to_json() for key, estimate in found.items()}
+        entries["behavior"] = behavior(found["convergence_ratio"])
+        out |= {f"{name}/{key}": entry for key, entry in entries.items()} | entries
+    return out
+
+
+def _environment() -> dict[str, Any]:
+    """Describe how it was read; how it was trained is not known."""
+    here = fingerprint(torch.device("cpu"), torch.float64)
+    kept = {k: here[k] for k in ("wingbeat", "torch", "python", "platform", "device", "threads")}
+    return {
+        **kept,
+        "driver": "elsewhere",
+        "mode": "checkpoints",
+        "driver_reason": "trained by another program and only read here",
+    }
+
+
+def _perturbations(series: Series, found: Measured) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": name,
+            "kind": "checkpoints",
+            "description": f"checkpoints {series.pattern}",
+            "at": series.steps()[0],
+            "replicas": len(places),
+            "realised": {"l2": found.facts[name].distances[0].tolist(), "changed": []},
+        }
+        for name, places in perturbed(series.labels).items()
+    ]
+
+
+def _warnings(series: Series) -> tuple[str, ...]:
+    notes = [
+        (
+            "These checkpoints were made elsewhere: there is no unperturbed twin, so the noise "
+            "floor is unknown and no small distance can be told from noise."
+        )
+    ]
+    if len(series.replicas) > 1:
+        notes.append(
+            f"All distances are from the replica {series.replicas[0]!r}; the spread is that of "
+            "the other replicas. If they did not see the same batches, that is measured too."
+        )
+    return (*notes, *series.notes)

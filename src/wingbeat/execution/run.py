@@ -1,0 +1,152 @@
+"""Run: train the reference, its twin and the perturbed replicas, then measure them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from wingbeat.errors import StoreError
+from wingbeat.execution.progress import Progress
+from wingbeat.execution.request import Request, as_folder, check_seeds, make_request
+from wingbeat.execution.result import Result, is_measured, load, write_files
+from wingbeat.execution.session import Options, Session
+from wingbeat.execution.summary import collect
+from wingbeat.replicas.driver_selection import DriverName
+from wingbeat.replicas.seeding import check_seeds as check_varied
+from wingbeat.trajectory.store import FolderStore
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from wingbeat.measure.metric import Metric
+    from wingbeat.replicas.perturb import Perturbation
+    from wingbeat.task.task import Task
+
+
+def run(
+    task: Task,
+    perturbations: Sequence[Perturbation] | Perturbation = (),
+    *,
+    replicas: int = 5,
+    record_every: int | None = None,
+    metrics: Sequence[str | Metric] | str | Metric | None = None,
+    driver: DriverName = "auto",
+    dtype: torch.dtype = torch.float32,
+    out: str | Path | None = None,
+    seeds: Sequence[int] | None = None,
+    device: str | torch.device = "cpu",
+    compiled: bool | None = None,
+    checkpoint_seconds: float = 10.0,
+    progress: bool | None = None,
+    factory: dict[str, Any] | None = None,
+) -> Result:
+    """Fork a training run, train the copies under the same noise, and measure how they part.
+
+    Args:
+        task: what to train.
+        perturbations: how replicas depart from the reference. The reference trains once; replicas
+            join at their step. A reference and an unperturbed twin are in every run.
+        replicas: perturbed replicas for each perturbation.
+        record_every: steps between snapshots; by default about 20 in all. Step 0, the last step
+            and every fork step are always there.
+        metrics: what to measure: names, or functions of your own declared with
+            `wingbeat.measure.metric`; by default all that needs weights and losses only, and the
+            evaluation metrics where the task has evaluation data. Names with a plus, as
+            "+disagreement", add to that; others replace it.
+        driver: "lockstep" (all replicas in one vectorised call), "loop" (one by one) or "auto"
+            (measures both and keeps the faster).
+        dtype: floating-point type of model and data.
+        out: folder of the run; None keeps everything in memory. The same request on the same
+            folder goes on where it stopped, and returns at once when it is finished.
+        seeds: base seeds; the whole experiment is repeated for each and intervals are nested.
+        device: where it runs.
+        compiled: compile the lock-step function; None leaves it to "auto" on long runs.
+        checkpoint_seconds: time between checkpoints when ``out`` is given.
+        progress: show progress bars; None shows them on a terminal.
+        factory: ``module:factory`` and arguments, kept in the condition.
+
+    Returns:
+        The result; see ``Result``.
+
+    Raises:
+        RequestError: the request is wrong; nothing was computed.
+        StoreError: the folder is locked, damaged, unwritable, or holds another request.
+        RunError: the data failed during training; what was recorded is kept.
+        DriverError: "lockstep" was asked for and the model cannot run in it.
+
+    Example:
+        >>> import wingbeat as wb
+        >>> x = torch.linspace(-1, 1, 64).unsqueeze(1)
+        >>> task = wb.Task(
+        ...     model=lambda: torch.nn.Linear(1, 1),
+        ...     loss=lambda model, batch: ((model(batch[0]) - batch[1]) ** 2).mean(),
+        ...     data=(x, 2 * x),
+        ...     optimizer=lambda params: torch.optim.SGD(params, lr=0.1),
+        ...     batch_size=16,
+        ...     steps=40,
+        ... )
+        >>> result = run(task, wb.Gaussian(0.1), replicas=5, driver="loop")
+        >>> result.behavior, result.noise_floor
+        ('convergent', 0.0)
+    """
+    request = make_request(
+        task,
+        perturbations,
+        replicas=replicas,
+        record_every=record_every,
+        metrics=metrics,
+        dtype=dtype,
+        device=device,
+        factory=factory,
+    )
+    chosen_seeds = check_seeds(seeds)
+    options = Options(driver, compiled, checkpoint_seconds)
+    folder = as_folder(out)
+    with Progress(progress) as bar:
+        if chosen_seeds is None:
+            session = Session(request, options, folder, bar)
+            return session.result()
+        return _several(request, options, folder, chosen_seeds, bar)
+
+
+def _several(
+    request: Request, options: Options, folder: Path | None, seeds: tuple[int, ...], bar: Progress
+) -> Result:
+    _refuse_single(folder)
+    sessions = [
+        Session(request.with_seed(s), options, folder and folder / f"seed-{s}", bar) for s in seeds
+    ]
+    check_varied([session.step for session in sessions])
+    known = _known(folder, seeds, request.metrics)
+    if known is not None and all(session.trained() for session in sessions):
+        return known
+    parts = [session.measured() for session in sessions]
+    first = sessions[0]
+    condition = {**first.condition, "seeds": list(seeds)}
+    result = collect(
+        parts, condition, first.environment, first.choice.warnings, folder, several=True
+    )
+    if folder is not None:
+        write_files(result, folder)
+    return result
+
+
+def _refuse_single(folder: Path | None) -> None:
+    there = FolderStore(folder).read_json("condition.json") if folder else None
+    if there is not None and "seeds" not in there:
+        msg = (
+            f"{folder} holds a run without seeds=: give the one with seeds= a folder of its own "
+            "with out="
+        )
+        raise StoreError(msg)
+
+
+def _known(folder: Path | None, seeds: tuple[int, ...], metrics: tuple[str, ...]) -> Result | None:
+    """Return the result that the folder holds already, if it is of these seeds and metrics."""
+    found = FolderStore(folder).read_json("summary.json") if folder else None
+    if not folder or not found:
+        return None
+    same = found["seeds"] == list(seeds) and is_measured(folder, metrics)
+    return load(folder) if same else None

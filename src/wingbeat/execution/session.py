@@ -1,0 +1,288 @@
+"""One base seed of a run, from an empty or half-filled folder to its measures."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from wingbeat.determinism import (
+    derive,
+    deterministic_algorithms,
+    differing_field,
+    fingerprint,
+    seeded,
+)
+from wingbeat.errors import RunError, StoreError
+from wingbeat.execution.result import Result, is_measured, load, write_files
+from wingbeat.execution.summary import collect
+from wingbeat.measure import Measured, measure
+from wingbeat.measure.metric import needs_evaluation
+from wingbeat.measure.outputs import Evaluator
+from wingbeat.replicas.driver_selection import Choice, Chooser, DriverName
+from wingbeat.replicas.first_loss import first_loss
+from wingbeat.replicas.perturb import Init
+from wingbeat.replicas.replicas import Replicas
+from wingbeat.replicas.seeding import check_init
+from wingbeat.replicas.training_run import Course, advance, member_from
+from wingbeat.task.batches import Batches
+from wingbeat.task.describe import difference
+from wingbeat.task.hidden_state import HiddenState
+from wingbeat.task.step import TrainingStep
+from wingbeat.trajectory.store import FolderStore, MemoryStore, Store
+from wingbeat.trajectory.trajectory import Trajectory
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from wingbeat.execution.progress import Progress
+    from wingbeat.execution.request import Request
+    from wingbeat.replicas.fork import Member
+
+
+_SAVING = 20.0  # checkpoints lie at least so many times their own writing apart
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to execute, as far as the request does not decide it."""
+
+    driver: DriverName
+    compiled: bool | None
+    checkpoint_seconds: float
+
+
+class Session:
+    """One base seed of a run, from an empty or half-filled store to its measures."""
+
+    def __init__(
+        self, request: Request, options: Options, folder: Path | None, bar: Progress
+    ) -> None:
+        self.request, self.options, self.bar, self.folder = request, options, bar, folder
+        self.step = TrainingStep(request.task, request.dtype, request.device)
+        params = self.step.layout.unflatten(self.step.start(request.task.seed).params)
+        for perturbation in request.perturbations:
+            perturbation.check(params, request.task.steps)
+        check_init(self.step, request.perturbations)
+        self.batches = Batches(request.task, request.dtype, request.device)
+        self.condition = request.describe(self.step)
+        self.store: Store = MemoryStore() if folder is None else FolderStore(folder, create=True)
+        self.trajectory = Trajectory(self.store)
+        self.environment: dict[str, Any] = {}
+        self.choice: Choice
+
+    def result(self) -> Result:
+        """Train and measure what is not done yet, and return the result."""
+        if self.finished():
+            assert self.folder is not None
+            return load(self.folder)
+        with self._held():
+            part = self.measured()
+            warnings = self.choice.warnings
+            result = collect([part], self.condition, self.environment, warnings, self.folder)
+            if self.folder is not None:
+                write_files(result, self.folder)
+        return result
+
+    @contextlib.contextmanager
+    def _held(self) -> Iterator[None]:
+        """Hold the folder, if there is one, against other processes; may be nested."""
+        if not isinstance(self.store, FolderStore):
+            yield
+            return
+        self.store.lock()
+        try:
+            yield
+        finally:
+            self.store.unlock()
+
+    def finished(self) -> bool:
+        """Tell whether the folder holds this request, trained and measured.
+
+        Raises:
+            StoreError: it holds another request.
+        """
+        if self.folder is None or not self.trained():
+            return False
+        return is_measured(self.folder, self.request.metrics)
+
+    def trained(self) -> bool:
+        """Tell whether the folder holds this request with all its snapshots.
+
+        Raises:
+            StoreError: it holds another request.
+        """
+        if not isinstance(self.store, FolderStore):
+            return False
+        self._agree(self.store)
+        facts = self.store.read_json("environment.json") or {}
+        if self.store.sealed and facts:
+            self._check_driver(facts, self.store)
+        return self.store.sealed
+
+    def measured(self) -> tuple[Request, Trajectory, Measured, list[Member]]:
+        """Train what is not done yet and measure all of it."""
+        seed = derive(self.request.task.seed, "run")
+        hidden = HiddenState(self.request.task, self.step.skeleton)
+        with (
+            self._held(),
+            hidden.kept(),
+            seeded(seed),
+            deterministic_algorithms(self.step.skeleton),
+        ):
+            members = self._train()
+            found = measure(
+                self.trajectory,
+                self.request.task,
+                self.request.metrics,
+                self._evaluator(),
+                self.bar.say,
+                [p.label for p in self.request.perturbations if isinstance(p, Init)],
+                self.step,
+            )
+        return self.request, self.trajectory, found, members
+
+    def _evaluator(self) -> Evaluator | None:
+        if not needs_evaluation(self.request.metrics, self.request.task.eval_metrics):
+            return None
+        stacked = self.choice.driver.name == "lockstep"
+        chunk = self.choice.chunk if stacked else 1
+        return Evaluator(self.step, stacked=stacked, chunk=chunk, wanted=self.request.metrics)
+
+    def _train(self) -> list[Member]:
+        store = self.store if isinstance(self.store, FolderStore) else None
+        if store is not None:
+            self._agree(store)
+        if store is None or not store.sealed:
+            first_loss(self.step, self.batches)
+        if store is not None and store.read_json("condition.json") is None:
+            store.write_json("condition.json", self.condition)
+        self._choose(store)
+        if store is not None and store.sealed:
+            return members_of(store)
+        replicas = Replicas(
+            self.choice.driver, self.batches, self.choice.chunk, spare=self.choice.spare
+        )
+        request = self.request
+        course = Course(
+            self.step, replicas, request.perturbations, request.replicas, request.record
+        )
+        if store is not None and (saved := store.load_state()) is not None:
+            course.restore(*saved)
+        hidden = HiddenState(request.task, self.step.skeleton)
+        before = hidden.look()
+        self._follow(course, store)
+        self._check_hidden(hidden, before, store)
+        self.store.seal()
+        built = getattr(self.choice.driver, "build_seconds", 0.0)
+        self.environment = {**self.environment, "build_seconds": round(built, 3)}
+        return course.replicas.members
+
+    def _check_hidden(self, hidden: HiddenState, before: Any, store: FolderStore | None) -> None:
+        """Leave the user's objects as they were; say so where replicas shared what changed."""
+        shared = sorted(set(hidden.changed(before)) - set(self.step.remembers))
+        hidden.restore(before)
+        if shared:
+            self._warn(
+                f"{', '.join(shared)} changed during training, though not in its first step: "
+                "replicas shared it, so that each saw what the others left. Make it a buffer of "
+                "the model, or trust no small distance",
+                store,
+            )
+
+    def _warn(self, warning: str, store: FolderStore | None) -> None:
+        self.choice = replace(self.choice, warnings=(*self.choice.warnings, warning))
+        self.environment = {**self.environment, "warnings": list(self.choice.warnings)}
+        if store:
+            store.write_json("environment.json", self.environment)
+
+    def _give_up_lock_step(self, course: Course, store: FolderStore | None) -> None:
+        """Write down that the loop driver trains this run, before anything of it is kept."""
+        if store:
+            store.drop_state()
+        driver = course.replicas.driver
+        reason = f"lock step was given up {course.disproved}"
+        self.choice = replace(self.choice, driver=driver, chunk=1, spare=1, reason=reason)
+        self.environment = {**self.environment, **self.choice.facts(), "gave_up": True}
+        self._warn(f"{reason}. All of the run was trained one replica after another", store)
+
+    def _follow(self, course: Course, store: FolderStore | None) -> None:
+        steps = self.request.task.steps
+        saved, every = time.monotonic(), self.options.checkpoint_seconds
+        with self.bar.task(f"training {len(self.request.casts()[-1])} replicas", steps) as tick:
+            try:
+                for snapshot in advance(course, steps):
+                    if course.disproved and "gave_up" not in self.environment:
+                        self._give_up_lock_step(course, store)
+                    if snapshot is not None:
+                        self.store.append(snapshot)
+                    tick(course.done)
+                    if store and time.monotonic() - saved >= every:
+                        begun = time.monotonic()
+                        store.save_state(*course.save())
+                        saved = time.monotonic()
+                        # Large stacks take seconds to write: at most a twentieth of the time.
+                        every = max(every, _SAVING * (saved - begun)) if every else every
+            except RunError:
+                if store:
+                    store.save_state(*course.save())
+                raise
+        if store:
+            store.write_json("members.json", course.save()[1]["members"])
+
+    def _agree(self, store: FolderStore) -> None:
+        """Refuse a folder that holds another request."""
+        there = store.read_json("condition.json")
+        found = None if there is None else difference(there, self.condition)
+        if found:
+            msg = (
+                f"{store.folder} holds another request ({found}): give this one a folder of its "
+                "own with out=, or ask for what the folder holds"
+            )
+            raise StoreError(msg)
+
+    def _choose(self, store: FolderStore | None) -> None:
+        """Choose how to execute, or keep what an earlier start of this run chose."""
+        request = self.request
+        now = fingerprint(request.device, request.dtype)
+        chooser = Chooser(self.step, self.batches, request.casts(), request.task.steps)
+        there = store.read_json("environment.json") if store else None
+        if there is None:
+            self.bar.say("choosing the driver")
+            self.choice = chooser.choose(self.options.driver, self.options.compiled)
+            self.bar.note(self.choice.sentence())
+            self.environment = {
+                **now,
+                **self.choice.facts(),
+                "warnings": list(self.choice.warnings),
+            }
+            if store:
+                store.write_json("environment.json", self.environment)
+            return
+        assert store is not None
+        self._check_driver(there, store)
+        warnings = tuple(there.get("warnings", ()))
+        self.choice = replace(chooser.frozen(there), warnings=warnings)
+        self.environment = there
+        field = differing_field(there, {**now, **self.choice.facts()})
+        if field and not store.sealed:
+            here = {**now, **self.choice.facts()}.get(field)
+            msg = (
+                f"{store.folder} was begun with {field} = {there[field]!r}, and this process has "
+                f"{here!r}: going on would mix two executions, which is a perturbation of its own. "
+                "Restore that setting, or start in another folder"
+            )
+            raise StoreError(msg)
+
+    def _check_driver(self, there: dict[str, Any], store: FolderStore) -> None:
+        asked, has = self.options.driver, there["driver"]
+        if asked not in ("auto", has) and not there.get("gave_up"):
+            msg = f"{store.folder} was begun with driver = {has!r}, and {asked!r} was asked for"
+            raise StoreError(msg)
+
+
+def members_of(store: FolderStore) -> list[Member]:
+    """Return the members of a finished run."""
+    return [member_from(m) for m in store.read_json("members.json")]

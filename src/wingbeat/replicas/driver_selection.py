@@ -1,0 +1,350 @@
+"""Choose how the step is executed, by measuring, and prove what the choice promises.
+
+The way a step is executed is itself a perturbation, so the choice is made once, kept for the
+same request on this machine, written into the run's fingerprint and never mixed within a run.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+
+from wingbeat.determinism import fingerprint
+from wingbeat.errors import DriverError, RequestError, nearest
+from wingbeat.products import warn_if_not_reproducible
+from wingbeat.replicas.alone import alone
+from wingbeat.replicas.driver_cache import Measured, key_of, recall, remember
+from wingbeat.replicas.lockstep import DisprovedError, Lockstep, Mode
+from wingbeat.replicas.loop import Loop
+from wingbeat.replicas.reads import NotRecordableError
+from wingbeat.replicas.replicas import Driver, Replicas, partition
+from wingbeat.task.batches import len_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from torch import Tensor
+
+    from wingbeat.replicas.fork import Member
+    from wingbeat.task.batches import Batches
+    from wingbeat.task.step import State, TrainingStep
+
+DriverName = Literal["auto", "lockstep", "loop"]
+CHUNKS = (8, 32)
+"""Stack sizes that "auto" tries besides the whole."""
+LOOP_MARGIN = 1.2
+"""The loop must be this much faster to be chosen: near a tie, the choice should not flip."""
+VECTOR_LOOP = 32
+"""Numbers that a vectorised kernel takes at a time: two registers of 16 single floats."""
+COMPILE_SECONDS = 120.0
+"""Compiling is tried when the rest of the run would take longer than this."""
+
+
+class UnlikePlainError(DriverError):
+    """Lock step trains otherwise than the model and the optimizer themselves."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """An execution: the driver, its stack size, and why.
+
+    ``timings`` holds milliseconds a step of all replicas, for each candidate measured.
+    ``warnings`` name promises that this machine does not keep.
+    """
+
+    driver: Driver
+    chunk: int
+    spare: int = 1
+    reason: str = ""
+    timings: dict[str, float] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+
+    def sentence(self) -> str:
+        """Return the choice in words, with what was measured."""
+        measured = ", ".join(f"{name} {ms:g} ms" for name, ms in self.timings.items())
+        stack = f", stacks of at most {self.chunk}" if self.chunk > 1 else ""
+        times = f"; a step of all replicas takes: {measured}" if measured else ""
+        return f"driver {self.driver.name} ({self.driver.mode}{stack}): {self.reason}{times}"
+
+    def facts(self) -> dict[str, Any]:
+        """Return what belongs in the run's fingerprint."""
+        return {
+            "driver": self.driver.name,
+            "mode": self.driver.mode,
+            "chunk": self.chunk,
+            "spare": self.spare,
+            "driver_reason": self.reason,
+            "driver_timings_ms": self.timings,
+        }
+
+
+class Chooser:
+    """Chooses the execution of one run.
+
+    Args:
+        step: the pure step.
+        batches: training data.
+        casts: the members that are in the stack between two forks, for each such stretch.
+        steps: length of the run.
+    """
+
+    def __init__(
+        self, step: TrainingStep, batches: Batches, casts: Sequence[list[Member]], steps: int
+    ) -> None:
+        self.step, self.batches, self.casts, self.steps = step, batches, casts, steps
+        self.start = step.start(step.task.seed).map(lambda t: t.unsqueeze(0))
+        self._compiled: Lockstep | None = None
+
+    def choose(self, wanted: DriverName, compiled: bool | None) -> Choice:
+        """Return the execution to use.
+
+        Raises:
+            RequestError: an unknown driver.
+            DriverError: "lockstep" was asked for and the model cannot run in it.
+        """
+        choice = self._chosen(wanted, compiled)
+        warnings = (*choice.warnings, *warn_if_not_reproducible(), *self._of_the_data())
+        return replace(choice, warnings=warnings)
+
+    def _of_the_data(self) -> tuple[str, ...]:
+        names = ", ".join(self.batches.remembers[:3])
+        if not names:
+            return ()
+        warning = (
+            f"the data set or the augmentation keeps state ({names}): what a batch holds depends "
+            "on how often data were asked for, which a plain loop does another number of times. "
+            "All replicas see the same batches; make the content a function of the sample's index"
+        )
+        return (warning,)
+
+    def _chosen(self, wanted: DriverName, compiled: bool | None) -> Choice:
+        if wanted not in ("auto", "lockstep", "loop"):
+            msg = f"driver is {wanted!r}: {nearest(str(wanted), ('auto', 'lockstep', 'loop'))}"
+            raise RequestError(msg)
+        if wanted == "loop":
+            return self._loop("asked for")
+        if wanted == "lockstep":
+            return self._checked(
+                self._lockstep("compiled" if compiled else "traced"), 0, "asked for"
+            )
+        return self._measured(compiled)
+
+    def frozen(self, facts: dict[str, Any]) -> Choice:
+        """Return the execution that an earlier start of the same run chose."""
+        driver: Driver
+        if facts["driver"] == "loop":
+            # Runs that were begun before the loop called the optimizer itself go on as they were.
+            old = facts["mode"] == "eager"
+            driver = Loop(self.step) if old else self._loop("").driver
+        else:
+            driver = Lockstep(self.step, facts["mode"])
+        return Choice(
+            driver,
+            facts["chunk"],
+            max(1, int(facts["spare"])),
+            facts["driver_reason"],
+            facts["driver_timings_ms"],
+        )
+
+    def _loop(self, reason: str) -> Choice:
+        if self.step.optimizer is None:
+            reason = self.step.reason
+        return Choice(alone(self.step), 1, reason=reason)
+
+    def _lockstep(self, mode: Mode) -> Lockstep:
+        """Return a lock-step driver that has run once, recorded if the model allows it."""
+        if self.step.remembers:
+            names = ", ".join(self.step.remembers[:3])
+            msg = f"the model or the loss keeps hidden state: it changes {names}"
+            raise DriverError(msg)
+        driver = Lockstep(self.step, mode)
+        try:
+            replicas = self._replicas(driver, 0, self.casts[-1])
+            replicas.advance(0)
+            if self.steps > 1:
+                replicas.advance(1)  # the run itself proves this step; see ``Proofs``
+            self._hold_to_plain(replicas.take_losses()[:, 0])
+        except (UnlikePlainError, DisprovedError, NotRecordableError):
+            raise
+        except DriverError:
+            if mode == "eager":
+                raise
+            self.step.renew()  # the attempt may have left its tensors in the model
+            return self._lockstep("traced" if mode == "compiled" else "eager")
+        return driver
+
+    def _hold_to_plain(self, losses: Tensor) -> None:
+        """Compare the reference's first losses with those of a plain loop.
+
+        The second one follows the first update, so that another gradient shows too.
+
+        Raises:
+            UnlikePlainError: they differ by more than rounding.
+        """
+        replicas = self._replicas(alone(self.step), 1, self.casts[-1][:1])
+        for index in range(len(losses)):
+            replicas.advance(index)
+        plain = replicas.take_losses()[:, 0].double()
+        apart = (losses.double() - plain).abs()
+        # A few hundred roundings: other masks of dropout or another gradient change the loss more.
+        allowed = 512 * torch.finfo(self.step.dtype).eps * (plain.abs().max() + 1)
+        if bool((apart > allowed).any()):
+            index = int((apart > allowed).nonzero()[0])
+            msg = (
+                f"lock step does not repeat the plain loop at step {index}: loss "
+                f"{float(losses[index]):g}, plain {float(plain[index]):g} (dropout of a tensor "
+                "that lies transposed in memory draws another mask there, for example)"
+            )
+            raise UnlikePlainError(msg)
+
+    def _measured(self, compiled: bool | None) -> Choice:
+        try:
+            return self._fastest(self._lockstep("compiled" if compiled else "traced"), compiled)
+        except DriverError as error:
+            choice = self._loop(str(error))
+            return choice if self.step.remembers else _with_hidden_state(choice)
+
+    def _fastest(self, driver: Lockstep, compiled: bool | None) -> Choice:
+        key = key_of(self._decides(driver, compiled))
+        found = recall(key) or remember(key, self._timed(driver, compiled))
+        mode, _, chunk = found.best.partition("/")
+        if mode == "loop":
+            return Choice(alone(self.step), 1, reason="fastest measured", timings=found.timings)
+        if mode != driver.mode:
+            driver = self._compiled or self._lockstep("compiled")
+        choice = self._checked(driver, int(chunk or 0), "fastest measured", found.timings)
+        if choice.warnings:
+            reason = f"lock step is not exact here with {torch.get_num_threads()} threads"
+            return Choice(alone(self.step), 1, reason=reason, timings=found.timings)
+        return choice
+
+    def _decides(self, driver: Lockstep, compiled: bool | None) -> dict[str, Any]:
+        """Return all that a measured choice depends on."""
+        here = fingerprint(self.step.device, self.step.dtype)
+        sizes = [len(cast) for cast in self.casts]
+        asked = {"sizes": sizes, "steps": self.steps, "compiled": compiled}
+        return {**here, **asked, "programs": sorted(driver.signatures)}
+
+    def _timed(self, driver: Lockstep, compiled: bool | None) -> Measured:
+        """Return the fastest candidate: "loop", or a mode with "/" and a size of stacks."""
+        spare = self._fill(driver)
+        timings = {f"{driver.mode}": self._time(driver, 0, spare)}
+        for chunk in (c for c in CHUNKS if c < len(self.casts[-1])):
+            timings[f"{driver.mode}/{chunk}"] = self._time(driver, chunk, spare)
+        best = min(timings, key=lambda name: timings[name])
+        timings["loop"] = self._time(alone(self.step), 1)
+        if timings["loop"] * LOOP_MARGIN < timings[best]:
+            return Measured("loop", timings)
+        left = timings[best] * self.steps / 1000
+        if compiled is None and driver.mode == "traced" and left > COMPILE_SECONDS:
+            best = self._try_compiled(best, timings)
+        return Measured(best, timings)
+
+    def _try_compiled(self, best: str, timings: dict[str, float]) -> str:
+        _, stroke, chunk = best.partition("/")
+        try:
+            candidate = Lockstep(self.step, "compiled")
+            took = self._time(candidate, int(chunk or 0), self._fill(candidate))
+        except Exception as error:  # no C++ compiler, or a graph that it refuses
+            logging.getLogger("wingbeat").info("not compiled: %s", error)
+            return best
+        timings[f"compiled{stroke}{chunk}"] = took
+        if took >= 0.7 * timings[best]:
+            return best
+        self._compiled = candidate
+        return f"compiled{stroke}{chunk}"
+
+    def _time(self, driver: Driver, chunk: int, spare: int = 1, repeats: int = 3) -> float:
+        """Return milliseconds for one step of all replicas, the best of a few."""
+        replicas = self._replicas(driver, chunk, self.casts[-1], spare)
+        replicas.advance(0)
+        best = float("inf")
+        for index in range(repeats):
+            begin = time.perf_counter()
+            replicas.advance(index)
+            best = min(best, time.perf_counter() - begin)
+        return round(best * 1000, 3)
+
+    def _checked(
+        self, driver: Lockstep, chunk: int, reason: str, timings: dict[str, float] | None = None
+    ) -> Choice:
+        """Prove that a replica's bits depend neither on its place nor on who rides along."""
+        for spare in sorted({self._fill(driver), max(self._fill(driver), self._even())}):
+            if self._invariant(driver, chunk, spare):
+                return Choice(driver, chunk, spare, reason, timings or {})
+        warning = (
+            "replicas that start equal do not stay equal in lock step on this machine with "
+            f"{torch.get_num_threads()} threads: trust no distance near the noise floor, or use "
+            "driver='loop', or one thread (OMP_NUM_THREADS=1)"
+        )
+        return Choice(driver, chunk, 1, reason, timings or {}, (warning,))
+
+    def _invariant(self, driver: Driver, chunk: int, spare: int) -> bool:
+        seen: list[State] = []
+        sizes = set()
+        for cast in self.casts:
+            parts = tuple(len(p) for p in partition(cast, chunk))
+            if parts in sizes:
+                continue
+            sizes.add(parts)
+            replicas = self._replicas(driver, chunk, cast, spare)
+            for index in self._probes():
+                replicas.advance(index)
+            base = [m.streams == cast[0].streams for m in cast]
+            seen += [s for s, same in zip(replicas.states(), base, strict=True) if same]
+        return all(_same_state(seen[0], s) for s in seen[1:])
+
+    def _fill(self, driver: Lockstep) -> int:
+        """Return what a stack is filled up to a multiple of.
+
+        A few steps may hide that an operation is uneven, so it is not left to the check alone.
+        """
+        lanes = [VECTOR_LOOP // math.gcd(VECTOR_LOOP, channels) for channels in driver.lanes]
+        return max([self._even() if driver.uneven else 1, *lanes])
+
+    def _even(self) -> int:
+        """Return the least stack size whose activations fill whole vector loops, in any layout."""
+        task, size = self.step.task, len_of(self.step.task.data)
+        batch = min(size, task.batch_size)
+        remainder = 0 if task.drop_last else size % batch
+        # Threads cut large tensors into equal pieces, each of which ends in a remainder.
+        whole = VECTOR_LOOP << min(3, (torch.get_num_threads() - 1).bit_length())
+        return whole // math.gcd(whole, batch, remainder)
+
+    def _probes(self) -> list[int]:
+        """Return the steps that are tried: the first few, and the last batch of an epoch."""
+        last = self.batches.steps_per_epoch - 1
+        return sorted(i for i in {0, 1, 2, last} if i < self.steps)
+
+    def _replicas(self, driver: Driver, chunk: int, cast: list[Member], spare: int = 1) -> Replicas:
+        replicas = Replicas(driver, self.batches, chunk, spare=spare)
+        replicas.place(cast, [self.start] * len(cast))
+        return replicas
+
+
+def _with_hidden_state(choice: Choice) -> Choice:
+    """Add a warning where the reason for the loop is that the model remembers something."""
+    if "hidden state" not in choice.reason:
+        return choice
+    warning = (
+        "the model's forward pass keeps state outside its parameters and buffers: replicas share "
+        "it, and a resumed run does not have it. Make it a buffer, or trust no small distance"
+    )
+    return replace(choice, warnings=(*choice.warnings, warning))
+
+
+def _same_state(a: State, b: State) -> bool:
+    """Compare all: what an optimizer or a buffer holds may reach the parameters much later."""
+    pairs = [(a.params, b.params)]
+    pairs += [(a.buffers[name], b.buffers[name]) for name in a.buffers]
+    pairs += [(a.slots[name], b.slots[name]) for name in a.slots]
+    return all(_same_bits(x, y) for x, y in pairs)
+
+
+def _same_bits(a: torch.Tensor, b: torch.Tensor) -> bool:
+    return torch.equal(a.nan_to_num(nan=0.5), b.nan_to_num(nan=0.5))

@@ -1,0 +1,1 @@
+"""Figure records drawn: on matplotlib's axes and as plotly specifications."""

@@ -1,0 +1,1 @@
+"""Figure records as plotly specifications, a file for each kind."""

@@ -1,0 +1,120 @@
+"""Ways through the leading components, and maps of tensors, as plotly specifications."""
+
+from __future__ import annotations
+
+from wingbeat.report.drawing.plotly.parts import (
+    Spec,
+    axis,
+    base_layout,
+    label,
+    numbers,
+    shortened,
+    trace_group,
+)
+from wingbeat.report.figures.records import HeatFigure, Path, PathFigure
+from wingbeat.report.figures.style import look
+
+_SYMBOLS_3D = {"triangle-up": "diamond", "triangle-down": "square", "star": "diamond"}
+_COLORSCALE = "Cividis"
+
+
+def paths_2d(figure: PathFigure) -> Spec:
+    """Return ways through two components."""
+    layout = base_layout(460)
+    layout["xaxis"], layout["yaxis"] = axis(figure.axes[0]), axis(figure.axes[1])
+    data = [_path(path, "scatter", ("x", "y")) for path in figure.paths]
+    return {"data": data, "layout": layout}
+
+
+def paths_3d(figure: PathFigure) -> Spec:
+    """Return ways through three components."""
+    layout = base_layout(520)
+    layout["margin"] = {"l": 0, "r": 0, "t": 0, "b": 0}
+    layout["scene"] = {
+        "camera": {"eye": {"x": 1.45, "y": 1.45, "z": 0.8}},
+        "aspectmode": "cube",
+        **{
+            f"{axis}axis": {
+                "title": {"text": label(figure.axes[index].partition(" (")[0])},
+                "gridcolor": "@axis",
+                "color": "@muted",
+                "showbackground": False,
+                "zeroline": False,
+                "nticks": 4,
+            }
+            for index, axis in enumerate("xyz")
+        },
+    }
+    data = [_path(path, "scatter3d", ("x", "y", "z")) for path in figure.paths]
+    return {"data": data, "layout": layout}
+
+
+def _path(path: Path, kind: str, axes: tuple[str, ...]) -> Spec:
+    style = look(path.style)
+    symbol = style.marker if kind == "scatter" else _SYMBOLS_3D.get(style.marker, style.marker)
+    hollow = symbol if kind == "scatter3d" and symbol in ("x", "cross") else f"{symbol}-open"
+    last = len(path.steps) - 1
+    where = "<br>".join(f"{axis} %{{{axis}:.4g}}" for axis in axes)
+    return {
+        "type": kind,
+        "mode": "lines+markers",
+        "name": label(path.name),
+        "legendgroup": trace_group(path.style, ""),
+        **{a: numbers(c) for a, c in zip(axes, path.coordinates, strict=True)},
+        "customdata": list(path.steps),
+        "line": {
+            "color": style.colour,
+            "dash": style.dash,
+            "width": (1.3 if path.thin else 2.4) * (2 if kind == "scatter3d" else 1),
+        },
+        "marker": {
+            "color": style.colour,
+            "symbol": [hollow if i == 0 else symbol for i in range(last + 1)],
+            "opacity": 1,
+            # Only the two ends carry a mark: the line between them shows the way.
+            "size": [
+                (4 if kind == "scatter3d" else 9) if i in (0, last) else 0 for i in range(last + 1)
+            ],
+        },
+        "hovertemplate": f"%{{fullData.name}}<br>step %{{customdata}}<br>{where}<extra></extra>",
+    }
+
+
+def heat(figure: HeatFigure) -> Spec:
+    """Return a map of tensors by steps, its colour bar above it."""
+    row = 18 if len(figure.layers) <= 40 else 11
+    layout = base_layout(max(200, row * len(figure.layers) + 130))
+    layout["margin"]["t"] = 0
+    layout["xaxis"] = axis(figure.x_label) | {"showgrid": False}
+    shown = range(len(figure.layers))
+    layout["yaxis"] = axis("") | {
+        "autorange": "reversed",
+        "showgrid": False,
+        "tickmode": "array",
+        "tickvals": list(shown),
+        "ticktext": [label(shortened(figure.layers[i])) for i in shown],
+        "tickfont": {"size": 11 if row == 18 else 9},
+    }
+    trace = {
+        "type": "heatmap",
+        "x": list(figure.steps),
+        "y": list(shown),
+        "z": [numbers(r) for r in figure.values],
+        "customdata": [[label(name)] * len(figure.steps) for name in figure.layers],
+        "zmin": figure.limits[0],
+        "zmax": figure.limits[1],
+        "colorscale": _COLORSCALE,
+        "hoverongaps": False,
+        "hovertemplate": "%{customdata}<br>step %{x}: %{z:.3f}<extra></extra>",
+        "colorbar": {
+            "orientation": "h",
+            "y": 1,
+            "yanchor": "bottom",
+            "thickness": 10,
+            "len": 0.7,
+            "outlinewidth": 0,
+            "nticks": 5,
+            "title": {"text": label(figure.value_label), "side": "top", "font": {"size": 12}},
+        },
+    }
+    return {"data": [trace], "layout": layout}

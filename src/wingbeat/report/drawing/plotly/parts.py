@@ -1,0 +1,107 @@
+"""What all plotly specifications share: colour tokens, texts, numbers, axes and layout.
+
+Colours are tokens ("@ink", "@0", …) which `resolve` (or the page, when it is shown)
+replaces by those of the light or the dark theme. Band colours are "@0-band" and so on.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from wingbeat.report.figures.style import THEMES, translucent
+
+Spec = dict[str, Any]
+
+_LONGEST_NAME = 26
+
+
+def theme_colours(theme: str) -> dict[str, str]:
+    """Return every token of a theme with its colour, the translucent bands included."""
+    plain = THEMES[theme]
+    return plain | {f"{token}-band": translucent(c, 0.18) for token, c in plain.items()}
+
+
+def resolve(value: Any, colours: Mapping[str, str]) -> Any:
+    """Return a copy of a specification with its colour tokens replaced.
+
+    >>> resolve({"line": {"color": "@ink"}}, {"@ink": "#000000"})
+    {'line': {'color': '#000000'}}
+    """
+    if isinstance(value, dict):
+        return {k: resolve(v, colours) for k, v in value.items()}
+    if isinstance(value, list):
+        return [resolve(v, colours) for v in value]
+    return colours.get(value, value) if isinstance(value, str) else value
+
+
+def label(text: str) -> str:
+    """Return text for plotly, which reads a subset of HTML: markup characters as entities.
+
+    >>> label("a <b> & c")
+    'a &lt;b&gt; &amp; c'
+    """
+    text = re.sub(r"\s+", " ", text)
+    text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    # A zero-width space keeps "%{…}" from being read as a hover template.
+    return text.replace("%{", "%\u200b{")
+
+
+def shortened(text: str, most: int = _LONGEST_NAME) -> str:
+    """Shorten a name in its middle, for tick labels.
+
+    >>> shortened("layers.0.attention.weight", 13)
+    'layers….weight'
+    """
+    if len(text) <= most:
+        return text
+    half = most // 2
+    return f"{text[:half]}…{text[len(text) - half - most % 2 :]}"
+
+
+def numbers(values: tuple[float, ...]) -> list[float | None]:
+    """Return values for JSON: what is not finite becomes null, which plotly leaves out."""
+    return [v if math.isfinite(v) else None for v in values]
+
+
+def trace_group(style: int, dash: str) -> str:
+    """Return the name under which a key's entry hides and shows its traces."""
+    return f"{style}{dash}"
+
+
+def axis(title: str) -> Spec:
+    """Return an axis with its title, in the colours of the theme."""
+    return {
+        "title": {"text": label(title), "standoff": 8},
+        "gridcolor": "@grid",
+        "linecolor": "@axis",
+        "tickcolor": "@axis",
+        "zeroline": False,
+        "showline": True,
+        "ticks": "outside",
+        "ticklen": 4,
+        "automargin": True,
+        "separatethousands": True,
+        "ticklabeloverflow": "allow",
+    }
+
+
+def base_layout(height: int) -> Spec:
+    """Return what the layouts of all figures share."""
+    return {
+        "height": height,
+        "showlegend": False,
+        "paper_bgcolor": "rgba(0,0,0,0)",
+        "plot_bgcolor": "rgba(0,0,0,0)",
+        "font": {"color": "@ink", "size": 13},
+        "margin": {"l": 16, "r": 28, "t": 12, "b": 16},
+        "hovermode": "closest",
+        "hoverlabel": {
+            "bgcolor": "@paper",
+            "bordercolor": "@axis",
+            "font": {"color": "@ink"},
+            "namelength": -1,
+        },
+    }

@@ -1,0 +1,119 @@
+"""One self-contained HTML document: opens offline and asks the network for nothing."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from wingbeat.report.drawing.plotly.parts import theme_colours
+from wingbeat.report.drawing.rendered import Section
+from wingbeat.report.figures.style import THEMES
+
+_HERE = Path(__file__).parent
+
+
+def render_document(template: str, sections: Sequence[Section], **words: Any) -> str:
+    """Return a page as HTML text (about 5 MB: plotly.js is inlined once).
+
+    Args:
+        template: file of this package that extends ``document.html``.
+        sections: the figures under their headings.
+        words: what else the template names; ``version`` and ``alarms`` are always needed.
+    """
+    from plotly.offline import get_plotlyjs
+
+    scripts = {
+        name: f"\n{text}\n"
+        for name, text in (
+            ("canvas", _text("canvas.js")),
+            ("plotly", get_plotlyjs()),
+            ("program", _text("page.js")),
+        )
+    }
+    environment = Environment(
+        loader=FileSystemLoader(_HERE),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template(template).render(
+        # These are files of this package and of plotly, never data.
+        css=Markup(theme_css() + _text("page.css")),  # noqa: S704
+        **{name: Markup(text) for name, text in scripts.items()},  # noqa: S704
+        policy=content_policy(*scripts.values()),
+        payload=script_json(_payload(sections)),
+        sections=sections,
+        **words,
+    )
+
+
+def write_document(text: str, path: str | Path) -> Path:
+    """Write a page to a file, replacing an earlier one in one step, and return its path.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    target = Path(path)
+    beside = target.with_name(f".{target.name}.part")
+    # A lone surrogate (from a file name, say) cannot be written; it becomes "?".
+    beside.write_bytes(text.encode("utf-8", errors="replace"))
+    return beside.replace(target)
+
+
+def _payload(sections: Sequence[Section]) -> dict[str, Any]:
+    drawn = [f for s in sections for f in s.figures if f.spec is not None]
+    return {
+        "themes": {name: theme_colours(name) for name in THEMES},
+        "figures": [{"id": f.ident, "three": f.three, "spec": f.spec} for f in drawn],
+    }
+
+
+def script_json(value: object) -> Markup:
+    r"""Return JSON that is safe inside a ``<script>`` element.
+
+    No ``<``, ``>`` or ``&`` is left, and every non-ASCII letter is written as ``\uXXXX``.
+
+    >>> print(script_json("</script>"))
+    "\u003c/script\u003e"
+    """
+    text = json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+    for letter in "<>&":
+        text = text.replace(letter, f"\\u{ord(letter):04x}")
+    # Escaped just above: nothing in it can end the element.
+    return Markup(text)  # noqa: S704
+
+
+def content_policy(*scripts: str) -> str:
+    """Return a content policy: these scripts by their hash, and no request to anywhere."""
+    hashes = " ".join(
+        f"'sha256-{base64.b64encode(hashlib.sha256(s.encode()).digest()).decode()}'"
+        for s in scripts
+    )
+    return (
+        f"default-src 'none'; script-src {hashes} 'unsafe-eval'; style-src 'unsafe-inline'; "
+        "img-src data: blob:; base-uri 'none'; form-action 'none'"
+    )
+
+
+def theme_css() -> str:
+    """Return the colours of both themes as custom properties; the reader's setting chooses."""
+
+    def block(theme: str) -> str:
+        return "".join(f"--c-{token[1:]}:{colour};" for token, colour in THEMES[theme].items())
+
+    return (
+        f":root{{{block('light')}}}\n"
+        f"@media screen and (prefers-color-scheme:dark){{:root{{{block('dark')}}}}}\n"
+    )
+
+
+def _text(name: str) -> str:
+    return (_HERE / name).read_text(encoding="utf-8")
