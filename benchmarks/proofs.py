@@ -18,14 +18,14 @@ import torch
 import wingbeat as wb
 from wingbeat.determinism import fingerprint
 from wingbeat.replicas import first_loss, lockstep
-from wingbeat.replicas.driver_selection import Chooser
+from wingbeat.replicas.driver_selection import DriverSelector
 from wingbeat.replicas.replicas import Replicas
 from wingbeat.task.hidden_state import HiddenState
 from wingbeat.tasks.dense import circles_task
 
 PROOFS: list[tuple[Any, str]] = [
     (Replicas, "prove"),
-    (Chooser, "_hold_to_plain"),
+    (DriverSelector, "_hold_to_plain"),
     (first_loss, "notice_idle"),
     (lockstep, "refuse_dynamic"),
     *((HiddenState, name) for name in ("__init__", "look", "changed", "restore")),

@@ -13,8 +13,7 @@ from numpy.testing import assert_allclose
 from scipy.integrate import solve_ivp
 
 from wingbeat.errors import RequestError
-from wingbeat.lyapunov import autocorrelation, from_series, linear_region, period
-from wingbeat.lyapunov import zero_one
+from wingbeat.lyapunov import autocorrelation, from_series, linear_region, period, zero_one
 from wingbeat.lyapunov.series.divergence import embed
 
 

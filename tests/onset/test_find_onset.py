@@ -13,7 +13,7 @@ from torch import nn
 
 import wingbeat as wb
 from wingbeat.analyses.onset import bracket, find_onset, onset_cost
-from wingbeat.analyses.onset.apparatus import Apparatus
+from wingbeat.analyses.onset.experiment import OnsetExperiment
 from wingbeat.errors import RequestError, RunError, StoreError
 from wingbeat.execution.request import make_request
 from wingbeat.trajectory.store import FolderStore
@@ -107,15 +107,15 @@ def test_a_trial_has_the_bits_of_a_run_that_forks_there(tmp_path) -> None:
             device="cpu",
         )
         store = FolderStore(tmp_path / driver, create=True)
-        apparatus = Apparatus(request, (0, 7), store)
-        apparatus.choose(driver)
-        apparatus.train(lambda done: None)
-        ends = apparatus.trial(7, lambda done: None)
+        experiment = OnsetExperiment(request, (0, 7), store)
+        experiment.choose(driver)
+        experiment.train(lambda done: None)
+        ends = experiment.trial(7, lambda done: None)
         assert ends.noise == 0.0
         whole = wb.run(task, wb.Gaussian(0.05, at=7), replicas=3, metrics=("l2",), driver=driver)
         snapshot = whole.trajectory.at(12)
         assert snapshot.labels == ends.models.labels
-        expected = apparatus.step.layout.flatten(snapshot.params)
+        expected = experiment.step.layout.flatten(snapshot.params)
         # in lock step the bits may depend on the size of the stack, which is another one here
         near = {"rtol": 0.0, "atol": 0.0 if driver == "loop" else 1e-5}
         torch.testing.assert_close(ends.models.params, expected, **near)
@@ -154,7 +154,7 @@ def test_every_metric_agrees_with_that_of_a_run(metric) -> None:
 def test_a_killed_search_goes_on_and_repeats_nothing(tmp_path, monkeypatch) -> None:
     asked = {"threshold": 0.1, "perturbation": push(0.05), "tolerance": 10, **EXACT}
     whole = find_onset(well(STEPS), **asked)
-    trial, tried = Apparatus.trial, []
+    trial, tried = OnsetExperiment.trial, []
 
     def dies(self, step, tick):
         if len(tried) == 2:
@@ -163,11 +163,11 @@ def test_a_killed_search_goes_on_and_repeats_nothing(tmp_path, monkeypatch) -> N
         return trial(self, step, tick)
 
     with monkeypatch.context() as patched:
-        patched.setattr(Apparatus, "trial", dies)
+        patched.setattr(OnsetExperiment, "trial", dies)
         with pytest.raises(KeyboardInterrupt):
             find_onset(well(STEPS), **asked, out=tmp_path)
     later = []
-    monkeypatch.setattr(Apparatus, "trial", lambda s, k, t: later.append(k) or trial(s, k, t))
+    monkeypatch.setattr(OnsetExperiment, "trial", lambda s, k, t: later.append(k) or trial(s, k, t))
     again = find_onset(well(STEPS), **asked, out=tmp_path)
     assert not set(later) & set(tried)
     assert again.table.equals(whole.table)
@@ -242,7 +242,7 @@ def test_a_stream_change_is_counted_although_it_moves_no_weight() -> None:
     ],
 )
 def test_a_wrong_request_is_refused_before_training(changes, message, monkeypatch) -> None:
-    monkeypatch.setattr(Apparatus, "train", lambda *_: pytest.fail("it trained"))
+    monkeypatch.setattr(OnsetExperiment, "train", lambda *_: pytest.fail("it trained"))
     with pytest.raises(RequestError, match=message):
         find_onset(well(), **{"threshold": 0.1, **changes})
 

@@ -17,7 +17,7 @@ from wingbeat.replicas.loop import Loop, ObjectLoop
 from wingbeat.replicas.perturb import Gaussian, Perturbation
 from wingbeat.replicas.replicas import Replicas
 from wingbeat.replicas.snapshot import Snapshot
-from wingbeat.replicas.training_run import Course, advance
+from wingbeat.replicas.training_run import TrainingRun, advance
 from wingbeat.task.batches import Batches, Streams
 from wingbeat.task.step import TrainingStep
 from wingbeat.task.task import Task
@@ -35,7 +35,7 @@ def course(
     chunk: int = 0,
     spare: int = 1,
     record: Sequence[int] = (),
-) -> Course:
+) -> TrainingRun:
     """Return a course at its beginning; drivers: loop, object, traced, eager, compiled."""
     step = TrainingStep(task, dtype, CPU)
     batches = Batches(task, dtype, CPU)
@@ -45,7 +45,7 @@ def course(
     made = drivers[driver](step) if driver in drivers else Lockstep(step, driver)  # type: ignore[arg-type]
     chunk = 1 if driver in drivers else chunk
     replicas = Replicas(made, batches, chunk, spare=spare)
-    return Course(step, replicas, perturbations, count, frozenset({*record, task.steps}))
+    return TrainingRun(step, replicas, perturbations, count, frozenset({*record, task.steps}))
 
 
 def train(task: Task, driver: str = "loop", **options: Any) -> list[Snapshot]:
@@ -54,7 +54,7 @@ def train(task: Task, driver: str = "loop", **options: Any) -> list[Snapshot]:
     return go_on(run, task.steps)
 
 
-def go_on(run: Course, steps: int) -> list[Snapshot]:
+def go_on(run: TrainingRun, steps: int) -> list[Snapshot]:
     """Advance a course and return its snapshots."""
     with seeded(0):
         return [s for s in advance(run, steps) if s is not None]

@@ -9,8 +9,8 @@ import cases
 import pytest
 
 import wingbeat as wb
-from wingbeat.replicas.driver_cache import Measured, key_of, recall, remember
-from wingbeat.replicas.driver_selection import Chooser
+from wingbeat.replicas.driver_cache import Measured, key_of, load, store
+from wingbeat.replicas.driver_selection import DriverSelector
 
 
 @pytest.fixture(autouse=True)
@@ -23,11 +23,11 @@ def pretend(monkeypatch: pytest.MonkeyPatch, **seconds: float) -> list[str]:
     """Let a step take a stated time with each driver; returns the drivers that were timed."""
     asked: list[str] = []
 
-    def took(self: Chooser, driver: wb.run, *_: int) -> float:
+    def took(self: DriverSelector, driver: wb.run, *_: int) -> float:
         asked.append(driver.name)
         return seconds[driver.name]
 
-    monkeypatch.setattr(Chooser, "_time", took)
+    monkeypatch.setattr(DriverSelector, "_time", took)
     return asked
 
 
@@ -50,10 +50,10 @@ def test_the_first_measurement_decides_for_good(monkeypatch: pytest.MonkeyPatch)
 def test_what_another_process_kept_first_stands() -> None:
     first, second = Measured("loop", {"loop": 1.0}), Measured("traced/8", {"traced/8": 0.5})
     key = key_of({"threads": 1})
-    assert recall(key) is None
-    assert remember(key, first) == first
-    assert remember(key, second) == first
-    assert recall(key) == first
+    assert load(key) is None
+    assert store(key, first) == first
+    assert store(key, second) == first
+    assert load(key) == first
 
 
 @pytest.mark.parametrize("text", ['{"best": ', '{"best": "x", "timings": {"loop": 1}}', "[]"])
@@ -61,14 +61,14 @@ def test_a_damaged_file_is_measured_anew(
     text: str, own_cache: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     key = key_of({"threads": 1})
-    remember(key, Measured("loop", {"loop": 1.0}))
+    store(key, Measured("loop", {"loop": 1.0}))
     (own_cache / "drivers" / f"{key}.json").write_text(text)
-    assert recall(key) is None
+    assert load(key) is None
     assert key in caplog.text
 
 
 def test_a_cache_that_cannot_be_written_is_no_error(own_cache: Path) -> None:
     own_cache.write_text("a file stands where the folder should be")
     measured = Measured("loop", {"loop": 1.0})
-    assert remember(key_of({}), measured) == measured
+    assert store(key_of({}), measured) == measured
     assert chosen() in ("loop", "lockstep")

@@ -284,10 +284,12 @@ def test_data_that_fail_in_the_middle(tmp_path):
 
 
 def test_a_warning_survives_a_restart(tmp_path, monkeypatch):
-    from wingbeat.replicas.driver_selection import Chooser
+    from wingbeat.replicas.driver_selection import DriverSelector
 
-    choose = Chooser.choose
-    monkeypatch.setattr(Chooser, "choose", lambda *a: replace(choose(*a), warnings=("mind this",)))
+    choose = DriverSelector.choose
+    monkeypatch.setattr(
+        DriverSelector, "choose", lambda *a: replace(choose(*a), warnings=("mind this",))
+    )
     data = Failing(20)
     with pytest.raises(wb.RunError):
         go(plain(data=data), tmp_path)

@@ -6,9 +6,11 @@ import hashlib
 import importlib
 import sys
 from collections.abc import Sequence
+from types import ModuleType
 
 import pytest
 
+import wingbeat as wb
 from wingbeat.moved import MOVED, first_name, first_names
 from wingbeat.studies.break_even.plan import BreakEvenPlan
 from wingbeat.studies.break_even.plan import conditions as break_even
@@ -61,14 +63,31 @@ def test_places_inside_arguments_keep_the_key_too() -> None:
     assert [Condition.from_json(c).key for c in former] == [c.key for c in quick]
 
 
-@pytest.mark.parametrize("old", MOVED)
+FUNCTIONS_NOW = {f"wingbeat.{name}" for name in wb.__all__} & MOVED.keys()
+"""Former modules whose name is a function of the package."""
+
+
+@pytest.mark.parametrize("old", sorted(MOVED.keys() - FUNCTIONS_NOW))
 def test_every_old_module_gives_what_it_held_with_a_warning(old: str) -> None:
     sys.modules.pop(old, None)
     with pytest.warns(DeprecationWarning, match="import it from there"):
         module = importlib.import_module(old)
+    _holds_what_it_held(old, module)
+
+
+@pytest.mark.parametrize("old", sorted(FUNCTIONS_NOW))
+def test_a_former_module_does_not_take_the_place_of_a_function(old: str) -> None:
+    module = importlib.import_module(old)
+    with pytest.warns(DeprecationWarning, match="import it from there"):
+        _holds_what_it_held(old, module)
+    assert callable(getattr(wb, old.removeprefix("wingbeat.")))
+
+
+def _holds_what_it_held(old: str, module: ModuleType) -> None:
     for place in MOVED[old]:
         new = vars(importlib.import_module(place))
         own = {k for k, v in new.items() if getattr(v, "__module__", "") == place}
+        own |= set(new.get("__all__", ()))
         assert all(getattr(module, name) is new[name] for name in own)
 
 

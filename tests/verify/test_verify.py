@@ -12,7 +12,7 @@ from torch import nn
 import wingbeat as wb
 from wingbeat.execution.verify import Break, first_break
 from wingbeat.replicas import lockstep
-from wingbeat.replicas.driver_selection import Chooser
+from wingbeat.replicas.driver_selection import DriverSelector
 
 
 def counted():
@@ -98,7 +98,7 @@ def test_a_recording_of_the_first_batch_is_held_to_the_plain_loop(kind, monkeypa
     monkeypatch.setattr(lockstep, "refuse_dynamic", lambda graph: None)
     monkeypatch.setattr(lockstep, "ReadsRefused", contextlib.nullcontext)
     monkeypatch.setattr(lockstep.Lockstep, "prove", lambda *a: None)
-    monkeypatch.setattr(Chooser, "_hold_to_plain", lambda *a: None)
+    monkeypatch.setattr(DriverSelector, "_hold_to_plain", lambda *a: None)
     found = wb.verify(replace(task_of(noisy), loss=FIRST_BATCH[kind]), driver="lockstep")
     assert found.environment["mode"] == "traced"
     assert (found.repeated, found.twins) == (None, None)

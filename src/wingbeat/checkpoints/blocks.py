@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from wingbeat.checkpoints.buffers import Desk
+from wingbeat.checkpoints.buffers import ReadBuffers
 from wingbeat.checkpoints.memory import show_memory
 from wingbeat.errors import RequestError
 
@@ -130,9 +130,9 @@ def grams(
     Raises:
         StoreError: a file is cut short or cannot be read.
     """
-    desks: queue.SimpleQueue[Desk] = queue.SimpleQueue()
+    desks: queue.SimpleQueue[ReadBuffers] = queue.SimpleQueue()
     for _ in range(plan.workers):
-        desks.put(Desk(plan))
+        desks.put(ReadBuffers(plan))
 
     def work(tensor: Shared, start: int, stop: int) -> Array:
         desk = desks.get()

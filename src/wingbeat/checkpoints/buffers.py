@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _FAR = 1.0 / 16.0  # |b - a|^2 / (|a|^2 + |b|^2) from which on it may come from inner products
 
 
-class Desk:
+class ReadBuffers:
     """The buffers of one thread.
 
     Args:

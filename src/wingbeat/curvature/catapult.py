@@ -104,7 +104,7 @@ def _verdict(
 
 
 @dataclass(frozen=True)
-class Course:
+class UVTrajectory:
     """Output, loss and curvature of the two-layer linear model before each update."""
 
     outputs: tuple[float, ...]
@@ -130,7 +130,7 @@ def uv_map(f: float, curvature: float, lr: float, width: int) -> tuple[float, fl
     return f * (1 - lr * curvature + lr * push), curvature + push * (lr * curvature - 4)
 
 
-def uv_course(f: float, curvature: float, lr: float, width: int, steps: int) -> Course:
+def uv_course(f: float, curvature: float, lr: float, width: int, steps: int) -> UVTrajectory:
     """Iterate ``uv_map``; it ends early where a number is not finite.
 
     Example:
@@ -145,4 +145,4 @@ def uv_course(f: float, curvature: float, lr: float, width: int, steps: int) -> 
         if not (isfinite(f * f) and isfinite(curvature)):
             break
     losses = tuple(f * f / 2 for f in outputs)
-    return Course(tuple(outputs), losses, tuple(bends))
+    return UVTrajectory(tuple(outputs), losses, tuple(bends))

@@ -11,7 +11,7 @@ from wingbeat.checkpoints.series import Series, describe
 from wingbeat.determinism import fingerprint
 from wingbeat.errors import NO_TWIN, TOO_FEW_REPLICAS, RequestError
 from wingbeat.execution.result import Result
-from wingbeat.measure import Facts, measure
+from wingbeat.measure import PerturbationStatistics, measure
 from wingbeat.measure.metric import METRICS, Metric, chosen_names, default_names
 from wingbeat.measure.summary import behavior, summarise
 from wingbeat.stats import Estimate
@@ -101,7 +101,9 @@ def measure_checkpoints(
     )
 
 
-def _summary(facts: Mapping[str, Facts], *, per_epoch: bool) -> dict[str, dict[str, Any]]:
+def _summary(
+    facts: Mapping[str, PerturbationStatistics], *, per_epoch: bool
+) -> dict[str, dict[str, Any]]:
     nothing = {"value": None, "low": None, "high": None}
     out: dict[str, dict[str, Any]] = {
         "noise_floor": Estimate.undefined(NO_TWIN).to_json(),

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING
 import torch
 
 from wingbeat.determinism import derive
-from wingbeat.replicas.alone import Remembering
 from wingbeat.replicas.fork import REFERENCE, twin
 from wingbeat.replicas.loop import ObjectLoop
+from wingbeat.replicas.object_loop import Remembering
 from wingbeat.replicas.replicas import Replicas
-from wingbeat.replicas.training_run import Course, advance
+from wingbeat.replicas.training_run import TrainingRun, advance
 from wingbeat.task.batches import Batches, Streams
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ def _trained(
     batches = Batches(request.task, request.dtype, request.device)
     inner = ObjectLoop(step)
     driver = Remembering(inner, step.remembers) if step.remembers else inner
-    course = Course(step, Replicas(driver, batches, 1), (), 0, frozenset(at))
+    course = TrainingRun(step, Replicas(driver, batches, 1), (), 0, frozenset(at))
     streams = Streams.of(step.task.seed)
     start = _moved(step.start(step.task.seed), run)
     fresh = type(start)(start.params, start.buffers, {}).map(lambda t: t.unsqueeze(0))

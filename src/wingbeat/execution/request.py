@@ -11,7 +11,7 @@ import torch
 from wingbeat.determinism import derive
 from wingbeat.errors import RequestError
 from wingbeat.measure.metric import Metric, chosen_names, default_names, needs_evaluation
-from wingbeat.replicas.fork import Member, base_cast
+from wingbeat.replicas.fork import Member, initial_members
 from wingbeat.replicas.perturb import Perturbation, StreamChange
 from wingbeat.task.barrier_sampling import BarrierSampling
 from wingbeat.task.describe import code_digest, data_digest, describe
@@ -60,16 +60,16 @@ class Request:
         """Return the same request for another base seed."""
         return replace(self, task=replace(self.task, seed=seed))
 
-    def casts(self) -> list[list[Member]]:
+    def stack_schedule(self) -> list[list[Member]]:
         """Return who is in the stack on each stretch between forks, in order."""
-        members = base_cast(self.task.seed)
+        members = initial_members(self.task.seed)
         forks = sorted({p.at for p in self.perturbations})
-        casts = [] if 0 in forks else [list(members)]
+        stack_schedule = [] if 0 in forks else [list(members)]
         for at in forks:
             for perturbation in (p for p in self.perturbations if p.at == at):
                 members += self._cast(perturbation, members[0])
-            casts.append(list(members))
-        return casts
+            stack_schedule.append(list(members))
+        return stack_schedule
 
     def _cast(self, perturbation: Perturbation, reference: Member) -> list[Member]:
         perturbation = perturbation.of_base(self.task.seed)

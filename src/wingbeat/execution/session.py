@@ -20,12 +20,12 @@ from wingbeat.execution.summary import collect
 from wingbeat.measure import Measured, measure
 from wingbeat.measure.metric import needs_evaluation
 from wingbeat.measure.outputs import Evaluator
-from wingbeat.replicas.driver_selection import Choice, Chooser, DriverName
+from wingbeat.replicas.driver_selection import DriverName, DriverSelector, ExecutionPlan
 from wingbeat.replicas.first_loss import first_loss
 from wingbeat.replicas.perturb import Init
 from wingbeat.replicas.replicas import Replicas
 from wingbeat.replicas.seeding import check_init
-from wingbeat.replicas.training_run import Course, advance, member_from
+from wingbeat.replicas.training_run import TrainingRun, advance, member_from
 from wingbeat.task.batches import Batches
 from wingbeat.task.describe import difference
 from wingbeat.task.hidden_state import HiddenState
@@ -71,7 +71,7 @@ class Session:
         self.store: Store = MemoryStore() if folder is None else FolderStore(folder, create=True)
         self.trajectory = Trajectory(self.store)
         self.environment: dict[str, Any] = {}
-        self.choice: Choice
+        self.choice: ExecutionPlan
 
     def result(self) -> Result:
         """Train and measure what is not done yet, and return the result."""
@@ -166,7 +166,7 @@ class Session:
             self.choice.driver, self.batches, self.choice.chunk, spare=self.choice.spare
         )
         request = self.request
-        course = Course(
+        course = TrainingRun(
             self.step, replicas, request.perturbations, request.replicas, request.record
         )
         if store is not None and (saved := store.load_state()) is not None:
@@ -198,7 +198,7 @@ class Session:
         if store:
             store.write_json("environment.json", self.environment)
 
-    def _give_up_lock_step(self, course: Course, store: FolderStore | None) -> None:
+    def _give_up_lock_step(self, course: TrainingRun, store: FolderStore | None) -> None:
         """Write down that the loop driver trains this run, before anything of it is kept."""
         if store:
             store.drop_state()
@@ -208,10 +208,12 @@ class Session:
         self.environment = {**self.environment, **self.choice.facts(), "gave_up": True}
         self._warn(f"{reason}. All of the run was trained one replica after another", store)
 
-    def _follow(self, course: Course, store: FolderStore | None) -> None:
+    def _follow(self, course: TrainingRun, store: FolderStore | None) -> None:
         steps = self.request.task.steps
         saved, every = time.monotonic(), self.options.checkpoint_seconds
-        with self.bar.task(f"training {len(self.request.casts()[-1])} replicas", steps) as tick:
+        with self.bar.task(
+            f"training {len(self.request.stack_schedule()[-1])} replicas", steps
+        ) as tick:
             try:
                 for snapshot in advance(course, steps):
                     if course.disproved and "gave_up" not in self.environment:
@@ -247,11 +249,13 @@ class Session:
         """Choose how to execute, or keep what an earlier start of this run chose."""
         request = self.request
         now = fingerprint(request.device, request.dtype)
-        chooser = Chooser(self.step, self.batches, request.casts(), request.task.steps)
+        selector = DriverSelector(
+            self.step, self.batches, request.stack_schedule(), request.task.steps
+        )
         there = store.read_json("environment.json") if store else None
         if there is None:
             self.bar.say("choosing the driver")
-            self.choice = chooser.choose(self.options.driver, self.options.compiled)
+            self.choice = selector.choose(self.options.driver, self.options.compiled)
             self.bar.note(self.choice.sentence())
             self.environment = {
                 **now,
@@ -264,7 +268,7 @@ class Session:
         assert store is not None
         self._check_driver(there, store)
         warnings = tuple(there.get("warnings", ()))
-        self.choice = replace(chooser.frozen(there), warnings=warnings)
+        self.choice = replace(selector.frozen(there), warnings=warnings)
         self.environment = there
         field = differing_field(there, {**now, **self.choice.facts()})
         if field and not store.sealed:

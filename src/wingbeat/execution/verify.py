@@ -27,11 +27,11 @@ from wingbeat.execution.plain_loop import RUNS, unlike_plain
 from wingbeat.execution.plain_loop import Path as Path_
 from wingbeat.execution.progress import Progress
 from wingbeat.execution.request import make_request
-from wingbeat.replicas.alone import Remembering
-from wingbeat.replicas.driver_selection import Choice, Chooser, DriverName
+from wingbeat.replicas.driver_selection import DriverName, DriverSelector, ExecutionPlan
 from wingbeat.replicas.first_loss import first_loss
+from wingbeat.replicas.object_loop import Remembering
 from wingbeat.replicas.replicas import Replicas
-from wingbeat.replicas.training_run import Course, advance
+from wingbeat.replicas.training_run import TrainingRun, advance
 from wingbeat.task.batches import Batches
 from wingbeat.task.describe import difference, tensors_digest
 from wingbeat.task.step import TrainingStep
@@ -203,19 +203,21 @@ def first_break(a: Trail, b: Trail) -> Break | None:
     return None
 
 
-def _choice(step: TrainingStep, request: Request, driver: DriverName) -> Choice:
+def _choice(step: TrainingStep, request: Request, driver: DriverName) -> ExecutionPlan:
     batches = Batches(request.task, request.dtype, request.device)
     first_loss(step, batches)
-    return Chooser(step, batches, request.casts(), request.task.steps).choose(driver, None)
+    return DriverSelector(step, batches, request.stack_schedule(), request.task.steps).choose(
+        driver, None
+    )
 
 
 def _trails(
-    step: TrainingStep, request: Request, choice: Choice, steps: int, tick: Any
+    step: TrainingStep, request: Request, choice: ExecutionPlan, steps: int, tick: Any
 ) -> tuple[Trail, Trail, Path_]:
     """Run once; returns the trails of the reference and of its twin, and the reference itself."""
     batches = Batches(request.task, request.dtype, request.device)
     replicas = Replicas(choice.driver, batches, choice.chunk, spare=choice.spare)
-    course = Course(step, replicas, (), 0, request.record)
+    course = TrainingRun(step, replicas, (), 0, request.record)
     trails: tuple[Trail, Trail] = {}, {}
     path: Path_ = {}
     for snapshot in advance(course, steps):

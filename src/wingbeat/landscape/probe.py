@@ -18,7 +18,7 @@ from wingbeat.landscape.activation_memory import activation_bytes
 from wingbeat.landscape.batch_loss import depends_on_batch
 from wingbeat.landscape.data import Portions, portions
 from wingbeat.landscape.normalisation import Normaliser, executed, tracked
-from wingbeat.landscape.single_model import Alone, private
+from wingbeat.landscape.single_model import SingleModel, private
 from wingbeat.task.batches import len_of
 from wingbeat.task.predictions import class_labels, loss_and_scores
 from wingbeat.task.step import TrainingStep
@@ -115,7 +115,7 @@ class Probe:
         self._asked, self.stacked = stacked, stacked is not False
         self.reason = "" if self.stacked else "asked for"
         self.calls = 0
-        self._alone = Alone(step)
+        self._alone = SingleModel(step)
         given = dict(data) if data is not None else _own_data(step.task)
         if not given:
             raise RequestError("data is empty: give {name: data}, such as {'train': task.data}")

@@ -23,7 +23,7 @@ def private(batch: Batch) -> Batch:
     return copied(batch)
 
 
-class Alone:
+class SingleModel:
     """A module that takes the place of one row of a stack of weight vectors.
 
     Writing the weights in once for all batches takes less time than a functional call for each.

@@ -17,7 +17,7 @@ from wingbeat.measure.outputs import Evaluator
 from wingbeat.measure.own import metric
 from wingbeat.measure.row_declarations import task_metric
 from wingbeat.measure.signal import without_signal
-from wingbeat.measure.summary import Facts
+from wingbeat.measure.summary import PerturbationStatistics
 from wingbeat.measure.table import TableBuilder
 
 if TYPE_CHECKING:
@@ -35,10 +35,10 @@ if TYPE_CHECKING:
 __all__ = [
     "Curve",
     "Definition",
-    "Facts",
     "Measured",
     "Metric",
     "MetricContext",
+    "PerturbationStatistics",
     "measure",
     "metric",
     "metric_of_run",
@@ -53,7 +53,7 @@ class Measured:
     """
 
     table: pd.DataFrame
-    facts: dict[str, Facts]
+    facts: dict[str, PerturbationStatistics]
     noise_floor: float
     diverged: dict[str, int]
     left_out: tuple[str, ...] = ()
@@ -131,7 +131,7 @@ def _facts(
     last: Outputs | None,
     end: Saturation,
     left_out: Sequence[str],
-) -> Facts:
+) -> PerturbationStatistics:
     w = context.weights
     kept = [layer not in left_out for layer in w.layers]
     own = [label.rsplit("#", 1)[0] == name for label in w.labels]
@@ -142,7 +142,7 @@ def _facts(
     with np.errstate(invalid="ignore"):  # sums over tensors of a replica that broke down
         grams = w.groups[name][:, kept].sum(axis=1)[since]
         every = w.groups[name].sum(axis=1)[since]
-    return Facts(
+    return PerturbationStatistics(
         seed=task.seed,
         steps=w.steps[since],
         distances=w.distances(name),

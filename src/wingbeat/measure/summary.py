@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Facts:
+class PerturbationStatistics:
     """What one perturbation of one base seed comes down to.
 
     Attributes:
@@ -71,7 +71,7 @@ class Facts:
     all_grams: Array | None = None
 
 
-def summarise(facts: Sequence[Facts]) -> dict[str, Estimate]:
+def summarise(facts: Sequence[PerturbationStatistics]) -> dict[str, Estimate]:
     """Return the scalars of one perturbation over all base seeds."""
     slope, r2 = _exponent(facts)
     epochs = facts[0].steps_per_epoch
@@ -96,11 +96,11 @@ def summarise(facts: Sequence[Facts]) -> dict[str, Estimate]:
     return found | _further(facts)
 
 
-def _whole(fact: Facts) -> Array:
+def _whole(fact: PerturbationStatistics) -> Array:
     return fact.grams if fact.all_grams is None else fact.all_grams
 
 
-def _further(facts: Sequence[Facts]) -> dict[str, Estimate]:
+def _further(facts: Sequence[PerturbationStatistics]) -> dict[str, Estimate]:
     """Return means of what was measured besides, where every base seed has it."""
     found = {}
     for name, one in facts[0].scalars.items():
@@ -121,11 +121,11 @@ def behavior(ratio: Estimate) -> dict[str, Any]:
     return {"value": verdict(ratio), "low": None, "high": None, "reason": reason}
 
 
-def _groups(facts: Sequence[Facts]) -> list[int]:
+def _groups(facts: Sequence[PerturbationStatistics]) -> list[int]:
     return [f.seed for f in facts for _ in range(f.distances.shape[1])]
 
 
-def _ratio(facts: Sequence[Facts]) -> Estimate:
+def _ratio(facts: Sequence[PerturbationStatistics]) -> Estimate:
     reason = _why_no_ratio(facts)
     if reason:
         return Estimate.undefined(reason)
@@ -133,7 +133,7 @@ def _ratio(facts: Sequence[Facts]) -> Estimate:
     return spread_ratio([(fact.grams[0], fact.grams[-1]) for fact in facts])
 
 
-def _why_no_ratio(facts: Sequence[Facts]) -> str:
+def _why_no_ratio(facts: Sequence[PerturbationStatistics]) -> str:
     for fact in facts:
         if len(fact.steps) < 2:
             return TOO_FEW_POINTS
@@ -147,7 +147,7 @@ def _why_no_ratio(facts: Sequence[Facts]) -> str:
     return ""
 
 
-def _why_no_end(facts: Sequence[Facts]) -> str:
+def _why_no_end(facts: Sequence[PerturbationStatistics]) -> str:
     """Return why the last step says nothing about how replicas lie to each other."""
     for fact in facts:
         if fact.grams.shape[-1] < 2:
@@ -157,13 +157,13 @@ def _why_no_end(facts: Sequence[Facts]) -> str:
     return BELOW_NOISE_FLOOR
 
 
-def _why_no_rates(facts: Sequence[Facts]) -> str:
+def _why_no_rates(facts: Sequence[PerturbationStatistics]) -> str:
     reason = _why_no_end(facts)
     short = reason == BELOW_NOISE_FLOOR and min(len(f.steps) for f in facts) < 3
     return TOO_FEW_POINTS if short else reason
 
 
-def _projected(facts: Sequence[Facts]) -> Estimate:
+def _projected(facts: Sequence[PerturbationStatistics]) -> Estimate:
     reason = _why_no_ratio(facts)
     if reason:
         return Estimate.undefined(reason)
@@ -174,7 +174,7 @@ def _projected(facts: Sequence[Facts]) -> Estimate:
     return Estimate(value, interval_reason=NOT_RESAMPLED)
 
 
-def _exponent(facts: Sequence[Facts]) -> tuple[Estimate, Estimate]:
+def _exponent(facts: Sequence[PerturbationStatistics]) -> tuple[Estimate, Estimate]:
     """Return slope and quality of the fit of ln distance against step before saturation."""
     slopes, quality = [], []
     for fact in facts:
@@ -194,7 +194,7 @@ def _exponent(facts: Sequence[Facts]) -> tuple[Estimate, Estimate]:
     return _mean(np.concatenate(slopes), facts), r2
 
 
-def _two_point(facts: Sequence[Facts]) -> Estimate:
+def _two_point(facts: Sequence[PerturbationStatistics]) -> Estimate:
     values = []
     for fact in facts:
         first, last = fact.distances[0], fact.distances[-1]
@@ -208,7 +208,7 @@ def _two_point(facts: Sequence[Facts]) -> Estimate:
     return _mean(np.concatenate(values), facts)
 
 
-def _mean_distance(facts: Sequence[Facts], place: int) -> Estimate:
+def _mean_distance(facts: Sequence[PerturbationStatistics], place: int) -> Estimate:
     values = np.concatenate([f.distances[place] for f in facts])
     floor = max(f.floor for f in facts)
     if floor > 0 and (values <= floor).any():
@@ -223,7 +223,11 @@ def _within(estimate: Estimate, low: float, high: float) -> Estimate:
 
 
 def _mean(
-    values: Array, facts: Sequence[Facts], *, log: bool = False, why: str = DIVERGED
+    values: Array,
+    facts: Sequence[PerturbationStatistics],
+    *,
+    log: bool = False,
+    why: str = DIVERGED,
 ) -> Estimate:
     if not np.isfinite(values).all():
         return Estimate.undefined(why)
@@ -232,7 +236,7 @@ def _mean(
     return bootstrap(lambda w: w @ values / w.sum(axis=1), len(groups), groups=groups, scale=scale)
 
 
-def _mean_of(facts: Sequence[Facts], statistic: Any, reason: str) -> Estimate:
+def _mean_of(facts: Sequence[PerturbationStatistics], statistic: Any, reason: str) -> Estimate:
     """Return the mean over base seeds of a number that has no interval within one seed."""
     values = np.array([statistic(f) for f in facts], dtype=float)
     if not np.isfinite(values).all():
@@ -242,14 +246,14 @@ def _mean_of(facts: Sequence[Facts], statistic: Any, reason: str) -> Estimate:
     return bootstrap(lambda w: w @ values / w.sum(axis=1), len(values))
 
 
-def _early_late(fact: Facts) -> float:
+def _early_late(fact: PerturbationStatistics) -> float:
     if len(fact.steps) < 3:
         return float("nan")
     size = spread_from_gram(fact.grams)
     return float(early_late_ratio(fact.steps, np.where(size <= fact.floor, 0.0, size)))
 
 
-def _participation(fact: Facts) -> float:
+def _participation(fact: PerturbationStatistics) -> float:
     if fact.grams.shape[-1] < 2 or spread_from_gram(fact.grams[-1]) <= fact.floor:
         return float("nan")
     return participation_ratio(fact.grams[-1], precomputed=True)

@@ -37,7 +37,7 @@ def key_of(facts: dict[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
-def recall(key: str) -> Measured | None:
+def load(key: str) -> Measured | None:
     """Return what was measured earlier, or None; a file that cannot be read counts as none."""
     try:
         found = json.loads(_path(key).read_text(encoding="utf-8"))
@@ -52,7 +52,7 @@ def recall(key: str) -> Measured | None:
         return None
 
 
-def remember(key: str, measured: Measured) -> Measured:
+def store(key: str, measured: Measured) -> Measured:
     """Keep a measurement, unless another process was first; returns the one that is kept.
 
     A cache folder that cannot be written is no error: the choice is then made anew each time.
@@ -68,7 +68,7 @@ def remember(key: str, measured: Measured) -> Measured:
         finally:
             Path(name).unlink()
     except FileExistsError:
-        return recall(key) or measured
+        return load(key) or measured
     except OSError as error:
         logging.getLogger("wingbeat").info("choice of a driver not kept: %s", error)
     return measured

@@ -17,10 +17,10 @@ import torch
 from wingbeat.determinism import fingerprint
 from wingbeat.errors import DriverError, RequestError, nearest
 from wingbeat.products import warn_if_not_reproducible
-from wingbeat.replicas.alone import alone
-from wingbeat.replicas.driver_cache import Measured, key_of, recall, remember
+from wingbeat.replicas.driver_cache import Measured, key_of, load, store
 from wingbeat.replicas.lockstep import DisprovedError, Lockstep, Mode
 from wingbeat.replicas.loop import Loop
+from wingbeat.replicas.object_loop import alone
 from wingbeat.replicas.reads import NotRecordableError
 from wingbeat.replicas.replicas import Driver, Replicas, partition
 from wingbeat.task.batches import len_of
@@ -50,7 +50,7 @@ class UnlikePlainError(DriverError):
 
 
 @dataclass(frozen=True)
-class Choice:
+class ExecutionPlan:
     """An execution: the driver, its stack size, and why.
 
     ``timings`` holds milliseconds a step of all replicas, for each candidate measured.
@@ -83,24 +83,33 @@ class Choice:
         }
 
 
-class Chooser:
+class DriverSelector:
     """Chooses the execution of one run.
 
     Args:
         step: the pure step.
         batches: training data.
-        casts: the members that are in the stack between two forks, for each such stretch.
+        stack_schedule: the members that are in the stack between two forks, for each such stretch.
         steps: length of the run.
     """
 
     def __init__(
-        self, step: TrainingStep, batches: Batches, casts: Sequence[list[Member]], steps: int
+        self,
+        step: TrainingStep,
+        batches: Batches,
+        stack_schedule: Sequence[list[Member]],
+        steps: int,
     ) -> None:
-        self.step, self.batches, self.casts, self.steps = step, batches, casts, steps
+        self.step, self.batches, self.stack_schedule, self.steps = (
+            step,
+            batches,
+            stack_schedule,
+            steps,
+        )
         self.start = step.start(step.task.seed).map(lambda t: t.unsqueeze(0))
         self._compiled: Lockstep | None = None
 
-    def choose(self, wanted: DriverName, compiled: bool | None) -> Choice:
+    def choose(self, wanted: DriverName, compiled: bool | None) -> ExecutionPlan:
         """Return the execution to use.
 
         Raises:
@@ -122,7 +131,7 @@ class Chooser:
         )
         return (warning,)
 
-    def _chosen(self, wanted: DriverName, compiled: bool | None) -> Choice:
+    def _chosen(self, wanted: DriverName, compiled: bool | None) -> ExecutionPlan:
         if wanted not in ("auto", "lockstep", "loop"):
             msg = f"driver is {wanted!r}: {nearest(str(wanted), ('auto', 'lockstep', 'loop'))}"
             raise RequestError(msg)
@@ -134,7 +143,7 @@ class Chooser:
             )
         return self._measured(compiled)
 
-    def frozen(self, facts: dict[str, Any]) -> Choice:
+    def frozen(self, facts: dict[str, Any]) -> ExecutionPlan:
         """Return the execution that an earlier start of the same run chose."""
         driver: Driver
         if facts["driver"] == "loop":
@@ -143,7 +152,7 @@ class Chooser:
             driver = Loop(self.step) if old else self._loop("").driver
         else:
             driver = Lockstep(self.step, facts["mode"])
-        return Choice(
+        return ExecutionPlan(
             driver,
             facts["chunk"],
             max(1, int(facts["spare"])),
@@ -151,10 +160,10 @@ class Chooser:
             facts["driver_timings_ms"],
         )
 
-    def _loop(self, reason: str) -> Choice:
+    def _loop(self, reason: str) -> ExecutionPlan:
         if self.step.optimizer is None:
             reason = self.step.reason
-        return Choice(alone(self.step), 1, reason=reason)
+        return ExecutionPlan(alone(self.step), 1, reason=reason)
 
     def _lockstep(self, mode: Mode) -> Lockstep:
         """Return a lock-step driver that has run once, recorded if the model allows it."""
@@ -164,7 +173,7 @@ class Chooser:
             raise DriverError(msg)
         driver = Lockstep(self.step, mode)
         try:
-            replicas = self._replicas(driver, 0, self.casts[-1])
+            replicas = self._replicas(driver, 0, self.stack_schedule[-1])
             replicas.advance(0)
             if self.steps > 1:
                 replicas.advance(1)  # the run itself proves this step; see ``Proofs``
@@ -186,7 +195,7 @@ class Chooser:
         Raises:
             UnlikePlainError: they differ by more than rounding.
         """
-        replicas = self._replicas(alone(self.step), 1, self.casts[-1][:1])
+        replicas = self._replicas(alone(self.step), 1, self.stack_schedule[-1][:1])
         for index in range(len(losses)):
             replicas.advance(index)
         plain = replicas.take_losses()[:, 0].double()
@@ -202,31 +211,33 @@ class Chooser:
             )
             raise UnlikePlainError(msg)
 
-    def _measured(self, compiled: bool | None) -> Choice:
+    def _measured(self, compiled: bool | None) -> ExecutionPlan:
         try:
             return self._fastest(self._lockstep("compiled" if compiled else "traced"), compiled)
         except DriverError as error:
             choice = self._loop(str(error))
             return choice if self.step.remembers else _with_hidden_state(choice)
 
-    def _fastest(self, driver: Lockstep, compiled: bool | None) -> Choice:
+    def _fastest(self, driver: Lockstep, compiled: bool | None) -> ExecutionPlan:
         key = key_of(self._decides(driver, compiled))
-        found = recall(key) or remember(key, self._timed(driver, compiled))
+        found = load(key) or store(key, self._timed(driver, compiled))
         mode, _, chunk = found.best.partition("/")
         if mode == "loop":
-            return Choice(alone(self.step), 1, reason="fastest measured", timings=found.timings)
+            return ExecutionPlan(
+                alone(self.step), 1, reason="fastest measured", timings=found.timings
+            )
         if mode != driver.mode:
             driver = self._compiled or self._lockstep("compiled")
         choice = self._checked(driver, int(chunk or 0), "fastest measured", found.timings)
         if choice.warnings:
             reason = f"lock step is not exact here with {torch.get_num_threads()} threads"
-            return Choice(alone(self.step), 1, reason=reason, timings=found.timings)
+            return ExecutionPlan(alone(self.step), 1, reason=reason, timings=found.timings)
         return choice
 
     def _decides(self, driver: Lockstep, compiled: bool | None) -> dict[str, Any]:
         """Return all that a measured choice depends on."""
         here = fingerprint(self.step.device, self.step.dtype)
-        sizes = [len(cast) for cast in self.casts]
+        sizes = [len(cast) for cast in self.stack_schedule]
         asked = {"sizes": sizes, "steps": self.steps, "compiled": compiled}
         return {**here, **asked, "programs": sorted(driver.signatures)}
 
@@ -234,7 +245,7 @@ class Chooser:
         """Return the fastest candidate: "loop", or a mode with "/" and a size of stacks."""
         spare = self._fill(driver)
         timings = {f"{driver.mode}": self._time(driver, 0, spare)}
-        for chunk in (c for c in CHUNKS if c < len(self.casts[-1])):
+        for chunk in (c for c in CHUNKS if c < len(self.stack_schedule[-1])):
             timings[f"{driver.mode}/{chunk}"] = self._time(driver, chunk, spare)
         best = min(timings, key=lambda name: timings[name])
         timings["loop"] = self._time(alone(self.step), 1)
@@ -261,7 +272,7 @@ class Chooser:
 
     def _time(self, driver: Driver, chunk: int, spare: int = 1, repeats: int = 3) -> float:
         """Return milliseconds for one step of all replicas, the best of a few."""
-        replicas = self._replicas(driver, chunk, self.casts[-1], spare)
+        replicas = self._replicas(driver, chunk, self.stack_schedule[-1], spare)
         replicas.advance(0)
         best = float("inf")
         for index in range(repeats):
@@ -272,22 +283,22 @@ class Chooser:
 
     def _checked(
         self, driver: Lockstep, chunk: int, reason: str, timings: dict[str, float] | None = None
-    ) -> Choice:
+    ) -> ExecutionPlan:
         """Prove that a replica's bits depend neither on its place nor on who rides along."""
         for spare in sorted({self._fill(driver), max(self._fill(driver), self._even())}):
             if self._invariant(driver, chunk, spare):
-                return Choice(driver, chunk, spare, reason, timings or {})
+                return ExecutionPlan(driver, chunk, spare, reason, timings or {})
         warning = (
             "replicas that start equal do not stay equal in lock step on this machine with "
             f"{torch.get_num_threads()} threads: trust no distance near the noise floor, or use "
             "driver='loop', or one thread (OMP_NUM_THREADS=1)"
         )
-        return Choice(driver, chunk, 1, reason, timings or {}, (warning,))
+        return ExecutionPlan(driver, chunk, 1, reason, timings or {}, (warning,))
 
     def _invariant(self, driver: Driver, chunk: int, spare: int) -> bool:
         seen: list[State] = []
         sizes = set()
-        for cast in self.casts:
+        for cast in self.stack_schedule:
             parts = tuple(len(p) for p in partition(cast, chunk))
             if parts in sizes:
                 continue
@@ -327,7 +338,7 @@ class Chooser:
         return replicas
 
 
-def _with_hidden_state(choice: Choice) -> Choice:
+def _with_hidden_state(choice: ExecutionPlan) -> ExecutionPlan:
     """Add a warning where the reason for the loop is that the model remembers something."""
     if "hidden state" not in choice.reason:
         return choice

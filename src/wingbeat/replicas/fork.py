@@ -106,7 +106,7 @@ def stack(states: list[State]) -> State:
     )
 
 
-def base_cast(seed: int) -> list[Member]:
+def initial_members(seed: int) -> list[Member]:
     """Return the members that every run has from the start."""
     streams = Streams.of(seed)
     return [twin("reference", streams), twin("null", streams)]

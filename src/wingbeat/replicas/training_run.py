@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from wingbeat.errors import DriverError
-from wingbeat.replicas.alone import alone
 from wingbeat.replicas.fork import NULL, REFERENCE, Member, fork, twin
+from wingbeat.replicas.object_loop import alone
 from wingbeat.replicas.proofs import Proofs
 from wingbeat.replicas.replicas import Replicas
 from wingbeat.replicas.snapshot import Snapshot
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class Course:
+class TrainingRun:
     """A run under way: what is to happen at which step, and the replicas as they are now.
 
     Args:
@@ -149,11 +149,11 @@ class Course:
         self.replicas.place(members, states)
 
 
-def advance(course: Course, steps: int) -> Iterator[Snapshot | None]:
+def advance(course: TrainingRun, steps: int) -> Iterator[Snapshot | None]:
     """Go on to ``steps`` updates; yields a snapshot where one is due and None after any other step.
 
     A course that was restored at a recorded step does not record it again. One that gives up
-    lock step begins anew and yields its snapshots again; see ``Course.disproved``.
+    lock step begins anew and yields its snapshots again; see ``TrainingRun.disproved``.
     """
     if not course.replicas.members:
         course.begin()
@@ -171,7 +171,7 @@ def _widened(rows: Tensor, count: int) -> Tensor:
 
 
 def member_from(facts: dict[str, Any]) -> Member:
-    """Return the member that ``Course.save`` described."""
+    """Return the member that ``TrainingRun.save`` described."""
     return Member(**{**facts, "streams": Streams(**facts["streams"])})
 
 

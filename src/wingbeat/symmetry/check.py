@@ -25,7 +25,7 @@ _NARROW = (torch.float32, torch.float16, torch.bfloat16)
 
 
 class Float64(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Compute everything in float64, also where a model casts to a narrower type itself.
+    """Compute everything in float64, also where a model stack_schedule to a narrower type itself.
 
     >>> with Float64():
     ...     (torch.ones(2, dtype=torch.float64) / 3).float().dtype

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from wingbeat.analyses.onset.candidates import onset_cost
 from wingbeat.analyses.onset.decision import Verdict, decide, fewest, limits
+from wingbeat.analyses.onset.endpoint_metric import METRICS
 from wingbeat.analyses.onset.find import find_onset
-from wingbeat.analyses.onset.gauge import METRICS
 from wingbeat.analyses.onset.outcome import Onset, Trial
 from wingbeat.analyses.onset.search import Bracket, Cost, bracket, cost, next_step
 

@@ -12,10 +12,10 @@ import numpy as np
 import torch
 
 from wingbeat.analyses.onset import outcome
-from wingbeat.analyses.onset.apparatus import Apparatus
 from wingbeat.analyses.onset.candidates import candidate_steps
 from wingbeat.analyses.onset.decision import fewest
-from wingbeat.analyses.onset.gauge import Gauge, check_metric
+from wingbeat.analyses.onset.endpoint_metric import EndpointMetric, check_metric
+from wingbeat.analyses.onset.experiment import OnsetExperiment
 from wingbeat.analyses.onset.outcome import Onset, Rule, Trial
 from wingbeat.analyses.onset.search import cost, next_step
 from wingbeat.determinism import derive, deterministic_algorithms, seeded
@@ -141,30 +141,30 @@ class _Search:
         task, replicas = self.request.task, self.request.replicas
         planned = cost(self.steps, task.steps, replicas)
         self.bar.note(planned.sentence())
-        apparatus = Apparatus(self.request, self.steps, self.store)
+        experiment = OnsetExperiment(self.request, self.steps, self.store)
         condition = {
-            **self.request.describe(apparatus.step),
+            **self.request.describe(experiment.step),
             "onset": {**asdict(self.rule), "steps": list(self.steps)},
         }
-        with seeded(derive(task.seed, "run")), deterministic_algorithms(apparatus.step.skeleton):
-            apparatus.agree(condition)
-            apparatus.choose(driver)
-            self.bar.note(apparatus.choice.sentence())
-            gauge = Gauge(self.rule.metric, apparatus.step, apparatus.choice)
+        with seeded(derive(task.seed, "run")), deterministic_algorithms(experiment.step.skeleton):
+            experiment.agree(condition)
+            experiment.choose(driver)
+            self.bar.note(experiment.choice.sentence())
+            gauge = EndpointMetric(self.rule.metric, experiment.step, experiment.choice)
             with self.bar.task("training the reference", task.steps) as tick:
-                apparatus.train(tick)
-            trials = self._trials(apparatus, gauge)
-        noise = max([apparatus.reference_noise(), *(t.noise for t in trials.values())])
-        return self._outcome(apparatus, trials, noise, planned, condition, folder)
+                experiment.train(tick)
+            trials = self._trials(experiment, gauge)
+        noise = max([experiment.reference_noise(), *(t.noise for t in trials.values())])
+        return self._outcome(experiment, trials, noise, planned, condition, folder)
 
-    def _trials(self, apparatus: Apparatus, gauge: Gauge) -> dict[int, Trial]:
+    def _trials(self, experiment: OnsetExperiment, gauge: EndpointMetric) -> dict[int, Trial]:
         trials: dict[int, Trial] = {}
         length = self.request.task.steps
         while (step := self._next(trials)) is not None:
             name = f"trial-{step:06d}.json"
             if (there := self.store.read_json(name)) is None:
                 with self.bar.task(f"replicas from step {step}", length - step) as tick:
-                    trial = self._trial(apparatus, gauge, step, tick)
+                    trial = self._trial(experiment, gauge, step, tick)
                 self.store.write_json(name, asdict(trial))
             else:
                 trial = Trial.from_json(there)
@@ -178,11 +178,13 @@ class _Search:
     def _next(self, trials: dict[int, Trial]) -> int | None:
         return next_step(self.steps, {s: self.rule.verdict(t) for s, t in trials.items()})
 
-    def _trial(self, apparatus: Apparatus, gauge: Gauge, step: int, tick: Any) -> Trial:
-        ends = apparatus.trial(step, tick)
+    def _trial(
+        self, experiment: OnsetExperiment, gauge: EndpointMetric, step: int, tick: Any
+    ) -> Trial:
+        ends = experiment.trial(step, tick)
         places = [0, *range(2, len(ends.models))]
         values = gauge(ends.models.take(places))[1:]
-        nudged = isinstance(apparatus.perturbation, Nudge)
+        nudged = isinstance(experiment.perturbation, Nudge)
         return Trial(
             step=step,
             values=tuple(float(v) if np.isfinite(v) else None for v in values),
@@ -193,7 +195,7 @@ class _Search:
 
     def _outcome(
         self,
-        apparatus: Apparatus,
+        experiment: OnsetExperiment,
         trials: dict[int, Trial],
         noise: float,
         planned: Cost,
@@ -204,7 +206,7 @@ class _Search:
         found = outcome.answer(self.steps, rule, trials)
         decided = sum(rule.verdict(t) != "undecided" for t in trials.values())
         spent = sum((self.request.replicas + 1) * (length - step) for step in trials)
-        notes = [*outcome.warnings_of(found.where, trials, noise), *apparatus.choice.warnings]
+        notes = [*outcome.warnings_of(found.where, trials, noise), *experiment.choice.warnings]
         result = Onset(
             status=found.status,
             step=found.step,
@@ -224,7 +226,7 @@ class _Search:
             noise_floor=noise,
             warnings=tuple(notes),
             condition=condition,
-            environment=apparatus.environment,
+            environment=experiment.environment,
             folder=folder,
         )
         self.store.write_json("onset.json", result.to_json())

@@ -11,7 +11,7 @@ import torch
 
 from wingbeat.errors import DIVERGED
 from wingbeat.lyapunov.maps.evolve import Plan, derivatives, plan
-from wingbeat.lyapunov.maps.tangent_propagator import Carrier
+from wingbeat.lyapunov.maps.tangent_propagator import TangentPropagator
 from wingbeat.lyapunov.maps.validate_map import FlatMap, examine
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ def jacobian_products(step: Step, work: Plan, first: int) -> Iterator[tuple[Tens
     n = work.layout.size
     with derivatives():
         nature = examine(flow, x[0], first)
-    carry = Carrier(flow, timed=nature.timed, compiled=False)
+    carry = TangentPropagator(flow, timed=nature.timed, compiled=False)
     v = torch.eye(n, dtype=x.dtype, device=x.device).expand(x.shape[0], n, n).contiguous()
     for t in range(first, first + work.lengths[0] * len(work.lengths)):
         with derivatives():

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     Array = NDArray[np.float64]
 
 
-class Carrier:
+class TangentPropagator:
     """Advance states ``(B, n)`` with their tangents ``(B, k, n)`` by one step.
 
     Args:
@@ -76,7 +76,7 @@ def by_tangents(
     compiled: bool,
 ) -> Iterator[Block]:
     """Yield a block of factors for every interval; arguments as for ``by_jacobians``."""
-    carry = Carrier(flow, timed=timed, compiled=compiled)
+    carry = TangentPropagator(flow, timed=timed, compiled=compiled)
     x, t = start, first
     v = torch.from_numpy(q.swapaxes(-1, -2).copy()).to(start)
     for length in lengths:

@@ -6,7 +6,7 @@ from wingbeat.report.drawing.plotly.cells import cell_map_spec
 from wingbeat.report.drawing.plotly.curves import spec
 from wingbeat.report.drawing.plotly.marks import study_spec
 from wingbeat.report.drawing.plotly.parts import Spec
-from wingbeat.report.drawing.rendered import Shown, key_entries
+from wingbeat.report.drawing.rendered import RenderedFigure, key_entries
 from wingbeat.report.figures.cell_map import CellMap
 from wingbeat.report.figures.marks import BoxFigure, DotFigure
 from wingbeat.report.figures.records import Figure, Group, LineFigure, groups
@@ -15,12 +15,12 @@ from wingbeat.report.figures.style import GUIDE_STYLE
 AnyFigure = Figure | DotFigure | BoxFigure | CellMap
 
 
-def drawn(figure: AnyFigure, ident: str) -> Shown:
+def drawn(figure: AnyFigure, ident: str) -> RenderedFigure:
     """Return a figure as its page shows it, under an identifier of its own.
 
     Curves keep the words of their own x axis; see `study_draw.study_spec` for those over epochs.
     """
-    return Shown(
+    return RenderedFigure(
         ident=f"fig-{ident}",
         title=figure.title,
         caption=figure.caption,

@@ -39,7 +39,7 @@ class KeyEntry(NamedTuple):
     marker: str
 
 
-class Shown(NamedTuple):
+class RenderedFigure(NamedTuple):
     """A figure as the page shows it; ``spec`` is None where there is nothing to draw."""
 
     ident: str
@@ -56,7 +56,7 @@ class Section(NamedTuple):
 
     ident: str
     title: str
-    figures: tuple[Shown, ...]
+    figures: tuple[RenderedFigure, ...]
 
 
 def key_entries(entries: Iterable[Group]) -> tuple[KeyEntry, ...]:

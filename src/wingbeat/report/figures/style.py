@@ -65,7 +65,7 @@ MATPLOTLIB_MARKERS: Final = {
 }
 
 
-class Look(NamedTuple):
+class SeriesStyle(NamedTuple):
     """How one family of lines is drawn: a colour token, a dash pattern, a marker."""
 
     colour: str
@@ -73,21 +73,23 @@ class Look(NamedTuple):
     marker: str
 
 
-def look(style: int) -> Look:
+def look(style: int) -> SeriesStyle:
     """Return the look of the perturbation with this index, of the reference or of the null twin.
 
     >>> look(0)
-    Look(colour='@0', dash='solid', marker='circle')
+    SeriesStyle(colour='@0', dash='solid', marker='circle')
     >>> look(REFERENCE_STYLE).colour
     '@ink'
     """
     if style == REFERENCE_STYLE:
-        return Look("@ink", "longdashdot", "star")
+        return SeriesStyle("@ink", "longdashdot", "star")
     if style == NULL_STYLE:
-        return Look("@muted", "dash", "x")
+        return SeriesStyle("@muted", "dash", "x")
     if style == GUIDE_STYLE:
-        return Look("@muted", "dot", "circle")
-    return Look(f"@{style % COLOURS}", DASHES[style % len(DASHES)], MARKERS[style % len(MARKERS)])
+        return SeriesStyle("@muted", "dot", "circle")
+    return SeriesStyle(
+        f"@{style % COLOURS}", DASHES[style % len(DASHES)], MARKERS[style % len(MARKERS)]
+    )
 
 
 def translucent(colour: str, alpha: float) -> str:

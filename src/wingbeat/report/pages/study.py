@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wingbeat.report.drawing.plotly.marks import study_spec
-from wingbeat.report.drawing.rendered import Section, Shown, key_entries
+from wingbeat.report.drawing.rendered import RenderedFigure, Section, key_entries
 from wingbeat.report.figures.marks import BoxFigure, DotFigure, StudyFigure
 from wingbeat.report.figures.records import Group, LineFigure, groups
 from wingbeat.report.figures.style import GUIDE_STYLE
@@ -77,9 +77,9 @@ def render_study_page(page: StudyPage) -> str:
     )
 
 
-def _shown(ident: str, figures: Sequence[StudyFigure]) -> tuple[Shown, ...]:
+def _shown(ident: str, figures: Sequence[StudyFigure]) -> tuple[RenderedFigure, ...]:
     return tuple(
-        Shown(
+        RenderedFigure(
             ident=f"fig-{ident}-{place + 1}",
             title=figure.title,
             caption=figure.caption,

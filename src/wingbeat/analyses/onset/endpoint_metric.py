@@ -16,7 +16,7 @@ from wingbeat.replicas.snapshot import Snapshot
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from wingbeat.replicas.driver_selection import Choice
+    from wingbeat.replicas.driver_selection import ExecutionPlan
     from wingbeat.task.step import TrainingStep
 
     Array = NDArray[np.float64]
@@ -55,7 +55,7 @@ def check_metric(metric: str, threshold: float | None) -> float:
     return float(threshold)
 
 
-class Gauge:
+class EndpointMetric:
     """Measures how far models are from the first of them.
 
     Args:
@@ -67,7 +67,7 @@ class Gauge:
         RequestError: the task does not give what the metric needs; nothing was trained.
     """
 
-    def __init__(self, metric: str, step: TrainingStep, choice: Choice) -> None:
+    def __init__(self, metric: str, step: TrainingStep, choice: ExecutionPlan) -> None:
         self.metric, self.step = metric, step
         if metric in CURVES:
             samples = step.task.barriers.samples

@@ -16,11 +16,11 @@ import torch
 from wingbeat.determinism import differing_field, fingerprint
 from wingbeat.errors import RunError, StoreError
 from wingbeat.landscape import Models
-from wingbeat.replicas.driver_selection import Choice, Chooser, DriverName
+from wingbeat.replicas.driver_selection import DriverName, DriverSelector, ExecutionPlan
 from wingbeat.replicas.first_loss import first_loss
-from wingbeat.replicas.fork import NULL, REFERENCE, Member, base_cast, fork, twin
+from wingbeat.replicas.fork import NULL, REFERENCE, Member, fork, initial_members, twin
 from wingbeat.replicas.replicas import Replicas
-from wingbeat.replicas.training_run import Course, advance
+from wingbeat.replicas.training_run import TrainingRun, advance
 from wingbeat.task.batches import Batches, Streams
 from wingbeat.task.describe import difference
 from wingbeat.task.step import State, TrainingStep
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Ends:
+class TrialOutcome:
     """How a trial ended.
 
     Attributes:
@@ -51,7 +51,7 @@ class Ends:
     noise: float
 
 
-class Apparatus:
+class OnsetExperiment:
     """One task and perturbation, ready to be tried at any candidate step.
 
     Args:
@@ -69,7 +69,7 @@ class Apparatus:
         self.batches = Batches(request.task, request.dtype, request.device)
         self.store, self.states = store, Path(store.folder) / "states"
         self.environment: dict[str, Any] = {}
-        self.choice: Choice
+        self.choice: ExecutionPlan
 
     def at(self, step: int) -> Perturbation:
         """Return the perturbation at a step."""
@@ -90,12 +90,12 @@ class Apparatus:
         """Choose how to execute, or keep what an earlier start of this search chose."""
         first_loss(self.step, self.batches)
         now = fingerprint(self.request.device, self.request.dtype)
-        everyone = self.request.casts()[-1]
-        casts = [base_cast(self.task.seed), everyone[1:], everyone]
-        chooser = Chooser(self.step, self.batches, casts, self.task.steps)
+        everyone = self.request.stack_schedule()[-1]
+        stack_schedule = [initial_members(self.task.seed), everyone[1:], everyone]
+        selector = DriverSelector(self.step, self.batches, stack_schedule, self.task.steps)
         there = self.store.read_json("environment.json")
         if there is None:
-            self.choice = chooser.choose(driver, None)
+            self.choice = selector.choose(driver, None)
             self.environment = {
                 **now,
                 **self.choice.facts(),
@@ -103,7 +103,7 @@ class Apparatus:
             }
             self.store.write_json("environment.json", self.environment)
             return
-        self.choice = replace(chooser.frozen(there), warnings=tuple(there["warnings"]))
+        self.choice = replace(selector.frozen(there), warnings=tuple(there["warnings"]))
         self.environment = there
         here = {**now, **self.choice.facts()}
         field = differing_field(there, here)
@@ -129,7 +129,7 @@ class Apparatus:
             self._keep(course, wanted)
             tick(course.done)
 
-    def _give_up_lock_step(self, course: Course) -> None:
+    def _give_up_lock_step(self, course: TrainingRun) -> None:
         """Go on with the loop driver, and keep nothing of what lock step made."""
         for path in self.states.glob("*.safetensors"):
             path.unlink()
@@ -145,7 +145,7 @@ class Apparatus:
         }
         self.store.write_json("environment.json", self.environment)
 
-    def trial(self, step: int, tick: Callable[[int], None]) -> Ends:
+    def trial(self, step: int, tick: Callable[[int], None]) -> TrialOutcome:
         """Fork the replicas off the stored reference at a step and train them to the end."""
         streams = Streams.of(self.task.seed)
         start = self._stored(step)[0].map(lambda t: t[0])
@@ -169,7 +169,7 @@ class Apparatus:
         reference, null = self._stored(self.task.steps)
         return float((reference.params.double() - null.params.double()).norm())
 
-    def _ends(self, replicas: Replicas, members: tuple[Member, ...]) -> Ends:
+    def _ends(self, replicas: Replicas, members: tuple[Member, ...]) -> TrialOutcome:
         reference = self._stored(self.task.steps)[0]
         if not bool(torch.isfinite(reference.params).all()):
             raise RunError(
@@ -181,16 +181,16 @@ class Apparatus:
         own = {k: torch.cat([reference.buffers[k].cpu(), b]) for k, b in buffers.items()}
         labels = (REFERENCE, *(m.label for m in replicas.members))
         noise = float((params[1].double() - params[0].double()).norm())
-        return Ends(Models(labels, params, own), members, noise)
+        return TrialOutcome(Models(labels, params, own), members, noise)
 
-    def _course(self) -> Course:
-        return Course(self.step, self._replicas(), (), 0, frozenset({0, self.task.steps}))
+    def _course(self) -> TrainingRun:
+        return TrainingRun(self.step, self._replicas(), (), 0, frozenset({0, self.task.steps}))
 
     def _replicas(self) -> Replicas:
         choice = self.choice
         return Replicas(choice.driver, self.batches, choice.chunk, spare=choice.spare)
 
-    def _keep(self, course: Course, wanted: set[int]) -> None:
+    def _keep(self, course: TrainingRun, wanted: set[int]) -> None:
         course.losses.clear()
         course.replicas.take_losses()  # they are not looked at
         if course.done in wanted and not self._file(course.done).exists():
@@ -202,7 +202,7 @@ class Apparatus:
         self._restore(course, step)
         return course.replicas.states()
 
-    def _restore(self, course: Course, step: int) -> None:
+    def _restore(self, course: TrainingRun, step: int) -> None:
         course.restore(*read_tensors(self._file(step)))
         like, members = self.step.start(self.task.seed), course.replicas.members
         states = [_in_order_of(like, state) for state in course.replicas.states()]
