@@ -14,7 +14,7 @@ PIP = PIP_CONSTRAINT=constraints.txt PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/pyth
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 PINS = pyproject.toml constraints.txt
 
-.PHONY: help demo test test-slow test-avx2 test-browser test-all lint types docs bench clean distclean
+.PHONY: help demo test test-slow test-amd test-all-amd test-browser test-all lint types docs bench clean distclean
 
 .NOTPARALLEL:
 
@@ -22,7 +22,7 @@ help:
 	@echo "make demo       analyse two nets, run the quick study, write reports to $(OUT)"
 	@echo "make test       fast tests and the examples in the docstrings"
 	@echo "make test-slow  the slow tests only, as in CI"
-	@echo "make test-avx2  the tests of training with AVX2 kernels"
+	@echo "make test-amd   the tests of training as if on an AMD EPYC; test-all-amd: all fast tests"
 	@echo "make test-browser  the pages, in an installed Chromium"
 	@echo "make test-all   every test but those, at full length"
 	@echo "make mutants    plant faults, one by one: do the quick tests notice each?"
@@ -41,12 +41,16 @@ test: $(VENV)/.dev
 test-slow: $(VENV)/.dev
 	$(PYTEST) $(PYTEST_FLAGS) -m slow tests
 
-# x86 only; where the processor has no AVX-512 it repeats what make test ran.
-test-avx2: $(VENV)/.dev
-	MKL_ENABLE_INSTRUCTIONS=AVX2 ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 \
-	  $(PYTEST) $(PYTEST_FLAGS) -m "not slow and not long" \
-	  tests/plain/test_plain_reference.py tests/plain/test_plain_twin.py \
-	  tests/replicas/test_null_twin.py tests/replicas/test_kernels.py
+# As on an AMD EPYC of Zen 3, wherever the tests run; see tests/processors.
+test-amd: $(VENV)/.dev
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.processors $(BIN)/python -m pytest $(PYTEST_FLAGS) \
+	  -m "not slow and not long" tests/plain/test_plain_reference.py \
+	  tests/plain/test_plain_twin.py tests/replicas/test_null_twin.py tests/replicas/test_kernels.py
+
+# Every fast test that way.
+test-all-amd: $(VENV)/.dev
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.processors $(BIN)/python -m pytest $(PYTEST_FLAGS) \
+	  -m "not slow and not long and not browser" --doctest-modules src tests
 
 test-browser: $(VENV)/.dev
 	$(PYTEST) -n 0 -m browser tests

@@ -1,0 +1,1 @@
+"""The tests on another processor than the one at hand."""
