@@ -138,6 +138,9 @@ def test_the_interval_holds_the_value_and_moves_with_the_data(x, seed):
         return
     assert found.low <= found.value <= found.high
     moved = bootstrap(mean_of(3 * x + 1), len(x), seed=seed, draws=200)
+    if moved.interval_reason:  # beside 1 the differences are below rounding
+        assert np.ptp(x) < 1e-12
+        return
     for side in ("value", "low", "high"):
         assert getattr(moved, side) == pytest.approx(3 * getattr(found, side) + 1, abs=1e-6)
 

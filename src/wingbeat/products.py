@@ -11,11 +11,10 @@ from __future__ import annotations
 
 import ctypes
 import os
+import sys
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
-
-import torch
 
 VARIABLE: Final = "MKL_CBWR"
 _AUTO: Final = 2  # MKL_CBWR_AUTO of mkl_types.h
@@ -27,6 +26,8 @@ _MODES_AVX: Final = {8: "SSE4_2", 9: "AVX", 10: "AVX2", 11: "AVX512_MIC", 12: "A
 @cache
 def _library() -> Any:
     """Return torch's own library if it holds MKL, else None."""
+    import torch  # late: what only lists commands or reads a folder does not need it
+
     if not torch.backends.mkl.is_available():  # type: ignore[no-untyped-call]
         return None
     folder = Path(torch.__file__).parent / "lib"
@@ -39,7 +40,9 @@ def _library() -> Any:
 
 def ask_for_reproducible_products() -> None:
     """Switch MKL's reproducible mode on, unless the environment chooses one or it is too late."""
-    if os.environ.setdefault(VARIABLE, "AUTO") == "AUTO" and (library := _library()) is not None:
+    if os.environ.setdefault(VARIABLE, "AUTO") != "AUTO" or "torch" not in sys.modules:
+        return  # not loaded yet: MKL will read the variable
+    if (library := _library()) is not None:
         library.mkl_serv_cbwr_set(_AUTO)  # refused, with a status, once a product ran
 
 

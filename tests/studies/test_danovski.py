@@ -19,8 +19,7 @@ from typer.testing import CliRunner
 import wingbeat as wb
 from wingbeat.cli.danovski import danovski
 from wingbeat.errors import RequestError
-from wingbeat.lyapunov import benettin
-from wingbeat.lyapunov import nmle
+from wingbeat.lyapunov import benettin, nmle
 from wingbeat.studies.danovski import plan as danovski_plan
 from wingbeat.studies.danovski.claims import claims
 from wingbeat.studies.danovski.estimates import curve, mean_of, median_of, plain, share_of

@@ -7,8 +7,6 @@ from math import nan
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-from scipy.linalg import eigh
-from scipy.sparse.linalg import ArpackNoConvergence, eigsh
 
 from wingbeat.errors import RequestError
 from wingbeat.metrics.gram import centred, gram
@@ -89,6 +87,8 @@ def leading(g: Array, k: int) -> tuple[Array, Array]:
 def _eigen(g: Array, k: int) -> tuple[Array, Array]:
     n = g.shape[0]
     if n > _DENSE_POINTS and 10 * k < n:
+        from scipy.sparse.linalg import ArpackNoConvergence, eigsh  # late: for many points only
+
         # A fixed start makes the result repeatable.
         start = np.random.Generator(np.random.PCG64(0)).standard_normal((n,))
         try:
@@ -101,6 +101,8 @@ def _eigen(g: Array, k: int) -> tuple[Array, Array]:
 
 
 def _dense(g: Array, k: int) -> tuple[Array, Array]:
+    from scipy.linalg import eigh  # late: a fifth of a second that only this needs
+
     n = g.shape[0]
     values, vectors = eigh(g, subset_by_index=[n - k, n - 1])
     return values, vectors
