@@ -85,7 +85,7 @@ def sharpness(
         stability" (2021), section 2.
 
     Example:
-        >>> from wingbeat.run import run
+        >>> from wingbeat.execution.run import run
         >>> from wingbeat.tasks.dense import circles_task
         >>> task = circles_task((4,), epochs=1)
         >>> result = run(task, driver="loop", metrics=("l2",))
@@ -152,7 +152,7 @@ def curvature_along(
         RequestError: a step that was not recorded or an unknown label.
 
     Example:
-        >>> from wingbeat.run import run
+        >>> from wingbeat.execution.run import run
         >>> from wingbeat.tasks.dense import circles_task
         >>> task = circles_task((4,), epochs=1)
         >>> result = run(task, driver="loop", metrics=("l2",))

@@ -58,7 +58,7 @@ def density_along(
         eigenvalue density" (2019).
 
     Example:
-        >>> from wingbeat.run import run
+        >>> from wingbeat.execution.run import run
         >>> from wingbeat.tasks.dense import circles_task
         >>> task = circles_task((4,), epochs=1)
         >>> result = run(task, driver="loop", metrics=("l2",))

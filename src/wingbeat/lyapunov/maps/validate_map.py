@@ -94,7 +94,7 @@ def examine(flow: FlatMap, flat: Tensor, t: int, *, derivative: bool = True) -> 
 def looks_at_time(flow: FlatMap, flat: Tensor) -> bool:
     """Tell whether a map looks at the index of its step, by handing it something else.
 
-    >>> from wingbeat.lyapunov.states import read_state
+    >>> from wingbeat.lyapunov.maps.states import read_state
     >>> layout, x = read_state(torch.ones(1), batched=False)
     >>> looks_at_time(FlatMap(lambda x, t: x * 2, layout), x[0])
     False

@@ -40,7 +40,7 @@ class LeadingWatch:
     Args:
         coordinates: of the run.
 
-    >>> from wingbeat.lyapunov.coordinates import Coordinates
+    >>> from wingbeat.lyapunov.training.coordinates import Coordinates
     >>> from wingbeat.params import Layout
     >>> import torch
     >>> watch = LeadingWatch(Coordinates(Layout(("a", "b"), ((2,), (1,))), (), Layout((), ())))

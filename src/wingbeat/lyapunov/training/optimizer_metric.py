@@ -46,7 +46,7 @@ def natural_scales(
         params: ``(P,)``, only its length and type are read.
         slots: the optimizer's state, each ``(P,)``.
 
-    >>> from wingbeat.lyapunov.coordinates import Coordinates
+    >>> from wingbeat.lyapunov.training.coordinates import Coordinates
     >>> from wingbeat.params import Layout
     >>> from wingbeat.task.optimizers import Sgd
     >>> own = Coordinates(Layout(("w",), ((2,),)), (), Layout((), ()))
