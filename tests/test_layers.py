@@ -22,7 +22,7 @@ LEVELS = (
     ("landscape", "representation", "curvature", "lyapunov"),
     ("measure",),
     ("execution",),
-    ("analyses",),
+    ("analyses", "twins"),
     ("study",),
     ("report",),
     ("tasks",),

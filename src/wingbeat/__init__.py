@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from wingbeat.symmetry import align, permutation_spec
     from wingbeat.task.task import Task
     from wingbeat.trajectory.trajectory import Trajectory
+    from wingbeat.twins.twins import Twins
 
 __version__ = "0.1.0"
 
@@ -53,6 +54,7 @@ __all__ = [  # noqa: RUF022  (pipeline order)
     "Dropout",
     "Init",
     "run",
+    "Twins",
     "verify",
     "find_onset",
     "noise_sources",
@@ -98,6 +100,7 @@ _PLACES: Final = {
     "wingbeat.symmetry": ("align", "permutation_spec"),
     "wingbeat.task.task": ("Task",),
     "wingbeat.trajectory.trajectory": ("Trajectory",),
+    "wingbeat.twins.twins": ("Twins",),
 }
 """Where each name is defined: what type checkers read above, for the interpreter."""
 _PLACE_OF: Final = {name: place for place, names in _PLACES.items() for name in names}

@@ -143,7 +143,7 @@ def make_request(
     every = record_every or usual_record_every(task.steps)
     return Request(
         task=task,
-        perturbations=_named_apart(given),
+        perturbations=named_apart(given),
         replicas=replicas,
         record_every=every,
         metrics=_metrics(task, metrics),
@@ -186,7 +186,7 @@ def _device(device: str | torch.device) -> torch.device:
     return found
 
 
-def _named_apart(perturbations: list[Perturbation]) -> tuple[Perturbation, ...]:
+def named_apart(perturbations: list[Perturbation]) -> tuple[Perturbation, ...]:
     """Give perturbations with equal labels names of their own: their rows must not mix."""
     taken: set[str] = set()
     out = []

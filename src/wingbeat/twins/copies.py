@@ -1,0 +1,232 @@
+"""One copy of a training: its parts, its batches under its noise, and what each step notes."""
+
+from __future__ import annotations
+
+import itertools
+import zlib
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from wingbeat.errors import RunError
+from wingbeat.twins.noise import ordered, seed_fetch, seed_step
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from torch import Tensor, nn
+
+    from wingbeat.task.batches import Streams
+
+_PATIENCE = 10_000
+"""Batches after which a loop that never calls ``step`` is stopped, if no pass ended before."""
+_SEEN = 4096
+"""Bytes of a tensor that enter the digest of a batch: enough to tell other samples apart."""
+
+
+@dataclass
+class Place:
+    """Where a copy is.
+
+    Attributes:
+        step: updates made.
+        drawn: batches drawn since step 0.
+        passes: batches that had been drawn when each pass over the data began.
+        pass_steps: updates that had been made then.
+        digests: of every batch since the copy's first, as far as they lie in memory.
+    """
+
+    step: int = 0
+    drawn: int = 0
+    passes: list[int] = field(default_factory=list)
+    pass_steps: list[int] = field(default_factory=list)
+    digests: dict[int, int] = field(default_factory=dict)
+
+
+class Copy:
+    """What the loop trains: the reference, its unperturbed twin, or a perturbed copy.
+
+    Attributes:
+        label: "reference", "null" or ``perturbation#number``.
+        seed: base seed.
+        parts: what ``build`` returned, by name.
+        steps: updates after which it is finished.
+    """
+
+    def __init__(
+        self,
+        label: str,
+        seed: int,
+        parts: dict[str, Any],
+        steps: int,
+        place: Place,
+        streams: Callable[[int], Streams],
+        reference: Place | None,
+        noted: Callable[[Copy, Tensor | None], None],
+    ) -> None:
+        self.label, self.seed, self.parts, self.steps = label, seed, parts, steps
+        self.place, self._streams, self._reference, self._noted = place, streams, reference, noted
+        self._iterating = False
+        self._drawn_at_step = place.drawn
+        self.differing: int | None = None
+
+    @property
+    def model(self) -> nn.Module:
+        """The part called "model"."""
+        found: nn.Module = self.parts["model"]
+        return found
+
+    @property
+    def done(self) -> int:
+        """Updates made so far."""
+        return self.place.step
+
+    def step(self, loss: Tensor | float | None = None) -> None:
+        """Say that one update is over: it is counted, nudged, recorded, checkpointed when due.
+
+        Args:
+            loss: training loss of this update, for the records; a tensor is not waited for.
+        """
+        if self.done >= self.steps:
+            msg = f"copy.step() was called after all {self.steps} steps of {self.label} were made"
+            raise RunError(msg)
+        self.place.step += 1
+        self._drawn_at_step = self.place.drawn
+        noted = loss.detach().clone() if isinstance(loss, torch.Tensor) else loss
+        self._noted(self, noted if noted is None else torch.as_tensor(noted))
+
+    def updates(self) -> Iterator[int]:
+        """Yield the number of each update that is left: for loops without a loader.
+
+        Raises:
+            RunError: ``step`` was not called within one of them.
+        """
+        while self.done < self.steps:
+            before = self.done
+            seed_step(self._now(), self.place.drawn)
+            self.place.drawn += 1  # before the step: its state says where to go on
+            yield before
+            if self.done == before:
+                raise RunError(self._forgotten(1))
+
+    def batches(self, loader: Iterable[Any] | Callable[[], Iterable[Any]]) -> Iterator[Any]:
+        """Yield the same batches as every other copy, round and round, until all steps are made.
+
+        Args:
+            loader: a DataLoader or anything else that can be iterated over again; a function is
+                called for each pass, as for ``lambda: zip(first, second)``.
+
+        Raises:
+            RunError: it gives no batch, or another number of batches in a pass than it gave the
+                reference; ``step`` is never called; two such loops at once.
+        """
+        if self._iterating:
+            msg = (
+                "copy.batches() is already being iterated: to draw from two loaders, use one loop "
+                "over copy.batches(lambda: zip(first, second))"
+            )
+            raise RunError(msg)
+        self._iterating = True
+        try:
+            number, skipped = self._begin()
+            while self.done < self.steps:
+                yield from self._one_pass(loader, number, skipped)
+                number, skipped = number + 1, 0
+        finally:
+            self._iterating = False
+
+    def _begin(self) -> tuple[int, int]:
+        """Return the pass that the next batch is of, and how many of its batches are over."""
+        known = self._reference.passes if self._reference is not None else self.place.passes
+        begun = [start for start in known if start <= self.place.drawn]
+        if not begun:
+            return 0, self.place.drawn
+        return len(begun) - 1, self.place.drawn - begun[-1]
+
+    def _one_pass(self, loader: Any, number: int, skipped: int) -> Iterator[Any]:
+        if len(self.place.passes) <= number:
+            self.place.passes.append(self.place.drawn - skipped)
+            self.place.pass_steps.append(self.done)
+        first = self.place.drawn - skipped
+        with ordered(loader, self._now(), number):
+            source = iter(loader() if callable(loader) else loader)
+            for place in itertools.count(first):
+                seed_fetch(self._now(), place)
+                try:
+                    batch = next(source)
+                except StopIteration:
+                    break
+                if place < first + skipped:
+                    continue
+                self._look(place, batch)
+                seed_step(self._now(), place)
+                self.place.drawn = place + 1
+                yield batch
+                if self.done >= self.steps:
+                    return
+                self._still_stepping(_PATIENCE)
+        self._ended(number, place - first)
+
+    def _ended(self, number: int, length: int) -> None:
+        if length == 0:
+            again = " a second time: a generator can be read once; hand over a list, a loader or "
+            msg = f"the loader gave no batch{again if number else ': hand over '}a function"
+            raise RunError(msg)
+        # Gradients may be accumulated over more than a pass, though not over many.
+        self._still_stepping(max(3 * length, 100))
+        known = self._reference.passes if self._reference is not None else []
+        if len(known) > number + 1 and known[number + 1] - known[number] != length:
+            msg = (
+                f"pass {number} over the loader had {known[number + 1] - known[number]} batches "
+                f"for the reference and {length} for {self.label}: the loader must give every copy "
+                "the same batches"
+            )
+            raise RunError(msg)
+
+    def _still_stepping(self, most: int) -> None:
+        waited = self.place.drawn - self._drawn_at_step
+        if waited >= most:
+            raise RunError(self._forgotten(waited))
+
+    def _forgotten(self, batches: int) -> str:
+        return (
+            f"copy.step() was not called in {batches} batches: call it once after each update, "
+            "as in `optimizer.step(); copy.step(loss)`"
+        )
+
+    def _now(self) -> Streams:
+        return self._streams(self.place.step)
+
+    def _look(self, place: int, batch: Any) -> None:
+        """Note the digest of a batch, and the first that is not the reference's."""
+        found = digest(batch)
+        self.place.digests[place] = found
+        there = None if self._reference is None else self._reference.digests.get(place)
+        if there is not None and there != found and self.differing is None:
+            self.differing = place
+
+
+def digest(batch: Any) -> int:
+    """Return a checksum of the first bytes of every tensor of a batch that lies in memory.
+
+    >>> digest([torch.ones(2)]) == digest([torch.ones(2)]) != digest([torch.zeros(2)])
+    True
+    """
+    total = 0
+    for tensor in _tensors(batch):
+        if tensor.device.type == "cpu" and not tensor.is_sparse and tensor.layout == torch.strided:
+            flat = tensor.detach().reshape(-1)[: _SEEN // max(tensor.element_size(), 1)]
+            total = zlib.crc32(flat.contiguous().view(torch.uint8).numpy().tobytes(), total)
+    return total
+
+
+def _tensors(batch: Any) -> Iterator[Tensor]:
+    if isinstance(batch, torch.Tensor):
+        yield batch
+    elif isinstance(batch, dict):
+        for value in batch.values():
+            yield from _tensors(value)
+    elif isinstance(batch, list | tuple):
+        for value in batch:
+            yield from _tensors(value)

@@ -1,0 +1,157 @@
+"""The parts of a training that its builder returns by name, and their states."""
+
+from __future__ import annotations
+
+import copy
+import io
+import types
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from wingbeat.errors import RequestError, StoreError
+from wingbeat.params import fixed, trainable
+from wingbeat.trajectory.tensorfile import write_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from torch import Tensor
+
+    Parts = Mapping[str, Any]
+
+MODEL = "model"
+_STATELESS = (
+    bool, int, float, complex, str, bytes, type, type(None), torch.device, torch.dtype,
+    types.FunctionType, types.BuiltinFunctionType, types.ModuleType,
+)  # fmt: skip
+
+
+def checked(parts: Any) -> dict[str, Any]:
+    """Return what a builder made as parts by name.
+
+    Raises:
+        RequestError: it is no dict of parts with a module called "model" that has weights.
+    """
+    if isinstance(parts, nn.Module):
+        parts = {MODEL: parts}
+    advice = 'return a dict such as {"model": model, "optimizer": optimizer}'
+    if not isinstance(parts, dict) or not isinstance(parts.get(MODEL), nn.Module):
+        found = list(parts) if isinstance(parts, dict) else type(parts).__name__
+        msg = f"build returned {found!r}, without a torch module called 'model': {advice}"
+        raise RequestError(msg)
+    if not trainable(parts[MODEL]):
+        msg = "the part 'model' has no parameter that requires a gradient: nothing could part"
+        raise RequestError(msg)
+    return parts
+
+
+def unsaved(parts: Parts) -> list[str]:
+    """Return the names of the parts whose state cannot be saved and loaded."""
+    return [name for name, part in parts.items() if not (_stateless(part) or _kind(part))]
+
+
+def _stateless(part: Any) -> bool:
+    return isinstance(part, _STATELESS)
+
+
+def _kind(part: Any) -> str:
+    if callable(getattr(part, "state_dict", None)) and callable(
+        getattr(part, "load_state_dict", None)
+    ):
+        return "state_dict"
+    return "generator" if isinstance(part, torch.Generator) else ""
+
+
+def states(parts: Parts) -> dict[str, Any]:
+    """Return a copy of the state of every part that has one."""
+    found = {}
+    for name, part in parts.items():
+        if _kind(part):
+            state = part.state_dict() if _kind(part) == "state_dict" else part.get_state()
+            found[name] = copy.deepcopy(state)
+    return found
+
+
+def restore(parts: Parts, saved: Mapping[str, Any]) -> None:
+    """Load states into the parts they came from."""
+    for name, state in saved.items():
+        if _kind(parts[name]) == "generator":
+            parts[name].set_state(state)
+        else:
+            parts[name].load_state_dict(copy.deepcopy(state))
+
+
+def write_states(path: Path, content: Mapping[str, Any]) -> bool:
+    """Write states as one file, all or nothing; returns whether they can be read without pickle.
+
+    Raises:
+        StoreError: the disk is full or the folder cannot be written.
+    """
+    buffer = io.BytesIO()
+    try:
+        torch.save(dict(content), buffer)
+        torch.load(io.BytesIO(buffer.getvalue()), weights_only=True)
+    except (RuntimeError, TypeError, ValueError, AttributeError, OSError, _unpickling()):
+        return False
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_bytes(path, buffer.getvalue())
+    return True
+
+
+def read_states(path: Path) -> dict[str, Any]:
+    """Read what `write_states` wrote; no code of the file is run.
+
+    Raises:
+        StoreError: the file is damaged.
+    """
+    try:
+        found: dict[str, Any] = torch.load(path, weights_only=True)
+    except (RuntimeError, OSError, EOFError, ValueError, _unpickling()) as error:
+        msg = f"{path} is damaged ({error}): delete it; the copy is then trained from its start"
+        raise StoreError(msg) from error
+    return found
+
+
+def _unpickling() -> type[Exception]:
+    from pickle import UnpicklingError
+
+    return UnpicklingError
+
+
+def weights(parts: Parts) -> dict[str, Tensor]:
+    """Return the trainable weights of the model, by name: what is perturbed and compared."""
+    return {name: p.detach() for name, p in trainable(parts[MODEL]).items()}
+
+
+def others(parts: Parts) -> dict[str, Tensor]:
+    """Return all other tensors of parts that are modules: ``name``, or ``part/name``.
+
+    They are recorded so that a copy can be evaluated, and are not compared.
+    """
+    found = {n: t.detach() for n, t in fixed(parts[MODEL]).items() if t.numel()}
+    for part, module in _modules(parts).items():
+        if part != MODEL:
+            tensors = {**trainable(module), **fixed(module)}
+            found |= {f"{part}/{n}": t.detach() for n, t in tensors.items() if t.numel()}
+    return found
+
+
+def _modules(parts: Parts) -> dict[str, nn.Module]:
+    return {name: part for name, part in parts.items() if isinstance(part, nn.Module)}
+
+
+def put(parts: Parts, recorded: Mapping[str, Tensor]) -> None:
+    """Give modules the tensors that `weights` and `others` recorded."""
+    own = weights(parts) | others(parts)
+    with torch.no_grad():
+        for name, tensor in recorded.items():
+            own[name].copy_(tensor)
+
+
+def evaluation_mode(parts: Parts) -> None:
+    """Put every module into evaluation mode."""
+    for module in _modules(parts).values():
+        module.eval()

@@ -1,0 +1,157 @@
+"""Train one copy: where it starts, when it is nudged, and what is kept of it."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from wingbeat.replicas.fork import REFERENCE
+from wingbeat.replicas.perturb import Nudge
+from wingbeat.replicas.snapshot import Snapshot
+from wingbeat.twins import parts as of_parts
+from wingbeat.twins.copies import Copy, Place
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from wingbeat.twins.asked import Asked, CopyPlan
+    from wingbeat.twins.folder import SeedFolder
+
+_SAVING = 20.0
+"""Checkpoints lie at least so many times their own writing apart: a twentieth of the time."""
+
+
+class Training:
+    """One copy of one base seed, from its start or its checkpoint to its seal.
+
+    Args:
+        asked: the request.
+        plan: which copy.
+        folder: of the base seed.
+        parts: freshly built under the copy's seed.
+        checkpoint_seconds: least time between checkpoints.
+    """
+
+    def __init__(
+        self,
+        asked: Asked,
+        plan: CopyPlan,
+        folder: SeedFolder,
+        parts: dict[str, Any],
+        checkpoint_seconds: float,
+    ) -> None:
+        self.asked, self.plan, self.folder, self.parts = asked, plan, folder, parts
+        self.store = folder.copy(plan.label)
+        self.member = {"l2": 0.0, "changed": 0.0}
+        self.losses: list[Tensor] = []
+        self.saved, self.every = time.monotonic(), checkpoint_seconds
+        self.saving = not of_parts.unsaved(parts)
+        reference = None if plan.label == REFERENCE else folder.place(REFERENCE)
+        self.copy = Copy(
+            plan.label,
+            folder.seed,
+            parts,
+            asked.steps,
+            self._begin(),
+            lambda step: plan.streams(folder.seed, step),
+            reference,
+            self._noted,
+        )
+
+    def _begin(self) -> Place:
+        """Load the checkpoint or the fork's state, or start at step 0; returns the place."""
+        saved = self.folder.read_state(self.plan.label)
+        if saved is not None:
+            of_parts.restore(self.parts, saved["parts"])
+            self.losses, self.member = list(saved["losses"]), saved["member"]
+            return Place(**saved["place"])
+        place = Place()
+        if self.plan.at and (forked := self.folder.read_fork(self.plan.at)) is not None:
+            of_parts.restore(self.parts, forked["parts"])
+            place = Place(**forked["place"])
+        if place.step == self.plan.at:
+            self._fork(place.step)
+        return place
+
+    def _fork(self, step: int) -> None:
+        """Nudge the weights, note by how much, and record where the copy begins."""
+        before = {n: w.clone() for n, w in of_parts.weights(self.parts).items()}
+        origin = before
+        if isinstance(self.plan.perturbation, Nudge):
+            self._nudge(self.plan.perturbation, before)
+        elif self.plan.perturbation is not None and step == 0:
+            # Another initialization: measured from the reference's, which lies recorded.
+            origin = self.folder.first_weights()
+        after = of_parts.weights(self.parts)
+        moved = torch.cat(
+            [(after[n].double() - w.double()).flatten().cpu() for n, w in origin.items()]
+        )
+        self.member = {
+            "l2": float(moved.norm()),
+            "changed": float((moved != 0).double().mean()),
+        }
+        self._record(step)
+
+    def _nudge(self, nudge: Nudge, params: dict[str, Tensor]) -> None:
+        own = nudge.of_base(self.folder.seed)
+        delta = own.delta(params, _no_gradient, self.plan.number)
+        with torch.no_grad():
+            for name, weight in of_parts.weights(self.parts).items():
+                if name in delta:
+                    moved = weight.double() + delta[name].to(weight.device)
+                    weight.copy_(moved.to(weight.dtype))
+
+    def _noted(self, copy: Copy, loss: Tensor | None) -> None:
+        """Do what is due after an update."""
+        step = copy.done
+        if step > self.plan.at:
+            self.losses.append(torch.tensor(torch.nan) if loss is None else loss)
+        if step == self.plan.at:  # the way there was trained again
+            self._fork(step)
+        elif step > self.plan.at and self.asked.records(step):
+            self._record(step)
+        if self.plan.label == REFERENCE and step in self.asked.forks and self.saving:
+            self.folder.write_fork(step, self._state())
+        if step == self.asked.steps:
+            self._finish()
+        elif self.saving and time.monotonic() - self.saved >= self.every:
+            self._checkpoint()
+
+    def _record(self, step: int) -> None:
+        losses = [loss.detach().double().reshape(()).cpu() for loss in self.losses]
+        stacked = torch.stack(losses) if losses else torch.empty(0, dtype=torch.float64)
+        self.losses = []
+        self.store.append(
+            Snapshot(
+                step,
+                (self.plan.label,),
+                {n: w.cpu().clone().unsqueeze(0) for n, w in of_parts.weights(self.parts).items()},
+                {n: w.cpu().clone().unsqueeze(0) for n, w in of_parts.others(self.parts).items()},
+                stacked.unsqueeze(1),
+            )
+        )
+
+    def _state(self) -> dict[str, Any]:
+        return {
+            "parts": of_parts.states(self.parts),
+            "place": vars(self.copy.place),
+            "losses": [loss.detach().clone() for loss in self.losses],
+            "member": self.member,
+        }
+
+    def _checkpoint(self) -> None:
+        begun = time.monotonic()
+        self.saving = self.folder.write_state(self.plan.label, self._state())
+        self.saved = time.monotonic()
+        self.every = max(self.every, _SAVING * (self.saved - begun)) if self.every else self.every
+
+    def _finish(self) -> None:
+        self.folder.note(self.plan.label, self.copy.place, self.member, self.copy.differing)
+        self.store.seal()
+        self.folder.drop_state(self.plan.label)
+
+
+def _no_gradient(seed: int) -> dict[str, Tensor]:
+    raise AssertionError(f"refused before training: no gradient for seed {seed}")
