@@ -12,6 +12,7 @@ from wingbeat.report.drawing.plotly.parts import (
     axis,
     base_layout,
     label,
+    log_ticks,
     numbers,
     shortened,
     trace_group,
@@ -52,7 +53,7 @@ def _lines(figure: LineFigure) -> Spec:
     if figure.names:
         layout["xaxis"] |= _names(figure)
     if figure.log_y:
-        layout["yaxis"] |= {"type": "log", "exponentformat": "power"} | _log_ticks(figure)
+        layout["yaxis"] |= {"type": "log", "exponentformat": "power"} | log_ticks(_heights(figure))
     if drawn:
         ends = _x_range(figure)
         data += [_guide(guide, ends) for guide in figure.guides]
@@ -78,16 +79,8 @@ def _names(figure: LineFigure) -> Spec:
     }
 
 
-def _log_ticks(figure: LineFigure) -> Spec:
-    """One tick a decade when the curves cross several, else plotly's own choice."""
-    found = [y for line in figure.lines for y in line.y if math.isfinite(y) and y > 0]
-    found += [g.y for g in figure.guides if g.y > 0]
-    if not found:
-        return {}
-    decades = math.log10(max(found) / min(found))
-    if decades >= 2:
-        return {"dtick": math.ceil(decades / 6)}
-    return {"dtick": "D2"} if decades > 0.7 else {"nticks": 6}
+def _heights(figure: LineFigure) -> list[float]:
+    return [y for line in figure.lines for y in line.y] + [g.y for g in figure.guides]
 
 
 def _x_range(figure: LineFigure) -> tuple[float, float]:

@@ -7,7 +7,15 @@ from itertools import pairwise
 from typing import Any
 
 from wingbeat.report.drawing.plotly.curves import spec
-from wingbeat.report.drawing.plotly.parts import Spec, axis, base_layout, label, numbers, shortened
+from wingbeat.report.drawing.plotly.parts import (
+    Spec,
+    axis,
+    base_layout,
+    label,
+    log_ticks,
+    numbers,
+    shortened,
+)
 from wingbeat.report.figures.marks import Box, BoxFigure, Dot, DotFigure, StudyFigure
 from wingbeat.report.figures.records import Guide
 from wingbeat.report.figures.style import GUIDE_STYLE, look
@@ -45,15 +53,6 @@ def _log() -> Spec:
     return {"type": "log", "exponentformat": "power"}
 
 
-def _log_ticks(values: list[float]) -> Spec:
-    """One tick a decade when there are several, else plotly's own choice."""
-    found = [v for v in values if math.isfinite(v) and v > 0]
-    if not found:
-        return {}
-    decades = math.log10(max(found) / min(found))
-    return {"dtick": math.ceil(decades / 6)} if decades >= 2 else {"nticks": 6}
-
-
 def _place_ticks(places: list[float]) -> Spec:
     """Name the places themselves where they are few, round and apart, else one tick a decade."""
     found = sorted({v for v in places if math.isfinite(v) and v > 0})
@@ -61,7 +60,7 @@ def _place_ticks(places: list[float]) -> Spec:
     round_ = all(math.isclose(float(name), v) for name, v in zip(names, found, strict=True))
     apart = all(b / a >= _APART for a, b in pairwise(found))
     if not found or len(found) > _NAMED or not (round_ and apart):
-        return _log_ticks(places)
+        return log_ticks(places)
     return {"tickmode": "array", "tickvals": found, "ticktext": names}
 
 
@@ -78,7 +77,7 @@ def _dots(figure: DotFigure) -> Spec:
     values = [v for d in drawn for v in (d.value, d.low, d.high)] + [g.y for g in figure.guides]
     value_axis, place_axis = ("xaxis", "yaxis") if by_name else ("yaxis", "xaxis")
     if figure.log_value:
-        layout[value_axis] |= _log() | _log_ticks(values)
+        layout[value_axis] |= _log() | log_ticks(values)
     if figure.log_place:
         layout[place_axis] |= _log() | _place_ticks([d.place for d in drawn])
     if figure.whole_place:
@@ -136,7 +135,7 @@ def _boxes(figure: BoxFigure) -> Spec:
     data = [_box(box) for box in figure.boxes]
     values = [v for box in figure.boxes for v in box.values]
     if figure.log_value:
-        layout["yaxis"] |= _log() | _log_ticks(values)
+        layout["yaxis"] |= _log() | log_ticks(values)
     layout["xaxis"] |= {"showgrid": False, "range": [-0.6, len(figure.boxes) - 0.4]}
     names = [label(b.name) for b in figure.boxes]
     data += [_guide(g, (-0.6, len(names) - 0.4), across=False) for g in figure.guides]

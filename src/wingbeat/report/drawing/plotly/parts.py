@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from wingbeat.report.figures.style import THEMES, translucent
@@ -105,3 +105,20 @@ def base_layout(height: int) -> Spec:
             "namelength": -1,
         },
     }
+
+
+def log_ticks(values: Iterable[float]) -> Spec:
+    """Return ticks for a logarithmic axis over values, those above 0 at least, that do not collide.
+
+    One a decade where there are several; 1, 2, 5 and 10 within about one; else plotly's choice.
+
+    >>> log_ticks([1.0, 1e4]), log_ticks([2.0, 20.0]), log_ticks([1.0, 2.0]), log_ticks([])
+    ({'dtick': 1}, {'dtick': 'D2'}, {'nticks': 6}, {})
+    """
+    found = [v for v in values if math.isfinite(v) and v > 0]
+    if not found:
+        return {}
+    decades = math.log10(max(found) / min(found))
+    if decades >= 2:
+        return {"dtick": math.ceil(decades / 6)}
+    return {"dtick": "D2"} if decades > 0.7 else {"nticks": 6}
