@@ -8,7 +8,8 @@ import torch
 from torch.utils import _pytree as pytree
 
 from wingbeat.errors import RequestError
-from wingbeat.task.batches import eval_batches, len_of, placer
+from wingbeat.task.batches import eval_batches, placer
+from wingbeat.task.data import len_of
 from wingbeat.task.predictions import loss_and_scores
 
 if TYPE_CHECKING:
@@ -16,8 +17,8 @@ if TYPE_CHECKING:
 
     from torch import Tensor, nn
 
+    from wingbeat.task.data import Batch
     from wingbeat.task.step import TrainingStep
-    from wingbeat.task.task import Batch
 
 _CLOSE = 1e-3
 """Relative difference below which two losses are equal: float32 sums round by much less."""

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from wingbeat.landscape.models import Models
     from wingbeat.landscape.probe import Probe
-    from wingbeat.task.task import Batch
+    from wingbeat.task.data import Batch
 
     Array = NDArray[np.float64]
 

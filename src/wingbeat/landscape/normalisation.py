@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from wingbeat.landscape.data import Portions
-    from wingbeat.task.task import Batch, Task
+    from wingbeat.task.data import Batch
+    from wingbeat.task.task import Task
 
     Found = dict[str, Tensor]
     Apply = Callable[[Callable[[nn.Module, Batch], Found], Batch], Found]

@@ -16,7 +16,7 @@ from wingbeat.errors import RequestError, nearest
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from wingbeat.task.task import Batch
+    from wingbeat.task.data import Batch
 
 Positions = Literal["flatten", "mean", "last"]
 _UNCHANGED: Final = (

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from wingbeat.symmetry.axes import Axis, Kind, factors, find, segments
-from wingbeat.symmetry.reshape import chosen
+from wingbeat.symmetry.cut import chosen
 
 Step = tuple[str, int, tuple[int, ...]]
 """Name of a view operation, the axis it acts on, its numbers."""

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from wingbeat.symmetry.blocks import Block
-from wingbeat.symmetry.permutation import Order, spread
+from wingbeat.symmetry.permuted import Order, spread
 from wingbeat.symmetry.spec import PermutationSpec
 
 Dims = Sequence[int]

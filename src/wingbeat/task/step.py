@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from wingbeat.task.task import Batch, Task
+    from wingbeat.task.data import Batch
+    from wingbeat.task.task import Task
 
 Buffers = dict[str, "Tensor"]
 Slots = dict[str, "Tensor"]

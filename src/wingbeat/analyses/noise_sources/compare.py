@@ -16,7 +16,8 @@ from wingbeat.execution.request import as_folder, make_request
 from wingbeat.execution.run import run
 from wingbeat.replicas.driver_selection import DriverName
 from wingbeat.replicas.first_loss import first_loss
-from wingbeat.task.batches import Batches, len_of
+from wingbeat.task.batches import Batches
+from wingbeat.task.data import len_of
 from wingbeat.task.step import TrainingStep
 
 if TYPE_CHECKING:
