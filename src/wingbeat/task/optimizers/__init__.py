@@ -13,11 +13,14 @@ from wingbeat.task.optimizers.lookup import pure_optimizer
 from wingbeat.task.optimizers.nadam import NAdam
 from wingbeat.task.optimizers.pure import PureOptimizer, root
 from wingbeat.task.optimizers.radam import RAdam
+from wingbeat.task.optimizers.registry import OPTIMIZERS, pure_form
 from wingbeat.task.optimizers.resumed import resumed_state
 from wingbeat.task.optimizers.rmsprop import RmsProp
 from wingbeat.task.optimizers.sgd import Sgd
+from wingbeat.task.optimizers.stability import Threshold
 
 __all__ = [
+    "OPTIMIZERS",
     "Adagrad",
     "Adam",
     "Group",
@@ -27,6 +30,8 @@ __all__ = [
     "RAdam",
     "RmsProp",
     "Sgd",
+    "Threshold",
+    "pure_form",
     "pure_optimizer",
     "resumed_state",
     "root",

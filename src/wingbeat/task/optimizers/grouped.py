@@ -88,3 +88,21 @@ class Grouped(PureOptimizer):
         """Join the pieces of each slot; a group without it hands on what it had."""
         pairs = list(zip(new, old, strict=True))
         return {s: torch.cat([n.get(s, o[s]) for n, o in pairs], dim=-1) for s in self.slots()}
+
+    def rules(self) -> tuple[PureOptimizer, ...]:
+        """Return the groups' rules."""
+        return tuple(group.rule for group in self.groups)
+
+    def natural_scale(self, params: Tensor, slots: Mapping[str, Tensor]) -> State:
+        """Return the groups' units, joined; a slot that a group has no unit for has 1 there."""
+        pieces = self._split(params)
+        own = [
+            g.rule.natural_scale(piece, {name: s[g.place] for name, s in slots.items()})
+            for g, piece in zip(self.groups, pieces, strict=True)
+        ]
+        names = dict.fromkeys(name for scales in own for name in scales)
+        ones = [torch.ones_like(piece) for piece in pieces]
+        return {
+            name: torch.cat([s.get(name, one) for s, one in zip(own, ones, strict=True)])
+            for name in names
+        }
