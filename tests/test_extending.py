@@ -24,18 +24,22 @@ from wingbeat.cli.listing import (
 from wingbeat.cli.main import app
 from wingbeat.cli.parse import parse_perturbation
 from wingbeat.curvature import threshold
-from wingbeat.errors import DriverError
+from wingbeat.errors import DriverError, RequestError
 from wingbeat.lyapunov import training_spectrum
 from wingbeat.measure.metric import METRICS
 from wingbeat.replicas.perturb import PERTURBATIONS
 from wingbeat.report.pages.run import render_page
+from wingbeat.study.condition import Condition
+from wingbeat.study.grid import cross
+from wingbeat.study.runner import RUNNERS, make_runner
+from wingbeat.study.study import Study
 from wingbeat.task.optimizers import OPTIMIZERS, pure_optimizer
 from wingbeat.testing import OptimizerConformance
 
 PAGE = (Path(__file__).parents[1] / "docs" / "extending.md").read_text(encoding="utf-8")
 FILE = re.compile(r"^```python\n# file: (\S+)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 POINTS = re.compile(r'^\[project\.entry-points\."(.+)"\]\n((?:["\w].*\n)+)', re.MULTILINE)
-REGISTRIES = (METRICS, PERTURBATIONS, OPTIMIZERS)
+REGISTRIES = (METRICS, PERTURBATIONS, OPTIMIZERS, RUNNERS)
 FIXED = {"replicas": 3, "record_every": 10, "driver": "loop", "dtype": torch.float64}
 
 
@@ -128,6 +132,16 @@ def test_a_class_defined_anew_has_no_form():
     with pytest.raises(DriverError, match="no pure form"):
         pure_optimizer(made)
     assert pure_optimizer(module.AveragedSGD([torch.nn.Parameter(torch.zeros(2))])).beta == 0.9
+
+
+def test_a_runner_is_found_by_name(tmp_path):
+    assert "mine.shuffled" not in sys.modules, "nothing is loaded before it is asked for"
+    quick = Condition("run.tasks:plain", replicas=3, metrics=("l2",), driver="loop")
+    study = Study(cross(quick, {"seed": [0, 1, 2]}), name="three")
+    found = study.run(tmp_path, "shuffled")
+    assert set(found.table.seed) == {0, 1, 2}
+    with pytest.raises(RequestError, match="a number of workers belongs to the runners 'inline'"):
+        make_runner("shuffled", workers=2)
 
 
 def test_another_training_loop(tmp_path):

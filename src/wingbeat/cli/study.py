@@ -19,9 +19,9 @@ from wingbeat.study.ledger import Record
 from wingbeat.study.load import load_study
 from wingbeat.study.named import STUDIES
 from wingbeat.study.plan import plan_study
-from wingbeat.study.processes import processors
 from wingbeat.study.run import run_study
-from wingbeat.study.runner import make_runner
+from wingbeat.study.runner import RUNNERS, make_runner
+from wingbeat.study.runner.processes import processors
 from wingbeat.study.study import Study
 
 SUFFIXES = (".toml", ".yaml", ".yml")
@@ -105,7 +105,7 @@ def run_file(
     )
     console = Console()
     if dry_run:
-        count = workers or (1 if runner == "inline" else processors())
+        count = workers or RUNNERS.find(runner).at_a_time or processors()
         plan = plan_study(asked.conditions, folder, workers=count, probes=probes)
         if as_json_text:
             show_study.document(plan.to_json())

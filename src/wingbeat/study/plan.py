@@ -20,9 +20,9 @@ import torch
 from wingbeat.execution.run import run
 from wingbeat.study.axes import varying
 from wingbeat.study.condition import Condition
-from wingbeat.study.fresh import THREADS, environment, fresh, inherited
 from wingbeat.study.grid import unique
 from wingbeat.study.ledger import Ledger
+from wingbeat.study.runner.fresh import THREADS, environment, fresh, inherited
 from wingbeat.task.task import Task
 
 ENOUGH = 5
