@@ -107,6 +107,7 @@ def metric(
             range=range,
             direction=direction,
             caption=caption,
+            compares=compares,
             **{**fixed, **facts},
         )
         return METRICS.add(name, declared)
