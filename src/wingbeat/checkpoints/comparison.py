@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
-    from wingbeat.checkpoints.moments import Moments
+    from wingbeat.checkpoints.moments import WeightMoments
     from wingbeat.checkpoints.names import LeftOut
     from wingbeat.metrics import PCA
 
@@ -45,7 +45,7 @@ class Comparison:
     steps: tuple[int, ...]
     formats: tuple[str, ...]
     checked: tuple[bool, ...]
-    moments: Moments = field(repr=False)
+    moments: WeightMoments = field(repr=False)
     left_out: tuple[LeftOut, ...] = field(repr=False)
     memory: int
     notes: tuple[str, ...] = ()

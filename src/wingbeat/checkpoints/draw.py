@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
     from matplotlib.axes import Axes
 
-    from wingbeat.checkpoints.moments import Moments
+    from wingbeat.checkpoints.moments import WeightMoments
 
 MOST_ROWS = 60
 """Above this many tensors the blocks they belong to are drawn."""
 _LONGEST = 48
 
 
-def draw(found: Moments, labels: Sequence[str], path: Path | None = None) -> Figure:
+def draw(found: WeightMoments, labels: Sequence[str], path: Path | None = None) -> Figure:
     """Draw a comparison; with three or more checkpoints their map and all pairs too.
 
     Args:
@@ -70,7 +70,7 @@ def plain(name: str) -> str:
     return text.replace("$", r"\$")
 
 
-def _layers(found: Moments) -> tuple[list[str], Any]:
+def _layers(found: WeightMoments) -> tuple[list[str], Any]:
     """Return names and relative distances (L, n − 1) of tensors, or of blocks if there are many."""
     names, norm2, _, apart2, _ = summed(found)
     many = len(found.names)
@@ -83,7 +83,9 @@ def _layers(found: Moments) -> tuple[list[str], Any]:
     return [names[i] for i in keep], relative[keep]
 
 
-def _bars(axes: Axes, names: list[str], values: Any, found: Moments, labels: Sequence[str]) -> None:
+def _bars(
+    axes: Axes, names: list[str], values: Any, found: WeightMoments, labels: Sequence[str]
+) -> None:
     place = np.arange(len(names))
     axes.barh(place, np.nan_to_num(values))
     axes.set_yticks(place, [plain(n) for n in names], fontsize=7)
@@ -107,7 +109,7 @@ def _heat(axes: Axes, names: list[str], values: Any) -> None:
     axes.figure.colorbar(image, ax=axes)
 
 
-def _pairs(axes: Axes, found: Moments, labels: Sequence[str]) -> None:
+def _pairs(axes: Axes, found: WeightMoments, labels: Sequence[str]) -> None:
     image = axes.imshow(found.distances, aspect="auto", interpolation="nearest", cmap="viridis")
     places = _some(len(labels))
     axes.set_xticks(places, [str(i) for i in places])
@@ -121,7 +123,7 @@ def _some(count: int) -> list[int]:
     return list(range(0, count, -(-count // 25)))
 
 
-def _map(axes: Axes, found: Moments, count: int) -> None:
+def _map(axes: Axes, found: WeightMoments, count: int) -> None:
     pca = found.pca(2)
     x, y = pca.scores.T
     axes.plot(x, y, "o-", linewidth=0.5, markersize=4)

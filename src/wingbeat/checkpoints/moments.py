@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Moments:
+class WeightMoments:
     """Second-order facts about L tensors of n checkpoints, w₀ being the first.
 
     Attributes:
@@ -44,7 +44,7 @@ class Moments:
     gram: Array
 
     @classmethod
-    def empty(cls, shared: Sequence[Shared], count: int) -> Moments:
+    def empty(cls, shared: Sequence[Shared], count: int) -> WeightMoments:
         """Make room for the moments of some tensors."""
         many = len(shared)
         return cls(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from wingbeat.checkpoints.moments import Moments, cosines, layer_of
+from wingbeat.checkpoints.moments import WeightMoments, cosines, layer_of
 from wingbeat.errors import CONSTANT, DIVERGED
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 COLUMNS = ("metric", "step", "perturbation", "a", "b", "layer", "value", "reason")
 
 
-def tidy(found: Moments, labels: Sequence[str], steps: Sequence[int]) -> pd.DataFrame:
+def tidy(found: WeightMoments, labels: Sequence[str], steps: Sequence[int]) -> pd.DataFrame:
     """Return all rows; see `Comparison.table`.
 
     Args:
@@ -39,7 +39,7 @@ def tidy(found: Moments, labels: Sequence[str], steps: Sequence[int]) -> pd.Data
     return table[list(COLUMNS)]
 
 
-def summed(m: Moments) -> tuple[list[str], Array, Array, Array, Array]:
+def summed(m: WeightMoments) -> tuple[list[str], Array, Array, Array, Array]:
     """Return names, norm2, cross, apart2 and variance: whole model, tensors, then blocks."""
     blocks = dict.fromkeys(b for b in map(layer_of, m.names) if b)
     owner = np.array([layer_of(n) for n in m.names], dtype=object)
@@ -54,7 +54,7 @@ def summed(m: Moments) -> tuple[list[str], Array, Array, Array, Array]:
     return names, stack(m.norm2), stack(m.cross), stack(m.apart2), stack(m.variance)
 
 
-def _to_first(found: Moments, labels: Sequence[str], steps: Sequence[int]) -> pd.DataFrame:
+def _to_first(found: WeightMoments, labels: Sequence[str], steps: Sequence[int]) -> pd.DataFrame:
     layers, norm2, cross, apart2, _ = summed(found)
     distance = np.sqrt(apart2)
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -75,7 +75,7 @@ def _to_first(found: Moments, labels: Sequence[str], steps: Sequence[int]) -> pd
     return pd.concat(frames, ignore_index=True)
 
 
-def _pairs(found: Moments, labels: Sequence[str], steps: Sequence[int]) -> pd.DataFrame:
+def _pairs(found: WeightMoments, labels: Sequence[str], steps: Sequence[int]) -> pd.DataFrame:
     """Return the whole model's rows of all pairs without the first checkpoint."""
     n, g = len(labels), found.gram
     first, second = np.triu_indices(n - 1, 1)
@@ -99,12 +99,12 @@ def _pairs(found: Moments, labels: Sequence[str], steps: Sequence[int]) -> pd.Da
     return pd.concat([_frame(k, v, **shared) for k, v in rows], ignore_index=True)
 
 
-def _spreads(found: Moments, step: int) -> pd.DataFrame:
+def _spreads(found: WeightMoments, step: int) -> pd.DataFrame:
     layers, *_, variance = summed(found)
     return _frame("spread", np.sqrt(variance), step=step, layer=_words(layers))
 
 
-def _map(found: Moments, labels: Sequence[str], steps: Sequence[int]) -> pd.DataFrame:
+def _map(found: WeightMoments, labels: Sequence[str], steps: Sequence[int]) -> pd.DataFrame:
     n = len(labels)
     pca = found.pca(min(10, n - 1))
     frames = [

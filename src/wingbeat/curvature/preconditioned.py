@@ -100,7 +100,7 @@ def preconditioner(rule: PureOptimizer, slots: dict[str, Tensor], updates: int) 
 
 
 @dataclass(frozen=True)
-class Comparison:
+class ThresholdComparison:
     """Curvature and threshold after some updates, in the same units.
 
     Attributes:
@@ -126,7 +126,7 @@ def against_threshold(
     hessian: Hessian | None = None,
     tolerance: float = 1e-3,
     dtype: torch.dtype = torch.float64,
-) -> Iterator[Comparison]:
+) -> Iterator[ThresholdComparison]:
     """Train the reference run and compare its curvature with its optimizer's threshold.
 
     Args:
@@ -165,4 +165,4 @@ def against_threshold(
                 assert scale is not None
                 shifted = operator.shifted(found.penalty).scaled(scale)
                 curved = float(eigenpairs(shifted, tolerance=tolerance).values[0, 0])
-        yield Comparison(moment.step, curved, sharp, limit, losses)
+        yield ThresholdComparison(moment.step, curved, sharp, limit, losses)

@@ -46,6 +46,8 @@ def depends_on_batch(step: TrainingStep, data: Any) -> bool:
     (one, _), (two, _) = list(eval_batches(_first(data, 2 * half), half, place))[:2]
 
     def loss(batch: Batch) -> float:
+        """Return the loss of the untrained model on a batch."""
+
         def measured(model: nn.Module, given: Batch) -> dict[str, Tensor]:
             return {"loss": loss_and_scores(step.task, model, given)[0]}
 

@@ -132,6 +132,7 @@ class Watch:
 
     def _hook(self, name: str) -> Callable[[Any, Any], None]:
         def take(module: Any, inputs: Any) -> None:
+            """Put the statistics of this batch in the layer's place, and keep its own."""
             x: Tensor = inputs[0]
             mean, variance = moments(x)
             self.order.append(name)

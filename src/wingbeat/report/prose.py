@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from wingbeat.errors import REASON_TEXT
-from wingbeat.report.result_access import Entry, ResultLike, entry, first_name, text_value
+from wingbeat.report.result_access import ResultEntry, ResultLike, entry, first_name, text_value
 
 _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
@@ -34,21 +34,21 @@ def number(value: float, digits: int = 3) -> str:
     return text.replace("-", "−")
 
 
-def interval(value: Entry) -> str:
+def interval(value: ResultEntry) -> str:
     """Return the interval as text, "" where there is none.
 
-    >>> interval(Entry(2.0, 1.5, 2.5, ""))
+    >>> interval(ResultEntry(2.0, 1.5, 2.5, ""))
     '1.5 to 2.5'
     """
     return f"{number(value.low)} to {number(value.high)}" if value.has_interval else ""
 
 
-def reason(value: Entry) -> str:
+def reason(value: ResultEntry) -> str:
     """Return why a value is undefined, as half a sentence; "" where no reason is recorded."""
     return REASON_TEXT.get(value.reason, value.reason.replace("_", " "))
 
 
-def no_interval(value: Entry) -> str:
+def no_interval(value: ResultEntry) -> str:
     """Return in words that there is no interval, and why where that is recorded."""
     why = REASON_TEXT.get(value.interval_reason, value.interval_reason.replace("_", " "))
     return f"no interval: {why}" if why else "no interval"
@@ -88,7 +88,7 @@ def headline(result: ResultLike) -> str:
     return f"{found} Read the warning first." if alarms(result) else found
 
 
-def _undetermined(ratio: Entry) -> str:
+def _undetermined(ratio: ResultEntry) -> str:
     if not ratio.defined:
         why = reason(ratio)
         tail = f", because {why}." if why else "."

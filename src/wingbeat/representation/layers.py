@@ -210,6 +210,7 @@ class _Side:
     def of(
         cls, task: Task, model: nn.Module, layers: Sequence[str] | None, positions: Positions
     ) -> _Side:
+        """Return the side of one model, whose weights are not changed."""
         names = None if layers is None else check_layers(model, layers)
         recorder = Recorder(task.loss, names, positions)
         tensors = {k: t.detach() for k, t in (*model.named_parameters(), *model.named_buffers())}

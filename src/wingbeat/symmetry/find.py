@@ -11,7 +11,7 @@ from wingbeat.symmetry.export import Inputs, Outputs, exported
 from wingbeat.symmetry.groups import blocked_of, groups_of, leaf_numbers, parameter_blocks
 from wingbeat.symmetry.real import refuse_complex
 from wingbeat.symmetry.spec import Capture, PermutationSpec
-from wingbeat.symmetry.trace import Trace, traced
+from wingbeat.symmetry.trace import TracedGraph, traced
 
 
 def permutation_spec(
@@ -61,7 +61,7 @@ def permutation_spec(
     return checked(spec, model, example_inputs, outputs, seed) if check else spec
 
 
-def _from_trace(trace: Trace, model: nn.Module) -> PermutationSpec:
+def _from_trace(trace: TracedGraph, model: nn.Module) -> PermutationSpec:
     numbers: dict[int, int] = {}
     by_parameter = parameter_blocks(trace, numbers)
     state = model.state_dict(keep_vars=True)
@@ -85,7 +85,7 @@ def _from_trace(trace: Trace, model: nn.Module) -> PermutationSpec:
     )
 
 
-def _captures(trace: Trace, numbers: dict[int, int], free: set[int]) -> tuple[Capture, ...]:
+def _captures(trace: TracedGraph, numbers: dict[int, int], free: set[int]) -> tuple[Capture, ...]:
     """Return activations, made from the inputs, with a free axis that is summed over."""
     made = _from_inputs(trace.program)
     found = []

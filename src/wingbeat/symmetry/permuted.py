@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from wingbeat.symmetry.blocks import Block
+from wingbeat.symmetry.blocks import AxisBlock
 from wingbeat.symmetry.groups import Group
 
 Order = Sequence[tuple[Group, Tensor, tuple[int, ...]]]
@@ -44,7 +44,7 @@ def aligned_mask(mask: Tensor, group: Group, parent: Group) -> Tensor:
     return mask.permute(order).reshape(*shape, 1)
 
 
-def permuted(tensor: Tensor, parts: Sequence[Block], order: Order) -> Tensor:
+def permuted(tensor: Tensor, parts: Sequence[AxisBlock], order: Order) -> Tensor:
     """Return a tensor with its blocks permuted; the tensor itself where nothing moves."""
     leaves = {group.leaf for group, _, _ in order}
     if not any(leaves & set(block.leaves) for block in parts):
@@ -57,7 +57,7 @@ def permuted(tensor: Tensor, parts: Sequence[Block], order: Order) -> Tensor:
     return out
 
 
-def permuted_view(view: Tensor, block: Block, order: Order) -> Tensor:
+def permuted_view(view: Tensor, block: AxisBlock, order: Order) -> Tensor:
     """Return a part of a tensor with its leaves permuted, outer ones first."""
     for group, array, parents in order:
         for dim in block.places(group.leaf):
@@ -68,7 +68,7 @@ def permuted_view(view: Tensor, block: Block, order: Order) -> Tensor:
     return view
 
 
-def spread(array: Tensor, block: Block, dim: int, parents: Sequence[int]) -> Tensor:
+def spread(array: Tensor, block: AxisBlock, dim: int, parents: Sequence[int]) -> Tensor:
     """Return an array of a group inside parents with its axes where the block has them."""
     dims = [*(block.leaves.index(p) for p in parents), dim]
     order = sorted(range(len(dims)), key=lambda place: dims[place])

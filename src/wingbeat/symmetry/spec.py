@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from wingbeat.errors import RequestError
-from wingbeat.symmetry.blocks import Block
+from wingbeat.symmetry.blocks import AxisBlock
 from wingbeat.symmetry.groups import Blocked, Group
 from wingbeat.symmetry.permuted import Order, aligned_mask, permuted, sources
 
@@ -24,7 +24,7 @@ class Capture:
     """
 
     node: str
-    blocks: tuple[Block, ...]
+    blocks: tuple[AxisBlock, ...]
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class PermutationSpec:
     blocked: tuple[Blocked, ...]
     shapes: Mapping[str, tuple[int, ...]]
     tied: Mapping[str, tuple[str, ...]]
-    blocks: Mapping[str, tuple[Block, ...]]
+    blocks: Mapping[str, tuple[AxisBlock, ...]]
     captures: tuple[Capture, ...] = ()
     program: torch.export.ExportedProgram | None = field(default=None, repr=False, compare=False)
     leaf_of: Mapping[str, int] = field(default_factory=dict, repr=False)

@@ -61,7 +61,7 @@ class Scheduled(Protocol):
 
 
 @dataclass(frozen=True)
-class Table:
+class ScheduleTable:
     """What a scheduler gives each group before each step.
 
     Attributes:
@@ -145,7 +145,7 @@ def _speaks_of_optimizer(error: Exception) -> bool:
     )
 
 
-def table(task: Scheduled, optimizer: torch.optim.Optimizer) -> Table | None:
+def table(task: Scheduled, optimizer: torch.optim.Optimizer) -> ScheduleTable | None:
     """Return what the task's scheduler does to an optimizer's groups, or None for a function.
 
     Raises:
@@ -168,7 +168,7 @@ def table(task: Scheduled, optimizer: torch.optim.Optimizer) -> Table | None:
             f"each of the {task.steps} updates, not after epochs"
         )
         raise RequestError(msg) from error
-    return Table(rows, _base(optimizer, rows), kind)
+    return ScheduleTable(rows, _base(optimizer, rows), kind)
 
 
 def _stand_in(optimizer: torch.optim.Optimizer) -> torch.optim.Optimizer:
@@ -244,12 +244,12 @@ def factor_of(task: Scheduled, step: int) -> float:
     return float(factors[0])
 
 
-def keep_table(task: Scheduled, known: Table | None) -> None:
+def keep_table(task: Scheduled, known: ScheduleTable | None) -> None:
     """Remember a task's table: it costs as many calls as the run has steps."""
     object.__setattr__(task, "_table", known)
 
 
-def _alone(task: Scheduled) -> Table | None:
+def _alone(task: Scheduled) -> ScheduleTable | None:
     with seeded(task.seed):
         model = task.model()
     return table(task, task.optimizer(list(trainable(model).values())))

@@ -198,6 +198,7 @@ class TangentStep:
         buffers, slots = tuple(state.buffers), tuple(state.slots)
 
         def unpack(leaves: Any) -> Any:
+            """Return state, further groups and coefficients."""
             rest = list(leaves)
             (params,), own, sums, *groups = (
                 [rest.pop(0) for _ in range(n)] for n in (1, len(buffers), len(slots), *further)

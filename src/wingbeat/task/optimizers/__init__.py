@@ -8,7 +8,7 @@ under ``torch.func.jvp``. What has no pure form is refused with
 
 from wingbeat.task.optimizers.adagrad import Adagrad
 from wingbeat.task.optimizers.adam import Adam
-from wingbeat.task.optimizers.grouped import Group, Grouped
+from wingbeat.task.optimizers.grouped import Grouped, ParameterGroup
 from wingbeat.task.optimizers.lookup import pure_optimizer
 from wingbeat.task.optimizers.nadam import NAdam
 from wingbeat.task.optimizers.pure import PureOptimizer, root
@@ -23,9 +23,9 @@ __all__ = [
     "OPTIMIZERS",
     "Adagrad",
     "Adam",
-    "Group",
     "Grouped",
     "NAdam",
+    "ParameterGroup",
     "PureOptimizer",
     "RAdam",
     "RmsProp",

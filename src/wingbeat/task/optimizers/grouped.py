@@ -12,7 +12,7 @@ from wingbeat.task.optimizers.pure import PureOptimizer, State
 
 
 @dataclass(frozen=True)
-class Group:
+class ParameterGroup:
     """One parameter group: a slice of the flat vector and the rule that moves it."""
 
     place: slice
@@ -27,13 +27,14 @@ class Grouped(PureOptimizer):
     only some groups have is 0 in the others.
 
     >>> from wingbeat.task.optimizers import Sgd
-    >>> rule = Grouped((Group(slice(0, 1), Sgd(1.0)), Group(slice(1, 3), Sgd(2.0))))
+    >>> places = slice(0, 1), slice(1, 3)
+    >>> rule = Grouped(tuple(map(ParameterGroup, places, (Sgd(1.0), Sgd(2.0)))))
     >>> c = [torch.tensor(x, dtype=torch.float64) for x in rule.coefficients(0, 1.0)]
     >>> rule.update(torch.ones(3), {}, torch.zeros(3), c)
     (tensor([-1., -2., -2.]), {})
     """
 
-    groups: tuple[Group, ...]
+    groups: tuple[ParameterGroup, ...]
 
     def slots(self) -> tuple[str, ...]:
         """Return every group's state vectors, each name once."""

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from wingbeat.errors import DriverError, RequestError
-from wingbeat.task.optimizers.grouped import Group, Grouped
+from wingbeat.task.optimizers.grouped import Grouped, ParameterGroup
 from wingbeat.task.optimizers.pure import PureOptimizer
 from wingbeat.task.optimizers.registry import form_of
 from wingbeat.task.optimizers.resumed import taken
@@ -57,7 +57,7 @@ def pure_optimizer(
     pairs = sorted(zip(places, optimizer.param_groups, strict=True), key=lambda pair: pair[0].start)
     _check_cover([place for place, _ in pairs])
     groups = tuple(
-        Group(place, _rule(optimizer, options, smooth))
+        ParameterGroup(place, _rule(optimizer, options, smooth))
         for place, options in pairs
         if place.stop > place.start
     )
