@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections import Counter
 from pathlib import Path
 
 import pytest
+
+from wingbeat.plugins import GROUPS
 
 SOURCE = Path(__file__).parents[1] / "src" / "wingbeat"
 
@@ -289,3 +292,28 @@ def test_the_checks_of_shape_see_a_fault(tmp_path: Path) -> None:
     assert long_functions(long.replace("    x = 1\n", '    """One."""\n', 1)) == []
     files = [tmp_path / name for name in ("a_one.py", "a_two.py", "a.py", "__init__.py")]
     assert shared_prefixes(files, tmp_path) == {"./a"}
+
+
+PAGE = (SOURCE.parents[1] / "docs" / "architecture.md").read_text(encoding="utf-8")
+
+
+def test_the_drawing_of_the_house_is_the_order_of_its_layers() -> None:
+    drawing = PAGE.partition("```text\n")[2].partition("```")[0]
+    lines = [tuple(line.partition(" ..")[0].split(", ")) for line in drawing.splitlines()]
+    assert lines == list(reversed(LEVELS))
+
+
+def test_every_place_that_the_walk_names_is_there() -> None:
+    named = {place for place in re.findall(r"`([\w/]+(?:\.py|/))`", PAGE) if "/" in place}
+    named -= {"tests/", "src/wingbeat/"}
+    absent = {place for place in named if not (SOURCE / place).exists()} - {"tests/test_layers.py"}
+    assert len(named) > 25
+    assert not absent
+
+
+def test_the_walk_names_every_registry_and_twelve_changes() -> None:
+    table = PAGE.partition("| entry point |")[2].partition("\n\n")[0]
+    assert set(re.findall(r"`(wingbeat\.\w+)` \|\n?", table)) == set(GROUPS)
+    changes = re.findall(r"^\| (\d+)\. ", PAGE.partition("## Where does it go?")[2], re.M)
+    assert changes == [str(number) for number in range(1, 13)]
+    assert len(PAGE.splitlines()) <= 100, "a walk of one page"
