@@ -23,13 +23,23 @@ from wingbeat.cli.listing import (
 )
 from wingbeat.cli.main import app
 from wingbeat.cli.parse import parse_perturbation
+from wingbeat.curvature import threshold
+from wingbeat.errors import DriverError, RequestError
+from wingbeat.lyapunov import training_spectrum
 from wingbeat.measure.metric import METRICS
 from wingbeat.replicas.perturb import PERTURBATIONS
 from wingbeat.report.pages.run import render_page
+from wingbeat.study.condition import Condition
+from wingbeat.study.grid import cross
+from wingbeat.study.runner import RUNNERS, make_runner
+from wingbeat.study.study import Study
+from wingbeat.task.optimizers import OPTIMIZERS, pure_optimizer
+from wingbeat.testing import OptimizerConformance
 
 PAGE = (Path(__file__).parents[1] / "docs" / "extending.md").read_text(encoding="utf-8")
 FILE = re.compile(r"^```python\n# file: (\S+)\n(.*?)^```", re.DOTALL | re.MULTILINE)
-POINTS = re.compile(r'^\[project\.entry-points\."(.+)"\]\n((?:\w.*\n)+)', re.MULTILINE)
+POINTS = re.compile(r'^\[project\.entry-points\."(.+)"\]\n((?:["\w].*\n)+)', re.MULTILINE)
+REGISTRIES = (METRICS, PERTURBATIONS, OPTIMIZERS, RUNNERS)
 FIXED = {"replicas": 3, "record_every": 10, "driver": "loop", "dtype": torch.float64}
 
 
@@ -49,7 +59,7 @@ def _installed(tmp_path_factory):
     (info / "entry_points.txt").write_text(points_)
     sys.path.insert(0, str(folder))
     importlib.invalidate_caches()
-    known = {registry: dict(registry.registered()) for registry in (METRICS, PERTURBATIONS)}
+    known = {registry: dict(registry.registered()) for registry in REGISTRIES}
     for registry in known:
         registry._announced = None
     yield
@@ -89,6 +99,49 @@ def test_a_perturbation_is_found_by_name():
     at_fork = value(found, metric="l2", step=10, b="shift-0.25@10#1", layer="")
     assert at_fork == pytest.approx(0.25 * np.sqrt(5 + 3))
     assert found.condition["perturbations"][0]["size"] == 0.25
+
+
+def test_an_optimizer_is_found_by_its_class():
+    place = "mine.averaged.AveragedSGD"
+    assert place in OPTIMIZERS
+    assert "mine.averaged" not in sys.modules, "nothing is loaded before it is asked for"
+    module = importlib.import_module("mine.averaged")
+    task = plain(optimizer=lambda params: module.AveragedSGD(params, lr=0.05))
+    options = {**FIXED, "metrics": ["l2"]}
+    stacked = wb.run(task, wb.Gaussian(0.1), **(options | {"driver": "lockstep"}))
+    alone = wb.run(task, wb.Gaussian(0.1), **options)
+    assert stacked.environment["driver"].startswith("lockstep")
+    own, expected = rows(stacked, metric="l2"), rows(alone, metric="l2")
+    assert own.value.to_numpy() == pytest.approx(expected.value.to_numpy(), rel=1e-10, abs=1e-12)
+    assert threshold(task).value == pytest.approx(3.8 / (0.1 * 0.05))
+    assert np.isfinite(training_spectrum(task, k=1, steps=16).exponents).all()
+
+    class Conformance(OptimizerConformance):
+        def make_optimizer(self, parameters):
+            return module.AveragedSGD(parameters, lr=0.05)
+
+    for name in dir(Conformance):
+        if name.startswith("test_"):
+            getattr(Conformance(), name)()
+
+
+def test_a_class_defined_anew_has_no_form():
+    module = importlib.import_module("mine.averaged")
+    again = type("AveragedSGD", (torch.optim.SGD,), {"__module__": "mine.averaged"})
+    made = again([torch.nn.Parameter(torch.zeros(2))])
+    with pytest.raises(DriverError, match="no pure form"):
+        pure_optimizer(made)
+    assert pure_optimizer(module.AveragedSGD([torch.nn.Parameter(torch.zeros(2))])).beta == 0.9
+
+
+def test_a_runner_is_found_by_name(tmp_path):
+    assert "mine.shuffled" not in sys.modules, "nothing is loaded before it is asked for"
+    quick = Condition("run.tasks:plain", replicas=3, metrics=("l2",), driver="loop")
+    study = Study(cross(quick, {"seed": [0, 1, 2]}), name="three")
+    found = study.run(tmp_path, "shuffled")
+    assert set(found.table.seed) == {0, 1, 2}
+    with pytest.raises(RequestError, match="a number of workers belongs to the runners 'inline'"):
+        make_runner("shuffled", workers=2)
 
 
 def test_another_training_loop(tmp_path):

@@ -8,90 +8,83 @@ undefined number is never reported as zero.
 from __future__ import annotations
 
 from difflib import get_close_matches
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
-BELOW_NOISE_FLOOR: Final = "below_noise_floor"
+_TEXT: dict[str, str] = {}
+
+
+def _reason(code: str, text: str) -> str:
+    """Declare a reason: its code in tables, and its words after "undefined, because"."""
+    _TEXT[code] = text
+    return code
+
+
+BELOW_NOISE_FLOOR: Final = _reason("below_noise_floor", "it is not larger than the noise floor")
 """The distance is not larger than what the unperturbed twin shows."""
-DIVERGED: Final = "diverged"
+DIVERGED: Final = _reason("diverged", "a replica has weights or a loss that are not finite")
 """A replica has weights or a loss that are not finite."""
-TOO_FEW_POINTS: Final = "too_few_points"
+TOO_FEW_POINTS: Final = _reason("too_few_points", "too few steps were recorded")
 """Too few snapshots for the estimator (a slope needs two)."""
-TOO_FEW_REPLICAS: Final = "too_few_replicas"
+TOO_FEW_REPLICAS: Final = _reason("too_few_replicas", "there are too few replicas")
 """A spread needs two replicas, an interval three."""
-SATURATED: Final = "saturated"
+SATURATED: Final = _reason("saturated", "the distance left the linear range too early")
 """The distance left the linear range before two points were recorded."""
-CONSTANT: Final = "constant"
+CONSTANT: Final = _reason("constant", "the quantity it is divided by is exactly zero")
 """The quantity in the denominator has no variance or is exactly zero."""
-NO_VARIATION: Final = "no_variation"
+NO_VARIATION: Final = _reason("no_variation", "all values are the same, which bounds nothing")
 """No interval: all values are the same, which does not bound what the next one would be."""
-NOT_YET_FORKED: Final = "not_yet_forked"
+NOT_YET_FORKED: Final = _reason("not_yet_forked", "the replica did not exist yet")
 """The replica did not exist at this step."""
-NO_PREDICTIONS: Final = "no_predictions"
+NO_PREDICTIONS: Final = _reason("no_predictions", "the task gives no class predictions")
 """The task gives no class predictions to compare."""
-
-TOO_FEW_SEEDS: Final = "too_few_seeds"
+TOO_FEW_SEEDS: Final = _reason("too_few_seeds", "there are too few base seeds")
 """A mean over base seeds with an interval needs more of them."""
-NOT_TRAINED: Final = "not_trained"
+NOT_TRAINED: Final = _reason("not_trained", "the copies were not trained")
 """The copies that were to be trained never moved."""
-NOT_RESAMPLED: Final = "not_resampled"
+NOT_RESAMPLED: Final = _reason("not_resampled", "it is one number for each base seed")
 """No interval: the value is one number for a base seed, and there are fewer than three."""
-TOO_FEW_EXPONENTS: Final = "too_few_exponents"
+TOO_FEW_EXPONENTS: Final = _reason(
+    "too_few_exponents", "too few exponents were computed to reach it"
+)
 """The sum of the exponents that were computed has not become negative: ask for more."""
-OVERFLOW: Final = "overflow"
+OVERFLOW: Final = _reason("overflow", "a tangent vector left the range of its type")
 """A tangent vector left the range of its type between two orthonormalisations."""
-NO_LINEAR_REGION: Final = "no_linear_region"
+NO_LINEAR_REGION: Final = _reason("no_linear_region", "the growth follows no line anywhere")
 """The logarithm of the distance grows nowhere along a line: there is no slope to read."""
-TOO_FEW_BATCHES: Final = "too_few_batches"
+TOO_FEW_BATCHES: Final = _reason("too_few_batches", "there are too few batches of evaluation data")
 """No interval: one over the evaluation data needs three batches of them."""
-NO_THRESHOLD: Final = "no_threshold"
+NO_THRESHOLD: Final = _reason("no_threshold", "no stability threshold is known for this optimizer")
 """No stability threshold is known for this optimizer."""
-TOO_FEW_CONDITIONS: Final = "too_few_conditions"
+TOO_FEW_CONDITIONS: Final = _reason(
+    "too_few_conditions", "there are too few conditions with both quantities"
+)
 """A correlation needs three conditions in which both quantities are defined."""
-NO_TWIN: Final = "no_twin"
+NO_TWIN: Final = _reason("no_twin", "there is no unperturbed twin")
 """Checkpoints that were made elsewhere have no unperturbed twin, hence no noise floor."""
-NOT_MATCHED: Final = "not_matched"
+NOT_MATCHED: Final = _reason("not_matched", "no condition differs in this axis alone")
 """No other condition differs from this one in that axis alone."""
-NOT_REACHED: Final = "not_reached"
+NOT_REACHED: Final = _reason("not_reached", "it had not happened by the end")
 """It had not happened by the end of the run."""
-TOO_FEW_SAMPLES: Final = "too_few_samples"
+TOO_FEW_SAMPLES: Final = _reason("too_few_samples", "there are too few samples")
 """Too few samples for the estimator (debiased CKA needs four)."""
-UNDECIDED: Final = "undecided"
+UNDECIDED: Final = _reason("undecided", "the replicates do not decide at the stated confidence")
 """The replicates are too few, or too evenly split, to decide at the stated confidence."""
-NO_PERMUTATIONS: Final = "no_permutations"
+NO_PERMUTATIONS: Final = _reason(
+    "no_permutations", "the model's permutation symmetries could not be found"
+)
 """The model's permutation symmetries could not be found, so nothing can be aligned."""
-NOT_TWICE_DIFFERENTIABLE: Final = "not_twice_differentiable"
+NOT_TWICE_DIFFERENTIABLE: Final = _reason(
+    "not_twice_differentiable", "the loss cannot be differentiated twice"
+)
 """The loss has no second derivative here (an operation without one): no curvature."""
 
-REASONS: Final = (
-    BELOW_NOISE_FLOOR,
-    DIVERGED,
-    TOO_FEW_POINTS,
-    TOO_FEW_REPLICAS,
-    SATURATED,
-    CONSTANT,
-    NO_VARIATION,
-    NOT_YET_FORKED,
-    NO_PREDICTIONS,
-    TOO_FEW_SEEDS,
-    NOT_TRAINED,
-    NOT_RESAMPLED,
-    TOO_FEW_EXPONENTS,
-    OVERFLOW,
-    NO_LINEAR_REGION,
-    TOO_FEW_BATCHES,
-    NO_THRESHOLD,
-    TOO_FEW_CONDITIONS,
-    NO_TWIN,
-    NOT_MATCHED,
-    NOT_REACHED,
-    TOO_FEW_SAMPLES,
-    UNDECIDED,
-    NO_PERMUTATIONS,
-    NOT_TWICE_DIFFERENTIABLE,
-)
+REASON_TEXT: Final[Mapping[str, str]] = MappingProxyType(_TEXT)
+"""Every reason in words, as half a sentence."""
+REASONS: Final = tuple(REASON_TEXT)
 
 
 class WingbeatError(Exception):

@@ -26,6 +26,7 @@ GROUPS: Final = (
     "wingbeat.perturbations",
     "wingbeat.optimizers",
     "wingbeat.runners",
+    "wingbeat.checkpoint_formats",
     "wingbeat.studies",
 )
 """Groups of entry points under which packages announce what they add."""

@@ -13,10 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wingbeat import metrics
-from wingbeat.checkpoints import blocks, compare, open_checkpoint
+from wingbeat.checkpoints import compare, open_checkpoint, read_plan
 from wingbeat.checkpoints.compare import short_labels
-from wingbeat.checkpoints.comparison import layer_of
 from wingbeat.checkpoints.memory import parse_memory
+from wingbeat.checkpoints.moments import layer_of
 from wingbeat.checkpoints.source import read_whole
 from wingbeat.errors import CONSTANT, DIVERGED, RequestError
 
@@ -118,7 +118,7 @@ def test_tiny_distances_beside_large_weights_keep_their_precision(tmp_path):
 def test_two_checkpoints_near_and_far_apart(tmp_path, dtype, apart):
     """Far ones are not subtracted number by number: the same value, on both sides of the border."""
     draw = torch.Generator().manual_seed(2)
-    count = 2 * blocks.quantum_of(2) + 7
+    count = 2 * read_plan.quantum_of(2) + 7
     first, noise = (torch.randn(count, generator=draw, dtype=torch.float64) for _ in range(2))
     noise[: count // 2] *= 1e-3  # near and far in one block
     pair = [first.to(dtype), (first + apart * noise).to(dtype)]
@@ -169,13 +169,13 @@ def test_bits_do_not_depend_on_memory_block_or_threads(tmp_path, monkeypatch):
         paths[i] = written(tmp_path / f"c{i}.safetensors", {**state(i), "wide": wide * (i + 1)})
     paths = paths[:3]
     wanted = compare(paths, "1GiB").gram
-    assert blocks.make_plan(3, 4, 2**30).workers > blocks.make_plan(3, 4, 2**20).workers
+    assert read_plan.make_plan(3, 4, 2**30).workers > read_plan.make_plan(3, 4, 2**20).workers
     for memory in ("1MiB", "9MiB"):
         assert (compare(paths, memory).gram == wanted).all()
     for workers in (1, 3):
-        monkeypatch.setitem(blocks.make_plan.__kwdefaults__, "workers", workers)
+        monkeypatch.setitem(read_plan.make_plan.__kwdefaults__, "workers", workers)
         for size in (1 << 12, 1 << 17, 1 << 24):
-            monkeypatch.setattr(blocks, "_TAKEN", size)
+            monkeypatch.setattr(read_plan, "_TAKEN", size)
             assert (compare(paths).gram == wanted).all()
     threads = torch.get_num_threads()
     torch.set_num_threads(2)
@@ -187,15 +187,15 @@ def test_bits_do_not_depend_on_memory_block_or_threads(tmp_path, monkeypatch):
 @settings(max_examples=60, deadline=None)
 @given(st.integers(2, 400), st.sampled_from([1, 2, 4, 8]), st.integers(1, 2**34))
 def test_a_plan_stays_within_its_memory_or_is_refused(count, width, memory):
-    least = blocks.make_plan(count, width, 2**40, workers=1)
+    least = read_plan.make_plan(count, width, 2**40, workers=1)
     if memory < least.bytes:
         with pytest.raises(RequestError, match="allow"):
-            blocks.make_plan(count, width, memory)
+            read_plan.make_plan(count, width, memory)
         return
-    plan = blocks.make_plan(count, width, memory)
+    plan = read_plan.make_plan(count, width, memory)
     assert plan.bytes <= memory
     assert plan.block % plan.quantum == 0
-    assert plan.block >= plan.quantum == blocks.quantum_of(count)
+    assert plan.block >= plan.quantum == read_plan.quantum_of(count)
 
 
 @pytest.mark.parametrize("layout", ["single", "sharded", "pt", "nested", "old"])

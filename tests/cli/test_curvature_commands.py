@@ -10,7 +10,7 @@ import pytest
 
 from wingbeat.cli.main import main
 from wingbeat.study import named
-from wingbeat.study.inline import InlineRunner
+from wingbeat.study.runner.inline import InlineRunner
 
 
 @pytest.fixture

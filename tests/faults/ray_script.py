@@ -27,8 +27,8 @@ from wingbeat.errors import RequestError  # noqa: E402
 from wingbeat.study.condition import Condition  # noqa: E402
 from wingbeat.study.grid import cross  # noqa: E402
 from wingbeat.study.ledger import Ledger  # noqa: E402
-from wingbeat.study.ray_runner import RayRunner  # noqa: E402
 from wingbeat.study.run import run_study  # noqa: E402
+from wingbeat.study.runner.ray import RayRunner  # noqa: E402
 from wingbeat.testing import RunnerConformance  # noqa: E402
 
 NODE = {

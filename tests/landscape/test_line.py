@@ -13,7 +13,7 @@ from torch import nn
 
 from wingbeat.errors import TOO_FEW_BATCHES, RequestError
 from wingbeat.landscape import Models, Probe, line
-from wingbeat.landscape.line import Curve
+from wingbeat.landscape.line import LineCurve
 from wingbeat.metrics.barrier import CONVENTIONS, alpha_grid
 from wingbeat.metrics.basins import basins
 from wingbeat.task.task import Task
@@ -320,10 +320,10 @@ def test_a_loss_that_is_a_sum_is_refused(scale):
 def test_no_error_seen_is_bounded_and_never_certain():
     alphas, sizes = np.linspace(0, 1, 5), np.full(20, 10.0)
     flat = np.zeros((1, 5, 20))
-    (found,) = Curve(alphas, flat, sizes, share=True).estimates()
+    (found,) = LineCurve(alphas, flat, sizes, share=True).estimates()
     assert (found.value, found.low) == (0.0, 0.0)
     assert found.high == pytest.approx(1 - 0.025 ** (1 / 200))  # Clopper and Pearson, 0 of 200
     assert found.high == pytest.approx(beta.ppf(0.975, 1, 200))
-    (loss,) = Curve(alphas, flat, sizes).estimates()
+    (loss,) = LineCurve(alphas, flat, sizes).estimates()
     assert (loss.value, loss.interval_reason) == (0.0, "no_variation")
     assert math.isnan(loss.high)

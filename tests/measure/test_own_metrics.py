@@ -201,10 +201,39 @@ def test_a_declaration_that_does_not_fit_is_refused(facts, says):
         metric(given.pop("name"), **given)(lambda view: view)
 
 
-def test_a_wrong_shape_is_named():
-    @metric("misshapen", needs="weights", **FACTS)
-    def misshapen(view):
-        return np.zeros(3)
+@pytest.mark.parametrize(
+    ("needs", "per", "returned", "right"),
+    [
+        ("weights", "replica", lambda view: np.zeros(3), r"\(3,\): return .* shape \(4,\)"),
+        ("weights", "perturbation", lambda view: np.zeros(2), r"\(2,\): return a number"),
+        ("weights", "pair", lambda view: np.zeros(4), r"\(4,\): return .* shape \(4, 4\)"),
+        ("losses", "replica", lambda view: view.losses, r"\(0, 4\): return .* shape \(4,\)"),
+        ("activations", "layer", lambda view: {"a": 1.0}, r"\(\): return .* shape \(4,\)"),
+        ("models", "replica", lambda view: view.models.params, r"return .* shape \(4,\)"),
+        ("outputs", "replica", lambda view: view.scores.mean(2), r"return .* shape \(4,\)"),
+        ("weights", "replica", lambda view: view.lost, "fails before the first update: Attribute"),
+    ],
+)
+def test_a_wrong_shape_is_named_before_anything_is_trained(
+    needs, per, returned, right, tmp_path, monkeypatch
+):
+    made = metric("misshapen", needs=needs, **{**FACTS, "per": per})(returned)
+    monkeypatch.setattr("wingbeat.execution.session.advance", lambda *_: pytest.fail("trained"))
+    task = plain(eval_data=points(30, 1))
+    with pytest.raises(RequestError, match=rf"metric 'misshapen' .*{right}"):
+        wb.run(task, wb.Gaussian(0.1), metrics=["l2", made], out=tmp_path / "run", **FIXED)
+    METRICS._things.pop("misshapen")
 
-    with pytest.raises(RequestError, match=r"'misshapen' returned .* \(3,\): return .* \(2,\)"):
-        wb.run(plain(), metrics=[misshapen], **FIXED)
+
+def test_the_rehearsal_leaves_no_trace():
+    """A net with dropout, buffers and a counter trains to the same bits with it as without."""
+
+    @metric("outputs-mean", needs="outputs", **FACTS)
+    def mean(view):
+        return view.scores.mean(axis=(1, 2))
+
+    task = noisy(eval_data=points(30, 1))
+    own = wb.run(task, wb.Gaussian(0.1), metrics=["l2", mean], **FIXED)
+    bare = wb.run(task, wb.Gaussian(0.1), metrics=["l2"], **FIXED)
+    for name, tensor in own.trajectory.at(24).params.items():
+        assert torch.equal(tensor, bare.trajectory.at(24).params[name])

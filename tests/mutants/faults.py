@@ -348,7 +348,7 @@ FAULTS: list[Fault] = [
         ),
     ),
     *_faults(
-        "curvature/thresholds.py",
+        "task/optimizers/stability.py",
         ("curvature/test_thresholds.py",),
         (
             "momentum lowers the threshold",

@@ -224,6 +224,8 @@ def test_variance_of_numbers() -> None:
         ({"sources": ("ulp", "ulp")}, "each once"),
         ({"replicas": 1}, "replicas is 1"),
         ({"metrics": ("l2",)}, "no scalar of the evaluation"),
+        ({"metrics": ("disagreement",)}, "no scalar of the evaluation"),
+        ({"metrics": ("acuracy",)}, "did you mean 'accuracy'"),
         ({"executions": (), "sources": ("hardware",)}, "at least two"),
     ],
 )

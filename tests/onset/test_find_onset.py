@@ -16,6 +16,7 @@ from wingbeat.analyses.onset import bracket, find_onset, onset_cost
 from wingbeat.analyses.onset.experiment import OnsetExperiment
 from wingbeat.errors import RequestError, RunError, StoreError
 from wingbeat.execution.request import make_request
+from wingbeat.measure import metric
 from wingbeat.trajectory.store import FolderStore
 
 STEPS = 90
@@ -151,6 +152,37 @@ def test_every_metric_agrees_with_that_of_a_run(metric) -> None:
     np.testing.assert_allclose(found.values.value, rows.value, rtol=1e-6, atol=1e-12)
 
 
+@pytest.mark.parametrize("name", ["relative_l2", "kl", "l2_aligned", "own"])
+def test_a_declared_metric_agrees_with_that_of_a_run(name) -> None:
+    @metric("own", needs="weights", compares=True, unit="weight", range=(0, math.inf),
+            direction="0 = identical", caption="A test")  # fmt: skip
+    def own(view):
+        return np.max([abs(b - b[0]).max(axis=1) for _, b in view.blocks()], axis=0)
+
+    task, asked = noisy_task(), own if name == "own" else name
+    found = find_onset(task, asked, threshold=0.5, steps=[3], replicas=5, driver="loop")
+    run = wb.run(task, wb.Gaussian(0.01, at=3), metrics=(asked,), driver="loop")
+    rows = run.table[(run.table.metric == name) & (run.table.step == 12)]
+    rows = rows[(rows.a == "reference") & (rows.layer == "") & rows.b.str.startswith("gaussian")]
+    assert (found.values.value > 0).all()
+    np.testing.assert_allclose(found.values.value, rows.value, rtol=1e-6, atol=1e-12)
+
+
+def test_a_search_by_another_function_is_another_search(tmp_path) -> None:
+    def search(power):
+        @metric("powered", needs="weights", compares=True, unit="weight", range=(0, math.inf),
+                direction="0 = identical", caption="A test")  # fmt: skip
+        def powered(view):
+            return sum((abs(b - b[0]) ** power).sum(axis=1) for _, b in view.blocks())
+
+        asked = {"threshold": 0.5, "steps": [3], "replicas": 5, "driver": "loop"}
+        return find_onset(noisy_task(), powered, out=tmp_path, **asked)
+
+    assert search(2).values.equals(search(2).values)
+    with pytest.raises(StoreError, match="metric_code"):
+        search(1)
+
+
 def test_a_killed_search_goes_on_and_repeats_nothing(tmp_path, monkeypatch) -> None:
     asked = {"threshold": 0.1, "perturbation": push(0.05), "tolerance": 10, **EXACT}
     whole = find_onset(well(STEPS), **asked)
@@ -235,6 +267,8 @@ def test_a_stream_change_is_counted_although_it_moves_no_weight() -> None:
         ({"perturbation": wb.Gaussian(0.1, at=3)}, "perturbation.at is 3"),
         ({"perturbation": wb.Init()}, "perturbation is Init"),
         ({"perturbation": "gaussian"}, "pass a wb.Perturbation|pass perturbations"),
+        ({"metric": "spread"}, "does not compare each replica"),
+        ({"metric": "cosine"}, "is 1 for identical models"),
         ({"metric": "barrier_test"}, "needs evaluation data"),
         ({"metric": "barrier_error", "threshold": None}, "needs class predictions"),
         ({"metric": "disagreement"}, "eval_data|evaluation data"),

@@ -1,7 +1,7 @@
 """The reference of every test here: a training loop as people write it, by hand.
 
 Nothing of it is wingbeat's but two public definitions: which samples batch ``t`` holds, and the
-seed of the noise of step ``t`` (docs/architecture.md, "Coupled randomness").
+seed of the noise of step ``t`` (docs/exactness.md, "Coupled randomness").
 """
 
 from __future__ import annotations

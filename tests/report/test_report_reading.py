@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from report_cases import FakeResult, full, perturbation, scalar, table
 
 from wingbeat.report.result_access import (
-    Curve,
+    ResultCurve,
     base_seeds,
     entry,
     first_name,
@@ -29,12 +29,12 @@ def test_median_and_range_of_each_step() -> None:
         [["l2", 0, "g@0", "reference", f"g@0#{i}", "", v, ""] for i, v in enumerate((1, 2, 9))]
         + [["l2", 5, "g@0", "reference", "g@0#0", "", 4.0, ""]]
     )
-    assert median_curve(frame) == Curve((0.0, 5.0), (2.0, 4.0), (1.0, 4.0), (9.0, 4.0))
+    assert median_curve(frame) == ResultCurve((0.0, 5.0), (2.0, 4.0), (1.0, 4.0), (9.0, 4.0))
 
 
 def test_one_value_a_step_has_no_band() -> None:
     frame = table([["spread", s, "g@0", "", "", "", s + 1.0, ""] for s in (0, 3)])
-    assert median_curve(frame) == Curve((0.0, 3.0), (1.0, 4.0), None, None)
+    assert median_curve(frame) == ResultCurve((0.0, 3.0), (1.0, 4.0), None, None)
 
 
 def test_positive_makes_zero_undefined_and_nan_is_never_zero() -> None:
@@ -65,7 +65,7 @@ def test_kept_holds_the_ends_and_the_limit(count: int, most: int) -> None:
 def test_thinning_takes_points_of_the_curve(count: int, most: int) -> None:
     x = tuple(float(i) for i in range(count))
     y = tuple(v * v for v in x)
-    short = thin(Curve(x, y, y, y), most)
+    short = thin(ResultCurve(x, y, y, y), most)
     assert all(b == a * a for a, b in zip(short.steps, short.values, strict=True))
     assert short.low == short.high == short.values
 
@@ -138,5 +138,5 @@ def test_undefined_values_are_counted_by_reason_but_not_before_the_fork() -> Non
 
 @pytest.mark.parametrize("most", [2, 7])
 def test_thinning_keeps_short_curves_as_they_are(most: int) -> None:
-    curve = Curve((0.0, 1.0), (5.0, np.inf))
+    curve = ResultCurve((0.0, 1.0), (5.0, np.inf))
     assert thin(curve, most) == curve

@@ -7,18 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from report_cases import FakeResult, full, scalar, table
 
-from wingbeat.errors import REASONS
+from wingbeat.errors import REASON_TEXT, REASONS
 from wingbeat.report.pages.definitions import bibtex, run_key
-from wingbeat.report.prose import (
-    REASON_TEXT,
-    alarms,
-    headline,
-    limits,
-    meaning,
-    number,
-    percent,
-    verdict,
-)
+from wingbeat.report.prose import alarms, headline, limits, meaning, number, percent, verdict
 
 
 def judged(behavior: str, ratio: dict[str, object], **changes: object) -> FakeResult:

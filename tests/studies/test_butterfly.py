@@ -30,8 +30,8 @@ from wingbeat.studies.butterfly.plan import MEASURES, Plan, conditions, quick_pl
 from wingbeat.studies.butterfly.published import PUBLISHED, PUBLISHED_SIZES, beside_published
 from wingbeat.studies.butterfly.run import announcement, check_task, run_butterfly, study_butterfly
 from wingbeat.studies.butterfly.tables import GAINS, SHARES, Found, main_table, summarised
-from wingbeat.study.inline import InlineRunner
 from wingbeat.study.ledger import Ledger, Record
+from wingbeat.study.runner.inline import InlineRunner
 
 QUIET: Any = {"runner": InlineRunner(), "say": lambda _: None}
 TINY = {"hidden": [8], "samples": 192, "batch_size": 32, "epochs": 10}

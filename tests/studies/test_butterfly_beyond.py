@@ -21,7 +21,7 @@ from wingbeat.studies.butterfly.plan import MEASURES, Plan, conditions, settled
 from wingbeat.studies.butterfly.rulings import FAILS, HOLDS, NOT_RUN
 from wingbeat.studies.butterfly.run import study_butterfly
 from wingbeat.studies.butterfly.tables import VALUES, Found
-from wingbeat.study.inline import InlineRunner
+from wingbeat.study.runner.inline import InlineRunner
 
 QUIET: Any = {"runner": InlineRunner(), "say": lambda _: None}
 PLAN = Plan(

@@ -20,7 +20,7 @@ from wingbeat.studies.break_even.claims import conjectures
 from wingbeat.studies.lr_phases.claims import MEASURED, by_rate, phase_of, soonest
 from wingbeat.studies.lr_phases.plan import usual_rates
 from wingbeat.study.finished import series
-from wingbeat.study.inline import InlineRunner
+from wingbeat.study.runner.inline import InlineRunner
 from wingbeat.tasks.full_batch import centred, tanh_task, target, two_layer_task
 
 ONLY: Any = {"polyak_rates": (), "nesterov_rates": ()}

@@ -25,7 +25,7 @@ from wingbeat.studies.phase_diagram import page as diagram
 from wingbeat.studies.phase_diagram.plan import DiagramPlan
 from wingbeat.study.analysis import Analysis
 from wingbeat.study.finished import series
-from wingbeat.study.inline import InlineRunner
+from wingbeat.study.runner.inline import InlineRunner
 
 SHARP = {"sharpness": (4.0, 10.0), "threshold": (10.0, 10.0), "loss": (1.0, 0.5)}
 

@@ -7,16 +7,20 @@ import math
 import subprocess
 import sys
 from dataclasses import replace
+from inspect import signature
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 import wingbeat as wb
 from wingbeat.errors import RequestError
+from wingbeat.execution.request import make_request
 from wingbeat.replicas.perturb import BatchGradient, Gaussian, Ulp
 from wingbeat.study.condition import Condition, named, perturbation
 from wingbeat.study.grid import cross, unique
+from wingbeat.tasks.dense import circles_task
 
 scalars = (
     st.none()
@@ -155,3 +159,24 @@ def test_what_was_recorded_once_an_epoch_keeps_its_key() -> None:
     content = Condition("m:f", record_every="epoch").canonical
     assert json.loads(content)["record_every"] is None
     assert json.loads(Condition("m:f").canonical)["record_every"] is not None
+
+
+@pytest.mark.parametrize("steps", [1, 7, 64, 200, 1001])
+def test_records_are_as_many_as_in_a_run(steps: int) -> None:
+    """Neither a condition nor ``wb.run`` has a default of its own."""
+    task = replace(circles_task((4,)), steps=steps)
+    asked = make_request(
+        task,
+        Gaussian(0.1),
+        replicas=2,
+        record_every=None,
+        metrics=None,
+        dtype=torch.float32,
+        device="cpu",
+    )
+    assert Condition("m:f").steps_between(task) == asked.record_every
+    defaults = {
+        name: signature(function).parameters["record_every"].default
+        for name, function in (("run", wb.run), ("condition", Condition))
+    }
+    assert defaults == {"run": None, "condition": None}

@@ -25,6 +25,7 @@ from wingbeat.studies.phase_diagram.plan import DiagramPlan
 from wingbeat.studies.phase_diagram.plan import conditions as phase_diagram
 from wingbeat.study.condition import Condition, named
 from wingbeat.task.describe import code_digest
+from wingbeat.tasks.data.sources import Source
 from wingbeat.tasks.dense import circles_task, cross_entropy
 
 OLD = "wingbeat.zoo.dense"
@@ -40,14 +41,26 @@ KEYS = {
         6,
     ),
     "danovski": (danovski.conditions(danovski.Plan(quick=True)), "5ca91399150329ae", 19),
-    "dynamics": (dynamics.conditions(dynamics.Plan(quick=True)), "aa4cf00ac7e3ed1c", 45),
 }
+DATA = {
+    "dense": Source("circles", "", stand_in=False, digest="circles"),
+    "cnn": Source("mnist", "", stand_in=False, digest="cb6314219fcbfaf9"),
+    "transformer": Source("sst2", "", stand_in=False, digest="6a79ff884555e933"),
+}
+"""Data of each family, by name and digest, on the machine of then."""
 
 
 @pytest.mark.parametrize("name", KEYS)
 def test_conditions_keep_the_keys_they_had(name: str) -> None:
     conditions, digest, count = KEYS[name]
     assert (digest_of(conditions), len(conditions)) == (digest, count)
+
+
+def test_conditions_that_name_their_data_keep_the_keys_they_had(monkeypatch) -> None:
+    """Whatever data this machine has: the keys hold the digest of the data."""
+    monkeypatch.setattr(dynamics, "source_of", DATA.__getitem__)
+    conditions = dynamics.conditions(dynamics.Plan(quick=True))
+    assert (digest_of(conditions), len(conditions)) == ("aa4cf00ac7e3ed1c", 45)
 
 
 def digest_of(conditions: Sequence[Condition]) -> str:

@@ -25,9 +25,9 @@ from wingbeat.studies.phase_diagram import DiagramPlan
 from wingbeat.study import named
 from wingbeat.study.analysis import Analysis, PageContent
 from wingbeat.study.condition import Condition
-from wingbeat.study.inline import InlineRunner
 from wingbeat.study.named import STUDIES, NamedStudy
 from wingbeat.study.plan_options import argument, command_of, option, plan_from
+from wingbeat.study.runner.inline import InlineRunner
 from wingbeat.study.verdicts import Claim, judge
 
 NAMES = ("break-even", "edge", "lr-phases", "phase-diagram")

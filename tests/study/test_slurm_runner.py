@@ -10,7 +10,7 @@ import study_tasks
 from wingbeat.errors import RequestError
 from wingbeat.study.condition import Condition
 from wingbeat.study.runner import make_runner
-from wingbeat.study.slurm_runner import Requeued, SlurmRunner
+from wingbeat.study.runner.slurm import Requeued, SlurmRunner
 
 HERE = Path(__file__).resolve().parent
 

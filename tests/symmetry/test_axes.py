@@ -22,8 +22,9 @@ from wingbeat.symmetry.axes import (
     wild,
 )
 from wingbeat.symmetry.blocks import blocks
-from wingbeat.symmetry.reshape import cut, regroup, split
-from wingbeat.symmetry.unify import broadcast, unify
+from wingbeat.symmetry.cut import cut
+from wingbeat.symmetry.reshape import regroup
+from wingbeat.symmetry.unify import broadcast, split, unify
 
 SIZES = st.lists(st.sampled_from([1, 2, 3, 4, 6]), min_size=1, max_size=4)
 

@@ -13,7 +13,7 @@ import pytest
 from wingbeat.study.condition import Condition
 from wingbeat.study.ledger import Record
 from wingbeat.study.runner import InlineRunner, ProcessRunner, Runner
-from wingbeat.study.slurm_runner import SlurmRunner
+from wingbeat.study.runner.slurm import SlurmRunner
 from wingbeat.testing import RunnerConformance
 
 

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from wingbeat.checkpoints.blocks import Plan
     from wingbeat.checkpoints.names import Shared
+    from wingbeat.checkpoints.read_plan import ReadPlan
 
     Array = NDArray[np.float64]
 
@@ -30,7 +30,7 @@ class ReadBuffers:
         plan: how much is read and multiplied at once.
     """
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: ReadPlan) -> None:
         self.plan = plan
         self.raw = torch.empty(plan.count, plan.quantum * plan.width, dtype=torch.uint8)
         self.wide = torch.empty(plan.count * plan.quantum, dtype=torch.float64)

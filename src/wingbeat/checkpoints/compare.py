@@ -6,12 +6,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from wingbeat.checkpoints.blocks import Plan, grams, make_plan
-from wingbeat.checkpoints.comparison import Comparison, Moments
+from wingbeat.checkpoints.blocks import grams
+from wingbeat.checkpoints.comparison import Comparison
 from wingbeat.checkpoints.memory import parse_memory
+from wingbeat.checkpoints.moments import WeightMoments
 from wingbeat.checkpoints.names import Shared, few, match
 from wingbeat.checkpoints.open import open_checkpoint
 from wingbeat.checkpoints.prefixes import aligned
+from wingbeat.checkpoints.read_plan import ReadPlan, make_plan
 from wingbeat.errors import RequestError
 
 if TYPE_CHECKING:
@@ -101,7 +103,7 @@ def told(sources: Sequence[Source], labels: Sequence[str]) -> tuple[str, ...]:
     )
 
 
-def _measure(shared: Sequence[Shared], plan: Plan, tick: Tick) -> Moments:
+def _measure(shared: Sequence[Shared], plan: ReadPlan, tick: Tick) -> WeightMoments:
     """Stream all tensors in the order of the first file and keep their moments."""
     count = len(shared[0].entries)
     first = [t.entries[0] for t in shared]
@@ -114,7 +116,7 @@ def _measure(shared: Sequence[Shared], plan: Plan, tick: Tick) -> Moments:
         done += size
         tick("comparing", done, total)
 
-    found = Moments.empty(shared, count)
+    found = WeightMoments.empty(shared, count)
     for place, product in grams([shared[i] for i in order], plan, read):
         found.take(order[place], product)
     return found

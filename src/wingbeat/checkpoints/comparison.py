@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -11,68 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from wingbeat.metrics import spread_from_gram, squared_distances, trajectory_pca
+from wingbeat.checkpoints.moments import ratio
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     import pandas as pd
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
-    from wingbeat.checkpoints.names import LeftOut, Shared
+    from wingbeat.checkpoints.moments import WeightMoments
+    from wingbeat.checkpoints.names import LeftOut
     from wingbeat.metrics import PCA
 
     Array = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Moments:
-    """Second-order facts about L tensors of n checkpoints, w₀ being the first.
-
-    Attributes:
-        names: of the tensors.
-        numbers: count of numbers in each, (L,).
-        norm2: |w₀|², (L,).
-        cross: ⟨w₀, wᵢ − w₀⟩, (L, n).
-        apart2: |wᵢ − w₀|², (L, n).
-        variance: Σ Var_i over all checkpoints (ddof 0), (L,).
-        gram: inner products of wᵢ − w₀ over all tensors, (n, n).
-    """
-
-    names: tuple[str, ...]
-    numbers: NDArray[np.int64]
-    norm2: Array
-    cross: Array
-    apart2: Array
-    variance: Array
-    gram: Array
-
-    @classmethod
-    def empty(cls, shared: Sequence[Shared], count: int) -> Moments:
-        """Make room for the moments of some tensors."""
-        many = len(shared)
-        return cls(
-            names=tuple(t.name for t in shared),
-            numbers=np.array([t.numbers for t in shared], dtype=np.int64),
-            norm2=np.zeros(many),
-            cross=np.zeros((many, count)),
-            apart2=np.zeros((many, count)),
-            variance=np.zeros(many),
-            gram=np.zeros((count, count)),
-        )
-
-    def take(self, place: int, product: Array) -> None:
-        """Fill in one tensor from the products of w₀ and all wᵢ − w₀."""
-        self.norm2[place] = product[0, 0]
-        self.cross[place, 1:] = product[0, 1:]
-        inner = product.copy()
-        inner[0, :] = inner[:, 0] = 0.0
-        if not np.isfinite(product[0, 0]):
-            inner[:] = np.nan
-        self.apart2[place] = np.diagonal(inner)
-        self.variance[place] = spread_from_gram(inner) ** 2
-        self.gram[:] += inner
 
 
 @dataclass(frozen=True)
@@ -96,7 +45,7 @@ class Comparison:
     steps: tuple[int, ...]
     formats: tuple[str, ...]
     checked: tuple[bool, ...]
-    moments: Moments = field(repr=False)
+    moments: WeightMoments = field(repr=False)
     left_out: tuple[LeftOut, ...] = field(repr=False)
     memory: int
     notes: tuple[str, ...] = ()
@@ -114,18 +63,17 @@ class Comparison:
     @property
     def l2(self) -> Array:
         """Distance of each to the first, (n,), weight, ≥ 0, 0 = identical (exactly)."""
-        return np.asarray(np.sqrt(self.moments.apart2.sum(axis=0)))
+        return self.moments.l2
 
     @property
     def relative_l2(self) -> Array:
         """That distance ÷ the norm of the first, (n,), ≥ 0, 0 = identical; NaN if it is 0."""
-        return _ratio(self.l2, np.sqrt(self.moments.norm2.sum()))
+        return self.moments.relative_l2
 
     @property
     def cosine(self) -> Array:
         """Cosine of the angle to the first, (n,), in [−1, 1], 1 = same direction."""
-        m = self.moments
-        return cosines(m.norm2.sum(), m.cross.sum(axis=0), m.apart2.sum(axis=0))
+        return self.moments.cosine
 
     @property
     def spread(self) -> float:
@@ -135,7 +83,7 @@ class Comparison:
     @property
     def distances(self) -> Array:
         """Distances of all pairs, (n, n), weight, ≥ 0, 0 = identical."""
-        return np.asarray(np.sqrt(squared_distances(self.gram)))
+        return self.moments.distances
 
     def pca(self, k: int = 3) -> PCA:
         """Return the coordinates of the checkpoints along their leading principal components.
@@ -149,7 +97,7 @@ class Comparison:
         Raises:
             RequestError: for k outside 1 … n.
         """
-        return trajectory_pca(self.gram, k, precomputed=True)
+        return self.moments.pca(k)
 
     @cached_property
     def table(self) -> pd.DataFrame:
@@ -162,7 +110,7 @@ class Comparison:
         """
         from wingbeat.checkpoints.table import tidy
 
-        return tidy(self)
+        return tidy(self.moments, self.labels, self.steps)
 
     def to_json(self) -> dict[str, Any]:
         """Return everything but the layers of the table as JSON-safe values; NaN is None."""
@@ -190,7 +138,7 @@ class Comparison:
                     self.moments.names,
                     self.moments.numbers,
                     np.sqrt(self.moments.apart2),
-                    _ratio(np.sqrt(self.moments.apart2), np.sqrt(self.moments.norm2)[:, None]),
+                    ratio(np.sqrt(self.moments.apart2), np.sqrt(self.moments.norm2)[:, None]),
                     strict=True,
                 )
             ],
@@ -221,36 +169,7 @@ class Comparison:
         """
         from wingbeat.checkpoints.draw import draw
 
-        return draw(self, None if path is None else Path(path))
-
-
-def cosines(norm2: Any, cross: Array, apart2: Array) -> Array:
-    """Return cosines to w₀ from |w₀|², ⟨w₀, d⟩ and |d|² with d the difference from w₀.
-
-    >>> cosines(1.0, np.array([0.0, -1.0]), np.array([0.0, 2.0])).tolist()
-    [1.0, 0.0]
-    """
-    inner, own2 = norm2 + cross, norm2 + 2.0 * cross + apart2
-    with np.errstate(invalid="ignore", divide="ignore"):
-        value = inner / (np.sqrt(norm2) * np.sqrt(np.maximum(own2, 0.0)))
-    return np.clip(np.where(np.isfinite(value), value, np.nan), -1.0, 1.0)
-
-
-def layer_of(name: str) -> str:
-    """Return the block that a tensor belongs to: its name as far as its first number.
-
-    >>> layer_of("model.layers.3.attn.q.weight"), layer_of("conv1.weight"), layer_of("scale")
-    ('model.layers.3.*', 'conv1.*', '')
-    """
-    match = re.match(r"(.*?\.)?[0-9]+(?=\.)", name)
-    found = match[0] if match else name.rpartition(".")[0]
-    return f"{found}.*" if found else ""
-
-
-def _ratio(above: Array, below: Any) -> Array:
-    with np.errstate(invalid="ignore", divide="ignore"):
-        value = above / below
-    return np.where(np.isfinite(value), value, np.nan)
+        return draw(self.moments, self.labels, None if path is None else Path(path))
 
 
 def _safe(value: Any) -> Any:

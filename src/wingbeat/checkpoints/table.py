@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from wingbeat.checkpoints.comparison import Comparison, Moments, cosines, layer_of
+from wingbeat.checkpoints.moments import WeightMoments, cosines, layer_of
 from wingbeat.errors import CONSTANT, DIVERGED
 
 if TYPE_CHECKING:
@@ -20,15 +20,26 @@ if TYPE_CHECKING:
 COLUMNS = ("metric", "step", "perturbation", "a", "b", "layer", "value", "reason")
 
 
-def tidy(found: Comparison) -> pd.DataFrame:
-    """Return all rows; see `Comparison.table`."""
-    frames = [_to_first(found), _pairs(found), _spreads(found), _map(found)]
+def tidy(found: WeightMoments, labels: Sequence[str], steps: Sequence[int]) -> pd.DataFrame:
+    """Return all rows; see `Comparison.table`.
+
+    Args:
+        found: what was measured of the checkpoints.
+        labels: their names.
+        steps: their training steps.
+    """
+    frames = [
+        _to_first(found, labels, steps),
+        _pairs(found, labels, steps),
+        _spreads(found, steps[-1]),
+        _map(found, labels, steps),
+    ]
     table = pd.concat([f for f in frames if len(f)], ignore_index=True)
     table["step"] = table["step"].astype(np.int64)
     return table[list(COLUMNS)]
 
 
-def summed(m: Moments) -> tuple[list[str], Array, Array, Array, Array]:
+def summed(m: WeightMoments) -> tuple[list[str], Array, Array, Array, Array]:
     """Return names, norm2, cross, apart2 and variance: whole model, tensors, then blocks."""
     blocks = dict.fromkeys(b for b in map(layer_of, m.names) if b)
     owner = np.array([layer_of(n) for n in m.names], dtype=object)
@@ -43,8 +54,8 @@ def summed(m: Moments) -> tuple[list[str], Array, Array, Array, Array]:
     return names, stack(m.norm2), stack(m.cross), stack(m.apart2), stack(m.variance)
 
 
-def _to_first(found: Comparison) -> pd.DataFrame:
-    layers, norm2, cross, apart2, _ = summed(found.moments)
+def _to_first(found: WeightMoments, labels: Sequence[str], steps: Sequence[int]) -> pd.DataFrame:
+    layers, norm2, cross, apart2, _ = summed(found)
     distance = np.sqrt(apart2)
     with np.errstate(invalid="ignore", divide="ignore"):
         relative = distance / np.sqrt(norm2)[:, None]
@@ -53,9 +64,9 @@ def _to_first(found: Comparison) -> pd.DataFrame:
         _frame(
             name,
             values[:, 1:],
-            step=np.array(found.steps[1:]),
-            a=found.labels[0],
-            b=_words(found.labels[1:]),
+            step=np.array(steps[1:]),
+            a=labels[0],
+            b=_words(labels[1:]),
             layer=_words(layers)[:, None],
             finite=np.isfinite(distance[:, 1:]),
         )
@@ -64,40 +75,40 @@ def _to_first(found: Comparison) -> pd.DataFrame:
     return pd.concat(frames, ignore_index=True)
 
 
-def _pairs(found: Comparison) -> pd.DataFrame:
+def _pairs(found: WeightMoments, labels: Sequence[str], steps: Sequence[int]) -> pd.DataFrame:
     """Return the whole model's rows of all pairs without the first checkpoint."""
-    n, g = len(found.labels), found.gram
+    n, g = len(labels), found.gram
     first, second = np.triu_indices(n - 1, 1)
     if not len(first):
         return _frame("l2", np.zeros(0), step=0)
     first, second = first + 1, second + 1
     distance = found.distances[first, second]
-    norm2, cross = found.moments.norm2.sum(), found.moments.cross.sum(axis=0)
+    norm2, cross = found.norm2.sum(), found.cross.sum(axis=0)
     own2 = norm2 + 2.0 * cross + np.diagonal(g)
     with np.errstate(invalid="ignore", divide="ignore"):
         relative = distance / np.sqrt(np.maximum(own2[first], 0.0))
         inner = norm2 + cross[first] + cross[second] + g[first, second]
         cosine = inner / np.sqrt(np.maximum(own2[first] * own2[second], 0.0))
     shared: dict[str, Any] = {
-        "step": np.array(found.steps)[second],
-        "a": _words(found.labels)[first],
-        "b": _words(found.labels)[second],
+        "step": np.array(steps)[second],
+        "a": _words(labels)[first],
+        "b": _words(labels)[second],
         "finite": np.isfinite(distance),
     }
     rows = (("l2", distance), ("relative_l2", relative), ("cosine", np.clip(cosine, -1.0, 1.0)))
     return pd.concat([_frame(k, v, **shared) for k, v in rows], ignore_index=True)
 
 
-def _spreads(found: Comparison) -> pd.DataFrame:
-    layers, *_, variance = summed(found.moments)
-    return _frame("spread", np.sqrt(variance), step=found.steps[-1], layer=_words(layers))
+def _spreads(found: WeightMoments, step: int) -> pd.DataFrame:
+    layers, *_, variance = summed(found)
+    return _frame("spread", np.sqrt(variance), step=step, layer=_words(layers))
 
 
-def _map(found: Comparison) -> pd.DataFrame:
-    n = len(found.labels)
+def _map(found: WeightMoments, labels: Sequence[str], steps: Sequence[int]) -> pd.DataFrame:
+    n = len(labels)
     pca = found.pca(min(10, n - 1))
     frames = [
-        _frame(f"pc{i + 1}", pca.scores[:, i], step=np.array(found.steps), b=_words(found.labels))
+        _frame(f"pc{i + 1}", pca.scores[:, i], step=np.array(steps), b=_words(labels))
         for i in range(min(3, pca.scores.shape[1]))
     ]
     components = np.arange(1, len(pca.explained) + 1)

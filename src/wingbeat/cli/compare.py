@@ -24,7 +24,7 @@ from wingbeat.errors import RequestError
 from wingbeat.execution.progress import Progress
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from wingbeat.cli.compare_models import BetweenModels, Layer
 
@@ -91,12 +91,15 @@ def compare(
         facts = {**found.to_json(), "models": [asdict(m) for m in models]}
         typer.echo(json.dumps(facts, ensure_ascii=False, allow_nan=False, indent=1))
         return
+    _show_all(found, models, [path for path in (plot, csv, report) if path is not None])
+
+
+def _show_all(found: Comparison, models: Sequence[BetweenModels], written: Sequence[Path]) -> None:
     show(Console(), found)
     for one in models:
         _show_model(Console(), one)
-    for path in (plot, csv, report):
-        if path is not None:
-            Console().print(f"written: {_text(str(path))}", soft_wrap=True, highlight=False)
+    for path in written:
+        Console().print(f"written: {_text(str(path))}", soft_wrap=True, highlight=False)
 
 
 def room(memory: str) -> int:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -15,15 +16,33 @@ from wingbeat.cli.danovski import danovski
 from wingbeat.cli.named_study import command_for
 from wingbeat.cli.parse import make_importable, parse_arguments
 from wingbeat.studies.dynamics.command import dynamics
-from wingbeat.study.ledger import Record
 from wingbeat.study.load import load_study
 from wingbeat.study.named import STUDIES
 from wingbeat.study.plan import plan_study
-from wingbeat.study.processes import processors
 from wingbeat.study.run import run_study
-from wingbeat.study.runner import make_runner
+from wingbeat.study.runner import RUNNERS, make_runner
+from wingbeat.study.runner.processes import processors
 from wingbeat.study.study import Study
 
+if TYPE_CHECKING:
+    from wingbeat.study.ledger import Record
+    from wingbeat.study.outcome import StudyResult
+    from wingbeat.study.plan import Plan
+
+Resources = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="name=value that a condition needs, for Ray num_gpus=0.5, for Slurm "
+        "timeout_min=240; repeatable."
+    ),
+]
+RayAddress = Annotated[
+    str | None, typer.Option(help="Of a running Ray cluster: auto, host:6379, ray://host:10001.")
+]
+StoreAddress = Annotated[
+    str | None,
+    typer.Option(help="Where workers deliver records if they do not see --out: s3://…"),
+]
 SUFFIXES = (".toml", ".yaml", ".yml")
 
 
@@ -56,7 +75,9 @@ def named() -> None:
 @study.command("run")
 def run_file(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Study file, .toml or .yaml.")],
-    runner: Annotated[str, typer.Option(help="inline, processes, ray or slurm.")] = "processes",
+    runner: Annotated[
+        str, typer.Option(help="inline, processes, ray, slurm, or one of a package.")
+    ] = "processes",
     workers: Annotated[
         int | None, typer.Option(help="Conditions at a time; default as many as there is room for.")
     ] = None,
@@ -69,21 +90,9 @@ def run_file(
     out: Annotated[
         Path | None, typer.Option(help="Folder of the study; default runs/<name>.")
     ] = None,
-    ray_address: Annotated[
-        str | None,
-        typer.Option(help="Of a running Ray cluster: auto, host:6379, ray://host:10001."),
-    ] = None,
-    resource: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="name=value that a condition needs, for Ray num_gpus=0.5, for Slurm "
-            "timeout_min=240; repeatable."
-        ),
-    ] = None,
-    store: Annotated[
-        str | None,
-        typer.Option(help="Where workers deliver records if they do not see --out: s3://…"),
-    ] = None,
+    ray_address: RayAddress = None,
+    resource: Resources = None,
+    store: StoreAddress = None,
     tries: Annotated[
         int | None, typer.Option(help="Attempts at each condition; default as the file says.")
     ] = None,
@@ -103,34 +112,41 @@ def run_file(
         resources=parse_arguments(resource or ()),
         folder=folder / "jobs",
     )
-    console = Console()
     if dry_run:
-        count = workers or (1 if runner == "inline" else processors())
+        count = workers or RUNNERS.find(runner).at_a_time or processors()
         plan = plan_study(asked.conditions, folder, workers=count, probes=probes)
-        if as_json_text:
-            show_study.document(plan.to_json())
-        else:
-            show_study.plan(console, asked.name, plan)
+        _show_plan(asked.name, plan, as_json_text=as_json_text)
         return
-
-    def told(record: Record, ended: int, total: int) -> None:
-        if not as_json_text:
-            show_study.ended(console, record, ended, total)
-
     found = run_study(
         asked.conditions,
         folder,
         chosen,
         tries=tries or asked.tries,
         keep_weights=keep_weights,
-        progress=told,
+        progress=_silent if as_json_text else partial(show_study.ended, Console()),
         seconds=asked.seconds,
         store=store,
     )
+    _show_outcome(found, as_json_text=as_json_text)
+
+
+def _silent(record: Record, ended: int, total: int) -> None:
+    """Tell nothing at the end of a condition."""
+
+
+def _show_plan(name: str, plan: Plan, *, as_json_text: bool) -> None:
+    if as_json_text:
+        show_study.document(plan.to_json())
+    else:
+        show_study.plan(Console(), name, plan)
+
+
+def _show_outcome(found: StudyResult, *, as_json_text: bool) -> None:
+    """Show what a study found, and end with exit code 1 if a condition failed."""
     if as_json_text:
         show_study.document(show_study.outcome_json(found))
     else:
-        show_study.outcome(console, found)
+        show_study.outcome(Console(), found)
     if found.failures:
         raise typer.Exit(1)
 

@@ -31,8 +31,8 @@ from wingbeat.curvature.hvp import Hessian
 from wingbeat.curvature.lanczos import Eigenpairs, eigenpairs
 from wingbeat.curvature.linear import Operator
 from wingbeat.curvature.preconditioned import (
-    Comparison,
     Moment,
+    ThresholdComparison,
     against_threshold,
     follow,
     preconditioner,
@@ -50,7 +50,6 @@ from wingbeat.curvature.trace import Trace, hutch_plus_plus, hutchinson
 __all__ = [
     "BreakEven",
     "Catapult",
-    "Comparison",
     "Condensation",
     "Density",
     "Edge",
@@ -61,6 +60,7 @@ __all__ = [
     "Moment",
     "Operator",
     "Threshold",
+    "ThresholdComparison",
     "Trace",
     "TwoLayer",
     "adam",

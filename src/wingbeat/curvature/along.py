@@ -17,7 +17,7 @@ from wingbeat.curvature.linear import Operator
 from wingbeat.curvature.trace import hutch_plus_plus
 from wingbeat.errors import DIVERGED, RequestError
 from wingbeat.replicas.fork import NULL, REFERENCE
-from wingbeat.task.batches import len_of
+from wingbeat.task.data import len_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -18,10 +18,10 @@ from torch.utils import _pytree as pytree
 from wingbeat.curvature.hvp import Buffers, Hessian
 from wingbeat.curvature.lanczos import eigenpairs
 from wingbeat.errors import CONSTANT, DIVERGED, RequestError
-from wingbeat.task.batches import len_of
+from wingbeat.task.data import len_of
 
 if TYPE_CHECKING:
-    from wingbeat.task.task import Batch
+    from wingbeat.task.data import Batch
 
 
 @dataclass(frozen=True)

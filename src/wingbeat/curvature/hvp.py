@@ -29,7 +29,8 @@ from wingbeat.task.step import TrainingStep, check_scalar
 if TYPE_CHECKING:
     from torch import nn
 
-    from wingbeat.task.task import Batch, Task
+    from wingbeat.task.data import Batch
+    from wingbeat.task.task import Task
 
 Buffers = dict[str, Tensor]
 Mode = Literal["train", "eval"]

@@ -17,11 +17,6 @@ from wingbeat.replicas.fork import REFERENCE, stack, twin
 from wingbeat.replicas.loop import Loop
 from wingbeat.replicas.replicas import Replicas
 from wingbeat.task.batches import Batches, Streams
-from wingbeat.task.optimizers.adagrad import Adagrad
-from wingbeat.task.optimizers.adam import Adam
-from wingbeat.task.optimizers.grouped import Grouped
-from wingbeat.task.optimizers.moments import root_scale
-from wingbeat.task.optimizers.rmsprop import RmsProp
 from wingbeat.task.step import State, TrainingStep
 
 if TYPE_CHECKING:
@@ -98,30 +93,14 @@ def preconditioner(rule: PureOptimizer, slots: dict[str, Tensor], updates: int) 
     Source:
         Cohen et al., "Adaptive gradient methods at the edge of stability" (2022), section 2.
     """
-    if isinstance(rule, Grouped):
-        rules = {group.rule for group in rule.groups}
-        if len(rules) > 1:
-            raise RequestError("parameter groups have unequal rules: there is no one scale")
-        return preconditioner(rules.pop(), slots, updates)
-    if not isinstance(rule, Adam | RmsProp | Adagrad):
-        return None
-    if updates < 1:
-        raise RequestError(f"updates is {updates}: an optimizer's scale exists after its first")
-    if isinstance(rule, Adagrad):
-        return slots["sum"].sqrt() + rule.eps
-    if isinstance(rule, RmsProp):
-        power = slots["square_sum"]
-        if rule.centered:
-            power = power - slots["gradient_sum"] ** 2 * (1 - rule.alpha)
-        return (power.clamp(min=0) * (1 - rule.alpha)).sqrt() + rule.eps
-    largest = slots["largest_square_sum" if rule.amsgrad else "square_sum"]
-    updates += rule.taken
-    root = largest.sqrt() / root_scale(rule.betas[1], updates - 1)
-    return (1 - rule.betas[0] ** updates) * (root + rule.eps)
+    rules = set(rule.rules())
+    if len(rules) > 1:
+        raise RequestError("parameter groups have unequal rules: there is no one scale")
+    return rules.pop().preconditioner(slots, updates)
 
 
 @dataclass(frozen=True)
-class Comparison:
+class ThresholdComparison:
     """Curvature and threshold after some updates, in the same units.
 
     Attributes:
@@ -147,7 +126,7 @@ def against_threshold(
     hessian: Hessian | None = None,
     tolerance: float = 1e-3,
     dtype: torch.dtype = torch.float64,
-) -> Iterator[Comparison]:
+) -> Iterator[ThresholdComparison]:
     """Train the reference run and compare its curvature with its optimizer's threshold.
 
     Args:
@@ -186,4 +165,4 @@ def against_threshold(
                 assert scale is not None
                 shifted = operator.shifted(found.penalty).scaled(scale)
                 curved = float(eigenpairs(shifted, tolerance=tolerance).values[0, 0])
-        yield Comparison(moment.step, curved, sharp, limit, losses)
+        yield ThresholdComparison(moment.step, curved, sharp, limit, losses)

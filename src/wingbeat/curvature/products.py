@@ -22,7 +22,7 @@ from wingbeat.task.step import check_scalar
 
 if TYPE_CHECKING:
     from wingbeat.curvature.sampled_loss import SampledLoss
-    from wingbeat.task.task import Batch
+    from wingbeat.task.data import Batch
 
 Buffers = dict[str, Tensor]
 Way = Literal["kept", "stacked", "module"]

@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from wingbeat.params import Layout
+    from wingbeat.task.data import Batch
     from wingbeat.task.step import TrainingStep
-    from wingbeat.task.task import Batch
 
     Slope = Callable[[Tensor, dict[str, Tensor]], tuple[Tensor, Tensor]]
 

@@ -20,6 +20,7 @@ from wingbeat.execution.summary import collect
 from wingbeat.measure import Measured, measure
 from wingbeat.measure.metric import needs_evaluation
 from wingbeat.measure.outputs import Evaluator
+from wingbeat.measure.rehearse import rehearse
 from wingbeat.replicas.driver_selection import DriverName, DriverSelector, ExecutionPlan
 from wingbeat.replicas.first_loss import first_loss
 from wingbeat.replicas.perturb import Init
@@ -156,6 +157,8 @@ class Session:
         if store is not None:
             self._agree(store)
         if store is None or not store.sealed:
+            labels = [p.label for p in self.request.perturbations]
+            rehearse(self.request.metrics, self.step, labels)
             first_loss(self.step, self.batches)
         if store is not None and store.read_json("condition.json") is None:
             store.write_json("condition.json", self.condition)

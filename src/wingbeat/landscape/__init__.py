@@ -9,7 +9,7 @@ from __future__ import annotations
 # isort: off
 from wingbeat.landscape.models import Models
 from wingbeat.landscape.probe import Probe, Values
-from wingbeat.landscape.line import Curve, Lines, line
+from wingbeat.landscape.line import LineCurve, Lines, line
 from wingbeat.landscape.plane import Plane, plane
 from wingbeat.landscape.soup import Soup, soup
 from wingbeat.landscape.functions import Functions, functions
@@ -21,7 +21,7 @@ __all__ = [  # noqa: RUF022 (pipeline order)
     "Models",
     "Probe",
     "Values",
-    "Curve",
+    "LineCurve",
     "Lines",
     "line",
     "Plane",

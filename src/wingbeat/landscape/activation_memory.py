@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from wingbeat.landscape.models import Models
+    from wingbeat.task.data import Batch
     from wingbeat.task.step import TrainingStep
-    from wingbeat.task.task import Batch
 
 LIVE = 4
 """Tensors of the largest size that are alive at once: input, output and what lies between."""

@@ -8,7 +8,8 @@ import torch
 from torch.utils import _pytree as pytree
 
 from wingbeat.errors import RequestError
-from wingbeat.task.batches import eval_batches, len_of, placer
+from wingbeat.task.batches import eval_batches, placer
+from wingbeat.task.data import len_of
 from wingbeat.task.predictions import loss_and_scores
 
 if TYPE_CHECKING:
@@ -16,8 +17,8 @@ if TYPE_CHECKING:
 
     from torch import Tensor, nn
 
+    from wingbeat.task.data import Batch
     from wingbeat.task.step import TrainingStep
-    from wingbeat.task.task import Batch
 
 _CLOSE = 1e-3
 """Relative difference below which two losses are equal: float32 sums round by much less."""
@@ -45,6 +46,8 @@ def depends_on_batch(step: TrainingStep, data: Any) -> bool:
     (one, _), (two, _) = list(eval_batches(_first(data, 2 * half), half, place))[:2]
 
     def loss(batch: Batch) -> float:
+        """Return the loss of the untrained model on a batch."""
+
         def measured(model: nn.Module, given: Batch) -> dict[str, Tensor]:
             return {"loss": loss_and_scores(step.task, model, given)[0]}
 

@@ -16,7 +16,7 @@ from wingbeat.landscape.activation_memory import activation_bytes
 from wingbeat.landscape.line import line
 from wingbeat.landscape.probe import evaluation
 from wingbeat.metrics.fisher import gaussian_kl, precision
-from wingbeat.task.batches import len_of
+from wingbeat.task.data import len_of
 from wingbeat.task.predictions import class_scores
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from wingbeat.landscape.models import Models
     from wingbeat.landscape.probe import Probe
-    from wingbeat.task.task import Batch
+    from wingbeat.task.data import Batch
 
     Array = NDArray[np.float64]
 

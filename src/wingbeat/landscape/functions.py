@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from wingbeat.landscape.models import Models
     from wingbeat.landscape.probe import Probe
-    from wingbeat.task.task import Batch
+    from wingbeat.task.data import Batch
 
     Array = NDArray[np.float64]
 
@@ -102,6 +102,7 @@ def functions(probe: Probe, models: Models, data: str | None = None) -> Function
     portions = probe.data[name]
 
     def predicted(model: nn.Module, batch: Batch) -> dict[str, Tensor]:
+        """Return the scores of one model, and the right classes where they are known."""
         scores = class_scores(probe.task, model, batch)
         if scores is None:
             raise RequestError(

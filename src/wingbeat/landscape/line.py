@@ -27,7 +27,7 @@ _FEWEST_BATCHES = 3
 
 
 @dataclass(frozen=True)
-class Curve:
+class LineCurve:
     """One quantity on one set of data along the lines of Q pairs.
 
     Attributes:
@@ -113,10 +113,10 @@ class Lines:
 
     labels: tuple[str, ...]
     pairs: tuple[tuple[int, int], ...]
-    curves: dict[str, Curve]
+    curves: dict[str, LineCurve]
     execution: str = ""
 
-    def curve(self, name: str = "loss_train") -> Curve:
+    def curve(self, name: str = "loss_train") -> LineCurve:
         """Return one of the curves.
 
         Raises:
@@ -192,9 +192,11 @@ def line(
     curves = {}
     shape = (len(chosen), len(grid), -1)
     for name, values in found.items():
-        curves[f"loss_{name}"] = Curve(grid, values.loss.reshape(shape), values.sizes)
+        curves[f"loss_{name}"] = LineCurve(grid, values.loss.reshape(shape), values.sizes)
         if values.error is not None:
-            curves[f"error_{name}"] = Curve(grid, values.error.reshape(shape), values.sizes, True)
+            curves[f"error_{name}"] = LineCurve(
+                grid, values.error.reshape(shape), values.sizes, True
+            )
     return Lines(models.labels, chosen, curves, probe.reason)
 
 

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from wingbeat.landscape.data import Portions
-    from wingbeat.task.task import Batch, Task
+    from wingbeat.task.data import Batch
+    from wingbeat.task.task import Task
 
     Found = dict[str, Tensor]
     Apply = Callable[[Callable[[nn.Module, Batch], Found], Batch], Found]
@@ -131,6 +132,7 @@ class Watch:
 
     def _hook(self, name: str) -> Callable[[Any, Any], None]:
         def take(module: Any, inputs: Any) -> None:
+            """Put the statistics of this batch in the layer's place, and keep its own."""
             x: Tensor = inputs[0]
             mean, variance = moments(x)
             self.order.append(name)

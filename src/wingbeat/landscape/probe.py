@@ -19,7 +19,7 @@ from wingbeat.landscape.batch_loss import depends_on_batch
 from wingbeat.landscape.data import Portions, portions
 from wingbeat.landscape.normalisation import Normaliser, executed, tracked
 from wingbeat.landscape.single_model import SingleModel, private
-from wingbeat.task.batches import len_of
+from wingbeat.task.data import len_of
 from wingbeat.task.predictions import class_labels, loss_and_scores
 from wingbeat.task.step import TrainingStep
 
@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from wingbeat.landscape.models import Models
-    from wingbeat.task.task import Batch, Task
+    from wingbeat.task.data import Batch
+    from wingbeat.task.task import Task
 
     Array = NDArray[np.float64]
 

@@ -12,8 +12,8 @@ from wingbeat.task.batches import copied
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from wingbeat.task.data import Batch
     from wingbeat.task.step import TrainingStep
-    from wingbeat.task.task import Batch
 
 
 def private(batch: Batch) -> Batch:

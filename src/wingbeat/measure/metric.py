@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 from wingbeat.errors import RequestError, nearest
-from wingbeat.plugins import Registry
+from wingbeat.plugins import Registry, origin
 from wingbeat.task.describe import code_digest
 
 if TYPE_CHECKING:
@@ -85,6 +85,7 @@ class Metric:
         unit: of the value.
         range: smallest and largest value.
         direction: how to read it, as "0 = identical".
+        compares: whether a replica is compared with the reference, which has no value itself.
         label: in titles and columns; by default the name in words.
         caption: what it is, as one sentence without its full stop.
         source: where its definition comes from.
@@ -107,6 +108,7 @@ class Metric:
     range: tuple[float, float]
     direction: str
     caption: str
+    compares: bool = False
     label: str = ""
     source: str = ""
     cost: str = ""
@@ -170,6 +172,24 @@ def metric_of_run(name: str, **facts: Any) -> Callable[[Callable[[Any], None]], 
 def in_order() -> tuple[Metric, ...]:
     """Return every metric that can be asked for, in the order of lists."""
     return tuple(sorted(METRICS.all().values(), key=lambda found: (found.order, found.name)))
+
+
+def scalars_of_evaluation(own: Iterable[str] = ()) -> tuple[str, ...]:
+    """Return the built-in metrics that give each replica one number on the evaluation data.
+
+    Args:
+        own: names of the task's evaluation metrics, which come after them.
+
+    >>> scalars_of_evaluation(["f1"])
+    ('eval_loss', 'accuracy', 'f1')
+    """
+    built_in = (m for m in known_here() if origin(m).startswith("wingbeat."))
+    return (*(m.name for m in built_in if is_scalar_of_evaluation(m)), *own)
+
+
+def is_scalar_of_evaluation(found: Metric) -> bool:
+    """Tell whether a metric gives each replica, the reference too, one number of its outputs."""
+    return found.needs == "outputs" and found.per == "replica" and not found.compares
 
 
 def known_here() -> tuple[Metric, ...]:

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
     from wingbeat.measure.accumulate import Accumulator
     from wingbeat.replicas.snapshot import Snapshot
+    from wingbeat.task.data import Batch
     from wingbeat.task.step import TrainingStep
-    from wingbeat.task.task import Batch
 
     Array = NDArray[np.float64]
 

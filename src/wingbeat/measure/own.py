@@ -92,6 +92,7 @@ def metric(
         fixed["cost"] = "a pass over the evaluation data at every snapshot"
 
     def declare(function: Callable[[Any], Any]) -> Metric:
+        """Make the function a metric, and register it."""
         if needs == "outputs":
             own = partial(_of_outputs, name, range, compares)
             fixed["accumulate"] = lambda _: MeanOverSamples(_quiet(function))
@@ -107,6 +108,7 @@ def metric(
             range=range,
             direction=direction,
             caption=caption,
+            compares=compares,
             **{**fixed, **facts},
         )
         return METRICS.add(name, declared)

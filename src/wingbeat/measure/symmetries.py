@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from wingbeat.measure.context import MetricContext
     from wingbeat.replicas.snapshot import Snapshot
     from wingbeat.symmetry.export import Inputs
+    from wingbeat.task.data import Batch
     from wingbeat.task.step import TrainingStep
-    from wingbeat.task.task import Batch
 
     Array = NDArray[np.float64]
 

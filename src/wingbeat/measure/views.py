@@ -13,7 +13,8 @@ from wingbeat.landscape.data import chosen
 from wingbeat.metrics.blocks import blocks
 from wingbeat.representation.capture import Recorder
 from wingbeat.representation.layers import evaluation, fitting
-from wingbeat.task.batches import eval_batches, len_of, placer
+from wingbeat.task.batches import eval_batches, placer
+from wingbeat.task.data import len_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

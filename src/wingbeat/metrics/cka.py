@@ -198,6 +198,7 @@ class CKASums:
         k, m = t.diagonal_first, t.diagonal_second
 
         def estimate(name: Estimator) -> list[Array]:
+            """Return n·HSIC of the pairs and of both sides alone."""
             cross = hsic_of(t.cross, k @ m.T, np.outer(k.sum(1), m.sum(1)), n, name)
             own = [
                 hsic_of(inner, (d * d).sum(1), d.sum(1) ** 2, n, name)

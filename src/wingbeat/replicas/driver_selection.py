@@ -23,7 +23,7 @@ from wingbeat.replicas.loop import Loop
 from wingbeat.replicas.object_loop import alone
 from wingbeat.replicas.reads import NotRecordableError
 from wingbeat.replicas.replicas import Driver, Replicas, partition
-from wingbeat.task.batches import len_of
+from wingbeat.task.data import len_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

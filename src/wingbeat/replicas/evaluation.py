@@ -14,8 +14,8 @@ from wingbeat.task.step import check_scalar
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from wingbeat.task.data import Batch
     from wingbeat.task.step import Buffers, TrainingStep
-    from wingbeat.task.task import Batch
 
 
 class Evaluation:

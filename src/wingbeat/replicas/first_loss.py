@@ -11,7 +11,8 @@ from wingbeat.determinism import derive, seed_all
 from wingbeat.errors import RequestError
 from wingbeat.replicas.idle import notice_idle
 from wingbeat.replicas.trial import try_optimizer
-from wingbeat.task.batches import Streams, is_tensors
+from wingbeat.task.batches import Streams
+from wingbeat.task.data import is_tensors
 from wingbeat.task.hidden_state import HiddenState, TheirData
 
 if TYPE_CHECKING:

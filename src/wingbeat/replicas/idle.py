@@ -15,7 +15,6 @@ from wingbeat.errors import RequestError
 from wingbeat.params import trainable
 from wingbeat.task.batches import Streams, copied
 from wingbeat.task.hidden_state import HiddenState
-from wingbeat.task.optimizers import Grouped, Sgd
 
 if TYPE_CHECKING:
     from wingbeat.task.batches import Batches
@@ -41,8 +40,7 @@ def notice_idle(step: TrainingStep, batches: Batches) -> None:
 
 def _does_not_matter(rule: PureOptimizer) -> bool:
     """Tell a rule that a gradient of zero neither moves nor ages."""
-    rules = [g.rule for g in rule.groups] if isinstance(rule, Grouped) else [rule]
-    return all(isinstance(r, Sgd) and not r.momentum and not r.weight_decay for r in rules)
+    return all(one.rests_at_zero() for one in rule.rules())
 
 
 def _idle_at(step: TrainingStep, batches: Batches, index: int) -> set[str]:

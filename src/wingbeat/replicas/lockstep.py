@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
     from torch.fx import GraphModule, Node
 
-    from wingbeat.task.task import Batch
+    from wingbeat.task.data import Batch
 
 UNEVEN = frozenset(
     (

@@ -15,7 +15,7 @@ from wingbeat.task.step import State, TrainingStep
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from wingbeat.task.task import Batch
+    from wingbeat.task.data import Batch
 
 
 class Loop:

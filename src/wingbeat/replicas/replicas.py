@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from wingbeat.task.batches import Batches, Streams
-    from wingbeat.task.task import Batch
+    from wingbeat.task.data import Batch
 
 
 class Driver(Protocol):

@@ -3,39 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Final
 
-from wingbeat import errors
-from wingbeat.report.result_access import Entry, ResultLike, entry, first_name, text_value
+from wingbeat.errors import REASON_TEXT
+from wingbeat.report.result_access import ResultEntry, ResultLike, entry, first_name, text_value
 
-REASON_TEXT: Final[Mapping[str, str]] = {
-    errors.BELOW_NOISE_FLOOR: "it is not larger than the noise floor",
-    errors.DIVERGED: "a replica has weights or a loss that are not finite",
-    errors.TOO_FEW_POINTS: "too few steps were recorded",
-    errors.TOO_FEW_REPLICAS: "there are too few replicas",
-    errors.SATURATED: "the distance left the linear range too early",
-    errors.CONSTANT: "the quantity it is divided by is exactly zero",
-    errors.NO_VARIATION: "all values are the same, which bounds nothing",
-    errors.NOT_YET_FORKED: "the replica did not exist yet",
-    errors.NO_PREDICTIONS: "the task gives no class predictions",
-    errors.TOO_FEW_SEEDS: "there are too few base seeds",
-    errors.NOT_TRAINED: "the copies were not trained",
-    errors.NOT_RESAMPLED: "it is one number for each base seed",
-    errors.TOO_FEW_EXPONENTS: "too few exponents were computed to reach it",
-    errors.OVERFLOW: "a tangent vector left the range of its type",
-    errors.NO_LINEAR_REGION: "the growth follows no line anywhere",
-    errors.TOO_FEW_BATCHES: "there are too few batches of evaluation data",
-    errors.NO_THRESHOLD: "no stability threshold is known for this optimizer",
-    errors.TOO_FEW_CONDITIONS: "there are too few conditions with both quantities",
-    errors.NO_TWIN: "there is no unperturbed twin",
-    errors.NOT_MATCHED: "no condition differs in this axis alone",
-    errors.NOT_REACHED: "it had not happened by the end",
-    errors.TOO_FEW_SAMPLES: "there are too few samples",
-    errors.UNDECIDED: "the replicates do not decide at the stated confidence",
-    errors.NO_PERMUTATIONS: "the model's permutation symmetries could not be found",
-    errors.NOT_TWICE_DIFFERENTIABLE: "the loss cannot be differentiated twice",
-}
 _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
@@ -63,21 +34,21 @@ def number(value: float, digits: int = 3) -> str:
     return text.replace("-", "−")
 
 
-def interval(value: Entry) -> str:
+def interval(value: ResultEntry) -> str:
     """Return the interval as text, "" where there is none.
 
-    >>> interval(Entry(2.0, 1.5, 2.5, ""))
+    >>> interval(ResultEntry(2.0, 1.5, 2.5, ""))
     '1.5 to 2.5'
     """
     return f"{number(value.low)} to {number(value.high)}" if value.has_interval else ""
 
 
-def reason(value: Entry) -> str:
+def reason(value: ResultEntry) -> str:
     """Return why a value is undefined, as half a sentence; "" where no reason is recorded."""
     return REASON_TEXT.get(value.reason, value.reason.replace("_", " "))
 
 
-def no_interval(value: Entry) -> str:
+def no_interval(value: ResultEntry) -> str:
     """Return in words that there is no interval, and why where that is recorded."""
     why = REASON_TEXT.get(value.interval_reason, value.interval_reason.replace("_", " "))
     return f"no interval: {why}" if why else "no interval"
@@ -117,7 +88,7 @@ def headline(result: ResultLike) -> str:
     return f"{found} Read the warning first." if alarms(result) else found
 
 
-def _undetermined(ratio: Entry) -> str:
+def _undetermined(ratio: ResultEntry) -> str:
     if not ratio.defined:
         why = reason(ratio)
         tail = f", because {why}." if why else "."

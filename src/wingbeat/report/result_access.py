@@ -60,7 +60,7 @@ class ResultLike(Protocol):
         """One mapping per perturbation, with what was really applied."""
 
 
-class Entry(NamedTuple):
+class ResultEntry(NamedTuple):
     """One scalar of a summary: its value, interval and, where undefined, the reason."""
 
     value: float
@@ -80,7 +80,7 @@ class Entry(NamedTuple):
         return math.isfinite(self.low) and math.isfinite(self.high)
 
 
-class Curve(NamedTuple):
+class ResultCurve(NamedTuple):
     """One quantity over training: steps (T,), values (T,), and a band or None."""
 
     steps: tuple[float, ...]
@@ -107,7 +107,7 @@ def text_value(result: ResultLike, key: str, perturbation: str | None = None) ->
     return value if isinstance(value, str) else ""
 
 
-def entry(result: ResultLike, key: str, perturbation: str | None = None) -> Entry:
+def entry(result: ResultLike, key: str, perturbation: str | None = None) -> ResultEntry:
     """Return a scalar of the summary; NaN where the summary does not hold it.
 
     Args:
@@ -117,7 +117,7 @@ def entry(result: ResultLike, key: str, perturbation: str | None = None) -> Entr
     """
     name = key if perturbation is None else f"{perturbation}/{key}"
     found = result.summary.get(name, {})
-    return Entry(
+    return ResultEntry(
         as_float(found.get("value")),
         as_float(found.get("low")),
         as_float(found.get("high")),
@@ -183,7 +183,7 @@ def _natural(label: str) -> tuple[str, int, str]:
     return (stem, int(number), "") if number.isdecimal() else (label, -1, number)
 
 
-def median_curve(frame: pd.DataFrame, *, positive: bool = False) -> Curve:
+def median_curve(frame: pd.DataFrame, *, positive: bool = False) -> ResultCurve:
     """Return the median over the rows of each step, and their range as a band.
 
     Args:
@@ -201,22 +201,22 @@ def median_curve(frame: pd.DataFrame, *, positive: bool = False) -> Curve:
     mid, low, high = grouped.median(), grouped.min(), grouped.max()
     steps = tuple(float(s) for s in mid.index.to_numpy())
     if int(grouped.count().max() if len(mid) else 0) < 2:
-        return Curve(steps, _floats(mid))
-    return Curve(steps, _floats(mid), _floats(low), _floats(high))
+        return ResultCurve(steps, _floats(mid))
+    return ResultCurve(steps, _floats(mid), _floats(low), _floats(high))
 
 
 def _floats(values: Iterable[Any]) -> tuple[float, ...]:
     return tuple(float(v) for v in values)
 
 
-def thin(curve: Curve, most: int) -> Curve:
+def thin(curve: ResultCurve, most: int) -> ResultCurve:
     """Keep at most `most` evenly spaced points of a curve, always the first and the last.
 
-    >>> thin(Curve((0.0, 1.0, 2.0, 3.0, 4.0), (5.0, 6.0, 7.0, 8.0, 9.0)), 3).steps
+    >>> thin(ResultCurve((0.0, 1.0, 2.0, 3.0, 4.0), (5.0, 6.0, 7.0, 8.0, 9.0)), 3).steps
     (0.0, 2.0, 4.0)
     """
     keep = kept(len(curve.steps), most)
-    return Curve(*(None if part is None else tuple(part[i] for i in keep) for part in curve))  # type: ignore[arg-type]
+    return ResultCurve(*(None if part is None else tuple(part[i] for i in keep) for part in curve))  # type: ignore[arg-type]
 
 
 def kept(count: int, most: int) -> list[int]:

@@ -16,7 +16,7 @@ from wingbeat.errors import RequestError, nearest
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from wingbeat.task.task import Batch
+    from wingbeat.task.data import Batch
 
 Positions = Literal["flatten", "mean", "last"]
 _UNCHANGED: Final = (
@@ -177,6 +177,8 @@ class Recorder:
         seen: dict[str, Tensor | None] = {}
 
         def keep(name: str) -> Callable[..., None]:
+            """Return a hook that keeps the features of every call of a layer."""
+
             def hook(_module: nn.Module, _inputs: Any, output: Any) -> None:
                 calls = 1
                 while _call(name, calls) in seen:

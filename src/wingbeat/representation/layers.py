@@ -17,7 +17,8 @@ from wingbeat.errors import RequestError
 from wingbeat.metrics.cka import LEAST_SAMPLES, CKASums
 from wingbeat.metrics.hsic_terms import Estimator, centred_gram
 from wingbeat.representation.capture import Positions, Recorder, check_layers
-from wingbeat.task.batches import copied, eval_batches, len_of, placer
+from wingbeat.task.batches import copied, eval_batches, placer
+from wingbeat.task.data import len_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -25,8 +26,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor, nn
 
+    from wingbeat.task.data import Batch
     from wingbeat.task.step import TrainingStep
-    from wingbeat.task.task import Batch, Task
+    from wingbeat.task.task import Task
 
     Array = NDArray[np.float64]
     Features = dict[str, Tensor]
@@ -208,6 +210,7 @@ class _Side:
     def of(
         cls, task: Task, model: nn.Module, layers: Sequence[str] | None, positions: Positions
     ) -> _Side:
+        """Return the side of one model, whose weights are not changed."""
         names = None if layers is None else check_layers(model, layers)
         recorder = Recorder(task.loss, names, positions)
         tensors = {k: t.detach() for k, t in (*model.named_parameters(), *model.named_buffers())}

@@ -176,7 +176,7 @@ def noise(result: Result) -> Measured:
     and so on, and the largest λ_K and λ_H, the last trace and the median conditioning over
     training as ``lambda_k_most``, ``lambda_h_most``, ``trace_k_end``, ``conditioning``.
     """
-    from wingbeat.task.batches import len_of
+    from wingbeat.task.data import len_of
 
     task = task_of(result)
     count = min(NOISE_GRADIENTS, len_of(task.data))

@@ -13,7 +13,7 @@ from wingbeat.execution.run import run
 from wingbeat.measure.metric import default_names
 from wingbeat.replicas.perturb import Gaussian
 from wingbeat.report.prose import floor_text, interval, number, reason, verdict
-from wingbeat.report.result_access import Entry, entry, names
+from wingbeat.report.result_access import ResultEntry, entry, names
 from wingbeat.studies.dynamics.plan import Plan
 from wingbeat.studies.dynamics.run import study_dynamics
 from wingbeat.tasks.cnn import digits_task
@@ -103,7 +103,7 @@ def account(result: Result) -> Iterator[str]:
         yield f"    rate at which they part, per step: {rate}"
 
 
-def _told(value: Entry) -> str:
+def _told(value: ResultEntry) -> str:
     if not value.defined:
         return f"undefined, because {reason(value)}"
     return number(value.value) + (

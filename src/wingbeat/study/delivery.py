@@ -55,6 +55,7 @@ class Depot:
         """
 
         def deliver(fs: Any, root: str) -> None:
+            """Put the files, the one that makes the record whole last."""
             to = f"{root}/{folder.name}"
             files = [p for p in sorted(folder.rglob("*")) if p.is_file() and p.name != ".lock"]
             for path in sorted(files, key=lambda p: p == folder / LAST):
@@ -76,6 +77,7 @@ class Depot:
         """
 
         def bring(fs: Any, root: str) -> None:
+            """Get the files, the one that makes the record whole last."""
             for key in keys:
                 place = ledger.place(key)
                 place.mkdir(parents=True, exist_ok=True)

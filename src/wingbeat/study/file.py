@@ -230,6 +230,7 @@ def _yaml(text: str) -> Any:
         pass
 
     def mapping(loader: Any, node: Any) -> dict[Any, Any]:
+        """Read a mapping, and refuse a name that is given twice."""
         names = [loader.construct_object(key, deep=True) for key, _ in node.value]
         for name in names:
             if names.count(name) > 1:

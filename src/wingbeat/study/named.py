@@ -17,13 +17,13 @@ from wingbeat.study.analysis import Analysis, PageContent, Tables
 from wingbeat.study.finished import done
 from wingbeat.study.ledger import Ledger, Record
 from wingbeat.study.plan_options import command_of
-from wingbeat.study.processes import ProcessRunner, processors
 from wingbeat.study.run import run_study
+from wingbeat.study.runner.processes import ProcessRunner, processors
 
 if TYPE_CHECKING:
     from wingbeat.study.condition import Condition
     from wingbeat.study.outcome import StudyResult
-    from wingbeat.study.protocol import Runner
+    from wingbeat.study.runner.protocol import Runner
     from wingbeat.study.verdicts import Claim
 
 Say = Callable[[str], object]

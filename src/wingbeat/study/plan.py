@@ -20,9 +20,9 @@ import torch
 from wingbeat.execution.run import run
 from wingbeat.study.axes import varying
 from wingbeat.study.condition import Condition
-from wingbeat.study.fresh import THREADS, environment, fresh, inherited
 from wingbeat.study.grid import unique
 from wingbeat.study.ledger import Ledger
+from wingbeat.study.runner.fresh import THREADS, environment, fresh, inherited
 from wingbeat.task.task import Task
 
 ENOUGH = 5
@@ -30,7 +30,7 @@ ENOUGH = 5
 
 
 @dataclass(frozen=True)
-class Probe:
+class CostProbe:
     """What a few steps of one condition cost, and what follows for all of it.
 
     Attributes:
@@ -82,7 +82,7 @@ class Plan:
     basis: str
     memory: int
     disk: int
-    probes: tuple[Probe, ...]
+    probes: tuple[CostProbe, ...]
 
     def to_json(self) -> dict[str, Any]:
         """Return the plan as plain JSON, with one entry for each condition."""
@@ -153,7 +153,7 @@ def evenly(conditions: Sequence[Condition], count: int) -> list[Condition]:
     return [conditions[i * last // (count - 1)] for i in range(count)]
 
 
-def measured(conditions: Sequence[Condition]) -> list[Probe]:
+def measured(conditions: Sequence[Condition]) -> list[CostProbe]:
     """Probe conditions, one after the other, in a fresh process with one thread.
 
     Raises:
@@ -168,7 +168,7 @@ def measured(conditions: Sequence[Condition]) -> list[Probe]:
         return list(pool.map(probe, conditions))
 
 
-def probe(condition: Condition) -> Probe:
+def probe(condition: Condition) -> CostProbe:
     """Train the first steps of a condition and say what all of it will cost.
 
     Three short runs separate what a step, a snapshot and the start cost; perturbations are made
@@ -188,7 +188,7 @@ def probe(condition: Condition) -> Probe:
     snapshots = task.steps // condition.steps_between(task) + 2
     seeds = len(condition.seeds)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return Probe(
+    return CostProbe(
         key=condition.key,
         seconds=seeds * (start + step * task.steps + shot * snapshots),
         seconds_per_step=step,
@@ -225,7 +225,9 @@ def _timed(condition: Condition, task: Task, steps: int, every: int) -> tuple[fl
     return seconds, max(sizes, default=0)
 
 
-def _times(folder: Path, done: Sequence[str], probes: Sequence[Probe]) -> tuple[list[float], str]:
+def _times(
+    folder: Path, done: Sequence[str], probes: Sequence[CostProbe]
+) -> tuple[list[float], str]:
     """Return the seconds of conditions that are known, and how."""
     if len(done) >= ENOUGH:
         some = done[:: max(1, len(done) // 50)]

@@ -10,11 +10,11 @@ True
 
 from wingbeat.symmetry.activation_matching import activation_matching
 from wingbeat.symmetry.align import align, aligned_distance
+from wingbeat.symmetry.find import permutation_spec
 from wingbeat.symmetry.groups import Blocked, Group
-from wingbeat.symmetry.permutation import Permutation
 from wingbeat.symmetry.repair import ChannelStatistics, channel_statistics, repair
 from wingbeat.symmetry.sinkhorn import sinkhorn, sinkhorn_refine
-from wingbeat.symmetry.spec import PermutationSpec, permutation_spec
+from wingbeat.symmetry.spec import Permutation, PermutationSpec
 from wingbeat.symmetry.weight_matching import weight_matching
 
 __all__ = [

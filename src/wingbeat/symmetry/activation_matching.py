@@ -10,8 +10,7 @@ from torch import Tensor
 from wingbeat.symmetry.descent import restarted
 from wingbeat.symmetry.export import Inputs
 from wingbeat.symmetry.moments import streamed
-from wingbeat.symmetry.permutation import Permutation
-from wingbeat.symmetry.spec import PermutationSpec
+from wingbeat.symmetry.spec import Permutation, PermutationSpec
 from wingbeat.symmetry.terms import Term, weight_terms
 from wingbeat.symmetry.weight_matching import check_pair, rounding
 

@@ -11,10 +11,9 @@ from torch import Tensor, nn
 from wingbeat.errors import RequestError, nearest
 from wingbeat.symmetry.activation_matching import activation_matching
 from wingbeat.symmetry.export import Inputs
-from wingbeat.symmetry.permutation import Permutation
 from wingbeat.symmetry.real import refuse_complex
 from wingbeat.symmetry.sinkhorn import sinkhorn_refine
-from wingbeat.symmetry.spec import PermutationSpec
+from wingbeat.symmetry.spec import Permutation, PermutationSpec
 from wingbeat.symmetry.weight_matching import check_pair, weight_matching
 
 State = Mapping[str, Tensor] | nn.Module

@@ -9,14 +9,14 @@ import torch
 from torch import Tensor
 
 from wingbeat.symmetry.axes import Axis, Kind, factors, find, segments
-from wingbeat.symmetry.reshape import chosen
+from wingbeat.symmetry.cut import chosen
 
 Step = tuple[str, int, tuple[int, ...]]
 """Name of a view operation, the axis it acts on, its numbers."""
 
 
 @dataclass(frozen=True)
-class Block:
+class AxisBlock:
     """A part of a tensor in which every axis is one leaf.
 
     Attributes:
@@ -43,7 +43,7 @@ class Block:
         return [dim for dim, number in enumerate(self.leaves) if number == leaf]
 
 
-def blocks(axes: Sequence[Axis], numbers: dict[int, int]) -> tuple[Block, ...]:
+def blocks(axes: Sequence[Axis], numbers: dict[int, int]) -> tuple[AxisBlock, ...]:
     """Return the parts of a tensor.
 
     Args:
@@ -61,7 +61,7 @@ def blocks(axes: Sequence[Axis], numbers: dict[int, int]) -> tuple[Block, ...]:
             -1 if part.kind is Kind.WILD else numbers.setdefault(id(part), len(numbers))
             for part in parts
         )
-        found.append(Block(steps, leaves))
+        found.append(AxisBlock(steps, leaves))
     return tuple(found)
 
 

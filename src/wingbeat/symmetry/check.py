@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from math import inf, isnan
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
@@ -15,9 +15,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 from wingbeat.errors import RequestError
 from wingbeat.symmetry.export import PREFIX, Chosen, Inputs, Outputs, arguments
 from wingbeat.symmetry.groups import Blocked, Group
-
-if TYPE_CHECKING:
-    from wingbeat.symmetry.spec import PermutationSpec
+from wingbeat.symmetry.spec import PermutationSpec
 
 TOLERANCE: Final = 1e-10
 """Largest change of an output, relative to the largest output, in float64."""
@@ -25,7 +23,7 @@ _NARROW = (torch.float32, torch.float16, torch.bfloat16)
 
 
 class Float64(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Compute everything in float64, also where a model stack_schedule to a narrower type itself.
+    """Compute everything in float64, also where a model casts to a narrower type itself.
 
     >>> with Float64():
     ...     (torch.ones(2, dtype=torch.float64) / 3).float().dtype

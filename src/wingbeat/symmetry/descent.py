@@ -12,8 +12,8 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from wingbeat.symmetry.groups import Group
-from wingbeat.symmetry.permutation import Order, Permutation, by_leaf
-from wingbeat.symmetry.spec import PermutationSpec
+from wingbeat.symmetry.permuted import Order
+from wingbeat.symmetry.spec import Permutation, PermutationSpec
 from wingbeat.symmetry.terms import Term
 
 
@@ -45,7 +45,7 @@ class Matching:
 
     def order(self) -> Order:
         """Return groups with current arrays in the order in which they are applied."""
-        return by_leaf(self.spec, self.arrays)
+        return self.spec.order(self.arrays)
 
     def value(self, terms: Iterable[Term] | None = None) -> float:
         """Return the sum of inner products with the current permutation."""

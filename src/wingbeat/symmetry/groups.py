@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from wingbeat.symmetry.axes import Axis, leaves
-from wingbeat.symmetry.blocks import Block, blocks
-from wingbeat.symmetry.trace import Trace
+from wingbeat.symmetry.blocks import AxisBlock, blocks
+from wingbeat.symmetry.trace import TracedGraph
 
 
 @dataclass(frozen=True)
@@ -57,12 +57,14 @@ class Blocked:
     reason: str
 
 
-def parameter_blocks(trace: Trace, numbers: dict[int, int]) -> dict[str, tuple[Block, ...]]:
+def parameter_blocks(
+    trace: TracedGraph, numbers: dict[int, int]
+) -> dict[str, tuple[AxisBlock, ...]]:
     """Return the parts of every parameter."""
     return {name: blocks(axes, numbers) for name, axes in trace.parameters.items()}
 
 
-def containing(trace: Trace, numbers: dict[int, int]) -> dict[int, set[int]]:
+def containing(trace: TracedGraph, numbers: dict[int, int]) -> dict[int, set[int]]:
     """Return for every leaf the leaves that every tensor with the first one has, exactly once.
 
     The permutation of a leaf may depend on such another leaf: no tensor, not even one hidden
@@ -79,7 +81,7 @@ def containing(trace: Trace, numbers: dict[int, int]) -> dict[int, set[int]]:
 
 
 def groups_of(
-    trace: Trace, by_parameter: Mapping[str, Sequence[Block]], numbers: dict[int, int]
+    trace: TracedGraph, by_parameter: Mapping[str, Sequence[AxisBlock]], numbers: dict[int, int]
 ) -> tuple[Group, ...]:
     """Return the groups, outer ones before those inside them."""
     inside = containing(trace, numbers)
@@ -102,7 +104,7 @@ def groups_of(
 
 
 def _free(
-    trace: Trace, numbers: dict[int, int]
+    trace: TracedGraph, numbers: dict[int, int]
 ) -> tuple[set[int], dict[int, int], dict[int, list[tuple[str, int]]]]:
     """Return free leaves, and the size and the parameter axes of every leaf of a parameter."""
     free: set[int] = set()
@@ -125,7 +127,7 @@ def movable(axis: Axis) -> list[Axis]:
     return [found for found in leaves(axis) if not found.is_index]
 
 
-def _ranks(by_parameter: Mapping[str, Sequence[Block]]) -> dict[int, int]:
+def _ranks(by_parameter: Mapping[str, Sequence[AxisBlock]]) -> dict[int, int]:
     """Return the order in which leaves are met in the parameters: outer factors first."""
     ranks: dict[int, int] = {}
     for found in by_parameter.values():
@@ -147,7 +149,7 @@ def _parents(
     return tuple(sorted(found, key=lambda n: (len(inside.get(n, set())), ranks[n])))
 
 
-def _names(trace: Trace, numbers: dict[int, int]) -> dict[int, str]:
+def _names(trace: TracedGraph, numbers: dict[int, int]) -> dict[int, str]:
     """Name every leaf after the first axis it is met on, with its place where there are several."""
     names: dict[int, str] = {}
     for name, axes in trace.parameters.items():
@@ -159,7 +161,7 @@ def _names(trace: Trace, numbers: dict[int, int]) -> dict[int, str]:
     return names
 
 
-def blocked_of(trace: Trace) -> tuple[Blocked, ...]:
+def blocked_of(trace: TracedGraph) -> tuple[Blocked, ...]:
     """Return every axis of a parameter, or part of one, that is fixed, with the reason."""
     found: dict[tuple[str, int, str], int] = {}
     for name, axes in trace.parameters.items():
@@ -171,6 +173,6 @@ def blocked_of(trace: Trace) -> tuple[Blocked, ...]:
     return tuple(Blocked(n, place, size, why) for (n, place, why), size in found.items())
 
 
-def leaf_numbers(trace: Trace, numbers: dict[int, int]) -> dict[str, int]:
+def leaf_numbers(trace: TracedGraph, numbers: dict[int, int]) -> dict[str, int]:
     """Return the number of every leaf of a parameter, by the name of its group or fixed part."""
     return {name: number for number, name in _names(trace, numbers).items()}

@@ -14,7 +14,7 @@ from torch.fx import Interpreter, Node
 from torch.utils._pytree import tree_leaves
 
 from wingbeat.errors import RequestError
-from wingbeat.symmetry.blocks import Block
+from wingbeat.symmetry.blocks import AxisBlock
 from wingbeat.symmetry.export import PREFIX, Inputs, arguments
 from wingbeat.symmetry.spec import PermutationSpec
 from wingbeat.symmetry.terms import CovarianceTerm, arranged
@@ -38,7 +38,7 @@ class Moments:
     """
 
     node: str
-    block: Block
+    block: AxisBlock
     kept: tuple[int, ...]
     shape: tuple[int, ...] = ()
     count: int = 0
@@ -70,7 +70,7 @@ class Moments:
     def term(self) -> CovarianceTerm:
         """Return what a matching maximises at this activation."""
         leaves = tuple(self.block.leaves[dim] for dim in self.kept)
-        return CovarianceTerm(Block((), leaves), self.correlation())
+        return CovarianceTerm(AxisBlock((), leaves), self.correlation())
 
 
 def empty_moments(spec: PermutationSpec) -> list[Moments]:
@@ -128,6 +128,7 @@ class _Recorder(Interpreter):
         self.seen: dict[str, Tensor] = {}
 
     def run_node(self, n: Node) -> Any:
+        """Run a node, and keep its result where it is wanted."""
         if "_assert_tensor_metadata" in str(n.target):
             return None  # it asks for the type at export; other types are fine here
         found = super().run_node(n)

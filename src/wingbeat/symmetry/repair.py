@@ -115,7 +115,10 @@ def channel_statistics(
     sums: dict[str, list[Tensor]] = {}
 
     def watch(name: str) -> Callable[..., None]:
+        """Return a hook that adds what a layer takes or gives to its sums."""
+
         def hook(module: nn.Module, given: tuple[Any, ...], out: Any) -> None:
+            """Add a batch, shifted by the first one's mean against cancellation."""
             tensor = (given[0] if inputs else out).detach().double()
             channel = tensor.dim() - 1 if isinstance(module, nn.Linear) else 1
             values = tensor.movedim(channel, 0).flatten(1)

@@ -10,8 +10,7 @@ from torch import Tensor
 
 from wingbeat.errors import RequestError
 from wingbeat.symmetry.descent import Matching, assigned
-from wingbeat.symmetry.permutation import Permutation
-from wingbeat.symmetry.spec import PermutationSpec
+from wingbeat.symmetry.spec import Permutation, PermutationSpec
 from wingbeat.symmetry.terms import WeightTerm, weight_terms
 from wingbeat.symmetry.weight_matching import check_pair, rounding
 

@@ -1,4 +1,4 @@
-"""The permutation symmetries of a model, found in its graph and checked by numbers."""
+"""The permutation symmetries of a model, and one permutation of them: each holds the other."""
 
 from __future__ import annotations
 
@@ -6,23 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from wingbeat.errors import RequestError
-from wingbeat.symmetry.blocks import Block, blocks
-from wingbeat.symmetry.check import checked
-from wingbeat.symmetry.export import Inputs, Outputs, exported
-from wingbeat.symmetry.groups import (
-    Blocked,
-    Group,
-    blocked_of,
-    groups_of,
-    leaf_numbers,
-    parameter_blocks,
-)
-from wingbeat.symmetry.permutation import Permutation
-from wingbeat.symmetry.real import refuse_complex
-from wingbeat.symmetry.trace import Trace, traced
+from wingbeat.symmetry.blocks import AxisBlock
+from wingbeat.symmetry.groups import Blocked, Group
+from wingbeat.symmetry.permuted import Order, aligned_mask, permuted, sources
 
 
 @dataclass(frozen=True)
@@ -35,7 +24,7 @@ class Capture:
     """
 
     node: str
-    blocks: tuple[Block, ...]
+    blocks: tuple[AxisBlock, ...]
 
 
 @dataclass(frozen=True)
@@ -59,7 +48,7 @@ class PermutationSpec:
     blocked: tuple[Blocked, ...]
     shapes: Mapping[str, tuple[int, ...]]
     tied: Mapping[str, tuple[str, ...]]
-    blocks: Mapping[str, tuple[Block, ...]]
+    blocks: Mapping[str, tuple[AxisBlock, ...]]
     captures: tuple[Capture, ...] = ()
     program: torch.export.ExportedProgram | None = field(default=None, repr=False, compare=False)
     leaf_of: Mapping[str, int] = field(default_factory=dict, repr=False)
@@ -80,6 +69,10 @@ class PermutationSpec:
     def parent_leaves(self, group: Group) -> tuple[int, ...]:
         """Return the leaf numbers of a group's parents."""
         return tuple(self.leaf_of[parent] for parent in group.parents)
+
+    def order(self, arrays: Mapping[str, Tensor]) -> Order:
+        """Return groups with arrays in the order in which they are applied."""
+        return [(g, arrays[g.name], self.parent_leaves(g)) for g in self.groups if g.name in arrays]
 
     def identity(self) -> Permutation:
         """Return the permutation that moves nothing."""
@@ -157,95 +150,115 @@ class PermutationSpec:
         return {**self.__dict__, "program": None}  # graphs do not pickle; all else does
 
 
-def permutation_spec(
-    model: nn.Module,
-    example_inputs: Inputs,
-    *,
-    outputs: Outputs | None = None,
-    check: bool = True,
-    seed: int = 0,
-) -> PermutationSpec:
-    """Find the permutation symmetries of a model.
+@dataclass(frozen=True, eq=False)
+class Permutation:
+    """One permutation for every group of a `PermutationSpec`.
 
-    The model is exported once (in evaluation mode, without gradients), and every operation of
-    the graph ties the axes that it pairs. Axes whose order matters are fixed and listed in
-    ``blocked``. Then random permutations of all groups, drawn afresh on weights with noise, must
-    leave the outputs unchanged within 1e-10 of their largest entry in float64; a group that fails
-    is fixed as well.
+    Attributes:
+        spec: the specification it belongs to.
+        arrays: by group name, int64 of shape ``(*parent sizes, size)``; entry i of the permuted
+            tensor is entry ``array[i]`` of the original. Inside parents the array is indexed by
+            the parents' new entries.
 
-    Args:
-        model: any module that ``torch.export`` can follow; not changed.
-        example_inputs: one tensor, a tuple of positional or a dict of keyword arguments. The
-            numbers do not matter, the shapes do: activation matching needs the same shapes.
-        outputs: picks from the model's result what must not change, as
-            ``lambda out: out.logits``; everything by default. What is returned is fixed: a model
-            that returns its hidden states or a cache keeps their axes in place.
-        check: whether to do the numerical check.
-        seed: of the check.
+    Source: Ainsworth et al., "Git Re-Basin" (2022), section 2; block-wise permutations of
+    attention heads as in a wreath product.
 
-    Returns:
-        The groups, what is blocked and why, and how to permute.
-
-    Raises:
-        RequestError: the model cannot be exported, or its outputs are random or not finite.
-
-    Source: Ainsworth et al., "Git Re-Basin" (2022); the search in the graph is this package's.
-
-    >>> net = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 1))
-    >>> spec = permutation_spec(net, torch.zeros(1, 2))
-    >>> [(group.name, group.size, group.members) for group in spec.groups]
-    [('0.weight:0', 3, (('0.weight', 0), ('0.bias', 0), ('2.weight', 1)))]
-    >>> [(axis.parameter, axis.axis, axis.reason) for axis in spec.blocked]
-    [('0.weight', 1, 'input')]
+    >>> import torch, wingbeat.symmetry as sym
+    >>> net = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.ReLU(), torch.nn.Linear(3, 1))
+    >>> spec = sym.permutation_spec(net, torch.zeros(1, 2))
+    >>> p, x = spec.random(0), torch.ones(1, 2)
+    >>> moved = p.apply(net.state_dict())
+    >>> bool(torch.allclose(torch.func.functional_call(net, moved, x), net(x)))
+    True
+    >>> p.compose(p.inverse()) == spec.identity()
+    True
     """
-    refuse_complex(dict(model.named_parameters()))
-    program = exported(model, example_inputs, outputs)
-    spec = _from_trace(traced(program, model), model)
-    return checked(spec, model, example_inputs, outputs, seed) if check else spec
 
+    spec: PermutationSpec
+    arrays: Mapping[str, Tensor]
 
-def _from_trace(trace: Trace, model: nn.Module) -> PermutationSpec:
-    numbers: dict[int, int] = {}
-    by_parameter = parameter_blocks(trace, numbers)
-    state = model.state_dict(keep_vars=True)
-    trained = {name for name, tensor in state.items() if isinstance(tensor, nn.Parameter)}
-    found = groups_of(trace, by_parameter, numbers)
-    # A group of buffers alone moves nothing that is trained: it stays.
-    groups = tuple(g for g in found if trained & {name for name, _ in g.members})
-    memory: dict[int, list[str]] = {}
-    for name, tensor in state.items():
-        memory.setdefault(id(tensor), []).append(name)
-    return PermutationSpec(
-        groups=groups,
-        blocked=blocked_of(trace),
-        shapes={name: tuple(tensor.shape) for name, tensor in state.items()},
-        tied={name: tuple(names) for names in memory.values() if len(names) > 1 for name in names},
-        blocks={name: parts for name, parts in by_parameter.items() if name in state},
-        captures=_captures(trace, numbers, {group.leaf for group in groups}),
-        program=trace.program,
-        leaf_of=leaf_numbers(trace, numbers),
-        parameters=tuple(name for name in state if name in trained),
-    )
+    def apply(self, state: Mapping[str, Tensor], *, strict: bool = True) -> dict[str, Tensor]:
+        """Return a state dict with every group permuted; tensors that do not move are shared.
 
+        Args:
+            state: tensors by the model's names, of the model's shapes; not changed.
+            strict: whether every name of the model has to be there. Where not, the tensors that
+                are given are permuted. Of tied names one is enough in both cases.
 
-def _captures(trace: Trace, numbers: dict[int, int], free: set[int]) -> tuple[Capture, ...]:
-    """Return activations, made from the inputs, with a free axis that is summed over."""
-    made = _from_inputs(trace.program)
-    found = []
-    for node in dict.fromkeys(trace.notes.contracted):
-        axes = trace.tensors.get(node, [])
-        if node not in made or len(axes) != 1:
-            continue
-        parts = blocks(axes[0], numbers)
-        if any(free & set(part.leaves) for part in parts):
-            found.append(Capture(node, parts))
-    return tuple(found)
+        Raises:
+            RequestError: names are missing or unknown, or a shape is another one; all listed.
+        """
+        self.spec.check_state(state, strict=strict)
+        order = self.spec.order(self.arrays)
+        return {
+            name: permuted(tensor, self.spec.blocks.get(name, ()), order)
+            for name, tensor in state.items()
+        }
 
+    def inverse(self) -> Permutation:
+        """Return the permutation that undoes this one.
 
-def _from_inputs(program: torch.export.ExportedProgram) -> set[str]:
-    """Return the names of all nodes that depend on an input of the model."""
-    found = set(program.graph_signature.user_inputs)
-    for node in program.graph.nodes:
-        if any(source.name in found for source in node.all_input_nodes):
-            found.add(node.name)
-    return {str(name) for name in found}
+        An inner permutation is undone at the place where its parent came from.
+        """
+        found: dict[str, Tensor] = {}
+        for group in self.spec.groups:
+            at = sources(group, found, self.spec.groups)
+            found[group.name] = self.arrays[group.name][at].argsort(-1)
+        return Permutation(self.spec, found)
+
+    def compose(self, other: Permutation) -> Permutation:
+        """Return the permutation that does ``other`` first and then this one.
+
+        ``p.compose(q).apply(state)`` equals ``p.apply(q.apply(state))``.
+
+        Raises:
+            RequestError: the two belong to different specifications.
+        """
+        self._check_same(other)
+        found = {}
+        for group in self.spec.groups:
+            mine, theirs = self.arrays[group.name], other.arrays[group.name]
+            at = sources(group, self.arrays, self.spec.groups)
+            found[group.name] = theirs[at].gather(-1, mine)
+        return Permutation(self.spec, found)
+
+    @property
+    def fixed_point_share(self) -> float:
+        """Share of entries that stay where they are, over all groups: in [0, 1], 1 = identity.
+
+        An entry inside parents stays if its parents stay as well. NaN without any group.
+        """
+        masks = list(self._stays().values())
+        size = sum(mask.numel() for mask in masks)
+        return sum(int(mask.sum()) for mask in masks) / size if size else float("nan")
+
+    def fixed_point_shares(self) -> dict[str, float]:
+        """Return the share of entries that stay for every group."""
+        return {name: float(mask.double().mean()) for name, mask in self._stays().items()}
+
+    def _stays(self) -> dict[str, Tensor]:
+        found: dict[str, Tensor] = {}
+        for group in self.spec.groups:
+            stays = self.arrays[group.name] == torch.arange(group.size)
+            for parent in group.parents:
+                if parent in found:
+                    stays = stays & aligned_mask(found[parent], group, self.spec.named(parent))
+            found[group.name] = stays
+        return found
+
+    def _check_same(self, other: Permutation) -> None:
+        if self.spec.groups != other.spec.groups:
+            raise RequestError(
+                f"permutations of different specifications ({len(self.spec.groups)} and "
+                f"{len(other.spec.groups)} groups) do not compose; use one specification for both"
+            )
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, Permutation)
+            and self.spec.groups == other.spec.groups
+            and all(bool(torch.equal(a, other.arrays[n])) for n, a in self.arrays.items())
+        )
+
+    def __hash__(self) -> int:
+        return hash(tuple(tuple(a.flatten().tolist()) for a in self.arrays.values()))

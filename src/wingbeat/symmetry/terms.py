@@ -11,8 +11,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from wingbeat.symmetry.blocks import Block
-from wingbeat.symmetry.permutation import Order, spread
+from wingbeat.symmetry.blocks import AxisBlock
+from wingbeat.symmetry.permuted import Order, spread
 from wingbeat.symmetry.spec import PermutationSpec
 
 Dims = Sequence[int]
@@ -22,7 +22,7 @@ class Term(Protocol):
     """One inner product ⟨A, P·B⟩ between parts of two models."""
 
     @property
-    def block(self) -> Block:
+    def block(self) -> AxisBlock:
         """Which leaf every axis of the part belongs to."""
 
     @property
@@ -47,7 +47,7 @@ class Term(Protocol):
 class WeightTerm:
     """The inner product of a part of a weight of two models."""
 
-    block: Block
+    block: AxisBlock
     a: Tensor
     b: Tensor
 
@@ -70,7 +70,7 @@ class CovarianceTerm:
     ``values`` has the axes of the part twice: those of the first model, then of the second.
     """
 
-    block: Block
+    block: AxisBlock
     values: Tensor
 
     @property
@@ -101,7 +101,7 @@ def arranged(view: Tensor, batch: Dims, pairs: Dims) -> Tensor:
     return view.permute(*batch, *pairs, *rest).reshape(*shape, prod(view.shape[d] for d in rest))
 
 
-def moved_view(view: Tensor, block: Block, order: Order, lead: int, skip: Dims) -> Tensor:
+def moved_view(view: Tensor, block: AxisBlock, order: Order, lead: int, skip: Dims) -> Tensor:
     """Return a part permuted along all axes but some.
 
     ``lead`` axes come before those of the block. Where an axis is skipped whose group is a
@@ -122,7 +122,7 @@ def moved_view(view: Tensor, block: Block, order: Order, lead: int, skip: Dims) 
     return view
 
 
-def _has_children(block: Block, leaf: int, order: Order, skip: Dims) -> bool:
+def _has_children(block: AxisBlock, leaf: int, order: Order, skip: Dims) -> bool:
     return any(
         leaf in above and any(dim not in skip for dim in block.places(group.leaf))
         for group, _, above in order
@@ -130,7 +130,7 @@ def _has_children(block: Block, leaf: int, order: Order, skip: Dims) -> bool:
 
 
 def _along(
-    view: Tensor, array: Tensor, block: Block, dim: int, parents: Sequence[int], lead: int
+    view: Tensor, array: Tensor, block: AxisBlock, dim: int, parents: Sequence[int], lead: int
 ) -> Tensor:
     if not parents:
         return view.index_select(lead + dim, array)

@@ -19,7 +19,7 @@ from wingbeat.symmetry.unify import collapsed
 
 
 @dataclass
-class Trace:
+class TracedGraph:
     """Axes of every tensor of a graph.
 
     Attributes:
@@ -46,7 +46,7 @@ class Trace:
         return sum(axis.size for axis in free.values() if not axis.reason)
 
 
-def traced(program: torch.export.ExportedProgram, model: nn.Module) -> Trace:
+def traced(program: torch.export.ExportedProgram, model: nn.Module) -> TracedGraph:
     """Return the axes of a graph, of its decomposed form where that leaves more of them free."""
     first = _twice(program, model)
     if not first.notes.unknown:
@@ -61,7 +61,7 @@ def traced(program: torch.export.ExportedProgram, model: nn.Module) -> Trace:
     return second if second.freedom > first.freedom else first
 
 
-def _twice(program: torch.export.ExportedProgram, model: nn.Module) -> Trace:
+def _twice(program: torch.export.ExportedProgram, model: nn.Module) -> TracedGraph:
     """Trace, and once more with index leaves where single entries of a reshape were taken."""
     known: frozenset[tuple[str, int]] = frozenset()
     while True:
@@ -75,9 +75,9 @@ def _twice(program: torch.export.ExportedProgram, model: nn.Module) -> Trace:
 
 def _walk(
     program: torch.export.ExportedProgram, model: nn.Module, known: frozenset[tuple[str, int]]
-) -> Trace:
+) -> TracedGraph:
     parameters, values = placeholders(program, model)
-    trace = Trace(program, parameters)
+    trace = TracedGraph(program, parameters)
     for node in program.graph.nodes:
         if node.op == "call_function":
             values[node] = _call(node, values, trace.notes, known)
@@ -145,7 +145,7 @@ def _written(target: Node, values: dict[Node, Value], value: Value, call: Call) 
         values[target] = value
 
 
-def _settle(trace: Trace) -> None:
+def _settle(trace: TracedGraph) -> None:
     """Collapse families whose index is not an axis of the same tensor."""
     changed = True
     while changed:

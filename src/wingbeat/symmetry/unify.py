@@ -1,4 +1,8 @@
-"""Making two axes one: what follows when an operation pairs them entry by entry."""
+"""Making two axes one: what follows when an operation pairs them entry by entry.
+
+Two structures have to be split until they agree, and a split concatenation ties what its parts
+share: so `unify` and `split` need each other.
+"""
 
 from __future__ import annotations
 
@@ -18,8 +22,9 @@ from wingbeat.symmetry.axes import (
     product,
     segments,
     total,
+    wild,
 )
-from wingbeat.symmetry.reshape import cut, first, split
+from wingbeat.symmetry.cut import cut
 
 Parts = Callable[[Axis], list[Axis]]
 Divided = Callable[[Axis, int], tuple[Axis, Axis] | None]
@@ -145,6 +150,75 @@ def _give_up(a: Axis, b: Axis, why: str) -> Axis:
     pin(a, why)
     pin(b, why)
     return leaf(a.size, why)
+
+
+def first(parts: list[Axis], flatten: Callable[[Axis], list[Axis]]) -> Axis:
+    """Take the first part off a list, which may have got structure since the list was made."""
+    parts[:1] = flatten(parts[0])
+    return parts.pop(0)
+
+
+def take(parts: list[Axis], size: int) -> tuple[list[Axis], list[Axis]] | None:
+    """Return the leading factors that make up ``size`` and the rest, splitting one if needed.
+
+    None if the sizes do not divide.
+    """
+    taken: list[Axis] = []
+    have = 1
+    rest = list(parts)
+    while have < size:
+        if not rest:
+            return None
+        head = first(rest, factors)
+        if size % (have * head.size) == 0:
+            taken.append(head)
+            have *= head.size
+            continue
+        halves = split(head, size // have) if size % have == 0 else None
+        if halves is None:
+            return None
+        taken.append(halves[0])
+        rest[:0] = factors(halves[1])
+        have = size
+    return taken, rest
+
+
+def split(axis: Axis, outer: int) -> tuple[Axis, Axis] | None:
+    """Return an axis as (outer, inner) factors, or None where it has no such structure."""
+    root = find(axis)
+    if root.size % outer:
+        return None
+    inner = root.size // outer
+    if root.kind is Kind.LEAF:
+        halves = leaf(outer, root.reason), leaf(inner, root.reason)
+        root.forward = product(halves)
+        return halves
+    if root.kind is Kind.WILD:
+        return wild(outer), wild(inner)
+    if root.kind is Kind.PRODUCT:
+        found = take(factors(root), outer)
+        return (product(found[0]), product(found[1])) if found else None
+    return _split_sum(root, inner) if root.kind is Kind.SUM else _split_family(root, outer)
+
+
+def _split_sum(root: Axis, inner: int) -> tuple[Axis, Axis] | None:
+    if any(part.size % inner for part in segments(root)):
+        return None
+    pairs = [split(part, part.size // inner) for part in segments(root)]
+    if any(pair is None for pair in pairs):
+        return None
+    whole = [pair for pair in pairs if pair is not None]
+    shared = whole[0][1]
+    for _, other in whole[1:]:
+        shared = unify(shared, other, "reshape of a concatenation")
+    return total([outer for outer, _ in whole]), shared
+
+
+def _split_family(root: Axis, outer: int) -> tuple[Axis, Axis] | None:
+    pairs = [pair for pair in (split(member, outer) for member in root.parts) if pair]
+    if len(pairs) < len(root.parts) or root.index is None:
+        return None
+    return family(root.index, [p[0] for p in pairs]), family(root.index, [p[1] for p in pairs])
 
 
 def broadcast(

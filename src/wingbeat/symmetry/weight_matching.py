@@ -9,8 +9,7 @@ from torch import Tensor
 
 from wingbeat.errors import RequestError
 from wingbeat.symmetry.descent import restarted
-from wingbeat.symmetry.permutation import Permutation
-from wingbeat.symmetry.spec import PermutationSpec
+from wingbeat.symmetry.spec import Permutation, PermutationSpec
 from wingbeat.symmetry.terms import weight_terms
 
 

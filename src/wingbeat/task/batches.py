@@ -18,13 +18,15 @@ from torch.utils.data import default_collate
 
 from wingbeat.determinism import derive, seeded
 from wingbeat.errors import DriverError, RunError
+from wingbeat.task.data import is_tensors, len_of, steps_per_epoch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from torch import Tensor
 
-    from wingbeat.task.task import Batch, Task
+    from wingbeat.task.data import Batch
+    from wingbeat.task.task import Task
 
 
 @dataclass(frozen=True)
@@ -149,28 +151,6 @@ def _epoch_order(order: int, epoch: int, size: int, sampling: str) -> Tensor:
     if sampling == "replacement":
         return torch.randint(size, (size,), generator=generator)
     return torch.randperm(size, generator=generator)
-
-
-def steps_per_epoch(size: int, batch_size: int, drop_last: bool) -> int:
-    """Return how many batches one pass over ``size`` samples takes.
-
-    >>> steps_per_epoch(1000, 32, drop_last=False), steps_per_epoch(1000, 32, drop_last=True)
-    (32, 31)
-    """
-    return size // batch_size if drop_last else -(-size // batch_size)
-
-
-def is_tensors(data: Any) -> bool:
-    """Tell a tuple or dict of tensors from a data set."""
-    return isinstance(data, (tuple, dict))
-
-
-def len_of(data: Any) -> int:
-    """Return the number of samples in a task's data."""
-    if not is_tensors(data):
-        return len(data)
-    leaves = pytree.tree_leaves(data)
-    return len(leaves[0]) if leaves else 0
 
 
 def placer(dtype: torch.dtype, device: torch.device) -> Callable[[Any], Any]:

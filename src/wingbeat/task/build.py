@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 _COMPLEX = {torch.float32: torch.complex64, torch.float64: torch.complex128}
 
 
-class Models:
+class ModelBuilder:
     """The models of one task, each call a fresh one.
 
     Args:

@@ -23,7 +23,7 @@ from torch.utils import _pytree as pytree
 from wingbeat.determinism import seeded
 from wingbeat.errors import RequestError
 from wingbeat.moved import first_name
-from wingbeat.task.batches import is_tensors, len_of
+from wingbeat.task.data import is_tensors, len_of
 
 if TYPE_CHECKING:
     from wingbeat.task.step import TrainingStep

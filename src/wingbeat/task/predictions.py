@@ -9,7 +9,8 @@ import torch
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from wingbeat.task.task import Batch, Task
+    from wingbeat.task.data import Batch
+    from wingbeat.task.task import Task
 
 
 def loss_and_scores(task: Task, model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor | None]:

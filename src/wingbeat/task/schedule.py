@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import nn
@@ -21,17 +22,46 @@ from wingbeat.errors import RequestError
 from wingbeat.params import trainable
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from wingbeat.task.task import Task
+    from collections.abc import Iterable, Sequence
 
 Options = dict[str, Any]
+Schedule = Callable[[int], float] | Callable[[torch.optim.Optimizer], Any]
+"""A factor of the learning rate by step, or a factory of a scheduler."""
 WATCHED = ("lr", "momentum", "betas")
 """Options of a group that schedulers of torch move."""
 
 
+class Scheduled(Protocol):
+    """What has a schedule: a task, of which nothing more is needed here."""
+
+    @property
+    def schedule(self) -> Schedule | None:
+        """Factor of the learning rate, or a factory of a scheduler."""
+        ...
+
+    @property
+    def steps(self) -> int:
+        """Optimizer updates in all."""
+        ...
+
+    @property
+    def seed(self) -> int:
+        """Base seed."""
+        ...
+
+    @property
+    def model(self) -> Callable[[], nn.Module]:
+        """Factory of the model."""
+        ...
+
+    @property
+    def optimizer(self) -> Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]:
+        """Factory of the optimizer."""
+        ...
+
+
 @dataclass(frozen=True)
-class Table:
+class ScheduleTable:
     """What a scheduler gives each group before each step.
 
     Attributes:
@@ -67,7 +97,7 @@ class Table:
         )
 
 
-def takes_optimizer(task: Task) -> bool:
+def takes_optimizer(task: Scheduled) -> bool:
     """Tell a factory ``optimizer -> scheduler`` from a function ``step -> factor``.
 
     Raises:
@@ -115,7 +145,7 @@ def _speaks_of_optimizer(error: Exception) -> bool:
     )
 
 
-def table(task: Task, optimizer: torch.optim.Optimizer) -> Table | None:
+def table(task: Scheduled, optimizer: torch.optim.Optimizer) -> ScheduleTable | None:
     """Return what the task's scheduler does to an optimizer's groups, or None for a function.
 
     Raises:
@@ -138,7 +168,7 @@ def table(task: Task, optimizer: torch.optim.Optimizer) -> Table | None:
             f"each of the {task.steps} updates, not after epochs"
         )
         raise RequestError(msg) from error
-    return Table(rows, _base(optimizer, rows), kind)
+    return ScheduleTable(rows, _base(optimizer, rows), kind)
 
 
 def _stand_in(optimizer: torch.optim.Optimizer) -> torch.optim.Optimizer:
@@ -193,7 +223,7 @@ def _base(
     return tuple(float(rate) or top for rate, top in zip(own, largest, strict=True))
 
 
-def factor_of(task: Task, step: int) -> float:
+def factor_of(task: Scheduled, step: int) -> float:
     """Return the learning-rate factor of one step, the same for all groups.
 
     Raises:
@@ -214,18 +244,18 @@ def factor_of(task: Task, step: int) -> float:
     return float(factors[0])
 
 
-def keep_table(task: Task, known: Table | None) -> None:
+def keep_table(task: Scheduled, known: ScheduleTable | None) -> None:
     """Remember a task's table: it costs as many calls as the run has steps."""
     object.__setattr__(task, "_table", known)
 
 
-def _alone(task: Task) -> Table | None:
+def _alone(task: Scheduled) -> ScheduleTable | None:
     with seeded(task.seed):
         model = task.model()
     return table(task, task.optimizer(list(trainable(model).values())))
 
 
-def refuse_rates(task: Task, rates: Sequence[float]) -> None:
+def refuse_rates(task: Scheduled, rates: Sequence[float]) -> None:
     """Refuse a schedule whose values are learning rates, where factors of one are meant.
 
     A run at the square of the rate that was meant would look like any other run, so it is not

@@ -19,17 +19,18 @@ from wingbeat.errors import DriverError, RequestError
 from wingbeat.params import Layout, fixed, trainable
 from wingbeat.task.advice import check_optimizer
 from wingbeat.task.batches import copied
-from wingbeat.task.build import Models, copied_model, why_objects
+from wingbeat.task.build import ModelBuilder, copied_model, why_objects
 from wingbeat.task.masks import PlainMasks
 from wingbeat.task.optimizers import Grouped, PureOptimizer, pure_optimizer, resumed_state
-from wingbeat.task.schedule import Table, factor_of, keep_table, refuse_rates, table
+from wingbeat.task.schedule import ScheduleTable, factor_of, keep_table, refuse_rates, table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from torch import Tensor
 
-    from wingbeat.task.task import Batch, Task
+    from wingbeat.task.data import Batch
+    from wingbeat.task.task import Task
 
 Buffers = dict[str, "Tensor"]
 Slots = dict[str, "Tensor"]
@@ -101,7 +102,7 @@ class TrainingStep:
 
     def __init__(self, task: Task, dtype: torch.dtype, device: torch.device) -> None:
         self.task, self.dtype, self.device = task, dtype, device
-        self.models = Models(task, dtype, device)
+        self.models = ModelBuilder(task, dtype, device)
         self.renew()
         self.table = self._scheduled()
         self.functional = True
@@ -175,7 +176,7 @@ class TrainingStep:
         factor = self.task.factor(step)
         return [{"lr": rate * factor} for rate in self._rates]
 
-    def _scheduled(self) -> Table | None:
+    def _scheduled(self) -> ScheduleTable | None:
         """Read the schedule through, and refuse one that is no schedule."""
         if self.task.schedule is None:
             return None

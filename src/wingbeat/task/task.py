@@ -13,15 +13,11 @@ from torch.utils import _pytree as pytree
 from wingbeat.errors import RequestError
 from wingbeat.task.advice import check_functions, refuse_list
 from wingbeat.task.barrier_sampling import BarrierSampling
-from wingbeat.task.batches import is_tensors, len_of, steps_per_epoch
-from wingbeat.task.schedule import factor_of
-
-Batch = Any
-"""A tuple or dict of tensors, or whatever the data set's samples collate to."""
+from wingbeat.task.data import Batch, is_tensors, len_of, steps_per_epoch
+from wingbeat.task.schedule import Schedule, factor_of
 
 Sampling = Literal["shuffle", "replacement", "sequential"]
 Mode = Literal["train", "as built"]
-Schedule = Callable[[int], float] | Callable[[torch.optim.Optimizer], Any]
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,10 @@ import torch
 
 from wingbeat.study.condition import Condition
 from wingbeat.study.grid import cross
-from wingbeat.study.inline import InlineRunner
 from wingbeat.study.ledger import Ledger, Record
 from wingbeat.study.run import run_study
 from wingbeat.study.runner import Runner
+from wingbeat.study.runner.inline import InlineRunner
 from wingbeat.task.task import Task
 
 

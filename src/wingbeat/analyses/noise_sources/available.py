@@ -12,7 +12,8 @@ import torch
 from wingbeat.determinism import derive, seeded
 from wingbeat.errors import RequestError, nearest
 from wingbeat.replicas.perturb import Augmentation, DataOrder, Dropout, Init, Perturbation, Ulp
-from wingbeat.task.batches import Streams, is_tensors
+from wingbeat.task.batches import Streams
+from wingbeat.task.data import is_tensors
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -14,9 +14,17 @@ from wingbeat.analyses.noise_sources.outcome import NoiseSources, Sample, accura
 from wingbeat.errors import DriverError, RequestError
 from wingbeat.execution.request import as_folder, make_request
 from wingbeat.execution.run import run
+from wingbeat.measure.metric import (
+    METRICS,
+    Metric,
+    chosen_names,
+    is_scalar_of_evaluation,
+    scalars_of_evaluation,
+)
 from wingbeat.replicas.driver_selection import DriverName
 from wingbeat.replicas.first_loss import first_loss
-from wingbeat.task.batches import Batches, len_of
+from wingbeat.task.batches import Batches
+from wingbeat.task.data import len_of
 from wingbeat.task.step import TrainingStep
 
 if TYPE_CHECKING:
@@ -34,7 +42,7 @@ def noise_sources(
     sources: Sequence[str] = SOURCES_BY_DEFAULT,
     *,
     replicas: int = 10,
-    metrics: Sequence[str] | None = None,
+    metrics: Sequence[str | Metric] | None = None,
     executions: Sequence[Execution] | None = None,
     driver: DriverName = "auto",
     dtype: torch.dtype = torch.float32,
@@ -55,7 +63,8 @@ def noise_sources(
             the next floating-point number; "hardware": the same run executed with other numbers
             of threads and another driver; "all": another base seed.
         replicas: runs for each source; "hardware" has as many as there are executions.
-        metrics: further scalars of the evaluation to compare, by default all that the task has.
+        metrics: further scalars of the evaluation to compare, by default all that the task has;
+            any metric that needs "outputs" and gives each replica one number, your own too.
         executions: of "hardware"; default both drivers, with one thread and with all.
         driver: as in ``wb.run``.
         dtype: as in ``wb.run``.
@@ -133,17 +142,22 @@ def noise_sources(
     return _outcome(request, samples, result, notes, folder)
 
 
-def _metrics(task: Task, metrics: Sequence[str] | None) -> tuple[str, ...]:
+def _metrics(task: Task, metrics: Sequence[str | Metric] | None) -> tuple[str, ...]:
     """Return which scalars of the evaluation to measure."""
     if getattr(task, "eval_data", None) is None:
         if metrics:
             raise RequestError(f"metrics {list(metrics)} need evaluation data: set Task.eval_data")
         return ("l2",)
-    own = ("eval_loss", "accuracy", *task.eval_metrics)
-    for name in metrics or ():
-        if name not in own:
-            raise RequestError(f"metric {name!r} is no scalar of the evaluation: use one of {own}")
-    return ("l2", *(own if metrics is None else dict.fromkeys(metrics)))
+    own = scalars_of_evaluation(task.eval_metrics)
+    wanted = own if metrics is None else chosen_names(metrics, own)
+    for name in wanted:
+        if name not in own and not is_scalar_of_evaluation(METRICS.find(name)):
+            msg = (
+                f"metric {name!r} is no scalar of the evaluation: use one of {own}, or a metric "
+                "that needs 'outputs' and gives each replica one number"
+            )
+            raise RequestError(msg)
+    return ("l2", *wanted)
 
 
 def _executed(

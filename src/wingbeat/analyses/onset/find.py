@@ -14,7 +14,7 @@ import torch
 from wingbeat.analyses.onset import outcome
 from wingbeat.analyses.onset.candidates import candidate_steps
 from wingbeat.analyses.onset.decision import fewest
-from wingbeat.analyses.onset.endpoint_metric import EndpointMetric, check_metric
+from wingbeat.analyses.onset.endpoint_metric import METRICS, EndpointMetric, check_metric
 from wingbeat.analyses.onset.experiment import OnsetExperiment
 from wingbeat.analyses.onset.outcome import Onset, Rule, Trial
 from wingbeat.analyses.onset.search import cost, next_step
@@ -22,6 +22,7 @@ from wingbeat.determinism import derive, deterministic_algorithms, seeded
 from wingbeat.errors import RequestError
 from wingbeat.execution.progress import Progress
 from wingbeat.execution.request import make_request
+from wingbeat.measure.metric import Metric, own_codes
 from wingbeat.replicas.driver_selection import DriverName
 from wingbeat.replicas.perturb import Gaussian, Init, Nudge, Perturbation
 from wingbeat.trajectory.store import FolderStore
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 
 def find_onset(
     task: Task,
-    metric: str = "barrier",
+    metric: str | Metric = "barrier",
     *,
     threshold: float | None = None,
     perturbation: Perturbation | None = None,
@@ -67,7 +68,8 @@ def find_onset(
     Args:
         task: what to train.
         metric: between each replica and the reference at the end: "barrier" (training loss; also
-            "barrier_error", "barrier_test", "barrier_error_test"), "l2" or "disagreement".
+            "barrier_error", "barrier_test", "barrier_error_test"), "l2", "disagreement", or a
+            metric of yours that is declared with ``compares=True`` and is 0 for identical models.
         threshold: above it a replica has left; in the metric's unit. Only for errors is there a
             default, 2 points (Frankle et al.). A replica that diverged has left.
         perturbation: what is done to the replicas, at whichever step; default ``Gaussian(0.01)``.
@@ -112,7 +114,7 @@ def find_onset(
         >>> print(find_onset(bowl, threshold=0.01, driver="loop"))
         stable from step 0 on, the first that was tried (95% at each step)
     """
-    rule = Rule(metric, check_metric(metric, threshold), share, confidence)
+    rule = Rule(*check_metric(metric, threshold), share, confidence)
     request = _request(task, perturbation, replicas, dtype, device, factory)
     candidates = candidate_steps(task.steps, steps, tolerance)
     least = fewest(share=share, confidence=confidence)
@@ -144,7 +146,7 @@ class _Search:
         experiment = OnsetExperiment(self.request, self.steps, self.store)
         condition = {
             **self.request.describe(experiment.step),
-            "onset": {**asdict(self.rule), "steps": list(self.steps)},
+            "onset": {**asdict(self.rule), "steps": list(self.steps), **self._own_code()},
         }
         with seeded(derive(task.seed, "run")), deterministic_algorithms(experiment.step.skeleton):
             experiment.agree(condition)
@@ -174,6 +176,11 @@ class _Search:
                 f"step {step}: {left} of {trial.counted} left: {self.rule.verdict(trial)}"
             )
         return trials
+
+    def _own_code(self) -> dict[str, Any]:
+        """Return a digest of a metric of one's own: if it changes, the search is another one."""
+        codes = {} if self.rule.metric in METRICS else own_codes([self.rule.metric])
+        return {"metric_code": codes} if codes else {}
 
     def _next(self, trials: dict[int, Trial]) -> int | None:
         return next_step(self.steps, {s: self.rule.verdict(t) for s, t in trials.items()})

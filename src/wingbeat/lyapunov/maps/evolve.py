@@ -25,8 +25,8 @@ from wingbeat.lyapunov.maps.validate_map import FlatMap, examine
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from wingbeat.lyapunov.maps.jacobians import Block
-    from wingbeat.lyapunov.maps.states import Layout, State, Step
+    from wingbeat.lyapunov.maps.jacobians import JacobianBlock
+    from wingbeat.lyapunov.maps.states import State, StateLayout, Step
 
     Array = NDArray[np.float64]
 
@@ -43,7 +43,7 @@ class Plan:
         skipped: how many of them are discarded.
     """
 
-    layout: Layout
+    layout: StateLayout
     start: torch.Tensor
     k: int
     lengths: tuple[int, ...]
@@ -97,7 +97,7 @@ def orthonormal(batch: int, n: int, k: int, seed: int) -> Array:
 
 def evolve(
     step: Step, work: Plan, *, first: int, seed: int, keep: bool, compiled: bool
-) -> Iterator[Block]:
+) -> Iterator[JacobianBlock]:
     """Check a map and yield its triangular factors, block by block.
 
     Args:

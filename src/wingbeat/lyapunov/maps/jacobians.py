@@ -33,7 +33,7 @@ _ELEMENTS = 4_000_000
 
 
 @dataclass(frozen=True)
-class Block:
+class JacobianBlock:
     """Triangular factors of G consecutive intervals.
 
     Attributes:
@@ -57,7 +57,7 @@ def by_jacobians(
     first: int,
     *,
     keep: bool,
-) -> Iterator[Block]:
+) -> Iterator[JacobianBlock]:
     """Yield blocks of factors of a map that does not look at its step index.
 
     Args:
@@ -82,7 +82,7 @@ def by_jacobians(
             stops = first_stops(path[1:], t - count * length)
             r, columns = factors(product, q, keep)
             q = columns[-1]
-            yield Block(r, columns if keep else None, x, stops)
+            yield JacobianBlock(r, columns if keep else None, x, stops)
 
 
 def products(matrices: Tensor, groups: int, batch: int) -> Array:

@@ -16,7 +16,7 @@ from wingbeat.lyapunov.maps.evolve import Plan, derivatives, evolve, plan
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from wingbeat.lyapunov.maps.jacobians import Block
+    from wingbeat.lyapunov.maps.jacobians import JacobianBlock
     from wingbeat.lyapunov.maps.states import State, Step
 
     Array = NDArray[np.float64]
@@ -216,7 +216,7 @@ def maximum(
     )
 
 
-def _logs(block: Block) -> Array:
+def _logs(block: JacobianBlock) -> Array:
     """Return logarithms of the diagonals ``(G, B, k)``; −∞ where a direction is lost."""
     with np.errstate(divide="ignore", invalid="ignore"):
         found: Array = np.log(np.diagonal(block.r, axis1=-2, axis2=-1))
@@ -228,7 +228,7 @@ def _result(
     logs: Array,
     stops: NDArray[np.int64],
     first: int,
-    blocks: list[Block],
+    blocks: list[JacobianBlock],
     final: Any,
     batched: bool,
 ) -> Spectrum:

@@ -19,7 +19,7 @@ Step = Callable[[Any, int], Any]
 
 
 @dataclass(frozen=True)
-class Layout:
+class StateLayout:
     """Where the entries of a state lie in its flat vector.
 
     Attributes:
@@ -92,7 +92,7 @@ class Layout:
         return "one tensor" if self.single else f"a dictionary with {', '.join(self.names)}"
 
 
-def read_state(state: State, *, batched: bool) -> tuple[Layout, Tensor]:
+def read_state(state: State, *, batched: bool) -> tuple[StateLayout, Tensor]:
     """Return the layout of a state and its flat copy.
 
     Args:
@@ -100,7 +100,7 @@ def read_state(state: State, *, batched: bool) -> tuple[Layout, Tensor]:
         batched: whether every tensor has a leading axis of initial states.
 
     Returns:
-        Layout of one state, and the states ``(B, n)``; B is 1 without ``batched``.
+        StateLayout of one state, and the states ``(B, n)``; B is 1 without ``batched``.
 
     Raises:
         RequestError: for integers, several types, nothing at all, values that are not finite,
@@ -118,7 +118,7 @@ def read_state(state: State, *, batched: bool) -> tuple[Layout, Tensor]:
     _check_batch(tensors, batched)
     first = next(iter(tensors.values()))
     shapes = tuple(tuple(x.shape[int(batched) :]) for x in tensors.values())
-    layout = Layout(tuple(tensors), shapes, first.dtype, first.device, single)
+    layout = StateLayout(tuple(tensors), shapes, first.dtype, first.device, single)
     plain = state if isinstance(state, Tensor) else tensors
     flat = layout.flatten(plain).detach().clone().reshape(-1, layout.size)
     if not bool(torch.isfinite(flat).all()):

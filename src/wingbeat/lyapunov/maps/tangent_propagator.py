@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch.func import jvp, vmap
 
-from wingbeat.lyapunov.maps.jacobians import Block, first_stops
+from wingbeat.lyapunov.maps.jacobians import JacobianBlock, first_stops
 from wingbeat.lyapunov.maps.recording import Recorded
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def by_tangents(
     keep: bool,
     timed: bool,
     compiled: bool,
-) -> Iterator[Block]:
+) -> Iterator[JacobianBlock]:
     """Yield a block of factors for every interval; arguments as for ``by_jacobians``."""
     carry = TangentPropagator(flow, timed=timed, compiled=compiled)
     x, t = start, first
@@ -88,7 +88,7 @@ def by_tangents(
         v, r = orthonormalise(v)
         stops = first_stops(torch.stack(path), t - length)
         columns = v.transpose(-1, -2).double().cpu().numpy()[None] if keep else None
-        yield Block(r.double().cpu().numpy()[None], columns, x, stops)
+        yield JacobianBlock(r.double().cpu().numpy()[None], columns, x, stops)
 
 
 def orthonormalise(v: Tensor) -> tuple[Tensor, Tensor]:

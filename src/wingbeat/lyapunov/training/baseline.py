@@ -18,7 +18,7 @@ from scipy.special import stdtrit
 
 from wingbeat.errors import RequestError
 from wingbeat.lyapunov.maps.batch_means import batch_count
-from wingbeat.lyapunov.training.window import Window
+from wingbeat.lyapunov.training.window import TangentWindow
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -75,23 +75,23 @@ def small_task(task: Task, ratio: int) -> Task:
     )
 
 
-def small_window(window: Window, ratio: int) -> Window:
+def small_window(window: TangentWindow, ratio: int) -> TangentWindow:
     """Return the same stretch of training time in smaller steps.
 
-    >>> small_window(Window(1, 2, 10, 1), 4)
-    Window(warmup=4, discard=8, steps=40, every=4)
+    >>> small_window(TangentWindow(1, 2, 10, 1), 4)
+    TangentWindow(warmup=4, discard=8, steps=40, every=4)
     """
-    return Window(
+    return TangentWindow(
         window.warmup * ratio, window.discard * ratio, window.steps * ratio, window.every * ratio
     )
 
 
 def small_rate(
     task: Task,
-    window: Window,
+    window: TangentWindow,
     ratio: int,
     seeds: Sequence[int],
-    follow: Callable[[Task, Window, int], Followed],
+    follow: Callable[[Task, TangentWindow, int], Followed],
 ) -> Baseline:
     """Measure the baseline on every base seed.
 

@@ -16,7 +16,7 @@ from wingbeat.lyapunov.maps.dimension import Dimension, kaplan_yorke
 from wingbeat.lyapunov.training.baseline import Baseline, Judgement, judge, mean_error, small_rate
 from wingbeat.lyapunov.training.tangent import TangentStep
 from wingbeat.lyapunov.training.tangent_trajectory import Followed, Wanted, follow
-from wingbeat.lyapunov.training.window import Window, window_of
+from wingbeat.lyapunov.training.window import TangentWindow, window_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,7 +49,7 @@ class TrainingSpectrum:
     """
 
     runs: tuple[Followed, ...]
-    window: Window
+    window: TangentWindow
     parameters: int
     dimension: int
     removed: int
@@ -240,7 +240,7 @@ def training_spectrum(
         wanted = Wanted(k, tangent_seed, deflate, neutral_checks, check and place == 0)
         runs.append(follow(own.reseeded(seed), window, wanted))
 
-    def small(task: Task, window: Window, seed: int) -> Followed:
+    def small(task: Task, window: TangentWindow, seed: int) -> Followed:
         recorded = window.steps >= RECORDED_FROM
         own = TangentStep(task, dtype, device, seed=seed, recorded=recorded)
         return follow(own, window, Wanted(1, tangent_seed, deflate, int(deflate), check=False))

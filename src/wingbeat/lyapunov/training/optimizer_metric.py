@@ -12,13 +12,10 @@ seen from the growth of the parameter block alone, which is reported beside it.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from math import sqrt
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-
-from wingbeat.task.optimizers import Adagrad, Adam, Grouped, NAdam, RAdam, RmsProp, root
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -28,10 +25,6 @@ if TYPE_CHECKING:
     from wingbeat.task.optimizers import PureOptimizer
 
     Slots = Mapping[str, Tensor]
-
-
-SQUARES = ("square_sum", "largest_square_sum", "sum")
-"""Slots whose entries are sums of squares: they have a root and are never negative."""
 
 
 def natural_scales(
@@ -53,57 +46,10 @@ def natural_scales(
     >>> natural_scales(Sgd(lr=0.1), own, torch.zeros(2), {})
     tensor([10., 10.])
     """
-    by_block = _scales(rule, params, slots)
+    by_block = rule.natural_scale(params, slots)
     one = torch.ones_like(params)
     pieces = [by_block["parameters"], *(by_block.get(name, one) for name in coordinates.slots)]
     return torch.cat([*pieces, params.new_ones(coordinates.buffers.size)])
-
-
-def _scales(rule: PureOptimizer, params: Tensor, slots: Slots) -> dict[str, Tensor]:
-    if isinstance(rule, Grouped):
-        own = [
-            _scales(g.rule, params[g.place], {name: s[g.place] for name, s in slots.items()})
-            for g in rule.groups
-        ]
-        names = dict.fromkeys(name for scales in own for name in scales)
-        ones = [torch.ones_like(params[g.place]) for g in rule.groups]
-        return {
-            name: torch.cat([s.get(name, one) for s, one in zip(own, ones, strict=True)])
-            for name in names
-        }
-    rate = abs(float(getattr(rule, "lr", 1.0))) or 1.0
-    return {"parameters": torch.full_like(params, 1 / rate), **_slot_scales(rule, slots)}
-
-
-def _slot_scales(rule: PureOptimizer, slots: Slots) -> dict[str, Tensor]:
-    """Return the scales of the slots whose natural unit is not 1 (SGD's momentum has 1)."""
-    if isinstance(rule, Adam | NAdam | RAdam):
-        first, second = rule.betas
-        size = _size(slots["square_sum"], 1 - second, rule.eps)
-        found = {"gradient_sum": (1 - first) / size, "square_sum": (1 - second) / (2 * size**2)}
-        if "largest_square_sum" in slots:
-            largest = _size(slots["largest_square_sum"], 1 - second, rule.eps)
-            found["largest_square_sum"] = (1 - second) / (2 * largest**2)
-            found["gradient_sum"] = (1 - first) / largest
-        return found
-    if isinstance(rule, RmsProp):
-        share = 1 - rule.alpha
-        size = _size(slots["square_sum"], share, rule.eps)
-        one = torch.ones_like(size)
-        scales = {
-            "square_sum": share / (2 * size**2),
-            "gradient_sum": share / size,
-            "step_sum": one / sqrt(share),
-        }
-        return {name: scales[name] for name in slots if name in scales}
-    if isinstance(rule, Adagrad):
-        return {"sum": 1 / (2 * _size(slots["sum"], 1.0, rule.eps) ** 2)}
-    return {}
-
-
-def _size(square_sum: Tensor, share: float, eps: float) -> Tensor:
-    """Return the typical size of a gradient, never 0."""
-    return root(square_sum * share, smooth=True) + (eps or 1e-12)
 
 
 def block_growth(tangents: Tensor, parameters: int) -> NDArray[np.float64]:

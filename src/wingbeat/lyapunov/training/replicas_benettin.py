@@ -19,7 +19,7 @@ from wingbeat.determinism import deterministic_algorithms, seeded
 from wingbeat.errors import BELOW_NOISE_FLOOR, DIVERGED, DriverError, RequestError
 from wingbeat.lyapunov.maps.batch_means import batch_means_error
 from wingbeat.lyapunov.maps.orthonormal import random_direction
-from wingbeat.lyapunov.training.window import Window, window_of
+from wingbeat.lyapunov.training.window import TangentWindow, window_of
 from wingbeat.replicas.first_loss import first_loss
 from wingbeat.replicas.fork import NULL, REFERENCE, Member
 from wingbeat.replicas.lockstep import Lockstep
@@ -59,7 +59,7 @@ class ReplicaExponent:
     """
 
     logs: Array
-    window: Window
+    window: TangentWindow
     size: float
     noise_floor: float
     driver: str
@@ -153,7 +153,7 @@ class _Course:
         self.replicas = Replicas(self.driver, self.batches, 1 if self.driver.name == "loop" else 0)
         self._place([self.step.start(seed).map(lambda t: t.unsqueeze(0))])
 
-    def measured(self, window: Window, size: float, twins: int) -> ReplicaExponent:
+    def measured(self, window: TangentWindow, size: float, twins: int) -> ReplicaExponent:
         """Warm up, fork the twins and note how fast they part."""
         self._advance(window.warmup)
         states = self.replicas.states()

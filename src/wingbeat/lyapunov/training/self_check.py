@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import torch
 
 from wingbeat.errors import RequestError
-from wingbeat.lyapunov.training.optimizer_metric import SQUARES
 from wingbeat.lyapunov.training.tangent import INSTEAD, TangentStep
 
 if TYPE_CHECKING:
@@ -85,8 +84,10 @@ def _free(own: TangentStep, state: State) -> Tensor:
     """Return which coordinates ``(D,)`` can be moved: not a sum of squares that is nearly 0."""
     level = own.coordinates.flat(state) * own.scales(state)
     free = torch.ones_like(level)
+    rule = own.step.optimizer
+    squares = {name for one in rule.rules() for name in one.squares} if rule is not None else set()
     for name in own.coordinates.slots:
-        if name in SQUARES:
+        if name in squares:
             place = own.coordinates.blocks[name]
             free[place] = (level[place] > SMALLEST).to(free)
     return free

@@ -98,6 +98,7 @@ def _shift(weight: str, bias: str, alive: Tensor, layout: Layout) -> Iterator[Fa
     row = torch.where(alive, _random(weight, len(alive)).to(alive.device), 0.0)
 
     def direction(params: Tensor) -> Tensor:
+        """Return the same addition to every row."""
         out = torch.zeros_like(params)
         out[layout.slices[weight]] = row.to(params).expand(shapes[weight]).reshape(-1)
         if len(where) > 1:
@@ -105,6 +106,7 @@ def _shift(weight: str, bias: str, alive: Tensor, layout: Layout) -> Iterator[Fa
         return out
 
     def project(tangents: Tensor) -> Tensor:
+        """Take the mean over the rows out of the tangents."""
         out = tangents.clone()
         for name in where:
             piece = out[:, layout.slices[name]].view(len(out), shapes[name][0], -1)
@@ -169,6 +171,7 @@ def _rescalings(before: str, after: str, layout: Layout) -> Iterator[Family]:
     factors = _random(outgoing, units)
 
     def direction(params: Tensor) -> Tensor:
+        """Return incoming weights less outgoing ones, as both factors cancel."""
         out = _by_rows(params, [(name, factors) for name in incoming], layout)
         place, rows = layout.slices[outgoing], shapes[outgoing][0]
         wide = factors.to(params).repeat_interleave(columns // units)

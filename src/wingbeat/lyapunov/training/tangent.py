@@ -32,7 +32,8 @@ from wingbeat.task.step import State, TrainingStep
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from wingbeat.task.task import Batch, Task
+    from wingbeat.task.data import Batch
+    from wingbeat.task.task import Task
 
 INSTEAD = "use wingbeat.lyapunov.replica_exponent, which needs no derivative"
 """What to do with a task that has no tangent step."""
@@ -197,6 +198,7 @@ class TangentStep:
         buffers, slots = tuple(state.buffers), tuple(state.slots)
 
         def unpack(leaves: Any) -> Any:
+            """Return state, further groups and coefficients."""
             rest = list(leaves)
             (params,), own, sums, *groups = (
                 [rest.pop(0) for _ in range(n)] for n in (1, len(buffers), len(slots), *further)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from wingbeat.lyapunov.training.tangent import TangentStep
-    from wingbeat.lyapunov.training.window import Window
+    from wingbeat.lyapunov.training.window import TangentWindow
     from wingbeat.task.step import State
 
     Array = NDArray[np.float64]
@@ -110,7 +110,7 @@ class _Course:
         return True
 
 
-def follow(own: TangentStep, window: Window, wanted: Wanted) -> Followed:
+def follow(own: TangentStep, window: TangentWindow, wanted: Wanted) -> Followed:
     """Warm a run up, start tangents in its parameters and follow them to its end.
 
     Args:
@@ -140,7 +140,11 @@ def follow(own: TangentStep, window: Window, wanted: Wanted) -> Followed:
 
 
 def _measured(
-    course: _Course, window: Window, deflating: NeutralWatch | None, going: bool, missed: float
+    course: _Course,
+    window: TangentWindow,
+    deflating: NeutralWatch | None,
+    going: bool,
+    missed: float,
 ) -> Followed:
     lengths, k = window.lengths, len(course.tangents)
     size = course.own.coordinates.layout.size
@@ -223,7 +227,7 @@ def _check_count(own: TangentStep, k: int, watch: NeutralWatch | None) -> None:
         )
 
 
-def _spread(window: Window, count: int) -> frozenset[int]:
+def _spread(window: TangentWindow, count: int) -> frozenset[int]:
     """Return steps at which neutral directions are verified, evenly over the run."""
     span = window.steps - window.warmup
     count = min(count, span)

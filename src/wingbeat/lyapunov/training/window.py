@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Window:
+class TangentWindow:
     """A stretch of a run.
 
     Attributes:
@@ -21,7 +21,7 @@ class Window:
         steps: updates in all, the counted ones last.
         every: updates between two orthonormalisations.
 
-    >>> Window(10, 5, 22, 3).lengths
+    >>> TangentWindow(10, 5, 22, 3).lengths
     (3, 3, 1)
     """
 
@@ -50,7 +50,9 @@ class Window:
         return (self.every,) * whole + ((rest,) if rest else ())
 
 
-def window_of(task: Task, *, warmup: int, discard: int, steps: int | None, every: int) -> Window:
+def window_of(
+    task: Task, *, warmup: int, discard: int, steps: int | None, every: int
+) -> TangentWindow:
     """Check a request and return its window.
 
     Raises:
@@ -68,7 +70,7 @@ def window_of(task: Task, *, warmup: int, discard: int, steps: int | None, every
         "discard", discard, 0, room, f"of {last} steps {warmup} are warm-up and one must be left"
     )
     _count("every", every, 1, last, "it is the number of steps between orthonormalisations")
-    return Window(warmup, discard, last, every)
+    return TangentWindow(warmup, discard, last, every)
 
 
 def _count(name: str, value: Any, least: int, most: int, why: str) -> None:

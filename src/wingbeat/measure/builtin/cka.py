@@ -21,7 +21,8 @@ from wingbeat.metrics.cka import LARGEST_ANGLE, LEAST_SAMPLES
 from wingbeat.replicas.fork import REFERENCE
 from wingbeat.representation.capture import Recorder
 from wingbeat.representation.layers import compare_stack, evaluation, fitting
-from wingbeat.task.batches import eval_batches, len_of, placer
+from wingbeat.task.batches import eval_batches, placer
+from wingbeat.task.data import len_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

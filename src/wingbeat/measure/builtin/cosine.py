@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     "cosine",
     needs="weights",
     per="layer",
+    compares=True,
     unit="1",
     range=(-1, 1),
     direction="1 = same direction",

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     "disagreement",
     needs="outputs",
     per="replica",
+    compares=True,
     unit="share",
     range=(0, 1),
     direction="0 = same predictions",

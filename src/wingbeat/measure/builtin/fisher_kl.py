@@ -13,7 +13,7 @@ from wingbeat.landscape.fisher import divergences
 from wingbeat.measure.metric import metric_of_run
 from wingbeat.measure.table import object_array, owners
 from wingbeat.replicas.fork import REFERENCE
-from wingbeat.task.batches import len_of
+from wingbeat.task.data import len_of
 
 if TYPE_CHECKING:
     from wingbeat.measure.context import MetricContext

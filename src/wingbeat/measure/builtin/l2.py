@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     "l2",
     needs="weights",
     per="layer",
+    compares=True,
     unit="weight",
     range=(0, inf),
     direction="0 = identical",

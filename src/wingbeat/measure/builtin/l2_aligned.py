@@ -35,6 +35,7 @@ SWEEPS: Final = 5
     "l2_aligned",
     needs="models",
     per="replica",
+    compares=True,
     unit="weight",
     range=(0, inf),
     direction="0 = identical up to permutation",

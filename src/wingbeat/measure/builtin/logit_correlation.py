@@ -34,6 +34,7 @@ class LogitProducts:
     "logit_correlation",
     needs="outputs",
     per="replica",
+    compares=True,
     unit="1",
     range=(-1, 1),
     direction="1 = same logits up to a factor",

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     "relative_l2",
     needs="weights",
     per="layer",
+    compares=True,
     unit="share of |w|",
     range=(0, inf),
     direction="0 = identical",

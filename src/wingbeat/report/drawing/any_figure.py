@@ -9,7 +9,7 @@ from wingbeat.report.drawing.plotly.parts import Spec
 from wingbeat.report.drawing.rendered import RenderedFigure, key_entries
 from wingbeat.report.figures.cell_map import CellMap
 from wingbeat.report.figures.marks import BoxFigure, DotFigure
-from wingbeat.report.figures.records import Figure, Group, LineFigure, groups
+from wingbeat.report.figures.records import Figure, FigureGroup, LineFigure, groups
 from wingbeat.report.figures.style import GUIDE_STYLE
 
 AnyFigure = Figure | DotFigure | BoxFigure | CellMap
@@ -37,13 +37,13 @@ def _spec(figure: AnyFigure) -> Spec:
     return study_spec(figure) if isinstance(figure, DotFigure | BoxFigure) else spec(figure)
 
 
-def _key(figure: AnyFigure) -> tuple[Group, ...]:
+def _key(figure: AnyFigure) -> tuple[FigureGroup, ...]:
     """Return the entries of a figure's key; the cells of a map carry their own words."""
     if isinstance(figure, CellMap):
         return ()
     if not isinstance(figure, DotFigure | BoxFigure):
         return groups(figure)
     dots = figure.dots if isinstance(figure, DotFigure) else ()
-    entries = [Group(dot.group, dot.style, "", marked=True) for dot in dots]
-    entries += [Group(guide.name, GUIDE_STYLE, "", marked=False) for guide in figure.guides]
+    entries = [FigureGroup(dot.group, dot.style, "", marked=True) for dot in dots]
+    entries += [FigureGroup(guide.name, GUIDE_STYLE, "", marked=False) for guide in figure.guides]
     return tuple(dict.fromkeys(entries))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Final, NamedTuple
 
-from wingbeat.report.figures.records import Group
+from wingbeat.report.figures.records import FigureGroup
 from wingbeat.report.figures.style import GUIDE_STYLE, look
 
 DASH_ARRAYS: Final = {
@@ -59,12 +59,12 @@ class Section(NamedTuple):
     figures: tuple[RenderedFigure, ...]
 
 
-def key_entries(entries: Iterable[Group]) -> tuple[KeyEntry, ...]:
+def key_entries(entries: Iterable[FigureGroup]) -> tuple[KeyEntry, ...]:
     """Return the entries of a key with their swatches; guides have no group to hide."""
     return tuple(_key_entry(entry) for entry in entries)
 
 
-def _key_entry(entry: Group) -> KeyEntry:
+def _key_entry(entry: FigureGroup) -> KeyEntry:
     shape = look(entry.style)
     return KeyEntry(
         text=entry.text,

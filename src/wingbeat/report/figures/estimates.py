@@ -7,10 +7,11 @@ from typing import Any, Final
 
 import numpy as np
 
+from wingbeat.errors import REASON_TEXT
 from wingbeat.report.figures.marks import Dot
 from wingbeat.report.figures.records import Line
 from wingbeat.report.figures.table import Table
-from wingbeat.report.prose import REASON_TEXT, number
+from wingbeat.report.prose import number
 from wingbeat.stats import Estimate
 
 STYLES: Final = 6

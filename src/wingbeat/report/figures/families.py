@@ -18,7 +18,7 @@ from wingbeat.report.figures.style import NULL_STYLE, REFERENCE_STYLE
 from wingbeat.report.result_access import (
     NULL,
     REFERENCE,
-    Curve,
+    ResultCurve,
     ResultLike,
     base_seeds,
     median_curve,
@@ -82,7 +82,7 @@ def first_last(line: Line) -> tuple[float, float, float, float] | None:
 def line_of(
     name: str,
     style: int,
-    curve: Curve,
+    curve: ResultCurve,
     most: int,
     *,
     group: str = "",

@@ -134,7 +134,7 @@ class HeatFigure:
 Figure = LineFigure | PathFigure | HeatFigure
 
 
-class Group(NamedTuple):
+class FigureGroup(NamedTuple):
     """One entry of a figure's key: its text, its style and whether it has markers."""
 
     text: str
@@ -143,12 +143,14 @@ class Group(NamedTuple):
     marked: bool
 
 
-def groups(figure: Figure) -> tuple[Group, ...]:
+def groups(figure: Figure) -> tuple[FigureGroup, ...]:
     """Return the entries of a figure's key, each once; guides come last."""
     if isinstance(figure, HeatFigure):
         return ()
     if isinstance(figure, PathFigure):
-        return tuple(dict.fromkeys(Group(p.group, p.style, "", marked=True) for p in figure.paths))
-    drawn = [Group(line.group, line.style, line.dash, line.marked) for line in figure.lines]
-    drawn += [Group(guide.name, GUIDE_STYLE, "", marked=False) for guide in figure.guides]
+        return tuple(
+            dict.fromkeys(FigureGroup(p.group, p.style, "", marked=True) for p in figure.paths)
+        )
+    drawn = [FigureGroup(line.group, line.style, line.dash, line.marked) for line in figure.lines]
+    drawn += [FigureGroup(guide.name, GUIDE_STYLE, "", marked=False) for guide in figure.guides]
     return tuple(dict.fromkeys(drawn))

@@ -36,6 +36,7 @@ def barrier_map(result: ResultLike) -> CellMap | None:
         return None
 
     def said(size: float, step: int) -> tuple[float, str, str]:
+        """Return the value of a cell, and what stands in and beside it."""
         if (step, size) not in cells:
             return math.nan, "", ""
         cell = cells[step, size]

@@ -23,7 +23,7 @@ from wingbeat.report.prose import (
     verdict,
 )
 from wingbeat.report.result_access import (
-    Entry,
+    ResultEntry,
     ResultLike,
     as_float,
     base_seeds,
@@ -84,7 +84,7 @@ def _facts(result: ResultLike) -> list[dict[str, str]]:
     ]
 
 
-def _below(value: Entry) -> str:
+def _below(value: ResultEntry) -> str:
     if not value.defined:
         return reason(value)
     return f"95 % interval {interval(value)}" if value.has_interval else no_interval(value)

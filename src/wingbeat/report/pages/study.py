@@ -9,7 +9,7 @@ from pathlib import Path
 from wingbeat.report.drawing.plotly.marks import study_spec
 from wingbeat.report.drawing.rendered import RenderedFigure, Section, key_entries
 from wingbeat.report.figures.marks import BoxFigure, DotFigure, StudyFigure
-from wingbeat.report.figures.records import Group, LineFigure, groups
+from wingbeat.report.figures.records import FigureGroup, LineFigure, groups
 from wingbeat.report.figures.style import GUIDE_STYLE
 from wingbeat.report.figures.table import Table
 from wingbeat.report.pages.document import render_document, write_document
@@ -92,13 +92,13 @@ def _shown(ident: str, figures: Sequence[StudyFigure]) -> tuple[RenderedFigure, 
     )
 
 
-def _groups(figure: StudyFigure) -> tuple[Group, ...]:
+def _groups(figure: StudyFigure) -> tuple[FigureGroup, ...]:
     """Return the entries of a figure's key; names on an axis need none."""
     if isinstance(figure, LineFigure):
         return groups(figure)
     found = []
     if isinstance(figure, DotFigure):
-        found = [Group(d.group, d.style, "", marked=True) for d in figure.dots]
+        found = [FigureGroup(d.group, d.style, "", marked=True) for d in figure.dots]
     if isinstance(figure, DotFigure | BoxFigure):
-        found += [Group(guide.name, GUIDE_STYLE, "", marked=False) for guide in figure.guides]
+        found += [FigureGroup(guide.name, GUIDE_STYLE, "", marked=False) for guide in figure.guides]
     return tuple(dict.fromkeys(found))

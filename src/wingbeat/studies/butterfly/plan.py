@@ -28,7 +28,7 @@ from wingbeat.studies.butterfly.grid import (
 )
 from wingbeat.study.condition import Condition, named
 from wingbeat.study.ledger import Ledger
-from wingbeat.task.batches import len_of
+from wingbeat.task.data import len_of
 from wingbeat.task.task import Task
 from wingbeat.tasks.from_scratch import FACTORIES, LOOPED, QUICK
 

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import pandas as pd
 
-from wingbeat.errors import BELOW_NOISE_FLOOR, DIVERGED, NOT_TRAINED
+from wingbeat.errors import BELOW_NOISE_FLOOR, DIVERGED, NOT_TRAINED, REASON_TEXT
 from wingbeat.measure.table import COLUMNS
 from wingbeat.replicas.fork import REFERENCE
 from wingbeat.report.figures.table import Table
-from wingbeat.report.prose import REASON_TEXT, number
+from wingbeat.report.prose import number
 from wingbeat.stats import Estimate, bootstrap
 from wingbeat.studies.butterfly.grid import Cell
 

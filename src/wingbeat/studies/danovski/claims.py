@@ -11,9 +11,9 @@ from itertools import pairwise
 from math import isnan
 from typing import TYPE_CHECKING, Final
 
-from wingbeat.errors import NOT_TRAINED
+from wingbeat.errors import NOT_TRAINED, REASON_TEXT
 from wingbeat.report.pages.claims import CheckedClaim
-from wingbeat.report.prose import REASON_TEXT, number, percent
+from wingbeat.report.prose import number, percent
 from wingbeat.studies.danovski.found import words
 from wingbeat.studies.danovski.measure import CHAOTIC
 from wingbeat.studies.danovski.orbit_claims import (

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pandas as pd
 
-from wingbeat.errors import NOT_TRAINED
-from wingbeat.report.prose import REASON_TEXT, number
+from wingbeat.errors import NOT_TRAINED, REASON_TEXT
+from wingbeat.report.prose import number
 from wingbeat.stats import Estimate
 from wingbeat.studies.danovski.plan import Experiment, Options, condition
 from wingbeat.study.ledger import Ledger

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from math import isnan
 
-from wingbeat.errors import TOO_FEW_SEEDS
+from wingbeat.errors import REASON_TEXT, TOO_FEW_SEEDS
 from wingbeat.report.figures.table import Table
 from wingbeat.report.pages.study import ClaimRow
-from wingbeat.report.prose import REASON_TEXT, number
+from wingbeat.report.prose import number
 from wingbeat.stats import Estimate
 from wingbeat.studies.dynamics.claims import Claim, Measured
 from wingbeat.studies.dynamics.estimates import DEFINITION_NAMES, DEFINITIONS, Definition

@@ -25,7 +25,7 @@ def same(call: Call) -> Value:
 @rule("_assert_tensor_metadata", "_assert_async", "_assert_scalar", "sym_size", "sym_numel")
 @rule("sym_constrain_range_for_size", "_local_scalar_dense", "item")
 def no_tensor(call: Call) -> Value:
-    """Checks and numbers: one entry is read, so every axis that has several is pinned."""
+    """Pin every axis that has several entries where one number is read; a check ties nothing."""
     for axes in call.inputs():
         if call.name in {"_local_scalar_dense", "item"}:
             call.pin(axes)

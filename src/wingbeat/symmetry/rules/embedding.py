@@ -16,7 +16,7 @@ def embedding(call: Call) -> Value:
 
 @rule("embedding_bag", "_embedding_bag", "_embedding_bag_forward_only")
 def embedding_bag(call: Call) -> Value:
-    """Sums of rows, one for each bag; counts and places of the bags are fixed."""
+    """Sum rows, one sum for each bag; counts and places of the bags are fixed."""
     weight = call.axes("weight")
     call.pin(weight[:1])
     beside = [tuple(call.pinned(n) for n in shape) for shape in call.shapes[1:]]

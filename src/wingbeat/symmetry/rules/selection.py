@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from wingbeat.symmetry.axes import ONE, Axis, Kind, find
 from wingbeat.symmetry.calls import Axes, Call, Value, place_of
-from wingbeat.symmetry.reshape import chosen, cut
+from wingbeat.symmetry.cut import chosen, cut
 from wingbeat.symmetry.rules.registry import rule
 from wingbeat.symmetry.unify import broadcast, unify
 

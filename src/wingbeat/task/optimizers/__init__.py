@@ -8,25 +8,30 @@ under ``torch.func.jvp``. What has no pure form is refused with
 
 from wingbeat.task.optimizers.adagrad import Adagrad
 from wingbeat.task.optimizers.adam import Adam
-from wingbeat.task.optimizers.grouped import Group, Grouped
+from wingbeat.task.optimizers.grouped import Grouped, ParameterGroup
 from wingbeat.task.optimizers.lookup import pure_optimizer
 from wingbeat.task.optimizers.nadam import NAdam
 from wingbeat.task.optimizers.pure import PureOptimizer, root
 from wingbeat.task.optimizers.radam import RAdam
+from wingbeat.task.optimizers.registry import OPTIMIZERS, pure_form
 from wingbeat.task.optimizers.resumed import resumed_state
 from wingbeat.task.optimizers.rmsprop import RmsProp
 from wingbeat.task.optimizers.sgd import Sgd
+from wingbeat.task.optimizers.stability import Threshold
 
 __all__ = [
+    "OPTIMIZERS",
     "Adagrad",
     "Adam",
-    "Group",
     "Grouped",
     "NAdam",
+    "ParameterGroup",
     "PureOptimizer",
     "RAdam",
     "RmsProp",
     "Sgd",
+    "Threshold",
+    "pure_form",
     "pure_optimizer",
     "resumed_state",
     "root",

@@ -4,13 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from wingbeat.task.optimizers.pure import PureOptimizer, State, descent, root
+from wingbeat.task.optimizers.pure import (
+    PureOptimizer,
+    State,
+    check_updates,
+    descent,
+    gradient_size,
+    root,
+)
+from wingbeat.task.optimizers.registry import pure_form
+from wingbeat.task.optimizers.stability import DIVIDED, Threshold, gradient_descent
 
 
+@pure_form(torch.optim.Adagrad)
 @dataclass(frozen=True)
 class Adagrad(PureOptimizer):
     """``torch.optim.Adagrad`` for dense gradients.
@@ -24,6 +35,8 @@ class Adagrad(PureOptimizer):
     >>> rule.update(torch.tensor([4.0]), rule.start(params), params, c)
     (tensor([0.6000]), {'sum': tensor([25.])})
     """
+
+    squares: ClassVar[tuple[str, ...]] = ("sum",)
 
     lr: float
     lr_decay: float = 0.0
@@ -57,3 +70,26 @@ class Adagrad(PureOptimizer):
         total = state["sum"] + grad * grad
         move = grad / (root(total, self.smooth) + self.eps) * c[0]
         return params + move, {"sum": total}
+
+    @classmethod
+    def settings(
+        cls, optimizer: torch.optim.Optimizer, options: Mapping[str, Any], taken: int
+    ) -> dict[str, Any]:
+        """Return the optimizer's own initial value: torch fills every group's state from it."""
+        initial = optimizer.defaults["initial_accumulator_value"]
+        return {"initial_accumulator_value": float(initial)}
+
+    def threshold(self, lr: float, step: int) -> Threshold:
+        """Return 2/η at the rate after its own decay."""
+        now = lr / (1 + (step + self.taken) * self.lr_decay)
+        return Threshold(gradient_descent(now), DIVIDED, self.weight_decay, "2/η")
+
+    def preconditioner(self, slots: Mapping[str, Tensor], updates: int) -> Tensor:
+        """Return √sum + ε."""
+        check_updates(updates)
+        return slots["sum"].sqrt() + self.eps
+
+    def natural_scale(self, params: Tensor, slots: Mapping[str, Tensor]) -> State:
+        """Return the units of the parameters and of the sum."""
+        size = gradient_size(slots["sum"], 1.0, self.eps)
+        return {**super().natural_scale(params, slots), "sum": 1 / (2 * size**2)}

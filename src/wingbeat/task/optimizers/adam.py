@@ -4,21 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from wingbeat.task.optimizers.moments import (
     SLOTS,
+    SQUARES,
     decayed_sums,
+    moment_scales,
     root_scale,
     shrinkage,
     shrunk,
     sums_of,
 )
-from wingbeat.task.optimizers.pure import PureOptimizer, State, check_rate, descent, root
+from wingbeat.task.optimizers.pure import (
+    PureOptimizer,
+    State,
+    check_rate,
+    check_updates,
+    descent,
+    root,
+)
+from wingbeat.task.optimizers.registry import pure_form
+from wingbeat.task.optimizers.stability import DIVIDED, Threshold, adam
 
 
+@pure_form(torch.optim.Adam, torch.optim.AdamW)
 @dataclass(frozen=True)
 class Adam(PureOptimizer):
     """``torch.optim.Adam`` and, with ``decoupled_weight_decay``, ``AdamW``.
@@ -35,6 +48,8 @@ class Adam(PureOptimizer):
     >>> rule.update(torch.tensor([5.0, -0.1]), rule.start(params), params, c)[0]
     tensor([0.9000, 1.1000])
     """
+
+    squares: ClassVar[tuple[str, ...]] = SQUARES
 
     lr: float
     betas: tuple[float, float] = (0.9, 0.999)
@@ -82,3 +97,32 @@ class Adam(PureOptimizer):
             new["largest_square_sum"] = second
         move = first / (root(second, self.smooth) + c[1]) * c[0]
         return shrunk(params, c[2:]) + move, new
+
+    @classmethod
+    def settings(
+        cls, optimizer: torch.optim.Optimizer, options: Mapping[str, Any], taken: int
+    ) -> dict[str, Any]:
+        """Return that AdamW decouples its decay: older ones of torch keep no option for it."""
+        decoupled = type(optimizer) is torch.optim.AdamW
+        return {"decoupled_weight_decay": options.get("decoupled_weight_decay", decoupled)}
+
+    def threshold(self, lr: float, step: int) -> Threshold:
+        """Return (2 + 2β₁)/((1 − β₁)η), lower with decoupled decay."""
+        inside, beside = self.weight_decay, 0.0
+        if self.decoupled_weight_decay:
+            inside, beside = beside, inside
+        formula = "(1 + β₁)(2 − η·wd)/((1 − β₁)η)" if beside else "(2 + 2β₁)/((1 − β₁)η)"
+        return Threshold(adam(lr, self.betas[0], beside), DIVIDED, inside, formula)
+
+    def preconditioner(self, slots: Mapping[str, Tensor], updates: int) -> Tensor:
+        """Return (1 − β₁ᵗ)(√(v/(1 − β₂ᵗ)) + ε), so that a step is −lr·m/P with the average m."""
+        check_updates(updates)
+        largest = slots["largest_square_sum" if self.amsgrad else "square_sum"]
+        updates += self.taken
+        size = largest.sqrt() / root_scale(self.betas[1], updates - 1)
+        return (1 - self.betas[0] ** updates) * (size + self.eps)
+
+    def natural_scale(self, params: Tensor, slots: Mapping[str, Tensor]) -> State:
+        """Return the units of the parameters and of both sums."""
+        own = super().natural_scale(params, slots)
+        return {**own, **moment_scales(slots, self.betas, self.eps)}

@@ -12,7 +12,7 @@ from wingbeat.task.optimizers.pure import PureOptimizer, State
 
 
 @dataclass(frozen=True)
-class Group:
+class ParameterGroup:
     """One parameter group: a slice of the flat vector and the rule that moves it."""
 
     place: slice
@@ -27,13 +27,14 @@ class Grouped(PureOptimizer):
     only some groups have is 0 in the others.
 
     >>> from wingbeat.task.optimizers import Sgd
-    >>> rule = Grouped((Group(slice(0, 1), Sgd(1.0)), Group(slice(1, 3), Sgd(2.0))))
+    >>> places = slice(0, 1), slice(1, 3)
+    >>> rule = Grouped(tuple(map(ParameterGroup, places, (Sgd(1.0), Sgd(2.0)))))
     >>> c = [torch.tensor(x, dtype=torch.float64) for x in rule.coefficients(0, 1.0)]
     >>> rule.update(torch.ones(3), {}, torch.zeros(3), c)
     (tensor([-1., -2., -2.]), {})
     """
 
-    groups: tuple[Group, ...]
+    groups: tuple[ParameterGroup, ...]
 
     def slots(self) -> tuple[str, ...]:
         """Return every group's state vectors, each name once."""
@@ -88,3 +89,21 @@ class Grouped(PureOptimizer):
         """Join the pieces of each slot; a group without it hands on what it had."""
         pairs = list(zip(new, old, strict=True))
         return {s: torch.cat([n.get(s, o[s]) for n, o in pairs], dim=-1) for s in self.slots()}
+
+    def rules(self) -> tuple[PureOptimizer, ...]:
+        """Return the groups' rules."""
+        return tuple(group.rule for group in self.groups)
+
+    def natural_scale(self, params: Tensor, slots: Mapping[str, Tensor]) -> State:
+        """Return the groups' units, joined; a slot that a group has no unit for has 1 there."""
+        pieces = self._split(params)
+        own = [
+            g.rule.natural_scale(piece, {name: s[g.place] for name, s in slots.items()})
+            for g, piece in zip(self.groups, pieces, strict=True)
+        ]
+        names = dict.fromkeys(name for scales in own for name in scales)
+        ones = [torch.ones_like(piece) for piece in pieces]
+        return {
+            name: torch.cat([s.get(name, one) for s, one in zip(own, ones, strict=True)])
+            for name in names
+        }

@@ -11,25 +11,11 @@ import torch
 from torch import Tensor
 
 from wingbeat.errors import DriverError, RequestError
-from wingbeat.task.optimizers.adagrad import Adagrad
-from wingbeat.task.optimizers.adam import Adam
-from wingbeat.task.optimizers.grouped import Group, Grouped
-from wingbeat.task.optimizers.nadam import NAdam
+from wingbeat.task.optimizers.grouped import Grouped, ParameterGroup
 from wingbeat.task.optimizers.pure import PureOptimizer
-from wingbeat.task.optimizers.radam import RAdam
-from wingbeat.task.optimizers.resumed import momentum_schedule, taken
-from wingbeat.task.optimizers.rmsprop import RmsProp
-from wingbeat.task.optimizers.sgd import Sgd
+from wingbeat.task.optimizers.registry import form_of
+from wingbeat.task.optimizers.resumed import taken
 
-RULES: Final[Mapping[type[torch.optim.Optimizer], type[PureOptimizer]]] = {
-    torch.optim.SGD: Sgd,
-    torch.optim.Adam: Adam,
-    torch.optim.AdamW: Adam,
-    torch.optim.RMSprop: RmsProp,
-    torch.optim.Adagrad: Adagrad,
-    torch.optim.NAdam: NAdam,
-    torch.optim.RAdam: RAdam,
-}
 IGNORED: Final = frozenset({"foreach", "fused", "capturable"})
 """Options that say how torch executes the same step."""
 
@@ -47,7 +33,8 @@ def pure_optimizer(
     ``initial_lr``, have no effect here either.
 
     Args:
-        optimizer: Of ``torch.optim``: SGD, Adam, AdamW, RMSprop, Adagrad, NAdam, RAdam.
+        optimizer: Of a class with a pure form: of ``torch.optim`` SGD, Adam, AdamW, RMSprop,
+            Adagrad, NAdam and RAdam, and whatever `pure_form` declares.
         places: For each of ``optimizer.param_groups`` the slice of the flat vector
             that it moves; together they cover it. Default: one after the other, each
             as long as its parameters that require a gradient.
@@ -70,7 +57,7 @@ def pure_optimizer(
     pairs = sorted(zip(places, optimizer.param_groups, strict=True), key=lambda pair: pair[0].start)
     _check_cover([place for place, _ in pairs])
     groups = tuple(
-        Group(place, _rule(optimizer, options, smooth))
+        ParameterGroup(place, _rule(optimizer, options, smooth))
         for place, options in pairs
         if place.stop > place.start
     )
@@ -102,7 +89,7 @@ def _refuse_changed(optimizer: torch.optim.Optimizer) -> None:
     """Refuse an optimizer whose step is not, or not only, that of its torch class."""
     kind = type(optimizer)
     name = kind.__name__
-    if kind not in RULES:
+    if form_of(kind) is None:
         msg = f"{name}: no pure form of {kind.__module__}.{kind.__qualname__}"
         raise DriverError(msg)
     # A learning-rate scheduler wraps the step of its optimizer only to count.
@@ -122,23 +109,16 @@ def _rule(
     optimizer: torch.optim.Optimizer, options: Mapping[str, Any], smooth: bool
 ) -> PureOptimizer:
     """Build the rule of one group from the options that torch keeps for it."""
-    kind = type(optimizer)
-    rule = RULES[kind]
-    known = {field.name for field in fields(rule)}
+    form = form_of(type(optimizer))
+    assert form is not None  # or it was refused
+    known = {field.name for field in fields(form)}
     _refuse_options(optimizer, options, known)
     chosen = {name: _number(options[name]) for name in known if name in options}
-    if kind is torch.optim.AdamW:
-        chosen.setdefault("decoupled_weight_decay", True)
-    chosen["taken"] = taken(optimizer, options)
-    if kind is torch.optim.NAdam:
-        chosen |= momentum_schedule(optimizer, options, chosen["taken"])
-    if kind is torch.optim.Adagrad:  # torch fills every group's state from the default
-        chosen["initial_accumulator_value"] = _number(
-            optimizer.defaults["initial_accumulator_value"]
-        )
+    chosen["taken"] = taken(form, optimizer, options)
+    chosen |= form.settings(optimizer, options, chosen["taken"])
     if "smooth" in known:
         chosen["smooth"] = smooth
-    return rule(**chosen)
+    return form(**chosen)
 
 
 def _refuse_options(

@@ -13,7 +13,10 @@ from math import sqrt
 
 from torch import Tensor
 
+from wingbeat.task.optimizers.pure import gradient_size
+
 SLOTS = ("gradient_sum", "square_sum")
+SQUARES = ("square_sum", "largest_square_sum")
 
 
 def decayed_sums(
@@ -47,3 +50,17 @@ def shrinkage(lr: float, weight_decay: float, decoupled: bool) -> tuple[float, .
 def shrunk(params: Tensor, factors: Sequence[Tensor]) -> Tensor:
     """Return the weights ``(P,)`` times the factor of :func:`shrinkage`, if any."""
     return params * factors[0] if factors else params
+
+
+def moment_scales(
+    slots: Mapping[str, Tensor], betas: tuple[float, float], eps: float
+) -> dict[str, Tensor]:
+    """Return the natural units of the sums, ``(P,)`` each: m/(√v + ε) and δv/2(√v + ε)²."""
+    first, second = betas
+    size = gradient_size(slots["square_sum"], 1 - second, eps)
+    found = {"gradient_sum": (1 - first) / size, "square_sum": (1 - second) / (2 * size**2)}
+    if "largest_square_sum" in slots:
+        largest = gradient_size(slots["largest_square_sum"], 1 - second, eps)
+        found["largest_square_sum"] = (1 - second) / (2 * largest**2)
+        found["gradient_sum"] = (1 - first) / largest
+    return found

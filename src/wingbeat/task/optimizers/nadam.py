@@ -5,24 +5,30 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final
+from typing import Any, ClassVar, Final
 
 import numpy as np
+import torch
 from torch import Tensor
 
+from wingbeat.errors import DriverError
 from wingbeat.task.optimizers.moments import (
     SLOTS,
+    SQUARES,
     decayed_sums,
+    moment_scales,
     root_scale,
     shrinkage,
     shrunk,
     sums_of,
 )
 from wingbeat.task.optimizers.pure import PureOptimizer, State, check_rate, descent, root
+from wingbeat.task.optimizers.registry import pure_form
 
 BLOCK: Final = 1024
 
 
+@pure_form(torch.optim.NAdam)
 @dataclass(frozen=True)
 class NAdam(PureOptimizer):
     """``torch.optim.NAdam``: Adam with Nesterov's momentum and a momentum schedule.
@@ -42,6 +48,8 @@ class NAdam(PureOptimizer):
     >>> rule.update(torch.tensor([7.0]), rule.start(params), params, c)[0]
     tensor([0.9000])
     """
+
+    squares: ClassVar[tuple[str, ...]] = SQUARES
 
     lr: float
     betas: tuple[float, float] = (0.9, 0.999)
@@ -94,6 +102,34 @@ class NAdam(PureOptimizer):
         move = (grad * c[0] + first * c[1]) / (root(second, self.smooth) + c[2])
         new = {"gradient_sum": first, "square_sum": second}
         return shrunk(params, c[3:]) + move, new
+
+    @classmethod
+    def settings(
+        cls, optimizer: torch.optim.Optimizer, options: Mapping[str, Any], taken: int
+    ) -> dict[str, Any]:
+        """Return where the product of momenta stands, and whether it is kept in float32.
+
+        Raises:
+            DriverError: it is not the same number for all parameters of the group.
+        """
+        if not taken:
+            return {"single_schedule": torch.get_default_dtype() != torch.float64}
+        states = (optimizer.state[p] for p in options["params"] if p.requires_grad)
+        products = {(float(s["mu_product"]), _is_single(s["mu_product"])) for s in states}
+        if len(products) > 1:
+            msg = "NAdam: its parameters have different products of momenta"
+            raise DriverError(msg)
+        product, single = products.pop()
+        return {"mu_product": product, "single_schedule": single}
+
+    def natural_scale(self, params: Tensor, slots: Mapping[str, Tensor]) -> State:
+        """Return the units of the parameters and of both sums."""
+        own = super().natural_scale(params, slots)
+        return {**own, **moment_scales(slots, self.betas, self.eps)}
+
+
+def _is_single(product: Any) -> bool:
+    return isinstance(product, Tensor) and product.dtype == torch.float32
 
 
 def _mu(beta1: float, momentum_decay: float, step: float) -> float:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from wingbeat.errors import DriverError
+from wingbeat.errors import DriverError, RequestError
+from wingbeat.task.optimizers.stability import Threshold, unknown
 
 State = dict[str, Tensor]
 
@@ -29,6 +31,11 @@ class PureOptimizer(ABC):
         taken: steps that the optimizer had taken before it was handed over, as after
             ``load_state_dict``; what depends on the step's number goes on from there.
     """
+
+    kinds: ClassVar[tuple[type[torch.optim.Optimizer], ...]] = ()
+    """Classes whose step it is; `wingbeat.task.optimizers.pure_form` sets them."""
+    squares: ClassVar[tuple[str, ...]] = ()
+    """Slots whose entries are sums of squares: they have a root and are never negative."""
 
     taken: int = field(default=0, kw_only=True)
 
@@ -73,6 +80,81 @@ class PureOptimizer(ABC):
             The new parameters and the new state, in the dtype of ``params``.
         """
 
+    @classmethod
+    def settings(
+        cls, optimizer: torch.optim.Optimizer, options: Mapping[str, Any], taken: int
+    ) -> dict[str, Any]:
+        """Return fields that are not options of an optimizer's group; by default none.
+
+        Args:
+            optimizer: the object.
+            options: of one of its parameter groups.
+            taken: steps that the group has taken.
+        """
+        return {}
+
+    @classmethod
+    def steps_taken(cls, own: Mapping[str, Any], options: Mapping[str, Any]) -> int:
+        """Return how many steps one parameter has taken, by default its ``step``.
+
+        Args:
+            own: what the optimizer object keeps for the parameter; empty before its first step.
+            options: of its group.
+
+        Raises:
+            DriverError: there is state and no count of steps in it.
+        """
+        if own and "step" not in own:
+            msg = (
+                f"{cls.__name__}: its loaded state has no 'step'; let {cls.__name__}.steps_taken "
+                "say how many steps were taken"
+            )
+            raise DriverError(msg)
+        return int(own.get("step", 0))
+
+    def rules(self) -> tuple[PureOptimizer, ...]:
+        """Return the rules of its parameter groups: itself, where it is no bundle of them."""
+        return (self,)
+
+    def rests_at_zero(self) -> bool:
+        """Tell whether a gradient of exactly 0 neither moves a weight nor changes state."""
+        return False
+
+    def threshold(self, lr: float, step: int) -> Threshold:
+        """Return the curvature above which a step is unstable; by default that none is known.
+
+        Args:
+            lr: learning rate at this step, positive; the loss is minimised.
+            step: counted from 0.
+        """
+        return unknown(type(self).__name__)
+
+    def preconditioner(self, slots: Mapping[str, Tensor], updates: int) -> Tensor | None:
+        """Return what the averaged gradient is divided by, ``(P,)``; by default None: it is not.
+
+        Args:
+            slots: the state, one ``(P,)`` tensor for each of `slots`.
+            updates: how many were made, at least 1.
+
+        Raises:
+            RequestError: no update was made yet.
+        """
+        return None
+
+    def natural_scale(self, params: Tensor, slots: Mapping[str, Tensor]) -> State:
+        """Return what a tangent is multiplied by to be in natural units, where that is not 1.
+
+        Args:
+            params: parameters ``(P,)``; only their length and type are read.
+            slots: the state.
+
+        Returns:
+            "parameters", by default 1 ÷ learning rate (a rate of 0 counts as 1), and slots by name,
+            each ``(P,)``.
+        """
+        rate = abs(float(getattr(self, "lr", 1.0))) or 1.0
+        return {"parameters": torch.full_like(params, 1 / rate)}
+
 
 def descent(grad: Tensor, params: Tensor, weight_decay: float, maximize: bool) -> Tensor:
     """Return the gradient ``(P,)`` to go down, with the L2 penalty's share added.
@@ -112,3 +194,18 @@ def check_rate(owner: str, option: str, rate: float) -> None:
     if not 0 <= rate < 1:
         msg = f"{owner}: {option}={rate} is not in [0, 1); there is no pure form of it"
         raise DriverError(msg)
+
+
+def gradient_size(square_sum: Tensor, share: float, eps: float) -> Tensor:
+    """Return the typical size of a gradient, never 0, from ``(P,)`` squares and their share."""
+    return root(square_sum * share, smooth=True) + (eps or 1e-12)
+
+
+def check_updates(updates: int) -> None:
+    """Refuse to ask for a scale that exists only after the first update.
+
+    Raises:
+        RequestError: with the number.
+    """
+    if updates < 1:
+        raise RequestError(f"updates is {updates}: an optimizer's scale exists after its first")

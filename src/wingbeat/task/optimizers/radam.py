@@ -5,13 +5,25 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import sqrt
+from typing import ClassVar
 
+import torch
 from torch import Tensor
 
-from wingbeat.task.optimizers.moments import SLOTS, decayed_sums, shrinkage, shrunk, sums_of
+from wingbeat.task.optimizers.moments import (
+    SLOTS,
+    SQUARES,
+    decayed_sums,
+    moment_scales,
+    shrinkage,
+    shrunk,
+    sums_of,
+)
 from wingbeat.task.optimizers.pure import PureOptimizer, State, check_rate, descent, root
+from wingbeat.task.optimizers.registry import pure_form
 
 
+@pure_form(torch.optim.RAdam)
 @dataclass(frozen=True)
 class RAdam(PureOptimizer):
     """``torch.optim.RAdam``: Adam that starts as plain momentum.
@@ -30,6 +42,8 @@ class RAdam(PureOptimizer):
     >>> rule.update(torch.tensor([2.0]), rule.start(params), params, c)[0]
     tensor([0.8000])
     """
+
+    squares: ClassVar[tuple[str, ...]] = SQUARES
 
     lr: float
     betas: tuple[float, float] = (0.9, 0.999)
@@ -73,6 +87,11 @@ class RAdam(PureOptimizer):
         move = first / (root(second, self.smooth) * c[1] + c[2]) * c[0]
         new = {"gradient_sum": first, "square_sum": second}
         return shrunk(params, c[3:]) + move, new
+
+    def natural_scale(self, params: Tensor, slots: Mapping[str, Tensor]) -> State:
+        """Return the units of the parameters and of both sums."""
+        own = super().natural_scale(params, slots)
+        return {**own, **moment_scales(slots, self.betas, self.eps)}
 
 
 def _rectification(beta2: float, step: int) -> float:

@@ -5,12 +5,25 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import sqrt
+from typing import Any, ClassVar
 
+import torch
 from torch import Tensor
 
-from wingbeat.task.optimizers.pure import PureOptimizer, State, check_rate, descent, root
+from wingbeat.task.optimizers.pure import (
+    PureOptimizer,
+    State,
+    check_rate,
+    check_updates,
+    descent,
+    gradient_size,
+    root,
+)
+from wingbeat.task.optimizers.registry import pure_form
+from wingbeat.task.optimizers.stability import DIVIDED, Threshold, polyak
 
 
+@pure_form(torch.optim.RMSprop)
 @dataclass(frozen=True)
 class RmsProp(PureOptimizer):
     r"""``torch.optim.RMSprop``: plain or centred, with or without momentum.
@@ -33,6 +46,8 @@ class RmsProp(PureOptimizer):
     >>> rule.update(torch.tensor([3.0]), rule.start(params), params, c)[0]
     tensor([0.8000])
     """
+
+    squares: ClassVar[tuple[str, ...]] = ("square_sum",)
 
     lr: float
     alpha: float = 0.99
@@ -79,3 +94,33 @@ class RmsProp(PureOptimizer):
         if self.momentum > 0:
             move = new["step_sum"] = state["step_sum"] * self.momentum + move
         return params + move * c[0], new
+
+    @classmethod
+    def steps_taken(cls, own: Mapping[str, Any], options: Mapping[str, Any]) -> int:
+        """Return 0: no number in its step depends on the count."""
+        return 0
+
+    def threshold(self, lr: float, step: int) -> Threshold:
+        """Return (2 + 2β)/η, or 2/η without momentum."""
+        formula = "(2 + 2β)/η" if self.momentum else "2/η"
+        return Threshold(polyak(lr, self.momentum), DIVIDED, self.weight_decay, formula)
+
+    def preconditioner(self, slots: Mapping[str, Tensor], updates: int) -> Tensor:
+        """Return √v + ε."""
+        check_updates(updates)
+        power = slots["square_sum"]
+        if self.centered:
+            power = power - slots["gradient_sum"] ** 2 * (1 - self.alpha)
+        return (power.clamp(min=0) * (1 - self.alpha)).sqrt() + self.eps
+
+    def natural_scale(self, params: Tensor, slots: Mapping[str, Tensor]) -> State:
+        """Return the units of the parameters and of the sums in use."""
+        share = 1 - self.alpha
+        size = gradient_size(slots["square_sum"], share, self.eps)
+        scales = {
+            "square_sum": share / (2 * size**2),
+            "gradient_sum": share / size,
+            "step_sum": torch.ones_like(size) / sqrt(share),
+        }
+        own = super().natural_scale(params, slots)
+        return {**own, **{name: scales[name] for name in slots if name in scales}}

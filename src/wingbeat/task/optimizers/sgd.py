@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+import torch
 from torch import Tensor
 
 from wingbeat.task.optimizers.pure import PureOptimizer, State, descent
+from wingbeat.task.optimizers.registry import pure_form
+from wingbeat.task.optimizers.stability import Threshold, nesterov, polyak, unknown
 
 
+@pure_form(torch.optim.SGD)
 @dataclass(frozen=True)
 class Sgd(PureOptimizer):
     """``torch.optim.SGD``: momentum, Nesterov, dampening, L2 penalty.
@@ -58,3 +63,26 @@ class Sgd(PureOptimizer):
         buffer = state["momentum_buffer"] * self.momentum + share
         move = grad + buffer * self.momentum if self.nesterov else buffer
         return params + move * c[0], {"momentum_buffer": buffer}
+
+    @classmethod
+    def steps_taken(cls, own: Mapping[str, Any], options: Mapping[str, Any]) -> int:
+        """Return 1 for any number but 0: it keeps no count, and only its first step differs."""
+        return int(bool(options.get("momentum")) and own.get("momentum_buffer") is not None)
+
+    def rests_at_zero(self) -> bool:
+        """Tell whether it is plain gradient descent."""
+        return not self.momentum and not self.weight_decay
+
+    def threshold(self, lr: float, step: int) -> Threshold:
+        """Return 2/η, more with momentum, less with Nesterov's."""
+        beta, decay = self.momentum, self.weight_decay
+        if self.nesterov and beta:
+            return Threshold(nesterov(lr, beta), penalty=decay, formula="(2 + 2β)/(η(1 + 2β))")
+        if not (beta and self.dampening):
+            formula = "(2 + 2β)/η" if beta else "2/η"
+            return Threshold(polyak(lr, beta), penalty=decay, formula=formula)
+        share = 1 - self.dampening
+        if share <= 0:
+            return unknown("dampening leaves nothing of the gradient")
+        formula = "(2 + 2β)/(η(1 − dampening))"
+        return Threshold(polyak(lr * share, beta), penalty=decay, formula=formula)

@@ -16,11 +16,12 @@ import torch
 
 from wingbeat.errors import RequestError
 from wingbeat.study.condition import Condition
-from wingbeat.study.fresh import THREADS, environment, fresh, inherited
 from wingbeat.study.ledger import Record
+from wingbeat.study.runner.fresh import THREADS, environment, fresh, inherited
+from wingbeat.study.runner.registry import runner
 
 if TYPE_CHECKING:
-    from wingbeat.study.protocol import Work
+    from wingbeat.study.runner.protocol import Work
 
 STARTS = 10
 """Attempts at starting a process whose server is killed each time."""
@@ -40,8 +41,8 @@ class _Worker:
 class ProcessRunner:
     """Does conditions in several processes, each with one thread for its arithmetic.
 
-    Processes are fresh ones (:func:`wingbeat.study.fresh.fresh`), so that no state of this one
-    leaks into the results.
+    Processes are fresh ones (:func:`wingbeat.study.runner.fresh.fresh`), so that no state of
+    this one leaks into the results.
     A process that ends in the middle of a condition gives a record with status "died"; the
     others go on, and a new process takes its place.
 
@@ -129,6 +130,12 @@ class ProcessRunner:
         if self.devices:
             found["CUDA_VISIBLE_DEVICES"] = self.devices[slot % len(self.devices)]
         return found
+
+
+@runner("processes", takes=("workers",), caption="Several processes on this machine.")
+def make_processes(workers: int | None = None) -> ProcessRunner:
+    """Return the runner of several processes, one for each processor by default."""
+    return ProcessRunner(workers)
 
 
 def processors() -> int:

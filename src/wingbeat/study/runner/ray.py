@@ -21,10 +21,11 @@ from typing import TYPE_CHECKING, Any
 from wingbeat.errors import RequestError, RunError
 from wingbeat.study.condition import Condition
 from wingbeat.study.ledger import Record
-from wingbeat.study.processes import processors
+from wingbeat.study.runner.processes import processors
+from wingbeat.study.runner.registry import runner
 
 if TYPE_CHECKING:
-    from wingbeat.study.protocol import Work
+    from wingbeat.study.runner.protocol import Work
 
 Resources = Mapping[str, Any] | Callable[[Condition], Mapping[str, Any]]
 LOOPBACK = "127.0.0.1"
@@ -230,3 +231,17 @@ def _library(*, local: bool) -> Any:
     except ImportError as error:
         msg = "the runner 'ray' needs Ray: pip install 'wingbeat[ray]'"
         raise RequestError(msg) from error
+
+
+@runner(
+    "ray",
+    takes=("workers", "ray_address", "resources"),
+    caption="Tasks of a Ray cluster, or of Ray on this machine.",
+)
+def make_ray(
+    workers: int | None = None,
+    ray_address: str | None = None,
+    resources: Mapping[str, Any] | None = None,
+) -> RayRunner:
+    """Return the runner of a Ray cluster; None as address starts one on this machine."""
+    return RayRunner(ray_address, workers=workers, resources=resources)

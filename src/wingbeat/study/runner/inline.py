@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
+from wingbeat.errors import RequestError
 from wingbeat.study.condition import Condition
 from wingbeat.study.ledger import Record
+from wingbeat.study.runner.registry import runner
 
 if TYPE_CHECKING:
-    from wingbeat.study.protocol import Work
+    from wingbeat.study.runner.protocol import Work
 
 
 class InlineRunner:
@@ -26,3 +28,15 @@ class InlineRunner:
     def map(self, work: Work, conditions: Iterable[Condition]) -> Iterator[Record]:
         """Yield the records in order."""
         return (work(condition) for condition in conditions)
+
+
+@runner("inline", takes=("workers",), caption="One after the other, in this process.", at_a_time=1)
+def make_inline(workers: int | None = None) -> InlineRunner:
+    """Return the runner of this process.
+
+    Raises:
+        RequestError: more than one worker.
+    """
+    if workers not in (None, 1):
+        raise RequestError(f"workers is {workers}: 'inline' has one; choose 'processes'")
+    return InlineRunner()

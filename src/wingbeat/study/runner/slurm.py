@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 from wingbeat.errors import RequestError
 from wingbeat.study.condition import Condition
 from wingbeat.study.ledger import Record
-from wingbeat.study.processes import processors
+from wingbeat.study.runner.processes import processors
+from wingbeat.study.runner.registry import runner
 
 if TYPE_CHECKING:
-    from wingbeat.study.protocol import Work
+    from wingbeat.study.runner.protocol import Work
 
 CLUSTERS = ("slurm", "local", "debug")
 
@@ -144,3 +145,15 @@ def _library() -> Any:
     except ImportError as error:
         msg = "the runner 'slurm' needs submitit: pip install 'wingbeat[slurm]'"
         raise RequestError(msg) from error
+
+
+@runner(
+    "slurm", takes=("workers", "resources", "folder"), caption="Array jobs of Slurm, by submitit."
+)
+def make_slurm(
+    workers: int | None = None,
+    resources: Mapping[str, Any] | None = None,
+    folder: Path | None = None,
+) -> SlurmRunner:
+    """Return the runner of Slurm, with its job files in a folder that all nodes see."""
+    return SlurmRunner(folder or Path("jobs"), workers=workers, options=resources)
