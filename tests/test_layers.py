@@ -144,7 +144,6 @@ def test_the_check_sees_a_wrong_import(tmp_path: Path) -> None:
 CIRCLES_LEFT = {
     "checkpoints.blocks",
     "checkpoints.comparison",
-    "deep_lyapunov.report",
     "symmetry.check",
     "symmetry.reshape",
     "task.batches",

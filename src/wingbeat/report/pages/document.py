@@ -37,21 +37,29 @@ def render_document(template: str, sections: Sequence[Section], **words: Any) ->
             ("program", _text("page.js")),
         )
     }
-    environment = Environment(
+    return (
+        environment()
+        .get_template(template)
+        .render(
+            # These are files of this package and of plotly, never data.
+            css=Markup(page_css()),  # noqa: S704
+            **{name: Markup(text) for name, text in scripts.items()},  # noqa: S704
+            policy=content_policy(*scripts.values()),
+            payload=script_json(_payload(sections)),
+            sections=sections,
+            **words,
+        )
+    )
+
+
+def environment() -> Environment:
+    """Return the templates of this package; every value in them is escaped."""
+    return Environment(
         loader=FileSystemLoader(_HERE),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-    )
-    return environment.get_template(template).render(
-        # These are files of this package and of plotly, never data.
-        css=Markup(theme_css() + _text("page.css")),  # noqa: S704
-        **{name: Markup(text) for name, text in scripts.items()},  # noqa: S704
-        policy=content_policy(*scripts.values()),
-        payload=script_json(_payload(sections)),
-        sections=sections,
-        **words,
     )
 
 
@@ -101,6 +109,11 @@ def content_policy(*scripts: str) -> str:
         f"default-src 'none'; script-src {hashes} 'unsafe-eval'; style-src 'unsafe-inline'; "
         "img-src data: blob:; base-uri 'none'; form-action 'none'"
     )
+
+
+def page_css() -> str:
+    """Return the style sheet of every page."""
+    return theme_css() + _text("page.css")
 
 
 def theme_css() -> str:
