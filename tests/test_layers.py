@@ -11,7 +11,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "wingbeat"
 
 # A unit may import units of a lower level and those it stands beside by name.
 LEVELS = (
-    ("products", "kernels"),
+    ("products", "kernels", "typing"),
     ("params", "errors", "determinism", "stats", "cache", "plugins", "moved"),
     ("metrics",),
     ("symmetry",),
@@ -30,7 +30,7 @@ LEVELS = (
     ("cli",),
 )
 LEVEL = {unit: level for level, units in enumerate(LEVELS) for unit in units}
-METRICS_MAY_IMPORT = {"errors", "stats", "params", "metrics"}
+METRICS_MAY_IMPORT = {"errors", "stats", "params", "typing", "metrics"}
 # They stand beside the pipeline: adapters of frameworks, and another library's names.
 BESIDE = {"integrations", "deep_lyapunov", "testing", "zoo", "__init__", "__main__"}
 IMPORTED_BY_NONE = {"integrations", "cli", "deep_lyapunov", "testing", "zoo"}

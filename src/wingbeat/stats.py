@@ -17,13 +17,13 @@ import numpy as np
 from scipy.special import stdtrit
 
 from wingbeat.errors import CONSTANT, NO_VARIATION, TOO_FEW_REPLICAS, RequestError
+from wingbeat.typing import Array
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
-    Array = NDArray[np.float64]
     Statistic = Callable[[Array], NDArray[np.floating]]
 
 Verdict = Literal["convergent", "divergent", "undetermined"]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from wingbeat.metrics import spread_from_gram, squared_distances, trajectory_pca
+from wingbeat.typing import Array
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
 
     from wingbeat.checkpoints.names import LeftOut, Shared
     from wingbeat.metrics import PCA
-
-    Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

@@ -8,20 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.func import vmap
 from torch.utils import _pytree as pytree
 
-from wingbeat.curvature.hvp import Buffers, Hessian
+from wingbeat.curvature.hvp import Hessian
 from wingbeat.curvature.lanczos import eigenpairs
 from wingbeat.errors import CONSTANT, DIVERGED, RequestError
 from wingbeat.task.batches import len_of
-
-if TYPE_CHECKING:
-    from wingbeat.task.task import Batch
+from wingbeat.typing import Batch, Buffers
 
 
 @dataclass(frozen=True)

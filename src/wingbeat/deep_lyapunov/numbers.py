@@ -10,11 +10,9 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
 from wingbeat.errors import RequestError
-
-Array = NDArray[np.float64]
+from wingbeat.typing import Array
 
 
 @dataclass

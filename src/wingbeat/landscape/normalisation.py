@@ -17,6 +17,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from wingbeat.errors import RequestError
+from wingbeat.typing import Batch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from wingbeat.landscape.data import Portions
-    from wingbeat.task.task import Batch, Task
+    from wingbeat.task.task import Task
 
     Found = dict[str, Tensor]
     Apply = Callable[[Callable[[nn.Module, Batch], Found], Batch], Found]

@@ -15,9 +15,7 @@ from wingbeat.task.advice import check_functions, refuse_list
 from wingbeat.task.barrier_sampling import BarrierSampling
 from wingbeat.task.batches import is_tensors, len_of, steps_per_epoch
 from wingbeat.task.schedule import factor_of
-
-Batch = Any
-"""A tuple or dict of tensors, or whatever the data set's samples collate to."""
+from wingbeat.typing import Batch
 
 Sampling = Literal["shuffle", "replacement", "sequential"]
 Mode = Literal["train", "as built"]

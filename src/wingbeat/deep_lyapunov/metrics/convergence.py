@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 
 from wingbeat import metrics
 from wingbeat.errors import RequestError
-
-Array = NDArray[np.float64]
+from wingbeat.typing import Array
 
 logger = logging.getLogger("deep_lyapunov.metrics.convergence")
 

@@ -11,8 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from wingbeat import metrics
 from wingbeat.deep_lyapunov.metrics.convergence import checked
 from wingbeat.errors import RequestError
-
-Array = NDArray[np.float64]
+from wingbeat.typing import Array
 
 
 def windows(length: int, window_size: int | None = None) -> Iterator[slice]:

@@ -11,8 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from wingbeat import metrics
 from wingbeat.deep_lyapunov.metrics.convergence import checked, legacy_spread_evolution
 from wingbeat.errors import RequestError
-
-Array = NDArray[np.float64]
+from wingbeat.typing import Array
 
 
 def compute_lyapunov_exponent(spread_evolution: ArrayLike, n_epochs: float) -> float:
