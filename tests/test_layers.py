@@ -12,7 +12,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "wingbeat"
 # A unit may import units of a lower level and those it stands beside by name.
 LEVELS = (
     ("products", "kernels", "typing"),
-    ("params", "errors", "determinism", "stats", "cache", "plugins", "moved"),
+    ("params", "errors", "determinism", "stats", "cache", "plugins", "moved", "files"),
     ("metrics",),
     ("symmetry",),
     ("task",),
@@ -114,6 +114,7 @@ def _companions(unit: str) -> set[str]:
         "params": {"errors"},
         "determinism": {"errors"},
         "plugins": {"errors"},
+        "files": {"errors"},
         "stats": {"errors", "params"},
     }.get(unit, set())
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from wingbeat.files import strict_json
 from wingbeat.metrics import spread_from_gram, squared_distances, trajectory_pca
 from wingbeat.typing import Array
 
@@ -200,7 +200,7 @@ class Comparison:
 
     def json(self) -> str:
         """Return `to_json` as one text."""
-        return json.dumps(self.to_json(), ensure_ascii=False, allow_nan=False, indent=1)
+        return strict_json(self.to_json())
 
     def to_csv(self, path: str | Path) -> Path:
         """Write the table as CSV; a cell that a spreadsheet would compute is made harmless.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -22,6 +21,7 @@ from wingbeat.cli.parse import load_task
 from wingbeat.cli.show import number
 from wingbeat.errors import RequestError
 from wingbeat.execution.progress import Progress
+from wingbeat.files import strict_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -89,7 +89,7 @@ def compare(
         write_csv(pd.concat(rows, ignore_index=True), csv)
     if as_json_text:
         facts = {**found.to_json(), "models": [asdict(m) for m in models]}
-        typer.echo(json.dumps(facts, ensure_ascii=False, allow_nan=False, indent=1))
+        typer.echo(strict_json(facts))
         return
     show(Console(), found)
     for one in models:

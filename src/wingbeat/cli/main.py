@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, cast
 
@@ -20,6 +19,7 @@ from wingbeat.execution.request import default_seeds
 from wingbeat.execution.result import as_json, load
 from wingbeat.execution.run import run as run_task
 from wingbeat.execution.verify import verify as verify_task
+from wingbeat.files import strict_json
 from wingbeat.replicas.driver_selection import DriverName
 
 app = typer.Typer(
@@ -134,7 +134,7 @@ def verify(
     if write is not None:
         found.write(write)
     if as_json_text:
-        typer.echo(json.dumps(found.to_json(), indent=1, ensure_ascii=False, allow_nan=False))
+        typer.echo(strict_json(found.to_json()))
     else:
         show.verification(Console(), found, write)
     if not found.identical:
