@@ -115,7 +115,7 @@ def _companions(unit: str) -> set[str]:
         "determinism": {"errors"},
         "plugins": {"errors"},
         "files": {"errors"},
-        "stats": {"errors", "params"},
+        "stats": {"errors", "params", "files"},
     }.get(unit, set())
 
 

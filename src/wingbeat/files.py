@@ -6,8 +6,12 @@ import io
 import json
 import os
 import tempfile
+from collections.abc import Mapping
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from wingbeat.errors import StoreError
 
@@ -38,6 +42,21 @@ def write_bytes(path: Path, content: bytes) -> None:
             "readable; make room or make the folder writable, then run the same command again."
         )
         raise StoreError(msg) from error
+
+
+def json_safe(value: Any) -> Any:
+    """Return what strict JSON can hold: arrays as lists, NaN and infinity as None.
+
+    >>> json_safe({"a": np.array([1.0, np.inf]), "b": (np.float32(2), "x")})
+    {'a': [1.0, None], 'b': [2.0, 'x']}
+    """
+    if isinstance(value, np.ndarray | np.generic):
+        return json_safe(value.tolist())
+    if isinstance(value, Mapping):
+        return {str(key): json_safe(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [json_safe(item) for item in value]
+    return None if isinstance(value, float) and not isfinite(value) else value
 
 
 def strict_json(content: Any, *, indent: int | None = 1, sort_keys: bool = False) -> str:

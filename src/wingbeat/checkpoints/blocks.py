@@ -21,14 +21,16 @@ import torch
 from wingbeat.checkpoints.buffers import ReadBuffers
 from wingbeat.checkpoints.memory import show_memory
 from wingbeat.errors import RequestError
-from wingbeat.typing import Array
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from concurrent.futures import Future
 
+    from numpy.typing import NDArray
+
     from wingbeat.checkpoints.names import Shared
 
+    Array = NDArray[np.float64]
 
 WORKERS = 2
 """Threads that read and multiply; each holds one quantum of every checkpoint."""

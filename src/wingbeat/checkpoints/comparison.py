@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -10,9 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from wingbeat.files import strict_json
 from wingbeat.metrics import spread_from_gram, squared_distances, trajectory_pca
-from wingbeat.typing import Array
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,6 +22,8 @@ if TYPE_CHECKING:
 
     from wingbeat.checkpoints.names import LeftOut, Shared
     from wingbeat.metrics import PCA
+
+    Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -200,7 +201,7 @@ class Comparison:
 
     def json(self) -> str:
         """Return `to_json` as one text."""
-        return strict_json(self.to_json())
+        return json.dumps(self.to_json(), ensure_ascii=False, allow_nan=False, indent=1)
 
     def to_csv(self, path: str | Path) -> Path:
         """Write the table as CSV; a cell that a spreadsheet would compute is made harmless.

@@ -17,6 +17,7 @@ from wingbeat.checkpoints import compare as compare_checkpoints
 from wingbeat.checkpoints.csv_safe import write_csv
 from wingbeat.checkpoints.memory import parse_memory, resident, show_memory
 from wingbeat.checkpoints.pattern import find, is_pattern
+from wingbeat.cli.options import Json
 from wingbeat.cli.parse import load_task
 from wingbeat.cli.show import number
 from wingbeat.errors import RequestError
@@ -62,9 +63,7 @@ def compare(
             help="Returns a wb.Task: also barriers, alignment and CKA. Loads whole models.",
         ),
     ] = None,
-    as_json_text: Annotated[
-        bool, typer.Option("--json", help="Print one JSON document and nothing else.")
-    ] = False,
+    as_json_text: Json = False,
 ) -> None:
     """Compare checkpoints in weight space, streamed: never two whole models in memory."""
     if report is not None:

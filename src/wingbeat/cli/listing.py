@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from wingbeat.cli.options import Json
 from wingbeat.files import strict_json
 from wingbeat.measure.metric import in_order
 from wingbeat.replicas.perturb import PERTURBATIONS, size_field
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
     Facts = Mapping[str, Any]
 
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
 Markdown = Annotated[bool, typer.Option("--markdown", help="Print the table of the documentation.")]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,7 +12,6 @@ from rich.markup import escape
 from rich.table import Table
 
 from wingbeat.errors import RequestError
-from wingbeat.files import strict_json
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -148,7 +148,7 @@ def document(content: dict[str, Any]) -> None:
         RequestError: a number in it has no place in JSON.
     """
     try:
-        typer.echo(strict_json(content))
+        typer.echo(json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False))
     except ValueError as error:
         raise RequestError(f"this cannot be written as JSON: {error}") from error
 

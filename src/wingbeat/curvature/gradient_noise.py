@@ -8,18 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 from torch.func import vmap
 from torch.utils import _pytree as pytree
 
-from wingbeat.curvature.hvp import Hessian
+from wingbeat.curvature.hvp import Buffers, Hessian
 from wingbeat.curvature.lanczos import eigenpairs
 from wingbeat.errors import CONSTANT, DIVERGED, RequestError
 from wingbeat.task.batches import len_of
-from wingbeat.typing import Batch, Buffers
+
+if TYPE_CHECKING:
+    from wingbeat.task.task import Batch
 
 
 @dataclass(frozen=True)

@@ -25,13 +25,13 @@ from wingbeat.determinism import derive, seeded
 from wingbeat.errors import RequestError, nearest
 from wingbeat.params import trainable
 from wingbeat.task.step import TrainingStep, check_scalar
-from wingbeat.typing import Batch, Buffers
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from wingbeat.task.task import Task
+    from wingbeat.task.task import Batch, Task
 
+Buffers = dict[str, Tensor]
 Mode = Literal["train", "eval"]
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
-from wingbeat.typing import Batch
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
@@ -13,6 +11,7 @@ if TYPE_CHECKING:
 
     from wingbeat.params import Layout
     from wingbeat.task.step import TrainingStep
+    from wingbeat.task.task import Batch
 
     Slope = Callable[[Tensor, dict[str, Tensor]], tuple[Tensor, Tensor]]
 

@@ -12,10 +12,9 @@ from torch.utils.data import default_collate
 from wingbeat.determinism import derive, seeded
 from wingbeat.errors import RequestError
 from wingbeat.task.batches import is_tensors, len_of, placer
-from wingbeat.typing import Batch
 
 if TYPE_CHECKING:
-    from wingbeat.task.task import Task
+    from wingbeat.task.task import Batch, Task
 
 Samples = int | Sequence[int] | None
 """The first so many samples in the order of the data, these indices, or (None) all."""

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, field, fields
-from math import isfinite, nan
+from math import nan
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 
 from wingbeat.errors import RequestError
+from wingbeat.files import json_safe
 from wingbeat.typing import Array
 
 
@@ -102,8 +103,8 @@ class Numbers:
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as plain types that JSON can hold; NaN and infinity become None."""
-        found: dict[str, Any] = _plain(vars(self))
-        found["trajectory_metrics"] = [_plain(vars(m)) for m in self.trajectory_metrics]
+        found: dict[str, Any] = json_safe(vars(self))
+        found["trajectory_metrics"] = [json_safe(vars(m)) for m in self.trajectory_metrics]
         return found
 
     def to_json(self, path: str | Path) -> None:
@@ -127,16 +128,6 @@ class Numbers:
         each = made.pop("trajectory_metrics", [])
         read = [TrajectoryMetrics(**_read(TrajectoryMetrics, one)) for one in each]
         return cls(**made, trajectory_metrics=read)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, np.ndarray | np.generic):
-        return _plain(value.tolist())
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return None if isinstance(value, float) and not isfinite(value) else value
 
 
 def _read(kind: type[Numbers | TrajectoryMetrics], data: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,13 +8,12 @@ import torch
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from wingbeat.typing import Batch
-
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from wingbeat.landscape.models import Models
     from wingbeat.task.step import TrainingStep
+    from wingbeat.task.task import Batch
 
 LIVE = 4
 """Tensors of the largest size that are alive at once: input, output and what lies between."""

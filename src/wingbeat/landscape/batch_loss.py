@@ -10,7 +10,6 @@ from torch.utils import _pytree as pytree
 from wingbeat.errors import RequestError
 from wingbeat.task.batches import eval_batches, len_of, placer
 from wingbeat.task.predictions import loss_and_scores
-from wingbeat.typing import Batch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from wingbeat.task.step import TrainingStep
+    from wingbeat.task.task import Batch
 
 _CLOSE = 1e-3
 """Relative difference below which two losses are equal: float32 sums round by much less."""

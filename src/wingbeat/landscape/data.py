@@ -11,10 +11,10 @@ from torch.utils.data import Subset
 
 from wingbeat.errors import RequestError
 from wingbeat.task.batches import eval_batches, is_tensors, len_of, placer
-from wingbeat.typing import Batch
 
 if TYPE_CHECKING:
     from wingbeat.task.step import TrainingStep
+    from wingbeat.task.task import Batch
 
 BATCHES = 20
 """Batches that data are cut into at least: they carry the error bar."""

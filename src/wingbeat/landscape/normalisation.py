@@ -17,7 +17,6 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from wingbeat.errors import RequestError
-from wingbeat.typing import Batch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from wingbeat.landscape.data import Portions
-    from wingbeat.task.task import Task
+    from wingbeat.task.task import Batch, Task
 
     Found = dict[str, Tensor]
     Apply = Callable[[Callable[[nn.Module, Batch], Found], Batch], Found]

@@ -22,7 +22,6 @@ from wingbeat.landscape.single_model import SingleModel, private
 from wingbeat.task.batches import len_of
 from wingbeat.task.predictions import class_labels, loss_and_scores
 from wingbeat.task.step import TrainingStep
-from wingbeat.typing import Array, Batch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -31,8 +30,9 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from wingbeat.landscape.models import Models
-    from wingbeat.task.task import Task
+    from wingbeat.task.task import Batch, Task
 
+    Array = NDArray[np.float64]
 
 Statistics = Literal["exact", "interpolated"]
 MEMORY = 64 << 20

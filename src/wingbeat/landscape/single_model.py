@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 import torch
 
 from wingbeat.task.batches import copied
-from wingbeat.typing import Batch
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from wingbeat.task.step import TrainingStep
+    from wingbeat.task.task import Batch
 
 
 def private(batch: Batch) -> Batch:

@@ -16,7 +16,6 @@ from wingbeat.measure.metric import METRICS
 from wingbeat.task.batches import eval_batches, placer
 from wingbeat.task.predictions import class_labels, loss_and_scores
 from wingbeat.trajectory.trajectory import perturbed
-from wingbeat.typing import Array, Batch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -27,7 +26,9 @@ if TYPE_CHECKING:
     from wingbeat.measure.accumulate import Accumulator
     from wingbeat.replicas.snapshot import Snapshot
     from wingbeat.task.step import TrainingStep
+    from wingbeat.task.task import Batch
 
+    Array = NDArray[np.float64]
 
 _SCORES, _LABELS = "class scores", "right classes"
 

@@ -18,16 +18,18 @@ from wingbeat.measure.table import object_array, owners
 from wingbeat.replicas.fork import REFERENCE
 from wingbeat.symmetry import Permutation, PermutationSpec, permutation_spec, weight_matching
 from wingbeat.task.batches import copied, eval_batches, placer
-from wingbeat.typing import Array, Batch
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from torch import Tensor, nn
 
     from wingbeat.measure.context import MetricContext
     from wingbeat.replicas.snapshot import Snapshot
     from wingbeat.symmetry.export import Inputs
     from wingbeat.task.step import TrainingStep
+    from wingbeat.task.task import Batch
 
+    Array = NDArray[np.float64]
 
 SAMPLES: Final = 2
 """Samples of the batch that the model is exported with."""

@@ -14,15 +14,17 @@ from wingbeat.metrics.blocks import blocks
 from wingbeat.representation.capture import Recorder
 from wingbeat.representation.layers import evaluation, fitting
 from wingbeat.task.batches import eval_batches, len_of, placer
-from wingbeat.typing import Array
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
 
     from wingbeat.measure.context import MetricContext
     from wingbeat.replicas.snapshot import Snapshot
     from wingbeat.task.step import TrainingStep
 
+    Array = NDArray[np.float64]
 
 SAMPLES: Final = 512
 """Samples whose activations are given, at most."""

@@ -10,12 +10,12 @@ import torch
 from wingbeat.params import fixed, trainable
 from wingbeat.task.batches import copied
 from wingbeat.task.step import check_scalar
-from wingbeat.typing import Batch, Buffers
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from wingbeat.task.step import TrainingStep
+    from wingbeat.task.step import Buffers, TrainingStep
+    from wingbeat.task.task import Batch
 
 
 class Evaluation:

@@ -27,7 +27,6 @@ from wingbeat.replicas.reads import NotRecordableError, ReadsRefused, refuse_dyn
 from wingbeat.replicas.simplify import simplify
 from wingbeat.task.batches import only_tensors
 from wingbeat.task.step import State, TrainingStep
-from wingbeat.typing import Batch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -35,6 +34,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
     from torch.fx import GraphModule, Node
 
+    from wingbeat.task.task import Batch
 
 UNEVEN = frozenset(
     (

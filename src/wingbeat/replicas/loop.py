@@ -11,10 +11,11 @@ from wingbeat.params import fixed, trainable
 from wingbeat.replicas.belongings import Belongings
 from wingbeat.replicas.evaluation import Evaluation
 from wingbeat.task.step import State, TrainingStep
-from wingbeat.typing import Batch
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from wingbeat.task.task import Batch
 
 
 class Loop:

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 from wingbeat.replicas.loop import ObjectLoop
 from wingbeat.task.hidden_state import HiddenState, is_hidden
 from wingbeat.task.step import State, TrainingStep
-from wingbeat.typing import Batch
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from wingbeat.task.task import Batch
 
 
 def alone(step: TrainingStep) -> ObjectLoop | Remembering:

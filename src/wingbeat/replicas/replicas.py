@@ -11,7 +11,6 @@ import torch
 from wingbeat.determinism import derive, seed_all, seed_torch
 from wingbeat.replicas.fork import NULL, Member
 from wingbeat.task.step import State, concatenate
-from wingbeat.typing import Batch
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from wingbeat.task.batches import Batches, Streams
+    from wingbeat.task.task import Batch
 
 
 class Driver(Protocol):

@@ -12,11 +12,11 @@ from torch import nn
 from torch.utils import _pytree as pytree
 
 from wingbeat.errors import RequestError, nearest
-from wingbeat.typing import Batch
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from wingbeat.task.task import Batch
 
 Positions = Literal["flatten", "mean", "last"]
 _UNCHANGED: Final = (

@@ -18,7 +18,6 @@ from wingbeat.metrics.cka import LEAST_SAMPLES, CKASums
 from wingbeat.metrics.hsic_terms import Estimator, centred_gram
 from wingbeat.representation.capture import Positions, Recorder, check_layers
 from wingbeat.task.batches import copied, eval_batches, len_of, placer
-from wingbeat.typing import Array, Batch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -27,8 +26,9 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from wingbeat.task.step import TrainingStep
-    from wingbeat.task.task import Task
+    from wingbeat.task.task import Batch, Task
 
+    Array = NDArray[np.float64]
     Features = dict[str, Tensor]
 
 MEMORY: Final = 256 << 20

@@ -6,12 +6,12 @@ also where another package announces it as an entry point of the group ``wingbea
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from wingbeat.files import write_json
 from wingbeat.plugins import Registry
 from wingbeat.study.analysis import Analysis, PageContent, Tables
 from wingbeat.study.finished import done
@@ -124,7 +124,8 @@ class NamedStudy:
             "claims": [asdict(c) for c in found.claims],
             "failures": [f"{r.key}: {r.status}, {r.error}" for r in found.study.failures],
         }
-        write_json(folder / "summary.json", content)
+        text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
+        (folder / "summary.json").write_text(text + "\n", encoding="utf-8")
         page = page_of(self.title, self.page(found), found, command)
         return write_finding_page(page, folder / "report.html")
 

@@ -18,14 +18,13 @@ from torch.utils.data import default_collate
 
 from wingbeat.determinism import derive, seeded
 from wingbeat.errors import DriverError, RunError
-from wingbeat.typing import Batch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from torch import Tensor
 
-    from wingbeat.task.task import Task
+    from wingbeat.task.task import Batch, Task
 
 
 @dataclass(frozen=True)

@@ -6,12 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from wingbeat.typing import Batch
-
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from wingbeat.task.task import Task
+    from wingbeat.task.task import Batch, Task
 
 
 def loss_and_scores(task: Task, model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor | None]:

@@ -23,15 +23,15 @@ from wingbeat.task.build import Models, copied_model, why_objects
 from wingbeat.task.masks import PlainMasks
 from wingbeat.task.optimizers import Grouped, PureOptimizer, pure_optimizer, resumed_state
 from wingbeat.task.schedule import Table, factor_of, keep_table, refuse_rates, table
-from wingbeat.typing import Batch, Buffers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from torch import Tensor
 
-    from wingbeat.task.task import Task
+    from wingbeat.task.task import Batch, Task
 
+Buffers = dict[str, "Tensor"]
 Slots = dict[str, "Tensor"]
 
 

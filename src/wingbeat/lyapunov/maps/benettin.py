@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from wingbeat.lyapunov.maps.states import Layout, State, Step
+    from wingbeat.lyapunov.maps.states import State, StateLayout, Step
 
 
 RECOMMENDED = {torch.float64: 1e-8, torch.float32: 1e-4}
@@ -195,7 +195,7 @@ class _Twins:
         return x, y
 
 
-def _distance(x: Tensor, layout: Layout, d0: float | None) -> float:
+def _distance(x: Tensor, layout: StateLayout, d0: float | None) -> float:
     size = max(float(x.double().norm()), 1.0)
     good = RECOMMENDED.get(layout.dtype, 1e-2) * size
     if d0 is None:

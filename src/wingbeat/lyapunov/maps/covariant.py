@@ -153,7 +153,7 @@ def covariant(
         times=discard + forward.times[:kept],
         growth=growth,
         lengths=lengths[1:kept],
-        blocks=layout.blocks(),
+        blocks=layout.slices,
         spectrum=forward,
         reason=reason,
     )

@@ -25,7 +25,7 @@ from wingbeat.typing import Array
 
 if TYPE_CHECKING:
     from wingbeat.lyapunov.maps.jacobians import Block
-    from wingbeat.lyapunov.maps.states import Layout, State, Step
+    from wingbeat.lyapunov.maps.states import State, StateLayout, Step
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Plan:
         skipped: how many of them are discarded.
     """
 
-    layout: Layout
+    layout: StateLayout
     start: torch.Tensor
     k: int
     lengths: tuple[int, ...]

@@ -20,7 +20,7 @@ from wingbeat.errors import RequestError
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from wingbeat.lyapunov.maps.states import Layout, Step
+    from wingbeat.lyapunov.maps.states import StateLayout, Step
 
 STEPWISE = frozenset(
     (
@@ -39,7 +39,7 @@ class FlatMap:
     """A map of states as a map of flat vectors ``(n,)``."""
 
     step: Step
-    layout: Layout
+    layout: StateLayout
 
     def __call__(self, flat: Tensor, t: int) -> Tensor:
         """Return the next flat state."""

@@ -28,12 +28,11 @@ from wingbeat.lyapunov.training.optimizer_metric import natural_scales
 from wingbeat.task.batches import Batches, Streams
 from wingbeat.task.optimizers import pure_optimizer
 from wingbeat.task.step import State, TrainingStep
-from wingbeat.typing import Batch
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from wingbeat.task.task import Task
+    from wingbeat.task.task import Batch, Task
 
 INSTEAD = "use wingbeat.lyapunov.replica_exponent, which needs no derivative"
 """What to do with a task that has no tangent step."""

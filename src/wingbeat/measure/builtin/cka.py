@@ -22,12 +22,14 @@ from wingbeat.replicas.fork import REFERENCE
 from wingbeat.representation.capture import Recorder
 from wingbeat.representation.layers import compare_stack, evaluation, fitting
 from wingbeat.task.batches import eval_batches, len_of, placer
-from wingbeat.typing import Array
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from wingbeat.measure.context import MetricContext
     from wingbeat.replicas.snapshot import Snapshot
 
+    Array = NDArray[np.float64]
 
 SAMPLES: Final = 512
 """Samples that representations are compared on, at most."""

@@ -9,7 +9,6 @@ from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from wingbeat.files import parquet, write_bytes
 from wingbeat.report.figures.table import Table
 from wingbeat.report.pages.claims import CheckedClaim, CheckedPage, write_checked_page
 from wingbeat.report.prose import floor_text, number, percent
@@ -20,7 +19,9 @@ from wingbeat.studies.butterfly.published import beside_published
 from wingbeat.studies.butterfly.rulings import FAILS, HOLDS, NOT_RUN, OPEN
 from wingbeat.studies.butterfly.tables import Found, accuracy_of, main_table
 from wingbeat.studies.dynamics.tables import markdown
+from wingbeat.study.ledger import parquet
 from wingbeat.tasks.sst2 import FINETUNE_FACTORIES
+from wingbeat.trajectory.tensorfile import write_bytes
 
 if TYPE_CHECKING:
     from wingbeat.studies.butterfly.plan import Plan

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from math import inf
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import pandas as pd
@@ -15,7 +15,11 @@ from wingbeat.report.pages.claims import CheckedClaim
 from wingbeat.stats import Estimate, bootstrap
 from wingbeat.studies.butterfly.tables import in_words
 from wingbeat.study import verdicts
-from wingbeat.typing import Array
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Array = NDArray[np.float64]
 
 HOLDS, FAILS, NOT_RUN = verdicts.HOLDS, verdicts.FAILS, verdicts.NOT_RUN
 OPEN = verdicts.UNDETERMINED

@@ -8,7 +8,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from wingbeat.files import parquet, write_bytes
 from wingbeat.report.figures.table import Table
 from wingbeat.report.pages.claims import CheckedClaim, CheckedPage, write_checked_page
 from wingbeat.report.prose import floor_text, number, percent
@@ -19,6 +18,8 @@ from wingbeat.studies.danovski.found import Found
 from wingbeat.studies.danovski.orbit_claims import OPEN
 from wingbeat.studies.danovski.plan import size_text
 from wingbeat.studies.dynamics.tables import markdown
+from wingbeat.study.ledger import parquet
+from wingbeat.trajectory.tensorfile import write_bytes
 
 if TYPE_CHECKING:
     from wingbeat.studies.danovski.found import Measured

@@ -19,11 +19,11 @@ import numpy as np
 from scipy.special import stdtr
 
 from wingbeat.errors import BELOW_NOISE_FLOOR, CONSTANT, DIVERGED, TOO_FEW_POINTS, RequestError
-from wingbeat.typing import Array
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
+    Array = NDArray[np.float64]
 
 RADIUS: Final = 5e-5
 POINTS: Final = 1000

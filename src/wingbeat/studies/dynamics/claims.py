@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -20,6 +20,11 @@ from wingbeat.studies.dynamics.estimates import (
 )
 from wingbeat.studies.dynamics.summary import Found, Net
 from wingbeat.study.finished import over_seeds
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Array = NDArray[np.float64]
 
 Ruling = Literal["supported", "contradicted", "undetermined"]
 

@@ -8,7 +8,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from wingbeat.files import write_bytes
 from wingbeat.report.figures.table import Table
 from wingbeat.report.pages.study import StudyPage, write_study_page
 from wingbeat.report.prose import floor_text, number
@@ -20,6 +19,7 @@ from wingbeat.studies.dynamics.plan import SIZES, SLOW, Plan
 from wingbeat.studies.dynamics.summary import Found, summary
 from wingbeat.study.outcome import StudyResult
 from wingbeat.tasks.architectures import FAMILY_NAMES
+from wingbeat.trajectory.tensorfile import write_bytes
 
 TITLE = "training dynamics of 21 architectures"
 _DEFINITIONS = {

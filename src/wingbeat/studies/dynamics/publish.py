@@ -14,7 +14,8 @@ from typing import Final
 import pandas as pd
 
 from wingbeat.errors import RequestError, WingbeatError
-from wingbeat.files import parquet, write_bytes
+from wingbeat.study.ledger import parquet
+from wingbeat.trajectory.tensorfile import write_bytes
 
 DIGITS: Final = 6
 """Significant digits of every number that is kept."""

@@ -34,10 +34,13 @@ from wingbeat.studies.dynamics.estimates import (
 )
 from wingbeat.study.finished import over_seeds
 from wingbeat.tasks.architectures import ARCHITECTURES, FAMILIES, Architecture
-from wingbeat.typing import Array
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from wingbeat.study.outcome import StudyResult
+
+    Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
