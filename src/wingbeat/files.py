@@ -20,10 +20,26 @@ if TYPE_CHECKING:
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file, all or nothing.
+    """Write a file of a run, all or nothing.
 
     Raises:
         StoreError: the disk is full or the folder cannot be written; nothing was changed.
+    """
+    try:
+        replace_file(path, content)
+    except OSError as error:
+        msg = (
+            f"{path} cannot be written ({error.strerror}). What was recorded before is whole and "
+            "readable; make room or make the folder writable, then run the same command again."
+        )
+        raise StoreError(msg) from error
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Write any file, all or nothing.
+
+    Raises:
+        OSError: it cannot be written; nothing was changed.
     """
     beside = None
     try:
@@ -34,14 +50,10 @@ def write_bytes(path: Path, content: bytes) -> None:
             os.fsync(file.fileno())
         beside.chmod(0o644)
         beside.replace(path)
-    except OSError as error:
+    except OSError:
         if beside is not None:
             beside.unlink(missing_ok=True)
-        msg = (
-            f"{path} cannot be written ({error.strerror}). What was recorded before is whole and "
-            "readable; make room or make the folder writable, then run the same command again."
-        )
-        raise StoreError(msg) from error
+        raise
 
 
 def json_safe(value: Any) -> Any:

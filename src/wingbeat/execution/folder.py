@@ -10,17 +10,26 @@ from wingbeat.errors import StoreError
 from wingbeat.task.describe import difference
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from wingbeat.replicas.driver_selection import DriverName, DriverSelector, ExecutionPlan
     from wingbeat.trajectory.store import FolderStore
 
 
-def agree(store: FolderStore, condition: dict[str, Any], what: str = "request") -> None:
-    """Refuse a folder that holds another request, or another ``what``.
+def agree(
+    store: FolderStore,
+    condition: dict[str, Any],
+    what: str = "request",
+    ignored: Sequence[str] = (),
+) -> None:
+    """Refuse a folder that holds another request, or another ``what``, but for some fields.
 
     Raises:
         StoreError: it does; the message names the field that differs.
     """
     there = store.read_json("condition.json")
+    if there is not None:
+        there = {key: value for key, value in there.items() if key not in ignored}
     found = None if there is None else difference(there, condition)
     if found:
         raise StoreError(
@@ -60,15 +69,24 @@ def freeze(
         return plan, environment
     check_driver(store, there, driver)
     plan = replace(selector.frozen(there), warnings=tuple(there.get("warnings", ())))
-    here = {**now, **plan.facts()}
+    if not store.sealed:
+        same_execution(store, there, {**now, **plan.facts()})
+    return plan, there
+
+
+def same_execution(store: FolderStore, there: dict[str, Any], here: dict[str, Any]) -> None:
+    """Refuse to go on in another way than a folder was begun.
+
+    Raises:
+        StoreError: it was; the message names the first field that differs.
+    """
     field = differing_field(there, here)
-    if field and not store.sealed:
+    if field:
         raise StoreError(
             f"{store.folder} was begun with {field} = {there[field]!r}, and this process has "
             f"{here.get(field)!r}: going on would mix two executions, which is a perturbation of "
             "its own. Restore that setting, or start in another folder"
         )
-    return plan, there
 
 
 def check_driver(store: FolderStore, there: dict[str, Any], driver: DriverName) -> None:

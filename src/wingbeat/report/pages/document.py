@@ -12,7 +12,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from wingbeat.files import write_bytes
+from wingbeat.files import replace_file
 from wingbeat.report.drawing.plotly.parts import theme_colours
 from wingbeat.report.drawing.rendered import Section
 from wingbeat.report.figures.style import THEMES
@@ -68,11 +68,11 @@ def write_document(text: str, path: str | Path) -> Path:
     """Write a page to a file, replacing an earlier one in one step, and return its path.
 
     Raises:
-        StoreError: the file cannot be written.
+        OSError: the file cannot be written.
     """
     target = Path(path)
     # A lone surrogate (from a file name, say) cannot be written; it becomes "?".
-    write_bytes(target, text.encode("utf-8", errors="replace"))
+    replace_file(target, text.encode("utf-8", errors="replace"))
     return target
 
 

@@ -102,7 +102,7 @@ def write_finding_page(page: FindingPage, path: str | Path) -> Path:
     """Write the page, replacing an earlier one in one step, and return its path.
 
     Raises:
-        StoreError: the file cannot be written.
+        OSError: the file cannot be written.
     """
     return write_document(render_finding_page(page), path)
 

@@ -31,7 +31,7 @@ def write_page(result: ResultLike, path: str | Path) -> Path:
             file is replaced in one step.
 
     Raises:
-        StoreError: the file cannot be written.
+        OSError: the file cannot be written.
     """
     return write_document(render_page(result), path)
 
