@@ -25,9 +25,10 @@ from unittest.mock import patch
 
 import pandas as pd
 
+from wingbeat.files import parquet
 from wingbeat.study.condition import Condition
 from wingbeat.study.grid import cross
-from wingbeat.study.ledger import Ledger, parquet
+from wingbeat.study.ledger import Ledger
 from wingbeat.study.load import load_study
 from wingbeat.study.outcome import collect
 from wingbeat.study.plan import plan_study

@@ -107,6 +107,20 @@ class DriverError(WingbeatError, RuntimeError):
     """A driver cannot execute this model; the message gives the reason."""
 
 
+def require(holds: bool, name: str, value: object, advice: str) -> None:
+    """Refuse a value: the message names it and says what to do.
+
+    Raises:
+        RequestError: the condition does not hold.
+
+    >>> require(False, "lr", -0.1, "use a positive learning rate")
+    Traceback (most recent call last):
+    wingbeat.errors.RequestError: lr is -0.1: use a positive learning rate
+    """
+    if not holds:
+        raise RequestError(f"{name} is {value!r}: {advice}")
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return a hint that names the known word closest to a misspelt one.
 

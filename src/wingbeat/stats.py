@@ -17,13 +17,14 @@ import numpy as np
 from scipy.special import stdtrit
 
 from wingbeat.errors import CONSTANT, NO_VARIATION, TOO_FEW_REPLICAS, RequestError
+from wingbeat.files import json_safe
+from wingbeat.typing import Array
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
-    Array = NDArray[np.float64]
     Statistic = Callable[[Array], NDArray[np.floating]]
 
 Verdict = Literal["convergent", "divergent", "undetermined"]
@@ -65,10 +66,8 @@ class Estimate:
         fields = asdict(self)
         if not self.interval_reason:
             del fields["interval_reason"]
-        return {
-            key: None if isinstance(item, float) and not isfinite(item) else item
-            for key, item in fields.items()
-        }
+        found: dict[str, float | str | None] = json_safe(fields)
+        return found
 
 
 def bootstrap(

@@ -66,7 +66,8 @@ class Page(HTMLParser):
         self.sources += [value for name, value in attrs if name in ("src", "href")]
 
     def handle_data(self, data):
-        self.words.append(data)
+        if self.cdata_elem is None:  # neither a style nor a script is read
+            self.words.append(data)
 
 
 def test_html_with_pictures_inside(results, tmp_path):
@@ -245,12 +246,21 @@ def test_the_spread_that_is_drawn_is_the_spread(results):
 
 
 def test_lines_differ_without_colour(results):
-    from wingbeat.deep_lyapunov.visualization.canvas import strokes
-
-    for key in ("linestyle", "marker"):
-        assert len({str(stroke[key]) for stroke in strokes(5, "viridis")}) == 5
-    markers = {line.get_marker() for line in results.plot_trajectories().axes[0].lines}
+    ax = results.plot_trajectories().axes[0]
+    ways = [line for line in ax.lines if len(line.get_xdata()) > 1]
+    assert len({str(line._unscaled_dash_pattern) for line in ways}) == 4
+    markers = {line.get_marker() for line in ax.lines}
     assert len(markers - {"None", ""}) == 4
+
+
+def test_the_colour_map_reaches_lines_ends_and_key(results):
+    ax = results.plot_trajectories(colormap="plasma").axes[0]
+    shades = [tuple(c) for c in mpl.colormaps["plasma"](np.linspace(0.0, 0.85, 4))]
+    drawn = [tuple(line.get_color()) for line in ax.lines]
+    assert drawn == [shade for shade in shades for _ in range(3)]
+    assert [tuple(h.get_color()) for h in ax.get_legend().legend_handles] == shades
+    bare = results.plot_trajectories(show_endpoints=False).axes[0].lines
+    assert [line.get_visible() for line in bare] == [True, False, False] * 4
 
 
 def test_six_pictures(tmp_path):

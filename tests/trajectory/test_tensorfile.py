@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file
 
 from wingbeat.errors import StoreError
-from wingbeat.trajectory.tensorfile import read_one, read_tensors, write_bytes, write_tensors
+from wingbeat.files import write_bytes
+from wingbeat.trajectory.tensorfile import read_one, read_tensors, write_tensors
 
 DTYPES = (
     torch.float32,

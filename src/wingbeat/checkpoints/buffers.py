@@ -10,15 +10,14 @@ import numpy as np
 import torch
 
 from wingbeat.checkpoints.source import Numbers, bytes_of
+from wingbeat.typing import Array
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
     from torch import Tensor
 
     from wingbeat.checkpoints.names import Shared
     from wingbeat.checkpoints.read_plan import ReadPlan
 
-    Array = NDArray[np.float64]
 
 _FAR = 1.0 / 16.0  # |b - a|^2 / (|a|^2 + |b|^2) from which on it may come from inner products
 

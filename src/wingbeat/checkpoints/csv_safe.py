@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from wingbeat.trajectory.tensorfile import write_bytes
+from wingbeat.files import write_bytes
 
 if TYPE_CHECKING:
     from pathlib import Path

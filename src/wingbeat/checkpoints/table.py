@@ -9,13 +9,11 @@ import pandas as pd
 
 from wingbeat.checkpoints.moments import WeightMoments, cosines, layer_of
 from wingbeat.errors import CONSTANT, DIVERGED
+from wingbeat.typing import Array
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from numpy.typing import NDArray
-
-    Array = NDArray[np.float64]
 
 COLUMNS = ("metric", "step", "perturbation", "a", "b", "layer", "value", "reason")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -18,10 +17,12 @@ from wingbeat.checkpoints import compare as compare_checkpoints
 from wingbeat.checkpoints.csv_safe import write_csv
 from wingbeat.checkpoints.memory import parse_memory, resident, show_memory
 from wingbeat.checkpoints.pattern import find, is_pattern
+from wingbeat.cli.options import Json
 from wingbeat.cli.parse import load_task
 from wingbeat.cli.show import number
 from wingbeat.errors import RequestError
 from wingbeat.execution.progress import Progress
+from wingbeat.files import strict_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -62,9 +63,7 @@ def compare(
             help="Returns a wb.Task: also barriers, alignment and CKA. Loads whole models.",
         ),
     ] = None,
-    as_json_text: Annotated[
-        bool, typer.Option("--json", help="Print one JSON document and nothing else.")
-    ] = False,
+    as_json_text: Json = False,
 ) -> None:
     """Compare checkpoints in weight space, streamed: never two whole models in memory."""
     if report is not None:
@@ -89,7 +88,7 @@ def compare(
         write_csv(pd.concat(rows, ignore_index=True), csv)
     if as_json_text:
         facts = {**found.to_json(), "models": [asdict(m) for m in models]}
-        typer.echo(json.dumps(facts, ensure_ascii=False, allow_nan=False, indent=1))
+        typer.echo(strict_json(facts))
         return
     _show_all(found, models, [path for path in (plot, csv, report) if path is not None])
 

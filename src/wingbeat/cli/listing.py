@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import fields
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,6 +10,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from wingbeat.cli.options import Json
+from wingbeat.files import strict_json
 from wingbeat.measure.metric import in_order
 from wingbeat.replicas.perturb import PERTURBATIONS, size_field
 
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
     Facts = Mapping[str, Any]
 
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
 Markdown = Annotated[bool, typer.Option("--markdown", help="Print the table of the documentation.")]
 
 
@@ -86,7 +86,7 @@ def _tell(
     facts: Sequence[Facts], *, as_json_text: bool, markdown: bool, shown: Mapping[str, str]
 ) -> None:
     if as_json_text:
-        typer.echo(json.dumps(facts, ensure_ascii=False, allow_nan=False, indent=1))
+        typer.echo(strict_json(facts))
     elif markdown:
         typer.echo(as_markdown(facts, shown), nl=False)
     else:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, cast
 
@@ -14,12 +13,14 @@ from wingbeat.cli.compare import compare
 from wingbeat.cli.listing import metrics, perturbations
 from wingbeat.cli.noise import noise
 from wingbeat.cli.onset import onset
+from wingbeat.cli.options import Arguments, Device, Driver, Dtype, Json, Place, folder_for
 from wingbeat.cli.study import study
 from wingbeat.errors import DriverError, RequestError, WingbeatError
 from wingbeat.execution.request import default_seeds
 from wingbeat.execution.result import as_json, load
 from wingbeat.execution.run import run as run_task
 from wingbeat.execution.verify import verify as verify_task
+from wingbeat.files import strict_json
 from wingbeat.replicas.driver_selection import DriverName
 
 app = typer.Typer(
@@ -36,17 +37,6 @@ app.command()(compare)
 app.command()(metrics)
 app.command()(perturbations)
 
-Place = Annotated[
-    str, typer.Argument(metavar="MODULE:FACTORY", help="Function that returns a wb.Task.")
-]
-Arguments = Annotated[
-    list[str] | None,
-    typer.Option("--arg", help="Argument of the factory, name=value; may be repeated."),
-]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
-Driver = Annotated[str, typer.Option(help="auto, lockstep or loop.")]
-Dtype = Annotated[str, typer.Option(help="float32, float64, bfloat16 or float16.")]
-Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps, …")]
 Out = Annotated[Path | None, typer.Option(help="Folder of the run; default runs/<factory>.")]
 
 
@@ -81,7 +71,7 @@ def run(
     """Fork a training run, measure how the copies part, and write a report."""
     arguments = parse.parse_arguments(arg or [])
     task = parse.load_task(factory, arguments)
-    folder = out or Path("runs") / factory.replace(":", ".").replace("/", ".")
+    folder = out or folder_for(factory)
     result = run_task(
         task,
         [parse.parse_perturbation(text) for text in perturb or ["gaussian:0.01"]],
@@ -134,7 +124,7 @@ def verify(
     if write is not None:
         found.write(write)
     if as_json_text:
-        typer.echo(json.dumps(found.to_json(), indent=1, ensure_ascii=False, allow_nan=False))
+        typer.echo(strict_json(found.to_json()))
     else:
         show.verification(Console(), found, write)
     if not found.identical:

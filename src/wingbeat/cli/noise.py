@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from math import isfinite
 from pathlib import Path
 from typing import Annotated, Any, cast
@@ -12,16 +11,14 @@ import typer
 from wingbeat.analyses.noise_sources import SOURCES, NoiseSources, SeedPlan, noise_sources
 from wingbeat.analyses.noise_sources.compare import SOURCES_BY_DEFAULT
 from wingbeat.cli import parse
+from wingbeat.cli.options import Arguments, Device, Driver, Dtype, Json, Place, folder_for
+from wingbeat.files import strict_json
 from wingbeat.replicas.driver_selection import DriverName
 
 
 def noise(
-    factory: Annotated[
-        str, typer.Argument(metavar="MODULE:FACTORY", help="Function that returns a wb.Task.")
-    ],
-    arg: Annotated[
-        list[str] | None, typer.Option(help="Argument of the factory, name=value; repeatable.")
-    ] = None,
+    factory: Place,
+    arg: Arguments = None,
     source: Annotated[
         list[str] | None, typer.Option(help=f"{', '.join(SOURCES)}; repeatable; default most.")
     ] = None,
@@ -30,13 +27,11 @@ def noise(
         float | None, typer.Option(help="Say how many seeds detect a gain in accuracy of this.")
     ] = None,
     power: Annotated[float, typer.Option(help="Chance to detect it.")] = 0.8,
-    driver: Annotated[str, typer.Option(help="auto, lockstep or loop.")] = "auto",
-    dtype: Annotated[str, typer.Option(help="float32, float64, bfloat16 or float16.")] = "float32",
-    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps, …")] = "cpu",
+    driver: Driver = "auto",
+    dtype: Dtype = "float32",
+    device: Device = "cpu",
     out: Annotated[Path | None, typer.Option(help="Folder; default runs/noise-<factory>.")] = None,
-    as_json_text: Annotated[
-        bool, typer.Option("--json", help="Print one JSON document and nothing else.")
-    ] = False,
+    as_json_text: Json = False,
 ) -> None:
     """Compare how much each source of noise alone makes runs differ at the end."""
     arguments = parse.parse_arguments(arg or [])
@@ -47,7 +42,7 @@ def noise(
         driver=cast("DriverName", driver),  # checked where it is used
         dtype=parse.parse_dtype(dtype),
         device=device,
-        out=out or Path("runs") / f"noise-{factory.replace(':', '.').replace('/', '.')}",
+        out=out or folder_for(factory, "noise"),
         progress=False if as_json_text else None,
         factory={"place": factory, "arguments": arguments},
     )
@@ -55,7 +50,7 @@ def noise(
     if as_json_text:
         plans = {name: plan.to_json() for name, plan in seeds.items()}
         content: dict[str, Any] = {**found.to_json(), "seeds_needed": plans}
-        typer.echo(json.dumps(content, allow_nan=False))
+        typer.echo(strict_json(content, indent=None))
         return
     for warning in found.warnings:
         typer.echo(f"warning: {warning}")

@@ -10,16 +10,14 @@ import typer
 
 from wingbeat.analyses.onset import METRICS, Onset, find_onset, onset_cost
 from wingbeat.cli import parse
+from wingbeat.cli.options import Arguments, Device, Driver, Dtype, Json, Place, folder_for
+from wingbeat.files import strict_json
 from wingbeat.replicas.driver_selection import DriverName
 
 
 def onset(
-    factory: Annotated[
-        str, typer.Argument(metavar="MODULE:FACTORY", help="Function that returns a wb.Task.")
-    ],
-    arg: Annotated[
-        list[str] | None, typer.Option(help="Argument of the factory, name=value; repeatable.")
-    ] = None,
+    factory: Place,
+    arg: Arguments = None,
     metric: Annotated[str, typer.Option(help=", ".join(METRICS))] = "barrier_error",
     threshold: Annotated[
         float | None, typer.Option(help="Above it a replica has left; default .02 for errors.")
@@ -30,14 +28,12 @@ def onset(
     share: Annotated[float, typer.Option(help="Unstable if more than this share leaves.")] = 0.5,
     step: Annotated[list[int] | None, typer.Option(help="Candidate step; repeatable.")] = None,
     tolerance: Annotated[int | None, typer.Option(help="Steps between candidates.")] = None,
-    driver: Annotated[str, typer.Option(help="auto, lockstep or loop.")] = "auto",
-    dtype: Annotated[str, typer.Option(help="float32, float64, bfloat16 or float16.")] = "float32",
-    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps, …")] = "cpu",
+    driver: Driver = "auto",
+    dtype: Dtype = "float32",
+    device: Device = "cpu",
     out: Annotated[Path | None, typer.Option(help="Folder; default runs/onset-<factory>.")] = None,
     plan: Annotated[bool, typer.Option("--plan", help="Say what it costs, and stop.")] = False,
-    as_json_text: Annotated[
-        bool, typer.Option("--json", help="Print one JSON document and nothing else.")
-    ] = False,
+    as_json_text: Json = False,
 ) -> None:
     """Find the first step from which a perturbation no longer leads to another basin."""
     arguments = parse.parse_arguments(arg or [])
@@ -60,11 +56,11 @@ def onset(
         driver=cast("DriverName", driver),  # checked where it is used
         dtype=parse.parse_dtype(dtype),
         device=device,
-        out=out or Path("runs") / f"onset-{factory.replace(':', '.').replace('/', '.')}",
+        out=out or folder_for(factory, "onset"),
         progress=False if as_json_text else None,
         factory={"place": factory, "arguments": arguments},
     )
-    typer.echo(json.dumps(found.to_json(), allow_nan=False) if as_json_text else _words(found))
+    typer.echo(strict_json(found.to_json(), indent=None) if as_json_text else _words(found))
 
 
 def _words(found: Onset) -> str:

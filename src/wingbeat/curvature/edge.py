@@ -8,13 +8,12 @@ from math import nan
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from wingbeat.errors import RequestError
+from wingbeat.typing import Array
 
 EdgeVerdict = Literal["edge", "reached", "beyond", "sharpening", "stable", "divergent", "undefined"]
 """What a course of the sharpness is called; see ``edge_of_stability``."""
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,6 @@ from math import isfinite, log, nan
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from wingbeat import metrics
 from wingbeat.deep_lyapunov.config import MetricsConfig
@@ -24,9 +23,7 @@ from wingbeat.errors import (
 )
 from wingbeat.metrics.blocks import BLOCK_NUMBERS
 from wingbeat.stats import Estimate, bootstrap, verdict
-
-Array = NDArray[np.float64]
-Vector = NDArray[Any]
+from wingbeat.typing import Array, Vector
 
 LEGACY_COMPONENTS: Final = 3
 LEGACY_BYTES: Final = 1 << 28

@@ -8,7 +8,6 @@ from math import nan
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from wingbeat.deep_lyapunov.assess import Recording, assess
@@ -17,8 +16,7 @@ from wingbeat.deep_lyapunov.results import AnalysisResults, TrajectoryMetrics
 from wingbeat.deep_lyapunov.tracking.tracker import TrajectoryTracker, pace
 from wingbeat.errors import TOO_FEW_POINTS, RequestError
 from wingbeat.params import trainable
-
-Array = NDArray[np.float64]
+from wingbeat.typing import Array
 
 
 @dataclass(frozen=True, eq=False)

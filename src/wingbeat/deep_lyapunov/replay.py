@@ -14,6 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from wingbeat.task.closures import filled_cells
+
 _DEPTH: Final = 8
 _MOST_ITEMS: Final = 64
 """Longer lists hold data, not generators."""
@@ -105,20 +107,11 @@ def _inside(thing: object) -> list[object]:
         return list(thing.values()) if len(thing) <= _MOST_ITEMS else []
     if isinstance(thing, list | tuple | set):
         return list(thing) if len(thing) <= _MOST_ITEMS else []
-    cells = getattr(thing, "__closure__", None) or ()
-    held = [c.cell_contents for c in cells if _filled(c)]
+    held = [c.cell_contents for c in filled_cells(thing)]
     bound = getattr(thing, "__self__", None)
     slots = getattr(thing, "__dict__", {})
     own = list(slots.values()) if isinstance(slots, dict) else []
     return [*own, *held, *([] if bound is None else [bound])]
-
-
-def _filled(cell: Any) -> bool:
-    try:
-        _ = cell.cell_contents
-    except ValueError:  # a variable that is not assigned yet
-        return False
-    return True
 
 
 def _state(generator: Generator) -> Any:

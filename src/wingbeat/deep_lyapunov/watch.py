@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import zlib
-from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-_HEAD: Final = 1024
-"""Numbers of each input that are compared."""
+from wingbeat.task.batch_digest import batch_digest
 
 
 class OptimizerWatch:
@@ -97,31 +95,10 @@ class InputWatch:
         if torch.compiler.is_compiling():
             return
         self.calls += 1
-        for tensor in _tensors((args, kwargs)):
-            self.fingerprint = zlib.crc32(_head(tensor), self.fingerprint)
+        self.fingerprint = batch_digest((args, kwargs), self.fingerprint)
 
 
 def _has_memory(optimizer: Optimizer) -> bool:
     scheduled = hasattr(optimizer.step, "_wrapped_by_lr_sched")
     kept = (value for state in optimizer.state.values() for value in state.values())
     return scheduled or any(isinstance(value, Tensor) for value in kept)
-
-
-def _tensors(thing: Any) -> Iterator[Tensor]:
-    if isinstance(thing, Tensor):
-        yield thing
-    elif isinstance(thing, Mapping):
-        for item in thing.values():
-            yield from _tensors(item)
-    elif isinstance(thing, list | tuple):
-        for item in thing:
-            yield from _tensors(item)
-
-
-def _head(tensor: Tensor) -> bytes:
-    # Tensors of a transform (vmap, grad) hold no numbers of their own.
-    wrapped = torch._C._functorch.is_functorch_wrapped_tensor(tensor)
-    if wrapped or tensor.is_meta or tensor.layout is not torch.strided:
-        return b""
-    head = tensor.detach().reshape(-1)[:_HEAD].cpu().contiguous()
-    return bytes(head.view(torch.uint8).numpy().tobytes())

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from wingbeat.errors import StoreError
+from wingbeat.files import parquet, strict_json, write_bytes
 from wingbeat.measure.metric import own_codes
 from wingbeat.trajectory.store import FolderStore, MemoryStore
-from wingbeat.trajectory.tensorfile import write_bytes
 from wingbeat.trajectory.trajectory import Trajectory
 
 if TYPE_CHECKING:
@@ -173,9 +171,7 @@ def write_files(result: Result, folder: Path) -> None:
     """Write table, summary and description of a result, each file all or nothing."""
     store = FolderStore(folder, create=False)
     folder.mkdir(parents=True, exist_ok=True)
-    buffer = io.BytesIO()
-    result.table.to_parquet(buffer, index=False)
-    table = buffer.getvalue()
+    table = parquet(result.table)
     write_bytes(folder / "table.parquet", table)
     store.write_json("condition.json", result.condition)
     store.write_json("environment.json", result.environment)
@@ -262,7 +258,7 @@ def _number(entry: dict[str, Any] | None) -> float:
 
 def as_json(result: Result) -> str:
     """Return the summary as one JSON text, for machines."""
-    return json.dumps(
+    return strict_json(
         {
             "behavior": result.behavior,
             "summary": result.summary,
@@ -270,9 +266,6 @@ def as_json(result: Result) -> str:
             "warnings": list(result.warnings),
             "folder": None if result.folder is None else str(result.folder),
         },
-        ensure_ascii=False,
-        allow_nan=False,
-        indent=1,
         sort_keys=True,
     )
 

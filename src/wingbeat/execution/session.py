@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 from wingbeat.determinism import (
     derive,
     deterministic_algorithms,
-    differing_field,
     fingerprint,
     seeded,
 )
-from wingbeat.errors import RunError, StoreError
+from wingbeat.errors import RunError
+from wingbeat.execution.folder import agree, check_driver, freeze
 from wingbeat.execution.result import Result, is_measured, load, write_files
 from wingbeat.execution.summary import collect
 from wingbeat.measure import Measured, measure
@@ -28,7 +28,6 @@ from wingbeat.replicas.replicas import Replicas
 from wingbeat.replicas.seeding import check_init
 from wingbeat.replicas.training_run import TrainingRun, advance, member_from
 from wingbeat.task.batches import Batches
-from wingbeat.task.describe import difference
 from wingbeat.task.hidden_state import HiddenState
 from wingbeat.task.step import TrainingStep
 from wingbeat.trajectory.store import FolderStore, MemoryStore, Store
@@ -117,10 +116,10 @@ class Session:
         """
         if not isinstance(self.store, FolderStore):
             return False
-        self._agree(self.store)
+        agree(self.store, self.condition)
         facts = self.store.read_json("environment.json") or {}
         if self.store.sealed and facts:
-            self._check_driver(facts, self.store)
+            check_driver(self.store, facts, self.options.driver)
         return self.store.sealed
 
     def measured(self) -> tuple[Request, Trajectory, Measured, list[Member]]:
@@ -155,7 +154,7 @@ class Session:
     def _train(self) -> list[Member]:
         store = self.store if isinstance(self.store, FolderStore) else None
         if store is not None:
-            self._agree(store)
+            agree(store, self.condition)
         if store is None or not store.sealed:
             labels = [p.label for p in self.request.perturbations]
             rehearse(self.request.metrics, self.step, labels)
@@ -237,57 +236,21 @@ class Session:
         if store:
             store.write_json("members.json", course.save()[1]["members"])
 
-    def _agree(self, store: FolderStore) -> None:
-        """Refuse a folder that holds another request."""
-        there = store.read_json("condition.json")
-        found = None if there is None else difference(there, self.condition)
-        if found:
-            msg = (
-                f"{store.folder} holds another request ({found}): give this one a folder of its "
-                "own with out=, or ask for what the folder holds"
-            )
-            raise StoreError(msg)
-
     def _choose(self, store: FolderStore | None) -> None:
         """Choose how to execute, or keep what an earlier start of this run chose."""
         request = self.request
-        now = fingerprint(request.device, request.dtype)
         selector = DriverSelector(
             self.step, self.batches, request.stack_schedule(), request.task.steps
         )
-        there = store.read_json("environment.json") if store else None
-        if there is None:
+        fresh = store is None or store.read_json("environment.json") is None
+        if fresh:
             self.bar.say("choosing the driver")
-            self.choice = selector.choose(self.options.driver, self.options.compiled)
+        now, options = fingerprint(request.device, request.dtype), self.options
+        self.choice, self.environment = freeze(
+            store, selector, now, options.driver, options.compiled
+        )
+        if fresh:
             self.bar.note(self.choice.sentence())
-            self.environment = {
-                **now,
-                **self.choice.facts(),
-                "warnings": list(self.choice.warnings),
-            }
-            if store:
-                store.write_json("environment.json", self.environment)
-            return
-        assert store is not None
-        self._check_driver(there, store)
-        warnings = tuple(there.get("warnings", ()))
-        self.choice = replace(selector.frozen(there), warnings=warnings)
-        self.environment = there
-        field = differing_field(there, {**now, **self.choice.facts()})
-        if field and not store.sealed:
-            here = {**now, **self.choice.facts()}.get(field)
-            msg = (
-                f"{store.folder} was begun with {field} = {there[field]!r}, and this process has "
-                f"{here!r}: going on would mix two executions, which is a perturbation of its own. "
-                "Restore that setting, or start in another folder"
-            )
-            raise StoreError(msg)
-
-    def _check_driver(self, there: dict[str, Any], store: FolderStore) -> None:
-        asked, has = self.options.driver, there["driver"]
-        if asked not in ("auto", has) and not there.get("gave_up"):
-            msg = f"{store.folder} was begun with driver = {has!r}, and {asked!r} was asked for"
-            raise StoreError(msg)
 
 
 def members_of(store: FolderStore) -> list[Member]:

@@ -27,6 +27,7 @@ from wingbeat.execution.plain_loop import RUNS, unlike_plain
 from wingbeat.execution.plain_loop import Path as Path_
 from wingbeat.execution.progress import Progress
 from wingbeat.execution.request import make_request
+from wingbeat.files import write_json
 from wingbeat.replicas.driver_selection import DriverName, DriverSelector, ExecutionPlan
 from wingbeat.replicas.first_loss import first_loss
 from wingbeat.replicas.object_loop import Remembering
@@ -35,7 +36,6 @@ from wingbeat.replicas.training_run import TrainingRun, advance
 from wingbeat.task.batches import Batches
 from wingbeat.task.describe import difference, tensors_digest
 from wingbeat.task.step import TrainingStep
-from wingbeat.trajectory.tensorfile import write_bytes
 
 if TYPE_CHECKING:
     from wingbeat.execution.request import Request
@@ -105,8 +105,7 @@ class Verification:
             "environment": self.environment,
             "condition": self.condition,
         }
-        text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
-        write_bytes(Path(path), text.encode())
+        write_json(Path(path), content)
 
     def to_json(self) -> dict[str, Any]:
         """Return the findings, JSON-safe."""

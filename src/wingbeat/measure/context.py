@@ -13,19 +13,16 @@ from wingbeat.errors import DIVERGED
 from wingbeat.measure.table import owners
 from wingbeat.measure.weights import Weights, read_weights
 from wingbeat.trajectory.trajectory import perturbed
+from wingbeat.typing import Array
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from numpy.typing import NDArray
 
     from wingbeat.measure.outputs import Outputs
     from wingbeat.measure.table import TableBuilder
     from wingbeat.replicas.snapshot import Snapshot
     from wingbeat.task.step import TrainingStep
     from wingbeat.trajectory.trajectory import Trajectory
-
-    Array = NDArray[np.float64]
 
 
 class Scalar(NamedTuple):

@@ -16,16 +16,14 @@ from wingbeat.measure.table import object_array, owners
 from wingbeat.measure.views import MomentView
 from wingbeat.replicas.fork import REFERENCE
 from wingbeat.trajectory.trajectory import perturbed
+from wingbeat.typing import Array
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from numpy.typing import NDArray
-
     from wingbeat.measure.accumulate import BatchView
     from wingbeat.measure.context import MetricContext
 
-    Array = NDArray[np.float64]
 
 _OF_MODELS: Final = ("activations", "models")
 

@@ -9,13 +9,13 @@ import numpy as np
 from wingbeat.measure.weights import Weights, read_gram
 from wingbeat.metrics import centred, projected_spread_from_gram, spread_from_gram
 from wingbeat.metrics.projection import ProjectedSpread
+from wingbeat.typing import Array
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from wingbeat.measure.context import MetricContext
 
-    Array = NDArray[np.float64]
     Points = list[tuple[int, str]]
     Projected = dict[str, tuple[NDArray[np.int64], ProjectedSpread]]
 

@@ -18,6 +18,7 @@ from wingbeat.measure.table import object_array, owners
 from wingbeat.measure.weights import with_whole
 from wingbeat.metrics import spread_from_gram
 from wingbeat.replicas.fork import REFERENCE
+from wingbeat.typing import Array
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from wingbeat.measure.context import MetricContext
     from wingbeat.measure.weights import Weights
 
-    Array = NDArray[np.float64]
     Spreads = dict[str, tuple[NDArray[np.intp], Array]]
 
 

@@ -16,6 +16,7 @@ import torch
 from wingbeat.metrics import gram
 from wingbeat.replicas.fork import NULL
 from wingbeat.trajectory.trajectory import perturbed
+from wingbeat.typing import Array
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from wingbeat.replicas.snapshot import Snapshot
     from wingbeat.trajectory.trajectory import Trajectory
 
-    Array = NDArray[np.float64]
 
 BLOCK = 1 << 18
 """Numbers of one block in float64: small enough for the cache of a core."""

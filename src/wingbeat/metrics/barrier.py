@@ -9,13 +9,13 @@ import numpy as np
 
 from wingbeat.errors import RequestError, nearest
 from wingbeat.metrics.blocks import as_float64
+from wingbeat.typing import Array
 
 if TYPE_CHECKING:
-    from numpy.typing import ArrayLike, NDArray
+    from numpy.typing import ArrayLike
 
     from wingbeat.metrics.blocks import Points
 
-    Array = NDArray[np.float64]
 
 Convention = Literal["line", "mean", "argmax_raw"]
 CONVENTIONS: Final = get_args(Convention)

@@ -9,13 +9,13 @@ import numpy as np
 
 from wingbeat.errors import RequestError, nearest
 from wingbeat.metrics.blocks import as_float64
+from wingbeat.typing import Array
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import ArrayLike, NDArray
 
-    Array = NDArray[np.float64]
 
 Method = Literal["complete", "average", "single"]
 METHODS: Final = get_args(Method)

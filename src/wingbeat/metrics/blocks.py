@@ -8,13 +8,13 @@ import numpy as np
 import torch
 
 from wingbeat.errors import RequestError
+from wingbeat.typing import Array
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from numpy.typing import ArrayLike, NDArray
 
-    Array = NDArray[np.float64]
     Points = NDArray[Any] | torch.Tensor
 
 BLOCK_NUMBERS: Final = 1 << 17

@@ -15,6 +15,7 @@ import numpy as np
 from wingbeat.errors import CONSTANT, DIVERGED, TOO_FEW_SAMPLES, RequestError
 from wingbeat.metrics.features import feature_pair, rescaled
 from wingbeat.metrics.hsic_terms import Estimator, Terms, hsic_of
+from wingbeat.typing import Array
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
     from wingbeat.metrics.blocks import Points
 
-    Array = NDArray[np.float64]
 
 LEAST_SAMPLES: Final[dict[str, int]] = {"debiased": 4, "biased": 2, "zero_diagonal": 2}
 """Fewest samples, in each minibatch, that an estimator is defined on."""

@@ -8,13 +8,12 @@ import numpy as np
 import torch
 
 from wingbeat.errors import RequestError
+from wingbeat.typing import Array
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from wingbeat.metrics.blocks import Points
-
-    Array = NDArray[np.float64]
 
 
 def disagreement(a: Points, b: Points) -> Array:

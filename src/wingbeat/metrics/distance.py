@@ -9,15 +9,12 @@ import numpy as np
 
 from wingbeat.errors import RequestError
 from wingbeat.metrics.blocks import BLOCK_NUMBERS, as_float64
+from wingbeat.typing import Array
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from numpy.typing import NDArray
-
     from wingbeat.metrics.blocks import Points
-
-    Array = NDArray[np.float64]
 
 
 def l2(a: Points, b: Points) -> Array:

@@ -10,13 +10,13 @@ from scipy.special import log_softmax as scipy_log_softmax
 
 from wingbeat.errors import RequestError
 from wingbeat.metrics.blocks import as_float64
+from wingbeat.typing import Array
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from wingbeat.metrics.blocks import Points
 
-    Array = NDArray[np.float64]
 
 LN2: Final = log(2.0)
 

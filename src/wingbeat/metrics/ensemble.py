@@ -13,13 +13,13 @@ from wingbeat.errors import RequestError, nearest
 from wingbeat.metrics.blocks import as_float64
 from wingbeat.metrics.disagreement import disagreement
 from wingbeat.metrics.divergence import log_probabilities
+from wingbeat.typing import Array
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from wingbeat.metrics.blocks import Points
 
-    Array = NDArray[np.float64]
 
 Combine = Literal["probability", "logit"]
 COMBINATIONS: Final = get_args(Combine)

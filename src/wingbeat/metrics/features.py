@@ -9,13 +9,10 @@ import numpy as np
 from wingbeat.errors import CONSTANT, DIVERGED, TOO_FEW_SAMPLES, RequestError
 from wingbeat.metrics.blocks import as_float64
 from wingbeat.metrics.gram import moved_to
+from wingbeat.typing import Array
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from wingbeat.metrics.blocks import Points
-
-    Array = NDArray[np.float64]
 
 
 def feature_pair(x: Points, y: Points) -> tuple[Array, Array]:

@@ -9,13 +9,10 @@ import numpy as np
 
 from wingbeat.errors import RequestError
 from wingbeat.metrics.blocks import BLOCK_NUMBERS, as_float64
+from wingbeat.typing import Array
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from wingbeat.metrics.blocks import Points
-
-    Array = NDArray[np.float64]
 
 
 def precision(fisher: Points, samples: int, prior: float = 1.0) -> Array:

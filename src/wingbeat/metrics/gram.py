@@ -13,15 +13,13 @@ import torch
 
 from wingbeat.errors import RequestError
 from wingbeat.metrics.blocks import blocks, require_axes
+from wingbeat.typing import Array
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from numpy.typing import NDArray
-
     from wingbeat.metrics.blocks import Points
 
-    Array = NDArray[np.float64]
 
 Centre = Literal["none", "first", "mean"]
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from wingbeat.metrics.blocks import as_float64
 from wingbeat.metrics.features import centred_features, feature_pair
+from wingbeat.typing import Array
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
     from wingbeat.metrics.blocks import Points
 
-    Array = NDArray[np.float64]
 
 Estimator = Literal["debiased", "biased", "zero_diagonal"]
 BLOCK_NUMBERS: Final = 1 << 22

@@ -16,11 +16,11 @@ from wingbeat.errors import (
     RequestError,
 )
 from wingbeat.metrics.blocks import as_float64
+from wingbeat.typing import Array
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-    Array = NDArray[np.float64]
     Mask = NDArray[np.bool_]
 
 

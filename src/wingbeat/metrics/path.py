@@ -11,13 +11,12 @@ import numpy as np
 from wingbeat.errors import RequestError
 from wingbeat.metrics.blocks import as_float64, require_axes
 from wingbeat.metrics.distance import l2
+from wingbeat.typing import Array
 
 if TYPE_CHECKING:
-    from numpy.typing import ArrayLike, NDArray
+    from numpy.typing import ArrayLike
 
     from wingbeat.metrics.blocks import Points
-
-    Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

@@ -10,13 +10,11 @@ import numpy as np
 
 from wingbeat.errors import RequestError
 from wingbeat.metrics.gram import centred, gram
+from wingbeat.typing import Array
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from wingbeat.metrics.blocks import Points
 
-    Array = NDArray[np.float64]
 
 _DENSE_POINTS: Final = 256
 """Above this many points a few eigenvalues come from Lanczos: 4 ms instead of 20 at 572."""

@@ -8,13 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from wingbeat.metrics.features import centred_features, feature_pair, rescaled, why_undefined
+from wingbeat.typing import Array
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from wingbeat.metrics.blocks import Points
-
-    Array = NDArray[np.float64]
 
 
 def procrustes(x: Points, y: Points) -> float:

@@ -13,15 +13,12 @@ from wingbeat.metrics.blocks import blocks
 from wingbeat.metrics.gram import gram, moved_to
 from wingbeat.metrics.pca import leading, trajectory_pca
 from wingbeat.metrics.spread import ratio_of, spread, spread_from_gram
+from wingbeat.typing import Array
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from numpy.typing import NDArray
-
     from wingbeat.metrics.blocks import Points
-
-    Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

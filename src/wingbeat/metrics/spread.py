@@ -10,13 +10,10 @@ import numpy as np
 from wingbeat.errors import RequestError
 from wingbeat.metrics.blocks import as_float64, blocks, require_axes
 from wingbeat.metrics.gram import moved_to, squared_distances
+from wingbeat.typing import Array
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from wingbeat.metrics.blocks import Points
-
-    Array = NDArray[np.float64]
 
 
 def spread(points: Points) -> Array:

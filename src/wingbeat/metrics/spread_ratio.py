@@ -26,13 +26,11 @@ from scipy.special import ndtri, polygamma, psi, stdtrit
 
 from wingbeat.errors import CONSTANT, TOO_FEW_REPLICAS
 from wingbeat.stats import Estimate
+from wingbeat.typing import Array
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from numpy.typing import NDArray
-
-    Array = NDArray[np.float64]
 
 _FEWEST: Final = 3
 _LEAST_ERROR: Final = 0.8

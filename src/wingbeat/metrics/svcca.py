@@ -10,13 +10,10 @@ import numpy as np
 
 from wingbeat.errors import TOO_FEW_SAMPLES, RequestError
 from wingbeat.metrics.features import centred_features, feature_pair, rescaled, why_undefined
+from wingbeat.typing import Array
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from wingbeat.metrics.blocks import Points
-
-    Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

@@ -25,9 +25,9 @@ from wingbeat.errors import (
     nearest,
 )
 from wingbeat.stats import Estimate
+from wingbeat.typing import Array
 
 Method = Literal["spearman", "pearson"]
-Array = NDArray[np.float64]
 FEWEST: Final = 3
 """Conditions with both quantities below which there is no correlation."""
 FEWEST_INTERVAL: Final = 5

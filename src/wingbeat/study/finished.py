@@ -10,13 +10,10 @@ import pandas as pd
 from wingbeat.errors import TOO_FEW_SEEDS
 from wingbeat.stats import Estimate, bootstrap
 from wingbeat.study.ledger import Ledger
+from wingbeat.typing import Array
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from wingbeat.study.outcome import StudyResult
-
-    Array = NDArray[np.float64]
 
 
 def done(study: StudyResult) -> pd.DataFrame:

@@ -26,8 +26,10 @@ from typing import Any, Literal
 import pandas as pd
 
 from wingbeat.errors import StoreError
+from wingbeat.files import parquet, write_bytes, write_json
 from wingbeat.study.condition import Condition
-from wingbeat.trajectory.tensorfile import write_bytes
+
+__all__ = ["Ledger", "Record", "Status", "parquet"]
 
 Status = Literal["done", "failed", "died"]
 
@@ -144,8 +146,7 @@ class Ledger:
         record = {"key": condition.key, "condition": condition.to_json(), **facts}
         record["table_sha256"] = hashlib.sha256(content).hexdigest()
         record["digest"] = _digest(record)
-        text = json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False)
-        write_bytes(place / "record.json", text.encode())
+        write_json(place / "record.json", record)
 
     def facts(self, key: str) -> dict[str, Any]:
         """Return the facts of a finished condition, without its table.
@@ -192,13 +193,6 @@ class Ledger:
         """Note in the journal how an attempt ended."""
         facts = asdict(record)
         self.note(facts.pop("status"), facts.pop("key"), **facts)
-
-
-def parquet(table: pd.DataFrame) -> bytes:
-    """Return a table as a parquet file; equal tables give equal bytes."""
-    buffer = io.BytesIO()
-    table.to_parquet(buffer, index=False)
-    return buffer.getvalue()
 
 
 def _unusable(path: Path, why: str) -> StoreError:

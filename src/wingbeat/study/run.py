@@ -13,14 +13,14 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from wingbeat.errors import RequestError, StoreError
+from wingbeat.files import parquet, write_bytes
 from wingbeat.study.condition import Condition
 from wingbeat.study.delivery import Delivering, Depot
 from wingbeat.study.grid import unique
-from wingbeat.study.ledger import Ledger, Record, parquet
+from wingbeat.study.ledger import Ledger, Record
 from wingbeat.study.outcome import StudyResult, collect
 from wingbeat.study.runner import InlineRunner, Runner, Work
 from wingbeat.study.work import Worker
-from wingbeat.trajectory.tensorfile import write_bytes
 
 TRIES = 2
 """Attempts at a condition in one call before it is given up."""

@@ -17,6 +17,7 @@ from torch import nn
 from wingbeat.determinism import seeded
 from wingbeat.errors import RequestError
 from wingbeat.params import trainable
+from wingbeat.task.closures import filled_cells
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -197,8 +198,8 @@ def _closed_over(function: Any, depth: int = 3) -> Iterator[Any]:
     if isinstance(function, functools.partial):
         held = [function.func, *function.args, *function.keywords.values()]
     elif isinstance(function, types.FunctionType):
-        cells = (c for c in function.__closure__ or ())
-        held = [c.cell_contents for c in cells if _filled(c)] + [*(function.__defaults__ or ())]
+        held = [c.cell_contents for c in filled_cells(function)]
+        held += function.__defaults__ or ()
     elif isinstance(function, (list, tuple)):
         held = list(function)
     elif isinstance(function, dict):
@@ -206,11 +207,3 @@ def _closed_over(function: Any, depth: int = 3) -> Iterator[Any]:
     for value in held:
         yield value
         yield from _closed_over(value, depth - 1)
-
-
-def _filled(cell: types.CellType) -> bool:
-    try:
-        _ = cell.cell_contents
-    except ValueError:  # a recursive function's own name, not assigned yet
-        return False
-    return True

@@ -23,6 +23,7 @@ from torch.utils import _pytree as pytree
 from wingbeat.determinism import seeded
 from wingbeat.errors import RequestError
 from wingbeat.moved import first_name
+from wingbeat.task.closures import filled_cells
 from wingbeat.task.data import is_tensors, len_of
 
 if TYPE_CHECKING:
@@ -115,7 +116,7 @@ def _parts(value: Any) -> tuple[Any, ...]:  # noqa: PLR0911  (one line a kind)
     if inspect.ismethod(value):
         return (value.__func__, getattr(value.__self__, "__dict__", {}))
     if isinstance(value, types.FunctionType):
-        cells = tuple(c.cell_contents for c in value.__closure__ or () if _filled(c))
+        cells = tuple(c.cell_contents for c in filled_cells(value))
         return (value.__code__, value.__defaults__, value.__kwdefaults__, cells)
     if isinstance(value, types.CodeType):
         return (value.co_code, value.co_names, value.co_consts)
@@ -155,14 +156,6 @@ def _module(module: nn.Module) -> tuple[Any, ...]:
     skipped = {"training"}
     settings = {k: v for k, v in vars(module).items() if k[0] != "_" and k not in skipped}
     return (kind.__qualname__, own, settings)
-
-
-def _filled(cell: types.CellType) -> bool:
-    try:
-        _ = cell.cell_contents
-    except ValueError:  # a recursive function's own name, not assigned yet
-        return False
-    return True
 
 
 def tensors_digest(tensors: Mapping[str, torch.Tensor]) -> str:

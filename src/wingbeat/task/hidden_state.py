@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from wingbeat.errors import RequestError
 from wingbeat.params import fixed, trainable
+from wingbeat.task.closures import is_filled
 from wingbeat.task.frozen import Freezer, Tree
 
 if TYPE_CHECKING:
@@ -183,7 +184,7 @@ def _of_callable(function: Any, seen: set[Any], depth: int) -> Iterator[_Place]:
 def _of_function(function: types.FunctionType, seen: set[Any], depth: int) -> Iterator[_Place]:
     names = function.__code__.co_freevars
     for name, cell in zip(names, function.__closure__ or (), strict=True):
-        if _filled(cell):
+        if is_filled(cell):
             read = functools.partial(getattr, cell, "cell_contents")
             write = functools.partial(setattr, cell, "cell_contents")
             yield from _slot(_Place(name, read, write), seen, depth)
@@ -250,14 +251,6 @@ def _attribute(name: str, owner: Any, attribute: str) -> _Place:
 def _global_names(code: types.CodeType) -> set[str]:
     inner = [c for c in code.co_consts if isinstance(c, types.CodeType)]
     return set(code.co_names).union(*map(_global_names, inner))
-
-
-def _filled(cell: types.CellType) -> bool:
-    try:
-        _ = cell.cell_contents
-    except ValueError:  # a name that is not assigned yet
-        return False
-    return True
 
 
 @functools.cache

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-from wingbeat.errors import RequestError
+from wingbeat.errors import RequestError, require
 from wingbeat.task.advice import check_functions, refuse_list
 from wingbeat.task.barrier_sampling import BarrierSampling
 from wingbeat.task.data import Batch, is_tensors, len_of, steps_per_epoch
@@ -96,15 +96,15 @@ class Task:
         for name in ("batch_size", "steps", "eval_batch_size"):
             _require_count(name, getattr(self, name))
         fine = isinstance(self.barriers, BarrierSampling)
-        _require(fine, "barriers", self.barriers, "pass a BarrierSampling")
+        require(fine, "Task.barriers", self.barriers, "pass a BarrierSampling")
         whole = isinstance(self.seed, int) and not isinstance(self.seed, bool)
-        _require(whole, "seed", self.seed, "pass a whole number")
+        require(whole, "Task.seed", self.seed, "pass a whole number")
         known = get_args(Sampling)
-        _require(self.sampling in known, "sampling", self.sampling, f"use one of {known}")
+        require(self.sampling in known, "Task.sampling", self.sampling, f"use one of {known}")
         modes = get_args(Mode)
-        _require(self.mode in modes, "mode", self.mode, f"use one of {modes}")
+        require(self.mode in modes, "Task.mode", self.mode, f"use one of {modes}")
         clip = self.clip_norm
-        _require(clip is None or clip > 0, "clip_norm", clip, "use a positive number, or None")
+        require(clip is None or clip > 0, "Task.clip_norm", clip, "use a positive number, or None")
         _check_data("data", self.data)
         if self.eval_data is not None:
             _check_data("eval_data", self.eval_data)
@@ -129,35 +129,28 @@ class Task:
         return factor_of(self, step)
 
 
-def _require(holds: bool, name: str, value: object, advice: str) -> None:
-    if not holds:
-        msg = f"Task.{name} is {value!r}: {advice}"
-        raise RequestError(msg)
-
-
 def _require_count(name: str, value: object) -> None:
     fine = isinstance(value, int) and not isinstance(value, bool) and value >= 1
-    _require(fine, name, value, "use a whole number of at least 1")
+    require(fine, f"Task.{name}", value, "use a whole number of at least 1")
 
 
 def _check_data(name: str, data: Any) -> None:
     refuse_list(name, data)
     if is_tensors(data):
         lengths = _lengths(name, data)
-        _require(len(set(lengths)) <= 1, name, lengths, "its tensors must share the leading axis")
+        advice = "its tensors must share the leading axis"
+        require(len(set(lengths)) <= 1, f"Task.{name}", lengths, advice)
     elif not (hasattr(data, "__len__") and hasattr(data, "__getitem__")):
         advice = "pass a tuple or dict of tensors, or a data set with __len__ and __getitem__"
-        _require(False, name, type(data).__name__, advice)
-    _require(
-        len_of(data) > 0, name, "empty", "there is nothing to train on; pass at least one sample"
-    )
+        require(False, f"Task.{name}", type(data).__name__, advice)
+    advice = "there is nothing to train on; pass at least one sample"
+    require(len_of(data) > 0, f"Task.{name}", "empty", advice)
 
 
 def _lengths(name: str, data: Any) -> list[int]:
     leaves = pytree.tree_leaves(data)
     for leaf in leaves:
         fine = isinstance(leaf, Tensor) and leaf.dim() > 0
-        _require(
-            fine, name, type(leaf).__name__, "a tuple or dict must hold tensors with a sample axis"
-        )
+        advice = "a tuple or dict must hold tensors with a sample axis"
+        require(fine, f"Task.{name}", type(leaf).__name__, advice)
     return [len(leaf) for leaf in leaves]

@@ -31,17 +31,7 @@ def digits_cnn(channels: Sequence[int] = (8, 16)) -> nn.Module:
         >>> sum(p.numel() for p in digits_cnn().parameters())
         1898
     """
-    if not 1 <= len(channels) <= 3 or min(channels) < 1:
-        msg = (
-            f"channels is {tuple(channels)!r}: give one to three counts of at least 1 "
-            "(each stage halves the 8x8 image)"
-        )
-        raise RequestError(msg)
-    layers: list[nn.Module] = []
-    for maps_in, maps_out in zip((1, *channels), channels, strict=False):
-        layers += [nn.Conv2d(maps_in, maps_out, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)]
-    side = 8 >> len(channels)
-    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(channels[-1] * side * side, 10))
+    return image_cnn(channels, side=8)
 
 
 def digits_task(

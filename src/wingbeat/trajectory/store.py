@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 from filelock import FileLock, Timeout
 
 from wingbeat.errors import StoreError
+from wingbeat.files import write_json
 from wingbeat.replicas.snapshot import Snapshot
-from wingbeat.trajectory.tensorfile import read_one, read_tensors, write_bytes, write_tensors
+from wingbeat.trajectory.tensorfile import read_one, read_tensors, write_tensors
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -198,8 +199,7 @@ class FolderStore:
 
     def write_json(self, name: str, content: Any) -> None:
         """Write a JSON file of the run, all or nothing."""
-        text = json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
-        write_bytes(self.folder / name, text.encode())
+        write_json(self.folder / name, content, sort_keys=True)
 
     def read_json(self, name: str) -> Any:
         """Return the content of a JSON file of the run, or None if there is none.

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,11 +17,14 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 from wingbeat.errors import StoreError
+from wingbeat.files import strict_json, write_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from torch import Tensor
+
+__all__ = ["digest", "read_one", "read_tensors", "write_bytes", "write_tensors"]
 
 HEADER = "wingbeat"
 """The one key of the file's metadata: with more, their order on disk would vary."""
@@ -36,7 +37,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], meta: Mapping[str, 
         StoreError: the disk is full or the folder cannot be written; nothing was changed.
     """
     tensors = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
-    text = json.dumps(meta, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    text = strict_json(meta, indent=None, sort_keys=True)
     header = f"{digest(tensors, text)} {text}"
     write_bytes(path, save(tensors, {HEADER: header}))
 
@@ -86,31 +87,6 @@ def digest(tensors: Mapping[str, Tensor], text: str = "") -> str:
         total.update(f"|{name}|{tensor.dtype}|{tuple(tensor.shape)}|".encode())
         total.update(memoryview(_bytes(tensor)))
     return total.hexdigest()
-
-
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file beside its place, flush it to the disk, rename it.
-
-    Raises:
-        StoreError: the disk is full or the folder cannot be written; nothing was changed.
-    """
-    beside = None
-    try:
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".writing-", delete=False) as file:
-            beside = Path(file.name)
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.chmod(0o644)
-        beside.replace(path)
-    except OSError as error:
-        if beside is not None:
-            beside.unlink(missing_ok=True)
-        msg = (
-            f"{path} cannot be written ({error.strerror}). What was recorded before is whole and "
-            "readable; make room or make the folder writable, then run the same command again."
-        )
-        raise StoreError(msg) from error
 
 
 def _plainly_padded(path: Path) -> bool:

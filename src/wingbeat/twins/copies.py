@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import itertools
-import zlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from wingbeat.errors import RunError
+from wingbeat.task.batch_digest import batch_digest
 from wingbeat.twins.noise import ordered, seed_fetch, seed_step
 
 if TYPE_CHECKING:
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
 _PATIENCE = 10_000
 """Batches after which a loop that never calls ``step`` is stopped, if no pass ended before."""
-_SEEN = 4096
-"""Bytes of a tensor that enter the digest of a batch: enough to tell other samples apart."""
 
 
 @dataclass
@@ -200,33 +198,8 @@ class Copy:
 
     def _look(self, place: int, batch: Any) -> None:
         """Note the digest of a batch, and the first that is not the reference's."""
-        found = digest(batch)
+        found = batch_digest(batch)
         self.place.digests[place] = found
         there = None if self._reference is None else self._reference.digests.get(place)
         if there is not None and there != found and self.differing is None:
             self.differing = place
-
-
-def digest(batch: Any) -> int:
-    """Return a checksum of the first bytes of every tensor of a batch that lies in memory.
-
-    >>> digest([torch.ones(2)]) == digest([torch.ones(2)]) != digest([torch.zeros(2)])
-    True
-    """
-    total = 0
-    for tensor in _tensors(batch):
-        if tensor.device.type == "cpu" and not tensor.is_sparse and tensor.layout == torch.strided:
-            flat = tensor.detach().reshape(-1)[: _SEEN // max(tensor.element_size(), 1)]
-            total = zlib.crc32(flat.contiguous().view(torch.uint8).numpy().tobytes(), total)
-    return total
-
-
-def _tensors(batch: Any) -> Iterator[Tensor]:
-    if isinstance(batch, torch.Tensor):
-        yield batch
-    elif isinstance(batch, dict):
-        for value in batch.values():
-            yield from _tensors(value)
-    elif isinstance(batch, list | tuple):
-        for value in batch:
-            yield from _tensors(value)

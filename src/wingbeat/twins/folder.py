@@ -11,11 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from wingbeat.determinism import differing_field
-from wingbeat.errors import StoreError
+from wingbeat.execution.folder import agree, same_execution
 from wingbeat.replicas.fork import REFERENCE
 from wingbeat.replicas.snapshot import Snapshot
-from wingbeat.task.describe import difference
 from wingbeat.trajectory.store import FolderStore
 from wingbeat.twins.copies import Place
 from wingbeat.twins.parts import read_states, write_states
@@ -46,13 +44,8 @@ class SeedFolder:
         Raises:
             StoreError: it does.
         """
-        there = self.store.read_json("condition.json")
-        if there is not None:
-            there.pop("evaluation", None)  # of the result: any may be asked for of one training
-        found = None if there is None else difference(there, condition)
-        if found:
-            msg = f"{self.folder} holds another request ({found}): choose another folder with out="
-            raise StoreError(msg)
+        # Any evaluation may be asked for of one training.
+        agree(self.store, condition, ignored=("evaluation",))
 
     def begin(self, condition: dict[str, Any], environment: dict[str, Any]) -> None:
         """Take the folder for this request and execution.
@@ -65,14 +58,7 @@ class SeedFolder:
             self.store.write_json("condition.json", condition)
             self.store.write_json("environment.json", environment)
             return
-        field = differing_field(before, environment)
-        if field:
-            msg = (
-                f"{self.folder} was begun with {field} = {before[field]!r}, and this process has "
-                f"{environment.get(field)!r}: going on would mix two executions. Restore that "
-                "setting, or start in another folder"
-            )
-            raise StoreError(msg)
+        same_execution(self.store, before, environment)
 
     def copy(self, label: str) -> FolderStore:
         """Return the store of one copy."""

@@ -19,15 +19,14 @@ from wingbeat.analyses.noise_sources.power import (
 from wingbeat.errors import DIVERGED, NO_VARIATION, TOO_FEW_REPLICAS, RequestError, nearest
 from wingbeat.metrics import gram, spread_interval
 from wingbeat.stats import Estimate
+from wingbeat.typing import Array
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from numpy.typing import NDArray
     from torch import Tensor
 
-    Array = NDArray[np.float64]
 
 WEIGHTS = "weights"
 """The quantity that is the summed variance of all trainable weights."""

@@ -16,7 +16,8 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.special import ncfdtr, ndtr, ndtri, stdtr, stdtrit
 
-from wingbeat.errors import CONSTANT, TOO_FEW_REPLICAS, RequestError
+from wingbeat.errors import CONSTANT, TOO_FEW_REPLICAS, RequestError, require
+from wingbeat.files import json_safe
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -43,12 +44,10 @@ def power_of(seeds: float, sd: float, gain: float, *, alpha: float = 0.05) -> fl
     >>> round(power_of(64, 1.0, 0.5), 4)
     0.8015
     """
-    _positive(sd=sd)
+    require(0.0 < sd < inf, "sd", sd, "give a number above 0")
     _shares(alpha=alpha)
-    if not seeds >= 2:
-        raise RequestError(f"seeds is {seeds!r}: a spread needs at least 2 of each recipe")
-    if not isfinite(gain):
-        raise RequestError(f"gain is {gain!r}: give a finite number")
+    require(seeds >= 2, "seeds", seeds, "a spread needs at least 2 of each recipe")
+    require(isfinite(gain), "gain", gain, "give a finite number")
     shift = abs(gain) / (sd * sqrt(2.0 / seeds))
     if seeds >= _NORMAL_FROM:
         edge = float(ndtri(1.0 - alpha / 2.0))
@@ -79,10 +78,9 @@ def seeds_needed(sd: float, gain: float, *, power: float = 0.8, alpha: float = 0
     >>> seeds_needed(1.0, 0.5), seeds_needed(0.23, 0.1)
     (64, 85)
     """
-    _positive(sd=sd)
+    require(0.0 < sd < inf, "sd", sd, "give a number above 0")
     _shares(power=power, alpha=alpha)
-    if not (isfinite(gain) and gain != 0):
-        raise RequestError(f"gain is {gain!r}: give a difference that is not zero")
+    require(isfinite(gain) and gain != 0, "gain", gain, "give a difference that is not zero")
     low, high = 1, 2
     while power_of(high, sd, gain, alpha=alpha) < power:
         low, high = high, 2 * high
@@ -140,10 +138,8 @@ end)'
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields, JSON-safe."""
-        found = asdict(self)
-        return {
-            k: None if isinstance(v, float) and not isfinite(v) else v for k, v in found.items()
-        }
+        found: dict[str, Any] = json_safe(asdict(self))
+        return found
 
 
 def plan_seeds(
@@ -206,10 +202,8 @@ def binomial_floor(error: float, samples: int) -> float:
     >>> round(binomial_floor(0.06, 10_000) ** 0.5, 5)
     0.00173
     """
-    if not 0.0 <= error <= 1.0:
-        raise RequestError(f"error is {error!r}: give a share between 0 and 1")
-    if samples < 1:
-        raise RequestError(f"samples is {samples!r}: give the size of the test set, at least 1")
+    require(0.0 <= error <= 1.0, "error", error, "give a share between 0 and 1")
+    require(samples >= 1, "samples", samples, "give the size of the test set, at least 1")
     return error / (2.0 * samples)
 
 
@@ -240,10 +234,8 @@ class Difference:
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields, JSON-safe: null where a number is not defined."""
-        facts = asdict(self)
-        return {
-            k: None if isinstance(v, float) and not isfinite(v) else v for k, v in facts.items()
-        }
+        found: dict[str, Any] = json_safe(asdict(self))
+        return found
 
 
 def differ(a: ArrayLike, b: ArrayLike, *, level: float = 0.95) -> Difference:
@@ -298,13 +290,6 @@ def _sample(name: str, values: ArrayLike) -> np.ndarray[Any, np.dtype[np.float64
     return found
 
 
-def _positive(**numbers: float) -> None:
-    for name, value in numbers.items():
-        if not 0.0 < value < inf:
-            raise RequestError(f"{name} is {value!r}: give a number above 0")
-
-
 def _shares(**numbers: float) -> None:
     for name, value in numbers.items():
-        if not 0.0 < value < 1.0:
-            raise RequestError(f"{name} is {value!r}: give a number between 0 and 1")
+        require(0.0 < value < 1.0, name, value, "give a number between 0 and 1")

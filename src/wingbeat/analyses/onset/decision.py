@@ -11,7 +11,7 @@ from typing import Literal
 
 from scipy.special import betaincinv
 
-from wingbeat.errors import RequestError
+from wingbeat.errors import RequestError, require
 
 Verdict = Literal["stable", "unstable", "undecided"]
 
@@ -36,7 +36,7 @@ def decide(left: int, counted: int, *, share: float = 0.5, confidence: float = 0
     ('stable', 'undecided', 'stable', 'unstable')
     """
     low, high = limits(left, counted, confidence=confidence)
-    if high <= _checked("share", share):
+    if high <= _share("share", share):
         return "stable"
     return "unstable" if low >= share else "undecided"
 
@@ -51,7 +51,7 @@ def limits(left: int, counted: int, *, confidence: float = 0.95) -> tuple[float,
     """
     if not 0 <= left <= counted:
         raise RequestError(f"{left} of {counted} replicas cannot have left: give 0 to {counted}")
-    error = 1.0 - _checked("confidence", confidence)
+    error = 1.0 - _share("confidence", confidence)
     low = 0.0 if left == 0 else float(betaincinv(left, counted - left + 1, error))
     high = 1.0 if left == counted else float(betaincinv(left + 1, counted - left, 1.0 - error))
     return low, high
@@ -63,8 +63,8 @@ def fewest(*, share: float = 0.5, confidence: float = 0.95) -> int:
     >>> fewest(), fewest(confidence=0.99)
     (5, 7)
     """
-    error = math.log1p(-_checked("confidence", confidence))
-    worst = max(_checked("share", share), 1.0 - share)
+    error = math.log1p(-_share("confidence", confidence))
+    worst = max(_share("share", share), 1.0 - share)
     near = max(1, round(error / math.log(worst)))
     # Around a whole number rounding decides, so the verdict itself is asked.
     counts = (n for n in range(max(1, near - 1), near + 3) if _decides(n, share, confidence))
@@ -76,7 +76,6 @@ def _decides(count: int, share: float, confidence: float) -> bool:
     return verdicts == ["stable", "unstable"]
 
 
-def _checked(name: str, value: float) -> float:
-    if not 0.0 < value < 1.0:
-        raise RequestError(f"{name} is {value!r}: give a number between 0 and 1, such as 0.5")
+def _share(name: str, value: float) -> float:
+    require(0.0 < value < 1.0, name, value, "give a number between 0 and 1, such as 0.5")
     return value

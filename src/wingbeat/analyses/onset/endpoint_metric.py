@@ -17,14 +17,12 @@ from wingbeat.measure.outputs import Evaluator
 from wingbeat.metrics.basins import ERROR_THRESHOLD
 from wingbeat.replicas.fork import NULL, REFERENCE
 from wingbeat.replicas.snapshot import Snapshot
+from wingbeat.typing import Array
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from wingbeat.replicas.driver_selection import ExecutionPlan
     from wingbeat.task.step import TrainingStep
 
-    Array = NDArray[np.float64]
 
 CURVES: Final = {
     "barrier": "loss_train",

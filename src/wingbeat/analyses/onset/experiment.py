@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from wingbeat.determinism import differing_field, fingerprint
-from wingbeat.errors import RunError, StoreError
+from wingbeat.determinism import fingerprint
+from wingbeat.errors import RunError
+from wingbeat.execution.folder import agree, freeze
 from wingbeat.landscape import Models
 from wingbeat.replicas.driver_selection import DriverName, DriverSelector, ExecutionPlan
 from wingbeat.replicas.first_loss import first_loss
@@ -22,7 +23,6 @@ from wingbeat.replicas.fork import NULL, REFERENCE, Member, fork, initial_member
 from wingbeat.replicas.replicas import Replicas
 from wingbeat.replicas.training_run import TrainingRun, advance
 from wingbeat.task.batches import Batches, Streams
-from wingbeat.task.describe import difference
 from wingbeat.task.step import State, TrainingStep
 from wingbeat.trajectory.store import FolderStore
 from wingbeat.trajectory.tensorfile import read_tensors, write_tensors
@@ -77,13 +77,7 @@ class OnsetExperiment:
 
     def agree(self, condition: dict[str, Any]) -> None:
         """Write what is asked for into the folder, or refuse a folder of another search."""
-        there = self.store.read_json("condition.json")
-        found = None if there is None else difference(there, condition)
-        if found:
-            raise StoreError(
-                f"{self.store.folder} holds another search ({found}): give this one a folder of "
-                "its own with out="
-            )
+        agree(self.store, condition, "search")
         self.store.write_json("condition.json", condition)
 
     def choose(self, driver: DriverName) -> None:
@@ -93,27 +87,7 @@ class OnsetExperiment:
         everyone = self.request.stack_schedule()[-1]
         stack_schedule = [initial_members(self.task.seed), everyone[1:], everyone]
         selector = DriverSelector(self.step, self.batches, stack_schedule, self.task.steps)
-        there = self.store.read_json("environment.json")
-        if there is None:
-            self.choice = selector.choose(driver, None)
-            self.environment = {
-                **now,
-                **self.choice.facts(),
-                "warnings": list(self.choice.warnings),
-            }
-            self.store.write_json("environment.json", self.environment)
-            return
-        self.choice = replace(selector.frozen(there), warnings=tuple(there["warnings"]))
-        self.environment = there
-        here = {**now, **self.choice.facts()}
-        field = differing_field(there, here)
-        if driver not in ("auto", there["driver"]):
-            field, here = "driver", {"driver": driver}
-        if field:
-            raise StoreError(
-                f"{self.store.folder} was begun with {field} = {there[field]!r}, here it is "
-                f"{here.get(field)!r}: restore that setting, or start in another folder"
-            )
+        self.choice, self.environment = freeze(self.store, selector, now, driver)
 
     def train(self, tick: Callable[[int], None]) -> None:
         """Train the reference and its twin once, keeping all that is needed at each candidate."""

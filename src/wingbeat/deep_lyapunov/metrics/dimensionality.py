@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from wingbeat import metrics
+from wingbeat.deep_lyapunov.metrics.convergence import checked
 from wingbeat.errors import RequestError
-
-Array = NDArray[np.float64]
+from wingbeat.typing import Array
 
 
 def windows(length: int, window_size: int | None = None) -> Iterator[slice]:
@@ -37,27 +37,14 @@ def windows(length: int, window_size: int | None = None) -> Iterator[slice]:
 def compute_effective_dimensionality(
     trajectories: NDArray[Any], window_size: int | None = None
 ) -> Array:
-    """Return the participation ratio of the points in each window of checkpoints.
+    """Return the participation ratio of the points in each window (see `windows`).
 
-    Args:
-        trajectories: ``(checkpoints, N, P)``.
-        window_size: checkpoints in a window, see `windows`.
-
-    Returns:
-        ``(windows,)``, no unit, ≥ 1, 1 = all on a line; NaN where all points are identical or
-        one is not finite.
-
-    Raises:
-        RequestError: for the wrong number of axes or a window below 1.
+    ``(windows,)``; as `compute_participation_ratio`.
 
     >>> compute_effective_dimensionality(np.arange(12.0).reshape(4, 1, 3)).round(6)
     array([1.])
     """
-    points = np.asarray(trajectories)
-    if points.ndim != 3 or 0 in points.shape:
-        raise RequestError(
-            f"trajectories have shape {points.shape}; give (checkpoints, trajectories, parameters)"
-        )
+    points = checked(trajectories)
     found = [
         metrics.participation_ratio(points[w].reshape(-1, points.shape[2]))
         for w in windows(points.shape[0], window_size)
@@ -66,19 +53,10 @@ def compute_effective_dimensionality(
 
 
 def compute_participation_ratio(data: NDArray[Any]) -> float:
-    """Return (Σμ)² ÷ Σμ² over the eigenvalues μ of the covariance of the rows.
+    """Return (Σμ)² ÷ Σμ² over the eigenvalues μ of the covariance of the rows ``(n, P)``.
 
-    Args:
-        data: ``(n, P)``.
-
-    Returns:
-        A float in [1, min(n − 1, P)], no unit. NaN for one row, identical rows and where a
-        number is not finite (deep-lyapunov gives 1.0, also where memory runs out).
-
-    Raises:
-        RequestError: for the wrong number of axes.
-
-    Source: `wingbeat.metrics.participation_ratio`.
+    As `wingbeat.metrics.participation_ratio`: NaN where deep-lyapunov gives 1.0 for want of a
+    value or of memory.
 
     >>> compute_participation_ratio(np.eye(4)).__round__(6)
     3.0
@@ -122,17 +100,11 @@ def find_intrinsic_dimension(explained_variance_ratio: ArrayLike, threshold: flo
 
 
 def compute_local_dimensionality(trajectory: NDArray[Any], k_neighbors: int = 10) -> Array:
-    """Return the participation ratio of the checkpoints around each checkpoint.
+    """Return the participation ratio of the checkpoints around each one of a trajectory.
 
     Args:
         trajectory: ``(checkpoints, P)``, one trajectory.
-        k_neighbors: about how many neighbours in time count, half on each side.
-
-    Returns:
-        ``(checkpoints,)``, no unit, ≥ 1; NaN where fewer than two points differ.
-
-    Raises:
-        RequestError: for the wrong number of axes or k_neighbors below 1.
+        k_neighbors: about how many neighbors in time count, half on each side; at least 1.
 
     >>> compute_local_dimensionality(np.arange(8.0).reshape(4, 2), 2).round(6)
     array([1., 1., 1., 1.])

@@ -9,27 +9,16 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from wingbeat import metrics
-from wingbeat.deep_lyapunov.metrics.convergence import legacy_spread_evolution
+from wingbeat.deep_lyapunov.metrics.convergence import checked, legacy_spread_evolution
 from wingbeat.errors import RequestError
-
-Array = NDArray[np.float64]
+from wingbeat.typing import Array
 
 
 def compute_lyapunov_exponent(spread_evolution: ArrayLike, n_epochs: float) -> float:
-    """Return ln(last spread ÷ first) ÷ n_epochs.
+    """Return ln(last spread ÷ first) ÷ n_epochs, in 1/epoch; > 0 = parting, < 0 = merging.
 
-    Args:
-        spread_evolution: ``(checkpoints,)``.
-        n_epochs: between the first and the last; 0 takes the number of intervals.
-
-    Returns:
-        A float in 1/epoch, > 0 = parting, < 0 = merging; NaN for one checkpoint and where
-        either spread is 0 or not finite.
-
-    Raises:
-        RequestError: for the wrong number of axes or negative n_epochs.
-
-    Source: deep-lyapunov 0.1.2, which gives 0 where there is no value.
+    NaN for one checkpoint and where either spread is 0 or not finite. With n_epochs 0 it is per
+    interval; a negative number is refused.
 
     >>> round(compute_lyapunov_exponent([1.0, 2.0, 4.0], 2), 6)
     0.693147
@@ -44,19 +33,10 @@ def compute_lyapunov_exponent(spread_evolution: ArrayLike, n_epochs: float) -> f
 
 
 def compute_local_lyapunov(spread_evolution: ArrayLike) -> Array:
-    """Return ln(spread(t+1) ÷ spread(t)) for neighbouring checkpoints.
+    """Return ln(spread(t+1) ÷ spread(t)) for neighboring checkpoints.
 
-    Args:
-        spread_evolution: ``(checkpoints,)``.
-
-    Returns:
-        ``(checkpoints − 1,)``, > 0 = parting; NaN next to a spread of 0. For one checkpoint
-        ``(1,)`` holding NaN, so that the length is that of deep-lyapunov.
-
-    Raises:
-        RequestError: for the wrong number of axes.
-
-    Source: `wingbeat.metrics.local`.
+    As `wingbeat.metrics.local`; for one checkpoint ``(1,)`` holding NaN, so that the length is
+    that of deep-lyapunov.
 
     >>> compute_local_lyapunov([1.0, np.e, np.e])
     array([1., 0.])
@@ -72,28 +52,14 @@ def compute_lyapunov_from_trajectories(
 ) -> tuple[float, Array]:
     """Return growth of the mean distance to one of the trajectories, in full weight space.
 
-    Args:
-        trajectories: ``(checkpoints, N, P)``.
-        reference_idx: the trajectory that the others are compared with.
-
-    Returns:
-        The two-point value per checkpoint interval, and the local values
-        ``(checkpoints − 1,)``; NaN where there is no other trajectory or a distance is 0.
-
-    Raises:
-        RequestError: for the wrong number of axes or an unknown trajectory.
-
-    Source: deep-lyapunov 0.1.2.
+    The two-point value per checkpoint interval, and the local values ``(checkpoints − 1,)``; NaN
+    where there is no other trajectory or a distance is 0.
 
     >>> whole, each = compute_lyapunov_from_trajectories(np.array([[[0.0], [1]], [[0], [np.e]]]))
     >>> whole, each
     (1.0, array([1.]))
     """
-    points = np.asarray(trajectories)
-    if points.ndim != 3:
-        raise RequestError(
-            f"trajectories have shape {points.shape}; give (checkpoints, trajectories, parameters)"
-        )
+    points = checked(trajectories)
     t, n, _ = points.shape
     if not -n <= reference_idx < n:
         raise RequestError(f"reference_idx is {reference_idx}; there are {n} trajectories")

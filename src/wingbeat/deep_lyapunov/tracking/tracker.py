@@ -6,7 +6,6 @@ import logging
 from collections.abc import Sequence
 from itertools import pairwise
 from math import nan
-from typing import Any
 
 import numpy as np
 import torch
@@ -16,10 +15,9 @@ from torch import Tensor, nn
 from wingbeat import metrics
 from wingbeat.errors import RequestError
 from wingbeat.params import fixed, trainable
+from wingbeat.typing import Vector
 
 logger = logging.getLogger("deep_lyapunov.tracking.tracker")
-
-Vector = NDArray[Any]
 
 
 def pace(hops: NDArray[np.float64], times: Sequence[float]) -> dict[str, float]:

@@ -1,28 +1,28 @@
-"""The six pictures. Each returns its figure; with ``ax`` given it draws there.
+"""The six pictures, as records of `wingbeat.report` drawn on matplotlib axes.
 
-Lines differ in colour, dash pattern and marker. A start is hollow, an end filled.
+Each returns its figure; with ``ax`` given it draws there, else on a new pyplot figure. Lines differ
+in colour, dash pattern and marker. A start is hollow, an end filled.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from wingbeat.deep_lyapunov.metrics.lyapunov import compute_local_lyapunov
-from wingbeat.deep_lyapunov.visualization import canvas
-from wingbeat.deep_lyapunov.visualization.canvas import COLOURS
 from wingbeat.errors import RequestError
+from wingbeat.report.drawing.matplotlib import draw
+from wingbeat.report.figures import records
+from wingbeat.report.prose import number
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from numpy.typing import ArrayLike
-
-_MOST_KEYS = 12
-"""Trajectories named in the key at most."""
 
 
 def plot_trajectories_2d(
@@ -46,10 +46,7 @@ def plot_trajectories_2d(
         colormap: of matplotlib.
         alpha: opacity of the lines.
         show_endpoints: mark start and end.
-        **line: passed on to ``Axes.plot``.
-
-    Returns:
-        The figure.
+        **line: any property of matplotlib's ``Line2D``.
 
     Raises:
         RequestError: an unknown component or colour map, or a three-dimensional axes.
@@ -59,21 +56,12 @@ def plot_trajectories_2d(
     >>> plot_trajectories_2d(ways, np.ones(3) / 3, ax) is ax.figure
     True
     """
-    points, shown = canvas.chosen(pca_trajectories, components, 2)
-    shares = np.asarray(pca_variance, dtype=np.float64)
-    where = canvas.axes(ax)
-    names = [canvas.label(c, shares) for c in shown]
-    flat = points[:, :, shown]
-    if len(shown) == 1:
-        time = np.broadcast_to(np.arange(len(flat))[:, None, None], flat.shape)
-        flat, names = np.concatenate([time, flat], axis=2), ["checkpoint", *names]
-    names = names or ["", ""]
-    canvas.tidy(where, "Trajectories in principal components", *names)
-    if not shown or not np.isfinite(flat).any():
-        canvas.say(where, "no principal components")
-        return canvas.figure_of(where)
-    _draw_paths(where, flat, colormap, {"linewidth": 1.6, "alpha": alpha, **line}, show_endpoints)
-    return canvas.figure_of(where)
+    points, names = _chosen(pca_trajectories, pca_variance, components, 2)
+    if points.shape[2] == 1:
+        time = np.broadcast_to(np.arange(len(points))[:, None, None], points.shape)
+        points, names = np.concatenate([time, points], axis=2), ("checkpoint", *names)
+    style = {"alpha": alpha, **line}
+    return _ways(points, names, 2, ax, colormap, style, show_endpoints=show_endpoints)
 
 
 def plot_trajectories_3d(
@@ -86,28 +74,15 @@ def plot_trajectories_3d(
 ) -> Figure:
     """Draw trajectories in three principal components.
 
-    Arguments as in `plot_trajectories_2d`; ``ax`` needs ``projection="3d"``.
-
-    Raises:
-        RequestError: an unknown component or colour map, or a flat axes.
+    Arguments and errors as in `plot_trajectories_2d`; ``ax`` needs ``projection="3d"``.
 
     >>> from matplotlib.figure import Figure
     >>> ax = Figure().add_subplot(projection="3d")
     >>> plot_trajectories_3d(np.zeros((4, 2, 3)), np.ones(3) / 3, ax) is ax.figure
     True
     """
-    points, shown = canvas.chosen(pca_trajectories, components, 3)
-    shares = np.asarray(pca_variance, dtype=np.float64)
-    where: Any = canvas.axes(ax, three=True)
-    where.set_title("Trajectories in principal components", fontsize="medium", loc="left")
-    if len(shown) < 3 or not np.isfinite(points).any():
-        canvas.say(where, "fewer than three principal components")
-        return canvas.figure_of(where)
-    _draw_paths(where, points[:, :, shown], colormap, {"linewidth": 1.6, "alpha": alpha}, True)
-    for axis, component in zip("xyz", shown, strict=True):
-        getattr(where, f"set_{axis}label")(canvas.label(component, shares))
-    where.set_box_aspect(None, zoom=0.82)
-    return canvas.figure_of(where)
+    points, names = _chosen(pca_trajectories, pca_variance, components, 3)
+    return _ways(points, names, 3, ax, colormap, {"alpha": alpha}, show_endpoints=True)
 
 
 def plot_spread_evolution(
@@ -131,10 +106,7 @@ def plot_spread_evolution(
         epochs: ``(checkpoints,)``; None counts checkpoints.
         interval: ``(checkpoints, 2)`` bounds, drawn as a band.
         show_confidence_bands: False leaves the band out.
-        **line: passed on to ``Axes.plot``.
-
-    Returns:
-        The figure.
+        **line: any property of matplotlib's ``Line2D``.
 
     >>> from matplotlib.figure import Figure
     >>> ax = Figure().subplots()
@@ -143,23 +115,16 @@ def plot_spread_evolution(
     'Spread of the trajectories: divergent, ratio 2'
     """
     values = np.asarray(spread, dtype=np.float64)
-    where = canvas.axes(ax)
-    time, name = _time(values, epochs)
+    time, unit = _time(values, epochs)
     title = "Spread of the trajectories" + ("" if behavior == "unknown" else f": {behavior}")
     if convergence_ratio is not None:
-        title += f", ratio {canvas.number(convergence_ratio)}"
-    canvas.tidy(where, title, name, "spread (unit weight)")
-    drawn = np.where(values > 0.0, values, np.nan)
-    if not np.isfinite(drawn).any():
-        canvas.say(where, "no spread above 0")
-        return canvas.figure_of(where)
-    where.set_yscale("log")
+        title += f", ratio {number(convergence_ratio)}"
+    low = high = None
     if interval is not None and show_confidence_bands:
-        low, high = np.asarray(interval, dtype=np.float64).T
-        where.fill_between(time, low, high, color=COLOURS["@0"], alpha=0.18, linewidth=0)
-    style = {"color": COLOURS["@0"], "marker": "o", "markersize": 4, "linewidth": 1.7}
-    where.plot(time, drawn, **{**style, **line})
-    return canvas.figure_of(where)
+        low, high = (tuple(bound) for bound in np.asarray(interval, dtype=np.float64).T)
+    drawn = np.where(values > 0.0, values, np.nan)
+    curve = records.Line("spread", "spread", 0, (*time,), (*drawn,), low, high, marked=True)
+    return _curve(title, unit, "spread (unit weight)", curve, ax, line, log_y=True)
 
 
 def plot_lyapunov_evolution(
@@ -177,10 +142,7 @@ def plot_lyapunov_evolution(
         global_lyapunov: the value over all epochs, drawn as a dotted line.
         ax: where; None opens a new pyplot figure.
         epochs: ``(checkpoints,)``, then rates are per epoch; None: per checkpoint.
-        **line: passed on to ``Axes.plot``.
-
-    Returns:
-        The figure.
+        **line: any property of matplotlib's ``Line2D``.
 
     >>> from matplotlib.figure import Figure
     >>> ax = Figure().subplots()
@@ -189,21 +151,15 @@ def plot_lyapunov_evolution(
     array([1.])
     """
     values = np.asarray(spread, dtype=np.float64)
-    where = canvas.axes(ax)
-    time, name = _time(values, epochs)
-    canvas.tidy(where, "Local exponent: above 0 they part", name, f"Δ ln spread per {name}")
-    if values.size < 2 or not np.isfinite(compute_local_lyapunov(values)).any():
-        canvas.say(where, "no exponent: fewer than two spreads above 0")
-        return canvas.figure_of(where)
-    rates = compute_local_lyapunov(values) / np.diff(time)
-    style = {"color": COLOURS["@1"], "marker": "s", "markersize": 4, "linewidth": 1.7}
-    where.plot((time[1:] + time[:-1]) / 2, rates, **{**style, "label": "local", **line})
-    where.axhline(0.0, color=COLOURS["@axis"], linewidth=1)
-    if np.isfinite(global_lyapunov):
-        whole = f"all epochs: {canvas.number(global_lyapunov)}"
-        where.axhline(global_lyapunov, color=COLOURS["@ink"], linestyle=":", label=whole)
-    where.legend(frameon=False, fontsize="small")
-    return canvas.figure_of(where)
+    time, unit = _time(values, epochs)
+    rates, middle = compute_local_lyapunov(values), (time[1:] + time[:-1]) / 2
+    rates = rates / np.diff(time) if values.size > 1 else rates[:0]
+    curve = records.Line("local", "local", 1, (*middle,), (*rates,), marked=True)
+    guides = [records.Guide("0: neither parting nor merging", 0.0)]
+    if isfinite(global_lyapunov):
+        guides.append(records.Guide(f"all epochs: {number(global_lyapunov)}", global_lyapunov))
+    title = "Local exponent: above 0 they part"
+    return _curve(title, unit, f"Δ ln spread per {unit}", curve, ax, line, guides)
 
 
 def plot_convergence_basin(
@@ -214,34 +170,24 @@ def plot_convergence_basin(
 ) -> Figure:
     """Draw where trajectories start and end, each group within its convex hull.
 
-    Both groups are drawn about their own mean, so that their sizes can be compared.
-
-    Arguments, return value and errors as in `plot_trajectories_2d`.
+    Both groups are drawn about their own mean, so that their sizes can be compared. Arguments and
+    errors as in `plot_trajectories_2d`.
 
     >>> from matplotlib.figure import Figure
     >>> ways, ax = np.arange(24.0).reshape(4, 2, 3), Figure().subplots()
     >>> plot_convergence_basin(ways, np.ones(3) / 3, ax) is ax.figure
     True
     """
-    points, shown = canvas.chosen(pca_trajectories, components, 2)
-    shares = np.asarray(pca_variance, dtype=np.float64)
-    where = canvas.axes(ax)
-    names = [f"{canvas.label(c, shares)}, from the mean" for c in shown]
-    canvas.tidy(where, "First and last points about their means", *(names * 2 or ["", ""])[:2])
-    groups = (("first", 0, "@0", "o", ""), ("last", -1, "@1", "s", "//"))
-    if len(shown) < 2 or not np.isfinite(points[[0, -1]][:, :, shown]).all():
-        canvas.say(where, "fewer than two principal components")
-        return canvas.figure_of(where)
-    for name, at, colour, marker, hatch in groups:
-        group = points[at][:, shown] - points[at][:, shown].mean(axis=0)
-        where.scatter(*group.T, color=COLOURS[colour], marker=marker, label=name, zorder=3)
-        corners = _hull(group)
-        if corners is not None:
-            where.fill(
-                *corners.T, facecolor=COLOURS[colour] + "22", edgecolor=COLOURS[colour], hatch=hatch
-            )
-    where.legend(frameon=False, fontsize="small")
-    return canvas.figure_of(where)
+    points, names = _chosen(pca_trajectories, pca_variance, components, 2)
+    paths: list[records.Path] = []
+    for style, (group, at) in enumerate((("first", 0), ("last", -1))):
+        if points.shape[2] < 2 or not np.isfinite(points[[0, -1]]).all():
+            break
+        spots = points[at] - points[at].mean(axis=0)
+        paths += [_path(group, style, way) for way in (*spots[:, None], *_outline(spots))]
+    axes = tuple(f"{name}, from the mean" for name in names)
+    title = "First and last points about their means"
+    return _figure(draw(_path_figure(title, axes, 2, paths), ax))
 
 
 def create_analysis_dashboard(
@@ -253,7 +199,7 @@ def create_analysis_dashboard(
     behavior: str,
     save_path: str | Path | None = None,
 ) -> Figure:
-    """Draw trajectories, basin, spread and local exponents on one sheet.
+    """Draw trajectories, basin, spread and local exponents on one sheet of pyplot.
 
     Args:
         pca_trajectories: ``(checkpoints, N, k)`` scores.
@@ -263,9 +209,6 @@ def create_analysis_dashboard(
         convergence_ratio: for the title.
         behavior: likewise.
         save_path: write the sheet there too; the ending chooses the format.
-
-    Returns:
-        The figure, of pyplot.
 
     >>> ways = np.arange(24.0).reshape(4, 2, 3)
     >>> shares, spread = np.ones(3) / 3, np.ones(4)
@@ -285,17 +228,109 @@ def create_analysis_dashboard(
     return sheet
 
 
-def _draw_paths(ax: Any, points: Any, colormap: str, line: dict[str, Any], mark: bool) -> None:
+def _ways(
+    points: Any,
+    names: tuple[str, ...],
+    wanted: int,
+    ax: Axes | None,
+    colormap: str,
+    line: dict[str, Any],
+    *,
+    show_endpoints: bool,
+) -> Figure:
+    """Draw one way per trajectory and give it the colours and properties asked for."""
+    import matplotlib as mpl
+
+    if colormap not in mpl.colormaps:
+        raise RequestError(f"colormap is {colormap!r}, which matplotlib does not know")
     count = points.shape[1]
-    looks = canvas.strokes(count, colormap)
-    for i, stroke in enumerate(looks):
-        named = f"{i} (unperturbed)" if i == 0 else str(i)
-        own = {"label": named, "color": stroke["color"], "linestyle": stroke["linestyle"]}
-        ax.plot(*points[:, i].T, **{**own, **line})
-        if mark:
-            canvas.ends(ax, points[:, i], stroke)
-    if 1 < count <= _MOST_KEYS:
-        ax.legend(title="trajectory", frameon=False, fontsize="small")
+    fits = points.shape[2] == wanted and np.isfinite(points).any()
+    paths = [
+        _path(f"{i} (unperturbed)" if i == 0 else str(i), i, points[:, i]) for i in range(count)
+    ]
+    record = _path_figure("Trajectories in principal components", names, wanted, paths * bool(fits))
+    before = 0 if ax is None else len(ax.lines)
+    where = draw(record, ax)
+    # The pale end of a colour map cannot be seen on white.
+    shades = mpl.colormaps[colormap](np.linspace(0.0, 0.85, max(count, 1)))
+    drawn = where.lines[before:]
+    for i, way in enumerate(drawn[::3]):
+        start, end = drawn[3 * i + 1 : 3 * i + 3]
+        way.set(**{"color": shades[i], **line})
+        start.set(color=shades[i], visible=show_endpoints)
+        end.set(color=shades[i], markerfacecolor=shades[i], visible=show_endpoints)
+    legend: Any = where.get_legend()
+    for handle, shade in zip(legend.legend_handles if legend else (), shades, strict=False):
+        handle.set(color=shade)
+    return _figure(where)
+
+
+def _path(group: str, style: int, way: Any) -> records.Path:
+    steps = tuple(range(len(way)))
+    return records.Path(group, group, style, steps, tuple(map(tuple, way.T)))
+
+
+def _path_figure(
+    title: str, axes: tuple[str, ...], wanted: int, paths: Sequence[records.Path]
+) -> records.PathFigure:
+    padded = (*axes, *[""] * wanted)[:wanted]
+    return records.PathFigure("", title, "", padded, tuple(paths))
+
+
+def _curve(
+    title: str,
+    unit: str,
+    y_label: str,
+    curve: records.Line,
+    ax: Axes | None,
+    line: dict[str, Any],
+    guides: Sequence[records.Guide] = (),
+    *,
+    log_y: bool = False,
+) -> Figure:
+    record = records.LineFigure("", title, "", unit, y_label, (curve,), tuple(guides), log_y=log_y)
+    before = 0 if ax is None else len(ax.lines)
+    where = draw(record, ax)
+    if not record.empty:
+        where.lines[before].set(**line)
+    return _figure(where)
+
+
+def _figure(ax: Axes) -> Figure:
+    from matplotlib.figure import Figure
+
+    found = ax.get_figure(root=True)
+    if not isinstance(found, Figure):
+        raise RequestError("the axes belongs to no figure")
+    return found
+
+
+def _chosen(
+    trajectories: ArrayLike, variance: ArrayLike, components: Sequence[int], wanted: int
+) -> tuple[Any, tuple[str, ...]]:
+    """Return the scores ``(T, N, ≤ wanted)`` of those components that there are, and their names.
+
+    Raises:
+        RequestError: wrong shape, or an index that is not there.
+    """
+    points, shares = (np.asarray(given, dtype=np.float64) for given in (trajectories, variance))
+    if points.ndim != 3:
+        raise RequestError(
+            f"pca_trajectories have shape {points.shape}; give (checkpoints, trajectories, k)"
+        )
+    if len(components) != wanted or len(set(components)) != wanted or min(components) < 0:
+        raise RequestError(f"components are {tuple(components)}; give {wanted} different indices")
+    k = points.shape[2]
+    if k >= wanted and max(components) >= k:
+        raise RequestError(f"components are {tuple(components)}; there are {k}, counted from 0")
+    shown = [c for c in components if c < k]
+    return points[:, :, shown], tuple(_name(c, shares) for c in shown)
+
+
+def _name(component: int, shares: Any) -> str:
+    known = component < len(shares) and isfinite(shares[component])
+    share = f" ({100 * shares[component]:.1f} % of the variance)" if known else ""
+    return f"PC{component + 1}{share}"
 
 
 def _time(values: Any, epochs: ArrayLike | None) -> tuple[Any, str]:
@@ -309,13 +344,14 @@ def _time(values: Any, epochs: ArrayLike | None) -> tuple[Any, str]:
     return time, "epoch"
 
 
-def _hull(points: Any) -> Any:
-    """Return the corners of the convex hull, or None for points that span no area."""
+def _outline(points: Any) -> tuple[Any, ...]:
+    """Return the closed convex hull, or nothing for points that span no area."""
     from scipy.spatial import ConvexHull, QhullError
 
     if len(points) < 3:
-        return None
+        return ()
     try:
-        return points[ConvexHull(points).vertices]
+        corners = ConvexHull(points).vertices
     except QhullError:  # all on a line
-        return None
+        return ()
+    return (points[[*corners, corners[0]]],)

@@ -14,6 +14,7 @@ from wingbeat.lyapunov.maps.batch_means import batch_means_error
 from wingbeat.lyapunov.maps.evolve import plan
 from wingbeat.lyapunov.maps.jacobians import first_stops
 from wingbeat.lyapunov.maps.validate_map import FlatMap, examine
+from wingbeat.typing import Array
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
     from wingbeat.lyapunov.maps.states import State, StateLayout, Step
 
-    Array = NDArray[np.float64]
 
 RECOMMENDED = {torch.float64: 1e-8, torch.float32: 1e-4}
 """Distances that neither drown in rounding nor leave the linear range, relative to the state."""

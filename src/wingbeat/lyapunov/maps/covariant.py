@@ -12,13 +12,12 @@ from scipy.linalg import solve_triangular
 from wingbeat.errors import CONSTANT, RequestError
 from wingbeat.lyapunov.maps.spectrum import Spectrum, spectrum
 from wingbeat.lyapunov.maps.states import read_state
+from wingbeat.typing import Array
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from wingbeat.lyapunov.maps.states import State, Step
-
-    Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -154,7 +153,7 @@ def covariant(
         times=discard + forward.times[:kept],
         growth=growth,
         lengths=lengths[1:kept],
-        blocks=layout.blocks(),
+        blocks=layout.slices,
         spectrum=forward,
         reason=reason,
     )

@@ -21,14 +21,11 @@ from wingbeat.lyapunov.maps.jacobians import MOST_COORDINATES, by_jacobians
 from wingbeat.lyapunov.maps.states import read_state
 from wingbeat.lyapunov.maps.tangent_propagator import by_tangents
 from wingbeat.lyapunov.maps.validate_map import FlatMap, examine
+from wingbeat.typing import Array
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from wingbeat.lyapunov.maps.jacobians import JacobianBlock
     from wingbeat.lyapunov.maps.states import State, StateLayout, Step
-
-    Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

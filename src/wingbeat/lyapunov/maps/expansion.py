@@ -11,13 +11,11 @@ import numpy as np
 from wingbeat.errors import DIVERGED, TOO_FEW_POINTS, RequestError
 from wingbeat.lyapunov.maps.evolve import plan
 from wingbeat.lyapunov.maps.finite_time import jacobian_products
+from wingbeat.typing import Array
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from wingbeat.lyapunov.maps.states import State, Step
 
-    Array = NDArray[np.float64]
 
 PARTS = 10
 

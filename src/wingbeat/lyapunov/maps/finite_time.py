@@ -13,14 +13,12 @@ from wingbeat.errors import DIVERGED
 from wingbeat.lyapunov.maps.evolve import Plan, derivatives, plan
 from wingbeat.lyapunov.maps.tangent_propagator import TangentPropagator
 from wingbeat.lyapunov.maps.validate_map import FlatMap, examine
+from wingbeat.typing import Array
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
     from torch import Tensor
 
     from wingbeat.lyapunov.maps.states import State, Step
-
-    Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

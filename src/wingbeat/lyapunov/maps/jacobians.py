@@ -18,6 +18,7 @@ from scipy.linalg import get_blas_funcs, get_lapack_funcs
 from torch.func import jacfwd, vmap
 
 from wingbeat.lyapunov.maps.orbit import Orbit
+from wingbeat.typing import Array
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
     from wingbeat.lyapunov.maps.validate_map import FlatMap
 
-    Array = NDArray[np.float64]
 
 MOST_COORDINATES = 64
 """Above this many coordinates whole Jacobians cost more than tangent vectors."""

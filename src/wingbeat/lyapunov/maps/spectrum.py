@@ -12,14 +12,13 @@ from wingbeat.errors import DIVERGED, OVERFLOW
 from wingbeat.lyapunov.maps.batch_means import batch_means_error
 from wingbeat.lyapunov.maps.dimension import Dimension, kaplan_yorke
 from wingbeat.lyapunov.maps.evolve import Plan, derivatives, evolve, plan
+from wingbeat.typing import Array
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from wingbeat.lyapunov.maps.jacobians import JacobianBlock
     from wingbeat.lyapunov.maps.states import State, Step
-
-    Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

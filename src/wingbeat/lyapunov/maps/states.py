@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from math import prod
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from wingbeat.errors import RequestError
+from wingbeat.params import Layout
 
 State = Tensor | Mapping[str, Tensor]
 """What a map acts on: one floating-point tensor, or several by name."""
@@ -19,7 +19,7 @@ Step = Callable[[Any, int], Any]
 
 
 @dataclass(frozen=True)
-class StateLayout:
+class StateLayout(Layout):
     """Where the entries of a state lie in its flat vector.
 
     Attributes:
@@ -30,41 +30,24 @@ class StateLayout:
         single: whether the state is a tensor and not a dictionary.
     """
 
-    names: tuple[str, ...]
-    shapes: tuple[tuple[int, ...], ...]
     dtype: torch.dtype
     device: torch.device
     single: bool
 
-    @property
-    def size(self) -> int:
-        """Number of coordinates n of the state."""
-        return sum(self.sizes)
-
-    @property
-    def sizes(self) -> tuple[int, ...]:
-        """Number of coordinates of each tensor."""
-        return tuple(prod(shape) for shape in self.shapes)
-
-    def blocks(self) -> dict[str, slice]:
-        """Return which coordinates belong to which tensor."""
-        ends = [sum(self.sizes[: i + 1]) for i in range(len(self.sizes))]
-        spans = zip(ends, self.sizes, strict=True)
-        places = [slice(end - size, end) for end, size in spans]
-        return dict(zip(self.names, places, strict=True))
-
-    def flatten(self, state: State) -> Tensor:
+    def flatten(self, tensors: State) -> Tensor:
         """Return ``(…, n)``; leading axes beyond the shape of one state stay.
 
         Raises:
             RequestError: if names, shapes or types are not those of the layout.
         """
-        if self.single and isinstance(state, Tensor):
-            return self._row(state, self.shapes[0], "the state")
-        if self.single or isinstance(state, Tensor) or set(state) != set(self.names):
-            raise RequestError(f"the step returned {_form(state)}, but it was given {self._own()}")
+        if self.single and isinstance(tensors, Tensor):
+            return self._row(tensors, self.shapes[0], "the state")
+        if self.single or isinstance(tensors, Tensor) or set(tensors) != set(self.names):
+            raise RequestError(
+                f"the step returned {_form(tensors)}, but it was given {self._own()}"
+            )
         rows = [
-            self._row(state[name], shape, repr(name))
+            self._row(tensors[name], shape, repr(name))
             for name, shape in zip(self.names, self.shapes, strict=True)
         ]
         return rows[0] if len(rows) == 1 else torch.cat(rows, dim=-1)
@@ -107,7 +90,7 @@ def read_state(state: State, *, batched: bool) -> tuple[StateLayout, Tensor]:
             or leading axes that differ.
 
     >>> layout, flat = read_state({"x": torch.zeros(2, 3), "v": torch.zeros(6)}, batched=False)
-    >>> layout.size, layout.blocks()["v"], tuple(flat.shape)
+    >>> layout.size, layout.slices["v"], tuple(flat.shape)
     (12, slice(6, 12, None), (1, 12))
     """
     single = isinstance(state, Tensor)

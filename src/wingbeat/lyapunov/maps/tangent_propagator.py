@@ -9,20 +9,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from torch.func import jvp, vmap
 
 from wingbeat.lyapunov.maps.jacobians import JacobianBlock, first_stops
 from wingbeat.lyapunov.maps.recording import Recorded
+from wingbeat.typing import Array
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
     from torch import Tensor
 
     from wingbeat.lyapunov.maps.validate_map import FlatMap
-
-    Array = NDArray[np.float64]
 
 
 class TangentPropagator:

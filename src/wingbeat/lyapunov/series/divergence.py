@@ -22,11 +22,11 @@ from wingbeat.errors import (
     RequestError,
     nearest,
 )
+from wingbeat.typing import Array
 
 if TYPE_CHECKING:
-    from numpy.typing import ArrayLike, NDArray
+    from numpy.typing import ArrayLike
 
-    Array = NDArray[np.float64]
 
 Method = Literal["rosenstein", "kantz"]
 _METHODS = ("rosenstein", "kantz")

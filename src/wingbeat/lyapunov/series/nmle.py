@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from wingbeat.errors import NO_LINEAR_REGION, RequestError
+from wingbeat.typing import Array
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-    Array = NDArray[np.float64]
 
 STARTS = tuple(range(0, 101, 5))
 WIDTHS = tuple(range(30, 101, 5))

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from wingbeat.errors import CONSTANT, DIVERGED, TOO_FEW_POINTS, RequestError
+from wingbeat.typing import Array
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-    Array = NDArray[np.float64]
 
 FEWEST_POINTS = 100
 

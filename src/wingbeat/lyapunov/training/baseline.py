@@ -19,14 +19,12 @@ from scipy.special import stdtrit
 from wingbeat.errors import RequestError
 from wingbeat.lyapunov.maps.batch_means import batch_count
 from wingbeat.lyapunov.training.window import TangentWindow
+from wingbeat.typing import Array
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from wingbeat.lyapunov.training.tangent_trajectory import Followed
     from wingbeat.task.task import Task
 
-    Array = NDArray[np.float64]
 
 _FEWEST_SEEDS = 3
 Judgement = Literal["chaotic", "like small steps", "contracting", "not judged"]

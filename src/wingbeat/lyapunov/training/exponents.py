@@ -17,6 +17,7 @@ from wingbeat.lyapunov.training.baseline import Baseline, Judgement, judge, mean
 from wingbeat.lyapunov.training.tangent import TangentStep
 from wingbeat.lyapunov.training.tangent_trajectory import Followed, Wanted, follow
 from wingbeat.lyapunov.training.window import TangentWindow, window_of
+from wingbeat.typing import Array
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
     from wingbeat.lyapunov.training.leading_vector import Leading
     from wingbeat.lyapunov.training.neutral import Neutral
     from wingbeat.task.task import Task
-
-    Array = NDArray[np.float64]
 
 
 RECORDED_FROM = 150

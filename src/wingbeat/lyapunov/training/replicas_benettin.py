@@ -28,13 +28,11 @@ from wingbeat.replicas.proofs import Proofs
 from wingbeat.replicas.replicas import Driver, Replicas
 from wingbeat.task.batches import Batches, Streams
 from wingbeat.task.step import State, TrainingStep
+from wingbeat.typing import Array
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from wingbeat.task.task import Task
 
-    Array = NDArray[np.float64]
 
 SIZES = {torch.float64: 1e-8, torch.float32: 1e-4}
 """Best distances relative to the weights: smaller ones show rounding, larger ones curvature."""

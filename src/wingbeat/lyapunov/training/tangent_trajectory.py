@@ -17,16 +17,14 @@ from wingbeat.lyapunov.training.leading_vector import Leading, LeadingWatch
 from wingbeat.lyapunov.training.neutral import Neutral, NeutralWatch
 from wingbeat.lyapunov.training.optimizer_metric import block_growth
 from wingbeat.lyapunov.training.self_check import check_tangent
+from wingbeat.typing import Array
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
     from torch import Tensor
 
     from wingbeat.lyapunov.training.tangent import TangentStep
     from wingbeat.lyapunov.training.window import TangentWindow
     from wingbeat.task.step import State
-
-    Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

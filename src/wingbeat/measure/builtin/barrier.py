@@ -22,17 +22,15 @@ from wingbeat.measure.budget import TRAINING_PASSES, evenly, forked_steps
 from wingbeat.measure.metric import Definition, metric_of_run
 from wingbeat.metrics.basins import ERROR_THRESHOLD, basins
 from wingbeat.replicas.fork import NULL, REFERENCE
+from wingbeat.typing import Array
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from numpy.typing import NDArray
 
     from wingbeat.landscape import Lines
     from wingbeat.measure.context import MetricContext
     from wingbeat.replicas.snapshot import Snapshot
 
-    Array = NDArray[np.float64]
 
 MOST_PAIRS: Final = 300
 """Pairs at the last step, at most; above, those within a perturbation and with the reference."""

@@ -14,6 +14,7 @@ from wingbeat.measure.rows import comparison_rows
 from wingbeat.metrics.disagreement import disagreement
 from wingbeat.metrics.ensemble import ensemble as ensemble_of
 from wingbeat.trajectory.trajectory import perturbed
+from wingbeat.typing import Array
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
     from wingbeat.measure.context import MetricContext
 
-    Array = NDArray[np.float64]
 
 GAINS: Final = (
     "ensemble_loss_gain",

@@ -17,15 +17,13 @@ from wingbeat.measure.budget import TRAINING_PASSES, evenly, forked_steps
 from wingbeat.measure.metric import Definition, metric_of_run
 from wingbeat.measure.symmetries import aligned_rows, alignment, specification, why_not_aligned
 from wingbeat.metrics.blocks import blocks
+from wingbeat.typing import Array
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from wingbeat.landscape import Models
     from wingbeat.measure.context import MetricContext
     from wingbeat.symmetry import PermutationSpec
 
-    Array = NDArray[np.float64]
 
 SWEEPS: Final = 5
 """Passes over all groups that a descent takes, about; for the estimate of its cost."""

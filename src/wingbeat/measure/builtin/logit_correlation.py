@@ -9,13 +9,12 @@ import numpy as np
 from wingbeat.measure.metric import Curve, metric_of_run
 from wingbeat.measure.rows import comparison_rows
 from wingbeat.metrics.divergence import centred_products, correlation_of
+from wingbeat.typing import Array
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from wingbeat.measure.context import MetricContext
-
-    Array = NDArray[np.float64]
 
 
 class LogitProducts:

@@ -23,14 +23,12 @@ from wingbeat.errors import DIVERGED, NOT_TWICE_DIFFERENTIABLE, RequestError
 from wingbeat.measure.budget import ends_and_between
 from wingbeat.measure.metric import Curve, metric_of_run
 from wingbeat.measure.table import object_array, owners
+from wingbeat.typing import Array
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from wingbeat.measure.context import MetricContext
     from wingbeat.replicas.snapshot import Snapshot
 
-    Array = NDArray[np.float64]
 
 PRODUCTS: Final = 30
 """Hessian-vector products that an eigenvalue usually takes, as an estimate of its cost."""

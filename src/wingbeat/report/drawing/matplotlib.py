@@ -54,10 +54,19 @@ def draw(figure: Figure, ax: Axes | None = None) -> Axes:
         _paths(figure, where)
     else:
         _lines(figure, where)
+    if figure.empty:
+        _say(where, "no value here is defined")
     # A note shares the upper edge of the axes, so the title moves up by one line.
     pad = 20 if isinstance(figure, LineFigure) and figure.note else None
     where.set_title(plain(figure.title), fontsize="medium", loc="left", wrap=True, pad=pad)
     return where
+
+
+def _say(ax: Axes, words: str) -> None:
+    anywhere = cast("Any", ax)  # a flat text on three-dimensional axes has a name of its own
+    write = anywhere.text2D if ax.name == "3d" else anywhere.text
+    colour = _COLOURS["@muted"]
+    write(0.5, 0.5, words, transform=ax.transAxes, ha="center", va="center", color=colour)
 
 
 def plain(text: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 from typing import Final
 
@@ -10,12 +9,13 @@ import pandas as pd
 
 from wingbeat.report.figures.families import (
     STEP_LABEL,
-    band_note,
     drawn_names,
     family_note,
     joined,
     line_of,
-    replica_note,
+    over_alpha,
+    sentence,
+    span,
 )
 from wingbeat.report.figures.records import MOST_POINTS, Figure, Line, LineFigure
 from wingbeat.report.prose import floor_text, interval, number
@@ -52,7 +52,7 @@ def aligned_distance(result: ResultLike) -> LineFigure | None:
             "L2 distance of all trainable weights to the reference.",
             _MEANING,
             _stayed(result),
-            _sentence(lines, result),
+            sentence(lines, result),
             f"{floor_text(result.noise_floor).capitalize()}.",
             undefined_note(pd.concat(frames)),
             family_note(result),
@@ -75,8 +75,7 @@ def aligned_curves(result: ResultLike) -> LineFigure | None:
         ):
             frame = own[own["metric"] == metric]
             if len(frame):
-                alphas = frame["layer"].str.removeprefix("alpha=").astype("float64")
-                lines.append(_line(f"{name}, {words}", style, dash, frame.assign(step=alphas)))
+                lines.append(_line(f"{name}, {words}", style, dash, over_alpha(frame)))
     if not (table["metric"] == "line_aligned_loss_train").any():
         return None
     return LineFigure(
@@ -86,7 +85,7 @@ def aligned_curves(result: ResultLike) -> LineFigure | None:
             "Training loss on the straight line from the reference (α = 0) to the replicas "
             "(α = 1) at the last step.",
             _MEANING,
-            _sentence(lines, result),
+            sentence(lines, result),
             undefined_note(table[table["metric"] == "line_aligned_loss_train"]),
             family_note(result),
         ),
@@ -100,11 +99,6 @@ def _line(name: str, style: int, dash: str, frame: pd.DataFrame, *, positive: bo
     curve = median_curve(frame, positive=positive)
     drawn = line_of(name, style, curve, MOST_POINTS, marked=len(curve.steps) <= 12)
     return replace(drawn, dash=dash)
-
-
-def _sentence(lines: list[Line], result: ResultLike) -> str:
-    note = f"{band_note(lines)}{replica_note(result)}."
-    return note[:1].upper() + note[1:]
 
 
 def _told(result: ResultLike, metric: str, question: str) -> str:
@@ -122,9 +116,5 @@ def _told(result: ResultLike, metric: str, question: str) -> str:
 def _stayed(result: ResultLike) -> str:
     """Return how many units stay in place at the end, "" where that is unknown."""
     shares = [entry(result, "final_fixed_point_share", name) for name in drawn_names(result)]
-    known = [100 * share.value for share in shares if math.isfinite(share.value)]
-    if not known:
-        return ""
-    low, high = number(min(known)), number(max(known))
-    span = low if low == high else f"{low} to {high}"
-    return f"At the end {span} % of the units stay in place."
+    known = span(100 * share.value for share in shares)
+    return f"At the end {known} % of the units stay in place." if known else ""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Final
 
 import numpy as np
@@ -11,32 +10,23 @@ import pandas as pd
 from wingbeat.metrics.basins import ERROR_THRESHOLD, basins, tree
 from wingbeat.report.figures.families import (
     STEP_LABEL,
-    band_note,
-    drawn_names,
     family_note,
     joined,
-    line_of,
-    replica_note,
+    one_each,
+    over_alpha,
+    sentence,
+    span,
 )
-from wingbeat.report.figures.records import MOST_NAMES, MOST_POINTS, Figure, Guide, Line, LineFigure
-from wingbeat.report.prose import number
+from wingbeat.report.figures.records import MOST_NAMES, Figure, Guide, Line, LineFigure
 from wingbeat.report.result_access import (
     NULL,
     REFERENCE,
     ResultLike,
     base_seeds,
-    median_curve,
     rows,
     undefined_note,
 )
 
-BARRIER_ROWS: Final = (
-    "barrier_train",
-    "barrier_error_train",
-    "barrier_test",
-    "barrier_error_test",
-)
-"""The barriers that a run may hold."""
 _MEANING: Final = (
     "The barrier is how far the loss on the straight line between a replica's weights and the "
     "reference's rises above the line between the two losses; 0 = no barrier."
@@ -51,62 +41,49 @@ def barrier_figures(result: ResultLike) -> tuple[Figure, ...]:
 
 def growth(result: ResultLike, metric: str = "barrier_train") -> LineFigure | None:
     """Barrier to the reference over training, a line per perturbation; None without data."""
-    lines, frames = [], []
-    for style, name in enumerate(drawn_names(result)):
-        frame = _to_reference(rows(result, metric, perturbation=name))
-        if len(frame):
-            curve = median_curve(frame)
-            lines.append(line_of(name, style, curve, MOST_POINTS, marked=len(curve.steps) <= 30))
-            frames.append(frame)
+    lines, frame = one_each(
+        result, lambda name: _to_reference(rows(result, metric, perturbation=name)), marked_to=30
+    )
     if not lines:
         return None
-    ends = [line.y[-1] for line in lines if math.isfinite(line.y[-1])]
+    ends = span(line.y[-1] for line in lines)
     title = "How high is the barrier to the reference?"
     if ends:
-        low, high = number(min(ends)), number(max(ends))
-        span = low if low == high else f"{low} to {high}"
-        title = f"Training-loss barrier to the reference at the end: {span}"
-    note = f"{band_note(lines)}{replica_note(result)}."
+        title = f"Training-loss barrier to the reference at the end: {ends}"
     return LineFigure(
         key="barrier",
         title=title,
         caption=joined(
             _MEANING,
-            note[:1].upper() + note[1:],
-            undefined_note(pd.concat(frames)),
+            sentence(lines, result),
+            undefined_note(frame),
             family_note(result),
         ),
         x_label=STEP_LABEL,
         y_label="barrier (units of the loss)",
-        lines=tuple(lines),
+        lines=lines,
     )
 
 
 def curves_between(result: ResultLike, quantity: str = "loss_train") -> LineFigure | None:
     """Loss on the way from the reference to the replicas at the last step; None without data."""
-    table = result.table[result.table["metric"] == f"line_{quantity}"]
-    lines = []
-    for style, name in enumerate(drawn_names(result)):
-        frame = table[table["perturbation"] == name]
-        if len(frame):
-            alphas = frame["layer"].str.removeprefix("alpha=").astype("float64")
-            lines.append(line_of(name, style, median_curve(frame.assign(step=alphas)), MOST_POINTS))
+    table = over_alpha(result.table[result.table["metric"] == f"line_{quantity}"])
+    lines, _ = one_each(result, lambda name: table[table["perturbation"] == name])
     if not lines:
         return None
-    note = f"{band_note(lines)}{replica_note(result)}."
     return LineFigure(
         key="barrier_curve",
         title="Training loss between the reference (α = 0) and the replicas (α = 1)",
         caption=joined(
             "At the last step, on the straight line between the weights; running statistics of "
             "batch normalisation are estimated anew at every point.",
-            note[:1].upper() + note[1:],
+            sentence(lines, result),
             undefined_note(table),
             family_note(result),
         ),
         x_label="α",
         y_label="training loss (units of the loss)",
-        lines=tuple(lines),
+        lines=lines,
     )
 
 

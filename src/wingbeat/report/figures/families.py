@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 import pandas as pd
@@ -15,6 +15,7 @@ from wingbeat.report.figures.records import (
     Line,
 )
 from wingbeat.report.figures.style import NULL_STYLE, REFERENCE_STYLE
+from wingbeat.report.prose import number
 from wingbeat.report.result_access import (
     NULL,
     REFERENCE,
@@ -57,6 +58,48 @@ def band_note(lines: Sequence[Line]) -> str:
     """Return what a band is where there is one, as half a sentence with its comma, else ""."""
     banded = any(line.low is not None for line in lines)
     return "line: median, band: smallest to largest, " if banded else ""
+
+
+def sentence(lines: Sequence[Line], result: ResultLike) -> str:
+    """Return what a band is and how many replicas there are, as a sentence."""
+    note = f"{band_note(lines)}{replica_note(result)}."
+    return note[:1].upper() + note[1:]
+
+
+def span(values: Iterable[float]) -> str:
+    """Return the smallest to the largest of some numbers in words, "" where none is finite.
+
+    >>> span([2.0, 0.5, math.nan]), span([1.0])
+    ('0.5 to 2', '1')
+    """
+    known = [v for v in values if math.isfinite(v)]
+    if not known:
+        return ""
+    low, high = number(min(known)), number(max(known))
+    return low if low == high else f"{low} to {high}"
+
+
+def over_alpha(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return rows on a line between two models with α in the place of the step."""
+    return frame.assign(step=frame["layer"].str.removeprefix("alpha=").astype("float64"))
+
+
+def one_each(
+    result: ResultLike, rows_of: Callable[[str], pd.DataFrame], marked_to: int = 0
+) -> tuple[tuple[Line, ...], pd.DataFrame]:
+    """Return a median line for each perturbation that has rows, and all rows drawn.
+
+    Lines of at most ``marked_to`` points have markers.
+    """
+    lines, frames = [], [result.table.iloc[:0]]
+    for style, name in enumerate(drawn_names(result)):
+        frame = rows_of(name)
+        if len(frame):
+            curve = median_curve(frame)
+            marked = len(curve.steps) <= marked_to
+            lines.append(line_of(name, style, curve, MOST_POINTS, marked=marked))
+            frames.append(frame)
+    return tuple(lines), pd.concat(frames)
 
 
 def thinning_note(longest: int, most: int) -> str:

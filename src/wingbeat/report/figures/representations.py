@@ -5,20 +5,18 @@ from __future__ import annotations
 import math
 from typing import Final
 
-import pandas as pd
-
 from wingbeat.report.figures.families import (
-    band_note,
-    drawn_names,
+    STEP_LABEL,
     families,
     family_note,
     joined,
-    line_of,
-    replica_note,
+    one_each,
+    sentence,
+    span,
 )
-from wingbeat.report.figures.records import MOST_NAMES, MOST_POINTS, Figure, LineFigure
+from wingbeat.report.figures.records import MOST_NAMES, Figure, LineFigure
 from wingbeat.report.prose import number
-from wingbeat.report.result_access import ResultLike, median_curve, rows, undefined_note
+from wingbeat.report.result_access import ResultLike, rows, undefined_note
 
 METRIC: Final = "angular_cka"
 _MEANING: Final = (
@@ -42,29 +40,24 @@ def by_layer(result: ResultLike) -> LineFigure | None:
     last = table[table["step"] == table["step"].max()]
     layers = [str(layer) for layer in dict.fromkeys(last["layer"])]
     place = {layer: i for i, layer in enumerate(layers)}
-    lines, frames = [], []
-    for style, name in enumerate(drawn_names(result)):
-        frame = last[last["perturbation"] == name]
-        if len(frame):
-            curve = median_curve(frame.assign(step=frame["layer"].map(place)))
-            marked = len(layers) <= MOST_NAMES
-            lines.append(line_of(name, style, curve, MOST_POINTS, marked=marked))
-            frames.append(frame)
+    by_place = last.assign(step=last["layer"].map(place))
+    lines, frame = one_each(
+        result, lambda name: by_place[by_place["perturbation"] == name], marked_to=MOST_NAMES
+    )
     if not lines:
         return None
-    note = f"{band_note(lines)}{replica_note(result)}."
     return LineFigure(
         key="cka_by_layer",
         title=_title(lines[0].name, layers, lines[0].y),
         caption=joined(
             f"At step {int(last['step'].max()):,}. {_MEANING}",
-            note[:1].upper() + note[1:],
-            undefined_note(pd.concat(frames)),
+            sentence(lines, result),
+            undefined_note(frame),
             family_note(result),
         ),
         x_label="layer, in the order of the model",
         y_label="angular CKA (radian)",
-        lines=tuple(lines),
+        lines=lines,
         names=tuple(layers),
     )
 
@@ -74,18 +67,15 @@ def over_training(result: ResultLike) -> LineFigure | None:
     lines, notes = families(result, METRIC)
     if not lines:
         return None
-    ends = [line.y[-1] for line in lines if math.isfinite(line.y[-1])]
+    ends = span(line.y[-1] for line in lines)
     title = "How far do the representations turn?"
     if ends:
-        low, high = number(min(ends)), number(max(ends))
-        span = low if low == high else f"{low} to {high}"
-        title = f"Mean angle between the representations at the end: {span} radian"
-    note = f"{band_note(lines)}{replica_note(result)}."
+        title = f"Mean angle between the representations at the end: {ends} radian"
     return LineFigure(
         key="cka",
         title=title,
-        caption=joined(_MEANING, "Mean over layers.", note[:1].upper() + note[1:], notes),
-        x_label="step (optimizer updates)",
+        caption=joined(_MEANING, "Mean over layers.", sentence(lines, result), notes),
+        x_label=STEP_LABEL,
         y_label="angular CKA, mean over layers (radian)",
         lines=lines,
     )

@@ -12,6 +12,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from wingbeat.files import replace_file
 from wingbeat.report.drawing.plotly.parts import theme_colours
 from wingbeat.report.drawing.rendered import Section
 from wingbeat.report.figures.style import THEMES
@@ -37,21 +38,29 @@ def render_document(template: str, sections: Sequence[Section], **words: Any) ->
             ("program", _text("page.js")),
         )
     }
-    environment = Environment(
+    return (
+        environment()
+        .get_template(template)
+        .render(
+            # These are files of this package and of plotly, never data.
+            css=Markup(page_css()),  # noqa: S704
+            **{name: Markup(text) for name, text in scripts.items()},  # noqa: S704
+            policy=content_policy(*scripts.values()),
+            payload=script_json(_payload(sections)),
+            sections=sections,
+            **words,
+        )
+    )
+
+
+def environment() -> Environment:
+    """Return the templates of this package; every value in them is escaped."""
+    return Environment(
         loader=FileSystemLoader(_HERE),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-    )
-    return environment.get_template(template).render(
-        # These are files of this package and of plotly, never data.
-        css=Markup(theme_css() + _text("page.css")),  # noqa: S704
-        **{name: Markup(text) for name, text in scripts.items()},  # noqa: S704
-        policy=content_policy(*scripts.values()),
-        payload=script_json(_payload(sections)),
-        sections=sections,
-        **words,
     )
 
 
@@ -62,10 +71,9 @@ def write_document(text: str, path: str | Path) -> Path:
         OSError: the file cannot be written.
     """
     target = Path(path)
-    beside = target.with_name(f".{target.name}.part")
     # A lone surrogate (from a file name, say) cannot be written; it becomes "?".
-    beside.write_bytes(text.encode("utf-8", errors="replace"))
-    return beside.replace(target)
+    replace_file(target, text.encode("utf-8", errors="replace"))
+    return target
 
 
 def _payload(sections: Sequence[Section]) -> dict[str, Any]:
@@ -101,6 +109,11 @@ def content_policy(*scripts: str) -> str:
         f"default-src 'none'; script-src {hashes} 'unsafe-eval'; style-src 'unsafe-inline'; "
         "img-src data: blob:; base-uri 'none'; form-action 'none'"
     )
+
+
+def page_css() -> str:
+    """Return the style sheet of every page."""
+    return theme_css() + _text("page.css")
 
 
 def theme_css() -> str:

@@ -9,7 +9,7 @@ import torch
 from sklearn.datasets import load_digits, make_circles
 from torch import Tensor
 
-from wingbeat.errors import RequestError
+from wingbeat.errors import RequestError, require
 
 Labelled = tuple[Tensor, Tensor]
 """Inputs ``(n, …)`` float32 and labels ``(n,)`` int64."""
@@ -42,9 +42,9 @@ def circles(n: int = 1000, noise: float = 0.1, factor: float = 0.5, seed: int = 
         >>> tuple(points.shape), points.dtype, labels.bincount().tolist()
         ((10, 2), torch.float32, [5, 5])
     """
-    _require(n >= 2, "n", n, "use at least 2 points")
-    _require(noise >= 0, "noise", noise, "use a standard deviation of at least 0")
-    _require(0 <= factor < 1, "factor", factor, "use a radius of at least 0 and below 1")
+    require(n >= 2, "n", n, "use at least 2 points")
+    require(noise >= 0, "noise", noise, "use a standard deviation of at least 0")
+    require(0 <= factor < 1, "factor", factor, "use a radius of at least 0 and below 1")
     points, labels = make_circles(n_samples=n, noise=noise, factor=factor, random_state=seed)
     return _tensors(points, labels)
 
@@ -75,7 +75,7 @@ def digits(n_train: int = 1400) -> tuple[Labelled, Labelled]:
         (0.0, 1.0)
     """
     advice = f"use a whole number from 1 to {DIGITS - 1}"
-    _require(0 < n_train < DIGITS, "n_train", n_train, advice)
+    require(0 < n_train < DIGITS, "n_train", n_train, advice)
     flat, labels = load_digits(return_X_y=True)
     images = flat.reshape(-1, 1, 8, 8) / 16.0
     return _tensors(images[:n_train], labels[:n_train]), _tensors(
@@ -88,12 +88,6 @@ def _tensors(inputs: np.ndarray, labels: np.ndarray) -> Labelled:
         torch.from_numpy(inputs.astype(np.float32)),
         torch.from_numpy(labels.astype(np.int64)),
     )
-
-
-def _require(holds: bool, name: str, value: object, advice: str) -> None:
-    if not holds:
-        msg = f"{name} is {value!r}: {advice}"
-        raise RequestError(msg)
 
 
 def spread(data: Labelled, samples: int | None) -> Labelled:

@@ -1,4 +1,4 @@
-"""The metric "kl": divergence of a replica's predicted probabilities from the reference's."""
+"""The metrics "kl" and "js": divergence of predicted probabilities from the reference's."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from wingbeat.measure.metric import Curve
 from wingbeat.measure.own import metric
-from wingbeat.metrics.divergence import kl as kl_of
+from wingbeat.metrics import divergence
 
 if TYPE_CHECKING:
     from wingbeat.measure.accumulate import BatchView
@@ -28,4 +28,22 @@ if TYPE_CHECKING:
 )
 def kl(view: BatchView) -> Any:
     """Return the mean over a batch, (E,)."""
-    return kl_of(view.scores[:1], view.scores)
+    return divergence.kl(view.scores[:1], view.scores)
+
+
+@metric(
+    "js",
+    needs="outputs",
+    compares=True,
+    unit="nat",
+    range=(0, divergence.LN2),
+    direction="0 = same probabilities",
+    label="divergence of predictions (Jensen–Shannon)",
+    caption="Jensen–Shannon divergence of predicted probabilities on held-out data, 0 = the same",
+    source="Lin, IEEE Transactions on Information Theory 37 (1991)",
+    figure=Curve(axis="JS divergence (nats, at most 0.69)"),
+    order=150,
+)
+def js(view: BatchView) -> Any:
+    """Return the mean over a batch, (E,)."""
+    return divergence.js(view.scores[:1], view.scores)
