@@ -39,8 +39,8 @@ KEYS = {
         "8948a9402def895f",
         6,
     ),
-    "danovski": (danovski.conditions(danovski.Plan(quick=True)), "5ca91399150329ae", 19),
-    "dynamics": (dynamics.conditions(dynamics.Plan(quick=True)), "aa4cf00ac7e3ed1c", 45),
+    "danovski": (danovski.conditions(danovski.DanovskiPlan(quick=True)), "5ca91399150329ae", 19),
+    "dynamics": (dynamics.conditions(dynamics.DynamicsPlan(quick=True)), "aa4cf00ac7e3ed1c", 45),
 }
 
 

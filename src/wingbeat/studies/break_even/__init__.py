@@ -9,6 +9,8 @@ from wingbeat.studies.break_even.page import content
 from wingbeat.studies.break_even.plan import BreakEvenPlan, conditions
 from wingbeat.study.named import STUDIES, NamedStudy
 
+__all__ = ["STUDY", "BreakEvenPlan"]
+
 STUDY: Final = STUDIES.add(
     "break-even",
     NamedStudy(
@@ -22,5 +24,3 @@ STUDY: Final = STUDIES.add(
         page=content,
     ),
 )
-study_break_even = STUDY.run
-command_of = STUDY.command

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from wingbeat.report.figures.table import Table
 from wingbeat.report.pages.claims import CheckedClaim, CheckedPage, write_checked_page
+from wingbeat.report.pages.table_text import markdown
 from wingbeat.report.prose import floor_text, number, percent
 from wingbeat.studies.butterfly.claims import claims
 from wingbeat.studies.butterfly.figures import sections
@@ -18,7 +19,6 @@ from wingbeat.studies.butterfly.fine_tuning import finetune_claims
 from wingbeat.studies.butterfly.published import beside_published
 from wingbeat.studies.butterfly.rulings import FAILS, HOLDS, NOT_RUN, OPEN
 from wingbeat.studies.butterfly.tables import Found, accuracy_of, main_table
-from wingbeat.studies.dynamics.tables import markdown
 from wingbeat.study.ledger import parquet
 from wingbeat.tasks.sst2 import FINETUNE_FACTORIES
 from wingbeat.trajectory.tensorfile import write_bytes

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
 
+from wingbeat.report.figures.estimates import dot, line
 from wingbeat.report.figures.marks import Box, BoxFigure, DotFigure, StudyFigure
 from wingbeat.report.figures.records import Line, LineFigure
 from wingbeat.report.prose import number
@@ -16,11 +17,11 @@ from wingbeat.studies.dynamics.estimates import (
     DEFINITIONS,
     Definition,
 )
+from wingbeat.studies.dynamics.found import DynamicsFindings, Net
 from wingbeat.studies.dynamics.marks import (
     FAMILY_STYLE,
     RATIO_LABEL,
     SAME,
-    dot,
     family_name,
     footing,
     present,
@@ -33,13 +34,12 @@ from wingbeat.studies.dynamics.net_figures import (
     kept,
     kinds,
 )
-from wingbeat.studies.dynamics.summary import Found, Net
 from wingbeat.study.finished import over_seeds
 
 Section = tuple[str, str, tuple[StudyFigure, ...]]
 
 
-def sections(found: Found) -> tuple[Section, ...]:
+def sections(found: DynamicsFindings) -> tuple[Section, ...]:
     """Return every figure of the study under its heading."""
     nets = found.nets
     return (
@@ -68,7 +68,7 @@ def sections(found: Found) -> tuple[Section, ...]:
     )
 
 
-def families(found: Found) -> DotFigure:
+def families(found: DynamicsFindings) -> DotFigure:
     """Mean ratio of each family under the three definitions of spread."""
     shown = found.families
     dots = [
@@ -95,7 +95,7 @@ def families(found: Found) -> DotFigure:
     )
 
 
-def boxes(found: Found, definition: Definition) -> BoxFigure:
+def boxes(found: DynamicsFindings, definition: Definition) -> BoxFigure:
     """Every net and base seed of each family, with median and quartiles."""
     column, groups = DEFINITIONS[definition], []
     for family in present(found):
@@ -118,7 +118,7 @@ def boxes(found: Found, definition: Definition) -> BoxFigure:
     )
 
 
-def evolution(found: Found, family: str) -> LineFigure:
+def evolution(found: DynamicsFindings, family: str) -> LineFigure:
     """Spread of each net of a family over its initial spread, over the epochs."""
     table = found.study.table
     spread = table[(table["metric"] == "spread") & (table["layer"] == "")]
@@ -139,30 +139,18 @@ def evolution(found: Found, family: str) -> LineFigure:
     )
 
 
-def _line(found: Found, spread: pd.DataFrame, net: Net, style: int) -> Line:
+def _line(found: DynamicsFindings, spread: pd.DataFrame, net: Net, style: int) -> Line:
     own = found.done[found.done["architecture"] == net.architecture.name]
     rows = spread[spread["key"].isin(own["key"])]
     grid = rows.pivot_table(index="step", columns="key", values="value").sort_index()
     relative = np.log((grid / grid.iloc[0]).to_numpy(dtype=np.float64))
     means = [over_seeds(row) for row in relative]
     epochs = grid.index.to_numpy(dtype=np.float64) / float(own["steps_per_epoch"].iloc[0])
-    low, high = ([getattr(m, part) for m in means] for part in ("low", "high"))
-    name = net.architecture.name
-    return Line(
-        name=name,
-        group=name,
-        style=style,
-        x=tuple(float(e) for e in epochs),
-        y=_exp([m.value for m in means]),
-        low=_exp(low),
-        high=_exp(high),
-        marked=True,
+    y, low, high = (
+        tuple(float(np.exp(getattr(m, part))) for m in means) for part in ("value", "low", "high")
     )
+    return line(net.architecture.name, style, epochs.tolist(), y, low=low, high=high, marked=True)
 
 
 def _ratio_of(definition: Definition) -> Callable[[Net], Estimate]:
     return lambda net: net.ratio[definition]
-
-
-def _exp(values: Sequence[float]) -> tuple[float, ...]:
-    return tuple(float(np.exp(v)) for v in values)

@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-import numpy as np
 import pandas as pd
 
-from wingbeat.report.figures.marks import Dot
 from wingbeat.report.figures.records import Guide
-from wingbeat.report.prose import floor_text, number
-from wingbeat.stats import Estimate
-from wingbeat.studies.dynamics.summary import Found
+from wingbeat.report.prose import floor_text
+from wingbeat.studies.dynamics.found import DynamicsFindings
 from wingbeat.tasks.architectures import FAMILY_NAMES
 
 FAMILY_STYLE: Final = {"dense": 0, "cnn": 1, "transformer": 2}
@@ -21,7 +18,7 @@ SAME: Final = Guide("as far apart as at the start", 1.0)
 RATIO_LABEL: Final = "final ÷ initial spread"
 
 
-def footing(found: Found, families_: Iterable[str]) -> str:
+def footing(found: DynamicsFindings, families_: Iterable[str]) -> str:
     """Return what every caption ends with: data, seeds, copies and noise floor."""
     rows = found.done[found.done["family"].isin(list(families_))]
     data = "; ".join(dict.fromkeys(str(label) for label in rows["data"]))
@@ -34,15 +31,7 @@ def footing(found: Found, families_: Iterable[str]) -> str:
     )
 
 
-def dot(place: float, e: Estimate, group: str, style: int, name: str) -> Dot:
-    """Return a mark whose hover text names it, its value and its interval."""
-    words = f"{name}: {number(e.value)}"
-    if np.isfinite([e.low, e.high]).all():
-        words += f" [{number(e.low)} to {number(e.high)}]"
-    return Dot(place, e.value, e.low, e.high, group, style, words)
-
-
-def present(found: Found) -> list[str]:
+def present(found: DynamicsFindings) -> list[str]:
     """Return the families of a study that have finished conditions."""
     return [f.family for f in found.families]
 

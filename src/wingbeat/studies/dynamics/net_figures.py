@@ -6,26 +6,31 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from wingbeat.report.figures.estimates import dot
 from wingbeat.report.figures.marks import DotFigure
 from wingbeat.report.figures.records import Guide
 from wingbeat.stats import Estimate
 from wingbeat.studies.dynamics.estimates import within
+from wingbeat.studies.dynamics.found import DynamicsFindings, Net
 from wingbeat.studies.dynamics.marks import (
     FAMILY_STYLE,
     GROUP_STYLE,
     RATIO_LABEL,
     SAME,
-    dot,
     family_name,
     footing,
     present,
 )
-from wingbeat.studies.dynamics.summary import Found, Net
 from wingbeat.study.finished import over_seeds
 
 
 def by_net(
-    found: Found, key: str, title: str, value: Callable[[Net], Estimate], *, log: bool = False
+    found: DynamicsFindings,
+    key: str,
+    title: str,
+    value: Callable[[Net], Estimate],
+    *,
+    log: bool = False,
 ) -> DotFigure:
     """One value for each net, by name."""
     labels = {
@@ -45,7 +50,7 @@ def by_net(
     )
 
 
-def against(found: Found, what: str) -> DotFigure:
+def against(found: DynamicsFindings, what: str) -> DotFigure:
     """Ratio of each net against its number of weights or its depth."""
     dots = tuple(
         dot(
@@ -82,7 +87,7 @@ def _number_of(net: Net, what: str) -> float:
     return architecture.depth + 0.06 * column + 0.012 * (architecture.size - 2)
 
 
-def kinds(found: Found) -> DotFigure:
+def kinds(found: DynamicsFindings) -> DotFigure:
     """The two kinds of transformer side by side."""
     nets = [n for n in found.nets if n.architecture.family == "transformer"]
     sizes = list(dict.fromkeys(n.architecture.name.split()[1] for n in nets))
@@ -110,7 +115,7 @@ def kinds(found: Found) -> DotFigure:
     )
 
 
-def early_late(found: Found) -> DotFigure:
+def early_late(found: DynamicsFindings) -> DotFigure:
     """Growth in the first half of training over that in the second."""
     return _rows_figure(
         found,
@@ -123,7 +128,7 @@ def early_late(found: Found) -> DotFigure:
     )
 
 
-def kept(found: Found) -> DotFigure:
+def kept(found: DynamicsFindings) -> DotFigure:
     """Share of the summed variance of the copies that three components hold."""
     return _rows_figure(
         found,
@@ -137,7 +142,7 @@ def kept(found: Found) -> DotFigure:
     )
 
 
-def explained(found: Found) -> DotFigure:
+def explained(found: DynamicsFindings) -> DotFigure:
     """Share of the variance of all recorded points in the leading components."""
     table = found.study.table
     rows = table[table["metric"] == "pca_explained"]
@@ -176,7 +181,7 @@ def _dots_of(style: int, group: str) -> Grouper:
 
 
 def _rows_figure(
-    found: Found,
+    found: DynamicsFindings,
     key: str,
     title: str,
     value_label: str,
@@ -205,6 +210,6 @@ def _rows_figure(
     )
 
 
-def _mostly_early(found: Found) -> bool:
+def _mostly_early(found: DynamicsFindings) -> bool:
     values = [n.early_late.value for n in found.nets if np.isfinite(n.early_late.value)]
     return bool(values) and min(values) > 1

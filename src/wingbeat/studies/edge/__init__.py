@@ -9,6 +9,8 @@ from wingbeat.studies.edge.page import content
 from wingbeat.studies.edge.plan import EdgePlan, conditions
 from wingbeat.study.named import STUDIES, NamedStudy
 
+__all__ = ["STUDY", "EdgePlan"]
+
 STUDY: Final = STUDIES.add(
     "edge",
     NamedStudy(
@@ -22,5 +24,3 @@ STUDY: Final = STUDIES.add(
         page=content,
     ),
 )
-study_edge = STUDY.run
-command_of = STUDY.command

@@ -9,6 +9,8 @@ from wingbeat.studies.lr_phases.page import content
 from wingbeat.studies.lr_phases.plan import PhasesPlan, conditions
 from wingbeat.study.named import STUDIES, NamedStudy
 
+__all__ = ["STUDY", "PhasesPlan"]
+
 STUDY: Final = STUDIES.add(
     "lr-phases",
     NamedStudy(
@@ -21,5 +23,3 @@ STUDY: Final = STUDIES.add(
         page=content,
     ),
 )
-study_lr_phases = STUDY.run
-command_of = STUDY.command

@@ -9,6 +9,8 @@ from wingbeat.studies.phase_diagram.page import content
 from wingbeat.studies.phase_diagram.plan import DiagramPlan, conditions
 from wingbeat.study.named import STUDIES, NamedStudy
 
+__all__ = ["STUDY", "DiagramPlan"]
+
 STUDY: Final = STUDIES.add(
     "phase-diagram",
     NamedStudy(
@@ -22,5 +24,3 @@ STUDY: Final = STUDIES.add(
         page=content,
     ),
 )
-study_phase_diagram = STUDY.run
-command_of = STUDY.command
