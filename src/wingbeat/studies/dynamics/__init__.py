@@ -11,10 +11,9 @@ from __future__ import annotations
 from typing import Final
 
 from wingbeat.studies.dynamics.claims import tested
-from wingbeat.studies.dynamics.cost import announcement
 from wingbeat.studies.dynamics.found import DynamicsFindings, families_table, nets_table
 from wingbeat.studies.dynamics.page import content
-from wingbeat.studies.dynamics.plan import DynamicsPlan, conditions
+from wingbeat.studies.dynamics.plan import DynamicsPlan, announcement, conditions
 from wingbeat.study.named import STUDIES, NamedStudy
 
 __all__ = ["STUDY", "DynamicsPlan"]

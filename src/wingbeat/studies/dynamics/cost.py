@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Final
+from collections.abc import Iterable
+from typing import Final
 
 import torch
 
-from wingbeat.report.prose import duration
 from wingbeat.study.condition import Condition
-
-if TYPE_CHECKING:
-    from wingbeat.studies.dynamics.plan import DynamicsPlan
 
 UNIT_SECONDS: Final[dict[str, float]] = {
     "dense": 5e-6,
@@ -61,16 +57,3 @@ def usual_seconds(condition: Condition) -> float:
     unit = UNIT_SECONDS.get(name.replace("BERT", "GPT"), UNIT_SECONDS["dense"])
     samples, epochs = int(condition.arguments["samples"]), int(condition.arguments["epochs"])
     return START_SECONDS + unit * samples * epochs * (condition.replicas + 2)
-
-
-def announcement(
-    plan: DynamicsPlan, grid: Sequence[Condition], left: Sequence[Condition], workers: int
-) -> list[str]:
-    """Return what is said before anything is trained: how much, on what data, for how long."""
-    lines = [f"{len(plan.architectures)} architectures x {len(plan.base_seeds)} base seeds"]
-    data = dict.fromkeys((str(c.tags["family"]), str(c.tags["data"])) for c in grid)
-    lines += [f"  {family}: {label}" for family, label in data]
-    if left:
-        wall = expected_seconds(left) / min(workers, len(left))
-        lines.append(f"expected time with {workers} process(es): about {duration(wall)}")
-    return lines

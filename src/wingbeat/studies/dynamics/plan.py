@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from wingbeat.errors import RequestError, nearest
 from wingbeat.execution.request import default_seeds
-from wingbeat.studies.dynamics.cost import usual_seconds
+from wingbeat.report.prose import duration
+from wingbeat.studies.dynamics.cost import expected_seconds, usual_seconds
 from wingbeat.study.condition import Condition
 from wingbeat.study.plan_options import option
 from wingbeat.tasks.architectures import ARCHITECTURES, FAMILIES, Architecture, Family, source_of
@@ -134,3 +136,16 @@ def _condition(plan: DynamicsPlan, architecture: Architecture, seed: int) -> Con
             "quick": plan.quick,
         },
     )
+
+
+def announcement(
+    plan: DynamicsPlan, grid: Sequence[Condition], left: Sequence[Condition], workers: int
+) -> list[str]:
+    """Return what is said before anything is trained: how much, on what data, for how long."""
+    lines = [f"{len(plan.architectures)} architectures x {len(plan.base_seeds)} base seeds"]
+    data = dict.fromkeys((str(c.tags["family"]), str(c.tags["data"])) for c in grid)
+    lines += [f"  {family}: {label}" for family, label in data]
+    if left:
+        wall = expected_seconds(left) / min(workers, len(left))
+        lines.append(f"expected time with {workers} process(es): about {duration(wall)}")
+    return lines
