@@ -325,8 +325,8 @@ FAULTS: list[Fault] = [
         BUTTERFLY,
         (
             "a drop is judged as a rise",
-            "against(found, 0.5, above=False)",
-            "against(found, 0.5, above=True)",
+            "judge(found, 0.5, above=False)",
+            "judge(found, 0.5, above=True)",
         ),
         ("the largest sizes count as small", '(rows["size"] <= 0.011)', '(rows["size"] >= 0.011)'),
         (

@@ -36,6 +36,20 @@ def test_the_highest_is_above_both_others(levels: tuple[float, ...], ruling: str
     assert claim.measured.split()[0] == number(lead)
 
 
+def test_depth_size_and_kind_are_compared_by_name() -> None:
+    """Five layers, small nets and BERT end farther apart, a little more in each base seed."""
+
+    def ratio(a, seed: int) -> float:
+        deeper, bert = a.group == "5-layer", a.group == "BERT"
+        level = math.exp(2 + 0.7 * deeper + 0.4 * bert - 0.3 * a.size)
+        return level * math.exp(0.01 * seed * (1 + a.size + deeper + 2 * bert))
+
+    verdicts = {c.ident: c.verdict for c in claims(made(ratio)) if c.part == "full space"}
+    turned = {c.ident: c.verdict for c in claims(made(ratio)) if c.part == "projected"}
+    for ident in ("depth", "bert-gpt", "larger-dense", "larger-transformers"):
+        assert (verdicts[ident], turned[ident]) == ("holds", "fails"), ident
+
+
 def distinct():
     """A study in which no two scalars of a net are equal."""
     return made(lambda a, seed: 2.0 + a.size + 0.1 * seed)

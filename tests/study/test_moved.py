@@ -56,7 +56,7 @@ def digest_of(conditions: Sequence[Condition]) -> str:
 
 
 def test_places_inside_arguments_keep_the_key_too() -> None:
-    quick = butterfly.conditions(butterfly.quick_plan(butterfly.Plan()))
+    quick = butterfly.conditions(butterfly.ButterflyPlan(quick=True))
     inner = [c.arguments["factory"] for c in quick]
     assert all(place.startswith("wingbeat.tasks.") for place in inner)
     former = [first_names(c.to_json()) for c in quick]

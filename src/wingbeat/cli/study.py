@@ -10,7 +10,6 @@ from rich.console import Console
 from typer.core import TyperGroup
 
 from wingbeat.cli import show_study
-from wingbeat.cli.butterfly import butterfly
 from wingbeat.cli.named_study import command_for
 from wingbeat.cli.parse import make_importable, parse_arguments
 from wingbeat.study.ledger import Record
@@ -40,8 +39,6 @@ study = typer.Typer(
     help="Run a study file (.toml, .yaml) or a named study; the same command again goes on.",
     no_args_is_help=True,
 )
-for own_command in (butterfly,):
-    study.command(own_command.__name__)(own_command)
 for named_study in STUDIES.all().values():
     study.command(named_study.name)(command_for(named_study))
 

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 if TYPE_CHECKING:
-    from wingbeat.report.figures.marks import StudyFigure
+    from wingbeat.report.drawing.any_figure import AnyFigure
     from wingbeat.report.figures.table import Table
     from wingbeat.study.outcome import StudyResult
     from wingbeat.study.verdicts import Claim
 
-    Section = tuple[str, str, tuple[StudyFigure, ...]]
+    Section = tuple[str, str, tuple[AnyFigure, ...]]
     TitledTable = tuple[str, str, Table]
 
 Tables = dict[str, pd.DataFrame]

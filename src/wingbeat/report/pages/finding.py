@@ -9,9 +9,8 @@ from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from wingbeat.report.drawing.any_figure import drawn
+from wingbeat.report.drawing.any_figure import AnyFigure, drawn
 from wingbeat.report.drawing.rendered import Section
-from wingbeat.report.figures.marks import StudyFigure
 from wingbeat.report.figures.table import Table
 from wingbeat.report.pages.document import render_document, write_document
 from wingbeat.report.pages.table_text import latex, markdown
@@ -48,7 +47,7 @@ class FindingPage:
     alarms: tuple[str, ...]
     facts: tuple[tuple[str, str, str], ...]
     intro: tuple[str, ...]
-    sections: tuple[tuple[str, str, tuple[StudyFigure, ...]], ...]
+    sections: tuple[tuple[str, str, tuple[AnyFigure, ...]], ...]
     tables: tuple[tuple[str, str, Table], ...]
     asked: tuple[tuple[str, str], ...]
     definitions: tuple[tuple[str, str], ...]
