@@ -171,8 +171,8 @@ FAULTS: list[Fault] = [
         CURVATURE,
         (
             "phases are drawn at their value",
-            'float(r["lr"]),\n            Estimate',
-            "float(r[name]),\n            Estimate",
+            'float(r["lr"]),\n            estimate_in',
+            "float(r[name]),\n            estimate_in",
         ),
     ),
     *_faults(
@@ -226,6 +226,11 @@ FAULTS: list[Fault] = [
             "rates that were not asked for are run too",
             "said.setdefault(one.name, ())",
             "said.setdefault(one.name, one.default)",
+        ),
+        (
+            "a text is not read",
+            'f.metadata.get("read") or _as_given',
+            "_as_given",
         ),
         (
             "a command leaves out what is unusual",

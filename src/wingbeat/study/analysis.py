@@ -53,16 +53,16 @@ class Analysis:
     Attributes:
         plan: what was asked.
         study: what is done.
-        own: what the study read out of its records; see `NamedStudy`.
         tables: findings, by the names of their CSV files.
         claims: each with its verdict.
+        own: what the study read out of its records; see `NamedStudy`.
     """
 
     plan: Any
     study: StudyResult
-    own: Any = None
     tables: Tables = field(default_factory=dict)
     claims: tuple[Claim, ...] = ()
+    own: Any = None
 
     @property
     def noise_floor(self) -> float:

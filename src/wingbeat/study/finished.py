@@ -81,6 +81,7 @@ def estimate_in(row: Any, name: str) -> Estimate:
     3.0
     """
     value, low, high = (float(row[f"{name}{end}"]) for end in ("", "_low", "_high"))
-    why = str(row.get(f"{name}_reason", "") or "")
+    why = row.get(f"{name}_reason", "")
+    why = why if isinstance(why, str) else ""  # an empty cell of a CSV file is read as NaN
     there = isfinite(value)
     return Estimate(value, low, high, "" if there else why, why if there else "")
