@@ -185,3 +185,12 @@ STUDIES: Final = Registry[NamedStudy](
     builtin="wingbeat.studies",
 )
 """Every named study; each folder of `wingbeat.studies` adds its own when it is imported."""
+
+
+def register(study: NamedStudy) -> NamedStudy:
+    """Make a study known by its name, and return it.
+
+    Raises:
+        RequestError: another study has that name.
+    """
+    return STUDIES.add(study.name, study)

@@ -7,12 +7,11 @@ from typing import Final
 from wingbeat.studies.break_even.claims import tables, tested
 from wingbeat.studies.break_even.page import content
 from wingbeat.studies.break_even.plan import BreakEvenPlan, conditions
-from wingbeat.study.named import STUDIES, NamedStudy
+from wingbeat.study.named import NamedStudy, register
 
 __all__ = ["STUDY", "BreakEvenPlan"]
 
-STUDY: Final = STUDIES.add(
-    "break-even",
+STUDY: Final = register(
     NamedStudy(
         name="break-even",
         title="break-even point",

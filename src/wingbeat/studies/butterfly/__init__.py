@@ -14,12 +14,11 @@ from wingbeat.studies.butterfly.claims import tested
 from wingbeat.studies.butterfly.found import ButterflyFindings
 from wingbeat.studies.butterfly.page import content
 from wingbeat.studies.butterfly.plan import ButterflyPlan, announcement, begun, conditions
-from wingbeat.study.named import STUDIES, NamedStudy
+from wingbeat.study.named import NamedStudy, register
 
 __all__ = ["STUDY", "ButterflyPlan"]
 
-STUDY: Final = STUDIES.add(
-    "butterfly",
+STUDY: Final = register(
     NamedStudy(
         name="butterfly",
         title="spawn and perturb",

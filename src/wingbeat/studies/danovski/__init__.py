@@ -14,12 +14,11 @@ from wingbeat.studies.danovski.claims import tested
 from wingbeat.studies.danovski.found import DanovskiFindings
 from wingbeat.studies.danovski.page import content
 from wingbeat.studies.danovski.plan import DanovskiPlan, conditions
-from wingbeat.study.named import STUDIES, NamedStudy
+from wingbeat.study.named import NamedStudy, register
 
 __all__ = ["STUDY", "DanovskiPlan"]
 
-STUDY: Final = STUDIES.add(
-    "danovski",
+STUDY: Final = register(
     NamedStudy(
         name="danovski",
         title="chaos of gradient descent on iris",

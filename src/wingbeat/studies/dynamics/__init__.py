@@ -14,12 +14,11 @@ from wingbeat.studies.dynamics.claims import tested
 from wingbeat.studies.dynamics.found import DynamicsFindings, families_table, nets_table
 from wingbeat.studies.dynamics.page import content
 from wingbeat.studies.dynamics.plan import DynamicsPlan, announcement, conditions
-from wingbeat.study.named import STUDIES, NamedStudy
+from wingbeat.study.named import NamedStudy, register
 
 __all__ = ["STUDY", "DynamicsPlan"]
 
-STUDY: Final = STUDIES.add(
-    "dynamics",
+STUDY: Final = register(
     NamedStudy(
         name="dynamics",
         title="training dynamics of 21 architectures",

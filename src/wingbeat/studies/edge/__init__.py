@@ -7,12 +7,11 @@ from typing import Final
 from wingbeat.studies.edge.claims import tables, tested
 from wingbeat.studies.edge.page import content
 from wingbeat.studies.edge.plan import EdgePlan, conditions
-from wingbeat.study.named import STUDIES, NamedStudy
+from wingbeat.study.named import NamedStudy, register
 
 __all__ = ["STUDY", "EdgePlan"]
 
-STUDY: Final = STUDIES.add(
-    "edge",
+STUDY: Final = register(
     NamedStudy(
         name="edge",
         title="edge of stability",

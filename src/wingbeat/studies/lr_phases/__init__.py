@@ -7,12 +7,11 @@ from typing import Final
 from wingbeat.studies.lr_phases.claims import tables
 from wingbeat.studies.lr_phases.page import content
 from wingbeat.studies.lr_phases.plan import PhasesPlan, conditions
-from wingbeat.study.named import STUDIES, NamedStudy
+from wingbeat.study.named import NamedStudy, register
 
 __all__ = ["STUDY", "PhasesPlan"]
 
-STUDY: Final = STUDIES.add(
-    "lr-phases",
+STUDY: Final = register(
     NamedStudy(
         name="lr-phases",
         title="phases of the learning rate",

@@ -7,12 +7,11 @@ from typing import Final
 from wingbeat.studies.phase_diagram.claims import tables, tested
 from wingbeat.studies.phase_diagram.page import content
 from wingbeat.studies.phase_diagram.plan import DiagramPlan, conditions
-from wingbeat.study.named import STUDIES, NamedStudy
+from wingbeat.study.named import NamedStudy, register
 
 __all__ = ["STUDY", "DiagramPlan"]
 
-STUDY: Final = STUDIES.add(
-    "phase-diagram",
+STUDY: Final = register(
     NamedStudy(
         name="phase-diagram",
         title="phase diagram of two-layer ReLU nets",
