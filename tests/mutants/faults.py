@@ -281,10 +281,6 @@ FAULTS: list[Fault] = [
             '"How fast do they part?", lambda n: n.accuracy',
         ),
         ("epochs are steps", '/ float(own["steps_per_epoch"].iloc[0])', "/ 1.0"),
-    ),
-    *_faults(
-        "studies/dynamics/net_figures.py",
-        DYNAMICS,
         (
             "size is drawn at depth",
             'if what == "parameters":\n        return',

@@ -10,8 +10,15 @@ from dynamics_cases import made
 from wingbeat.report.figures.estimates import estimate_text
 from wingbeat.report.prose import number
 from wingbeat.studies.dynamics.claims import claims
-from wingbeat.studies.dynamics.figures import boxes, evolution, families, sections
-from wingbeat.studies.dynamics.net_figures import against, explained, kept
+from wingbeat.studies.dynamics.figures import (
+    against,
+    boxes,
+    evolution,
+    explained,
+    families,
+    kept,
+    sections,
+)
 from wingbeat.studies.dynamics.page import master, nets
 
 LEVELS = [

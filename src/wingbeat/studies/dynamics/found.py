@@ -117,7 +117,7 @@ class DynamicsFindings:
         self.done = rows[rows["status"] == "done"].copy()
         if len(self.done):
             self._add_ends()
-        self.nets = tuple(self._net(a) for a in ARCHITECTURES if len(self._rows(a.name)))
+        self.nets = tuple(self._net(a) for a in ARCHITECTURES if len(self.rows(a.name)))
         self.families = tuple(
             self._family(f) for f in FAMILIES if any(n.architecture.family == f for n in self.nets)
         )
@@ -138,7 +138,8 @@ class DynamicsFindings:
             self.done[name] = self.done["key"].map(values)
         self.done["epochs"] = self.done["steps"] / self.done["steps_per_epoch"]
 
-    def _rows(self, name: str) -> pd.DataFrame:
+    def rows(self, name: str) -> pd.DataFrame:
+        """Return the finished conditions of an architecture by base seed."""
         return self.done[self.done["architecture"] == name].sort_values("seed")
 
     def by_seed(self, nets: Sequence[Net], value: Callable[[pd.DataFrame], Array]) -> Array:
@@ -148,12 +149,12 @@ class DynamicsFindings:
         shared = set.intersection(*(set(n.seeds) for n in nets))
         rows = []
         for net in nets:
-            own = self._rows(net.architecture.name)
+            own = self.rows(net.architecture.name)
             rows.append(value(own[own["seed"].isin(shared)]))
         return np.array(rows)
 
     def _net(self, architecture: Architecture) -> Net:
-        rows = self._rows(architecture.name)
+        rows = self.rows(architecture.name)
         ratio = {d: self._ratio(rows, d) for d in DEFINITIONS}
         fitted = rows["lyapunov_per_epoch"].to_numpy()
         return Net(
