@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.special import bdtr, ndtri
+from scipy.stats import binom, binomtest
 
 from wingbeat.errors import DIVERGED, NOT_REACHED, TOO_FEW_POINTS
 from wingbeat.stats import Estimate, bootstrap
@@ -55,12 +55,8 @@ def share_of(hits: ArrayLike) -> dict[str, Any]:
     n = int(given.size)
     if not n:
         return {**Estimate.undefined(TOO_FEW_POINTS).to_json(), "n": 0}
-    share, z = float(given.mean()), float(ndtri(0.975))
-    centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)
-    half = z / (1 + z**2 / n) * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
-    low = 0.0 if share == 0.0 else max(0.0, centre - half)
-    high = 1.0 if share == 1.0 else min(1.0, centre + half)
-    return {**Estimate(share, float(low), float(high)).to_json(), "n": n}
+    found = binomtest(int(given.sum()), n).proportion_ci(method="wilson")
+    return {**Estimate(float(given.mean()), float(found.low), float(found.high)).to_json(), "n": n}
 
 
 def median_of(values: ArrayLike) -> dict[str, Any]:
@@ -110,7 +106,5 @@ def curve(name: str, x: ArrayLike, points: Sequence[Mapping[str, Any]]) -> Found
 
 def _ranks(n: int) -> tuple[int, int]:
     """Return the ranks of the 95 % interval of a median, from the binomial's quantiles."""
-    low = 0
-    while bdtr(low + 1, n, 0.5) <= 0.025:
-        low += 1
+    low = max(0, int(binom.ppf(0.025, n, 0.5)) - 1)
     return low, n - 1 - low

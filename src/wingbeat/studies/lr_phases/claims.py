@@ -8,10 +8,9 @@ from typing import Any, Final, Literal
 import numpy as np
 import pandas as pd
 
-from wingbeat.stats import Estimate
 from wingbeat.study.analysis import Analysis, Tables
 from wingbeat.study.correlation import correlate
-from wingbeat.study.finished import done, mean_of, over_seeds
+from wingbeat.study.finished import done, estimate_columns, mean_of, over_seeds
 from wingbeat.study.outcome import StudyResult
 
 Phase = Literal["laminar", "chaotic", "divergent", "undetermined"]
@@ -77,12 +76,12 @@ def by_rate(rows: pd.DataFrame) -> pd.DataFrame:
     for lr, own in rows.groupby("lr", sort=True):
         row: dict[str, Any] = {"lr": float(str(lr)), "runs": len(own)}
         for name in (*MEASURED, "sharpness_ratio", "final_loss", *OUTCOMES, "steps_to_target"):
-            row |= _named(name, mean_of(own, name))
+            row |= estimate_columns(name, mean_of(own, name))
         if "lambda_max" in own:
             beside = background(own, slow)
             row["background"] = float(beside.mean())
             excess = (own["lambda_max"] - beside.clip(lower=0.0)) * own["steps"]
-            row |= _named("growth", over_seeds(excess.to_numpy(dtype=np.float64)))
+            row |= estimate_columns("growth", over_seeds(excess.to_numpy(dtype=np.float64)))
         row["phase"] = phase_of(row)
         found.append(row)
     return pd.DataFrame(found)
@@ -111,10 +110,6 @@ def background(own: pd.DataFrame, slow: pd.DataFrame) -> pd.Series:
 
 def _slowest(rows: pd.DataFrame) -> pd.DataFrame:
     return rows[rows["lr"] == rows["lr"].min()] if "lambda_max" in rows else rows
-
-
-def _named(name: str, found: Estimate) -> dict[str, float]:
-    return {name: found.value, f"{name}_low": found.low, f"{name}_high": found.high}
 
 
 def phase_of(row: dict[str, Any]) -> Phase:

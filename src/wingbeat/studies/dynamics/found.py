@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from math import nan
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,7 +17,6 @@ import pandas as pd
 from wingbeat.errors import TOO_FEW_SEEDS
 from wingbeat.stats import Estimate, Verdict, verdict
 from wingbeat.studies.dynamics.estimates import (
-    DEFINITION_NAMES,
     DEFINITIONS,
     FEWEST_SEEDS,
     Definition,
@@ -32,12 +30,13 @@ from wingbeat.studies.dynamics.estimates import (
     why_undefined,
     within,
 )
-from wingbeat.study.finished import over_seeds
+from wingbeat.study.finished import estimate_columns, over_seeds
 from wingbeat.tasks.architectures import ARCHITECTURES, FAMILIES, Architecture
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from wingbeat.studies.dynamics.plan import DynamicsPlan
     from wingbeat.study.outcome import StudyResult
 
     Array = NDArray[np.float64]
@@ -104,21 +103,21 @@ class FamilyFound:
     accuracy: Estimate
 
 
-class Found:
+class DynamicsFindings:
     """All numbers of a study by architecture and base seed.
 
     Args:
+        plan: what was asked.
         study: finished or not; what is missing is left out.
     """
 
-    def __init__(self, study: StudyResult) -> None:
-        self.study = study
+    def __init__(self, plan: DynamicsPlan, study: StudyResult) -> None:
+        self.plan, self.study = plan, study
         rows = study.conditions
         self.done = rows[rows["status"] == "done"].copy()
         if len(self.done):
             self._add_ends()
-        self.noise_floor = float(self.done["noise_floor"].max()) if len(self.done) else nan
-        self.nets = tuple(self._net(a) for a in ARCHITECTURES if len(self._rows(a.name)))
+        self.nets = tuple(self._net(a) for a in ARCHITECTURES if len(self.rows(a.name)))
         self.families = tuple(
             self._family(f) for f in FAMILIES if any(n.architecture.family == f for n in self.nets)
         )
@@ -139,26 +138,23 @@ class Found:
             self.done[name] = self.done["key"].map(values)
         self.done["epochs"] = self.done["steps"] / self.done["steps_per_epoch"]
 
-    def _rows(self, name: str) -> pd.DataFrame:
+    def rows(self, name: str) -> pd.DataFrame:
+        """Return the finished conditions of an architecture by base seed."""
         return self.done[self.done["architecture"] == name].sort_values("seed")
 
     def by_seed(self, nets: Sequence[Net], value: Callable[[pd.DataFrame], Array]) -> Array:
-        """Return a value ``(nets, seeds)`` for the base seeds that all nets share.
-
-        >>> Found.by_seed  # doctest: +ELLIPSIS
-        <function Found.by_seed at ...>
-        """
+        """Return a value ``(nets, seeds)`` for the base seeds that all nets share."""
         if not nets:
             return np.empty((0, 0))
         shared = set.intersection(*(set(n.seeds) for n in nets))
         rows = []
         for net in nets:
-            own = self._rows(net.architecture.name)
+            own = self.rows(net.architecture.name)
             rows.append(value(own[own["seed"].isin(shared)]))
         return np.array(rows)
 
     def _net(self, architecture: Architecture) -> Net:
-        rows = self._rows(architecture.name)
+        rows = self.rows(architecture.name)
         ratio = {d: self._ratio(rows, d) for d in DEFINITIONS}
         fitted = rows["lyapunov_per_epoch"].to_numpy()
         return Net(
@@ -214,47 +210,50 @@ class Found:
         return over_seeds(found.mean(axis=0)) if found.size else Estimate.undefined(TOO_FEW_SEEDS)
 
 
-def estimate_json(estimate: Estimate) -> dict[str, Any]:
-    """Return an estimate for ``summary.json``."""
-    return dict(estimate.to_json())
+def families_table(found: DynamicsFindings) -> pd.DataFrame:
+    """Return one row for each family: counts, and means with intervals and reasons."""
+    return pd.DataFrame([_family_row(f) for f in found.families])
 
 
-def summary(found: Found) -> dict[str, Any]:
-    """Return families and architectures as JSON."""
-    return {
-        "noise_floor": None if np.isnan(found.noise_floor) else found.noise_floor,
-        "definitions": dict(DEFINITION_NAMES),
-        "families": {f.family: _family_json(f) for f in found.families},
-        "architectures": {n.architecture.name: _net_json(n) for n in found.nets},
-    }
-
-
-def _family_json(family: FamilyFound) -> dict[str, Any]:
-    return {
+def _family_row(family: FamilyFound) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "family": family.family,
         "architectures": len(family.nets),
-        "in_means": [n.architecture.name for n in family.used],
-        "counts": {
-            d: dict(zip(("convergent", "undetermined", "divergent"), c, strict=True))
-            for d, c in family.counts.items()
-        },
-        "mean_ratio": {d: estimate_json(e) for d, e in family.ratio.items()},
-        "lyapunov_two_point_per_epoch": {d: estimate_json(e) for d, e in family.rate.items()},
-        "lyapunov_fitted_per_epoch": estimate_json(family.fitted),
-        "accuracy": estimate_json(family.accuracy),
+        "in_means": len(family.used),
     }
+    for d, counts in family.counts.items():
+        ends = ("convergent", "undetermined", "divergent")
+        row |= {f"{end}_{d}": count for end, count in zip(ends, counts, strict=True)}
+    return row | _columns(family.ratio, family.rate, family.fitted, family.accuracy)
 
 
-def _net_json(net: Net) -> dict[str, Any]:
-    return {
+def nets_table(found: DynamicsFindings) -> pd.DataFrame:
+    """Return one row for each architecture: estimates with intervals, reasons and verdicts."""
+    return pd.DataFrame([_net_row(n) for n in found.nets])
+
+
+def _net_row(net: Net) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "architecture": net.architecture.name,
+        "family": net.architecture.family,
         "parameters": net.architecture.parameters,
-        "seeds": list(net.seeds),
-        "ratio": {d: estimate_json(e) for d, e in net.ratio.items()},
-        "behavior": dict(net.behavior),
-        "lyapunov_two_point_per_epoch": {d: estimate_json(e) for d, e in net.rate.items()},
-        "lyapunov_fitted_per_epoch": estimate_json(net.fitted),
-        "accuracy": estimate_json(net.accuracy),
-        "early_late_ratio": estimate_json(net.early_late),
-        "projected_variance_kept_first": estimate_json(net.kept_first),
-        "projected_variance_kept_last": estimate_json(net.kept_last),
+        "seeds": len(net.seeds),
         "noise_floor": net.noise_floor,
+        **{f"behavior_{d}": verdict for d, verdict in net.behavior.items()},
+        **_columns(net.ratio, net.rate, net.fitted, net.accuracy),
     }
+    for name in ("early_late", "kept_first", "kept_last"):
+        row |= estimate_columns(name, getattr(net, name))
+    return row
+
+
+def _columns(
+    ratio: dict[Definition, Estimate],
+    rate: dict[Definition, Estimate],
+    fitted: Estimate,
+    accuracy: Estimate,
+) -> dict[str, Any]:
+    named = {f"ratio_{d}": e for d, e in ratio.items()}
+    named |= {f"lyapunov_two_point_{d}": e for d, e in rate.items()}
+    named |= {"lyapunov_fitted": fitted, "accuracy": accuracy}
+    return {k: v for name, e in named.items() for k, v in estimate_columns(name, e).items()}
