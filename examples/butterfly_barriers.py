@@ -1,6 +1,6 @@
 """A picture of spawn and perturb: the barrier to the reference against the time of the nudge.
 
-Reads the ``cells.parquet`` that ``wingbeat study butterfly`` wrote:
+Reads the ``cells.csv`` that ``wingbeat study butterfly`` wrote:
 ``python examples/butterfly_barriers.py FOLDER [FILE]``
 """
 
@@ -22,7 +22,7 @@ PANELS = (
 
 
 def main(folder, file="butterfly_barriers.png"):
-    cells = pd.read_parquet(Path(folder) / "cells.parquet")
+    cells = pd.read_csv(Path(folder) / "cells.csv")
     cells = cells[cells["intervention"] == "standard"]
     times = sorted(cells["time"].unique())
     figure, panels = plt.subplots(1, 2, figsize=(9.0, 3.8))

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from wingbeat.studies.dynamics.summary import Found
+from wingbeat.studies.dynamics.found import DynamicsFindings
+from wingbeat.studies.dynamics.plan import DynamicsPlan
 from wingbeat.study.outcome import StudyResult
 from wingbeat.tasks.architectures import ARCHITECTURES
 
 
-def made(ratio, *, seeds: int = 5, skip: tuple[str, ...] = ()) -> Found:
+def made(ratio, *, seeds: int = 5, skip: tuple[str, ...] = ()) -> DynamicsFindings:
     """Return a study in which ``ratio(architecture, seed)`` is the ratio of spreads."""
     rows, table = [], []
     for a in (a for a in ARCHITECTURES if a.name not in skip):
@@ -50,4 +51,5 @@ def made(ratio, *, seeds: int = 5, skip: tuple[str, ...] = ()) -> Found:
             table += [(key, "pca_explained", k, "", 0.5 / k) for k in (1, 2, 3)]
     columns = ["key", "metric", "step", "perturbation", "value"]
     frame = pd.DataFrame(table, columns=columns).assign(layer="", reason="")
-    return Found(StudyResult(Path(), pd.DataFrame(rows), frame, (), {}))
+    study = StudyResult(Path(), pd.DataFrame(rows), frame, (), {})
+    return DynamicsFindings(DynamicsPlan(), study)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import looking
@@ -15,11 +15,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, Route, sync_playw
 
 import wingbeat as wb
 from wingbeat.measure.metric import default_names
-from wingbeat.report.pages.study import write_study_page
-from wingbeat.studies.dynamics.claims import claims
-from wingbeat.studies.dynamics.page import page as study_page
-from wingbeat.studies.dynamics.plan import Plan
-from wingbeat.studies.dynamics.run import study_dynamics
+from wingbeat.studies.dynamics import STUDY, DynamicsPlan
 from wingbeat.study.runner import InlineRunner
 from wingbeat.tasks.dense import circles_task
 
@@ -75,20 +71,19 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         record_every=16,
         metrics=(*default_names(), "eval_loss", "accuracy", "disagreement"),
     )
-    plan = Plan(names=("3-layer Tiny", "CNN Tiny", "GPT tiny"), quick=True, seeds=2, replicas=2)
+    nets = ("3-layer Tiny", "CNN Tiny", "GPT tiny")
+    plan = DynamicsPlan(names=nets, quick=True, seeds=2, replicas=2)
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("WINGBEAT_DATA", raising=False)
         patch.setenv("WINGBEAT_CACHE", str(folder / "cache"))
         patch.setenv("WINGBEAT_OFFLINE", "1")
-        _, small = study_dynamics(plan, folder / "study", say=lambda _: None, runner=InlineRunner())
-    whole = made(lambda a, seed: (0.4 + a.size) * 1.5**seed)
+        small = STUDY.run(plan, folder / "study", say=lambda _: None, runner=InlineRunner()).page
+    whole = replace(made(lambda a, seed: (0.4 + a.size) * 1.5**seed).study, folder=folder / "whole")
+    whole.folder.mkdir()
     return {
         "run": result.report(folder / "report.html"),
         "study": small,
-        "all nets": write_study_page(
-            study_page(Plan(), whole, claims(whole), "wingbeat study dynamics"),
-            folder / "whole.html",
-        ),
+        "all nets": STUDY.judge(DynamicsPlan(), whole, say=lambda _: None).page,
     }
 
 

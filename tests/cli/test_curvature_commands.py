@@ -79,4 +79,6 @@ def test_a_study_of_which_nothing_finished_exits_with_one(call, tmp_path) -> Non
     assert code == 1
     assert found["findings"] == {}
     assert len(found["failures"]) == 2
-    assert not (tmp_path / "found" / "report.html").exists()
+    page = (tmp_path / "found" / "report.html").read_text(encoding="utf-8")
+    assert "Nothing is finished yet." in page
+    assert page.count("was given up (failed)") == 2

@@ -41,21 +41,21 @@ FAULTS: list[Fault] = [
         DANOVSKI,
         (
             "a published value is compared with its share",
-            "- value) <= TOLERANCE",
-            "- share) <= TOLERANCE",
+            '_near(here["nmle"].value, value, TOLERANCE)',
+            '_near(here["nmle"].value, share, TOLERANCE)',
         ),
         (
-            "one of two parts is enough",
-            "{2: HOLDS, 1: PARTLY, 0: FAILS}[sum(near)]",
-            "{2: HOLDS, 1: HOLDS, 0: FAILS}[sum(near)]",
+            "the accepted share is not looked at",
+            'verdict=_near(here["accepted"].value, share, POINTS)',
+            "verdict=claim.verdict",
         ),
         ("a falling exponent may rise", "b < a + 0.01", "b < a + 0.1"),
         (
             "ends are compared the wrong way",
-            'rows[0]["nmle"].low > rows[-1]',
-            'rows[-1]["nmle"].low > rows[0]',
+            'if first["nmle"].low > last["nmle"].high',
+            'if last["nmle"].low > first["nmle"].high',
         ),
-        ("one calm size is enough", "none = all(e.value == 0", "none = any(e.value == 0"),
+        ("one calm size is enough", 'none = all(m["accepted"]', 'none = any(m["accepted"]'),
         (
             "the maximum is judged by the wrong end",
             'here["nmle"].low > whole.high',
@@ -63,33 +63,43 @@ FAULTS: list[Fault] = [
         ),
         (
             "chaos that ends counts as chaos",
-            'lasts = after.low > CHAOTIC and here["late_positive"].low > 0.5',
-            "lasts = True",
+            'judge(here[late], CHAOTIC, above=True), judge(here["late_positive"]',
+            'HOLDS, judge(here["late_positive"]',
         ),
         (
-            "early chaos is judged by its upper end",
-            "elif early.low > CHAOTIC:",
-            "elif early.high > CHAOTIC:",
+            "chaos of few nets counts as chaos",
+            'judge(here["late_positive"], 0.5, above=True)',
+            'judge(here["late_positive"], 0.0, above=True)',
         ),
-    ),
-    *_faults(
-        "studies/danovski/orbit_claims.py",
-        DANOVSKI,
+        (
+            "early chaos is that of later on",
+            'judge(here["exponent_0-200"], CHAOTIC',
+            "judge(here[late], CHAOTIC",
+        ),
         (
             "sizes are compared by the smallest",
             "max(ends) / min(ends) - 1",
             "min(ends) / max(ends) - 1",
         ),
         (
-            "marginal stability is judged by the upper end",
-            "HOLDS if ratio.low > 0.8",
-            "HOLDS if ratio.high > 0.8",
+            "copies that come back count as staying",
+            "judge(ratio, 0.8, above=True)",
+            "judge(ratio, 0.7, above=True)",
         ),
-        ("idle weights are judged by the line alone", "share.low > 0.5)", "True)"),
+        (
+            "idle weights are judged by the line alone",
+            "judge(share, 0.5, above=True)",
+            "judge(line, 0.5, above=True)",
+        ),
+        (
+            "a period in some nets is one in most",
+            'judge(here["period_3"], 0.5, above=True)',
+            'judge(here["period_3"], 0.0, above=True)',
+        ),
         (
             "the mode of the rate has no lower bound",
-            "near = 0.2 <= mode.value <= 0.3",
-            "near = mode.value <= 0.3",
+            "0.2 <= mode.value <= 0.3",
+            "mode.value <= 0.3",
         ),
         (
             "the slowest rate is taken for the soonest",
@@ -161,8 +171,8 @@ FAULTS: list[Fault] = [
         CURVATURE,
         (
             "phases are drawn at their value",
-            'float(r["lr"]),\n            Estimate',
-            "float(r[name]),\n            Estimate",
+            'float(r["lr"]),\n            estimate_in',
+            "float(r[name]),\n            estimate_in",
         ),
     ),
     *_faults(
@@ -218,6 +228,11 @@ FAULTS: list[Fault] = [
             "said.setdefault(one.name, one.default)",
         ),
         (
+            "a text is not read",
+            'f.metadata.get("read") or _as_given',
+            "_as_given",
+        ),
+        (
             "a command leaves out what is unusual",
             "getattr(plan, f.name) != _usual(f)",
             "getattr(plan, f.name) == _usual(f)",
@@ -236,14 +251,20 @@ FAULTS: list[Fault] = [
             "own - np.maximum(dense, cnn)",
             "own - (dense + cnn) / 2",
         ),
+        (
+            "a claim is judged for the other side",
+            "judge(found, 0.0, above=above)",
+            "judge(found, 0.0, above=not above)",
+        ),
+        ("depth is compared the other way round", "_pairs(three, five)", "_pairs(five, three)"),
     ),
     *_faults(
-        "studies/dynamics/summary.py",
+        "studies/dynamics/found.py",
         DYNAMICS,
         (
             "λ per epoch reads the ratio",
-            'fitted = rows["lyapunov_per_epoch"]',
-            'fitted = rows["convergence_ratio"]',
+            'fitted=mean_of(rows, "lyapunov_per_epoch")',
+            'fitted=mean_of(rows, "convergence_ratio")',
         ),
         (
             "a family's λ reads the accuracy",
@@ -260,10 +281,6 @@ FAULTS: list[Fault] = [
             '"How fast do they part?", lambda n: n.accuracy',
         ),
         ("epochs are steps", '/ float(own["steps_per_epoch"].iloc[0])', "/ 1.0"),
-    ),
-    *_faults(
-        "studies/dynamics/net_figures.py",
-        DYNAMICS,
         (
             "size is drawn at depth",
             'if what == "parameters":\n        return',
@@ -309,8 +326,8 @@ FAULTS: list[Fault] = [
         BUTTERFLY,
         (
             "a drop is judged as a rise",
-            "against(found, 0.5, above=False)",
-            "against(found, 0.5, above=True)",
+            "judge(found, 0.5, above=False)",
+            "judge(found, 0.5, above=True)",
         ),
         ("the largest sizes count as small", '(rows["size"] <= 0.011)', '(rows["size"] >= 0.011)'),
         (

@@ -14,7 +14,8 @@ from wingbeat.report.drawing.plotly.marks import study_spec
 from wingbeat.report.figures.marks import Box, BoxFigure, Dot, DotFigure
 from wingbeat.report.figures.records import Guide, Line, LineFigure
 from wingbeat.report.figures.table import Table
-from wingbeat.report.pages.study import ClaimRow, StudyPage, render_study_page
+from wingbeat.report.pages.finding import FindingPage, as_markdown, render_finding_page
+from wingbeat.study.verdicts import Claim
 
 NASTY = "</script><script>alert(1)</script> %{x} <b>&"
 DOTS = DotFigure(
@@ -34,17 +35,14 @@ DOTS = DotFigure(
 )
 BOXES = BoxFigure("b", "boxes", "c", "v", (Box("g", 0, (1.0, 2.0, 9.0), ("x", "y", NASTY)),))
 LINES = LineFigure("l", "lines", "c", "x", "y", (Line("n", "n", 0, (0.0, 1.0), (1.0, 2.0)),))
-PAGE = StudyPage(
+PAGE = FindingPage(
     title="a study",
     headline="It depends.",
     alarms=(NASTY,),
     facts=(("nets", "3", "in all"),),
     intro=("How.",),
-    master=Table(("family", "n"), (("Dense", "10"),)),
-    nets=Table(("net", "n"), ((NASTY, "10"),)),
-    definition_table=Table(("net", "n"), (("a", "b"),)),
-    claim_heads=("full",),
-    claims=(ClaimRow("a claim", "what", NASTY, (("1 [0 to 2]", "undetermined"),)),),
+    tables=(("nets", "Nets", Table(("net", "n"), ((NASTY, "10"),))),),
+    claims=(Claim("a", "a claim", "", "1 [0 to 2]", "undetermined", NASTY, "late"),),
     sections=(("one", "One", (DOTS, BOXES)), ("two", "Two", (LINES, replace(DOTS, dots=())))),
     asked=(("seeds", "0"),),
     definitions=(("spread", "what"),),
@@ -54,7 +52,7 @@ PAGE = StudyPage(
 
 
 def test_data_never_become_markup() -> None:
-    text = render_study_page(PAGE)
+    text = render_finding_page(PAGE)
     before = text[: text.index('<script type="application/json"')]
     assert "<script>alert" not in text
     assert "&lt;/script&gt;&lt;script&gt;alert(1)" in before
@@ -63,7 +61,7 @@ def test_data_never_become_markup() -> None:
 
 
 def test_every_figure_with_values_has_a_plot() -> None:
-    text = render_study_page(PAGE)
+    text = render_finding_page(PAGE)
     found = re.search(r'id="figures">(.*?)</script>', text, re.DOTALL)
     assert found
     payload = json.loads(found[1])
@@ -115,3 +113,10 @@ def test_boxes_show_every_value() -> None:
     assert box["y"] == [1.0, 2.0, 9.0]
     assert box["boxpoints"] == "all"
     assert study_spec(LINES)["data"][0]["hovertemplate"].count("epoch") == 1
+
+
+def test_the_page_as_markdown_has_its_words_and_tables() -> None:
+    text = as_markdown(PAGE)
+    assert "| a claim (late) |  | 1 [0 to 2] | **undetermined** |" in text
+    for part in ("# Study: a study", "**Read this first.** ", "| 10 |", "**spread.** what"):
+        assert part in text

@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from wingbeat.studies.butterfly.tables import VALUES
+from wingbeat.studies.butterfly.found import VALUES
 
 
 def table_of(*rows: tuple[Any, ...]) -> pd.DataFrame:

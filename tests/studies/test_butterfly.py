@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -19,24 +20,37 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import wingbeat as wb
-from wingbeat.cli.butterfly import main
+from wingbeat.cli.main import main as command_line
 from wingbeat.errors import RequestError
 from wingbeat.replicas.replicas import Replicas
 from wingbeat.stats import bootstrap
-from wingbeat.studies.butterfly.command import command_of
+from wingbeat.studies.butterfly import STUDY
 from wingbeat.studies.butterfly.figures import growth, maps
+from wingbeat.studies.butterfly.found import (
+    GAINS,
+    SHARES,
+    ButterflyFindings,
+    summarised,
+)
 from wingbeat.studies.butterfly.grid import KINDS, Cell, Kind, cells, check_steps, parse_kinds
-from wingbeat.studies.butterfly.plan import MEASURES, Plan, conditions, quick_plan, replica_steps
+from wingbeat.studies.butterfly.page import main_table
+from wingbeat.studies.butterfly.plan import (
+    MEASURES,
+    ButterflyPlan,
+    announcement,
+    begun,
+    check_task,
+    conditions,
+    replica_steps,
+)
 from wingbeat.studies.butterfly.published import PUBLISHED, PUBLISHED_SIZES, beside_published
-from wingbeat.studies.butterfly.run import announcement, check_task, run_butterfly, study_butterfly
-from wingbeat.studies.butterfly.tables import GAINS, SHARES, Found, main_table, summarised
 from wingbeat.study.ledger import Ledger, Record
 from wingbeat.study.runner.inline import InlineRunner
 
 QUIET: Any = {"runner": InlineRunner(), "say": lambda _: None}
 TINY = {"hidden": [8], "samples": 192, "batch_size": 32, "epochs": 10}
 STEPS = 60
-PLAN = Plan(
+PLAN = ButterflyPlan(
     "mnist-mlp",
     TINY,
     times=(0.0, 0.1, 0.5),
@@ -48,7 +62,7 @@ PLAN = Plan(
 )
 
 
-SMALL = Plan(
+SMALL = ButterflyPlan(
     "butterfly_small:small",
     times=(0.0, 0.5),
     sizes=(0.1,),
@@ -61,10 +75,10 @@ SMALL = Plan(
 
 
 @pytest.fixture(scope="module")
-def done(tmp_path_factory: pytest.TempPathFactory) -> Found:
+def done(tmp_path_factory: pytest.TempPathFactory) -> ButterflyFindings:
     """The tiny study, run once."""
-    study, _ = study_butterfly(PLAN, tmp_path_factory.mktemp("butterfly"), **QUIET)
-    return Found(PLAN, study)
+    study, *_ = STUDY.run(PLAN, tmp_path_factory.mktemp("butterfly"), **QUIET)
+    return ButterflyFindings(PLAN, study)
 
 
 def test_the_grid_has_every_cell_once() -> None:
@@ -182,14 +196,14 @@ def test_a_task_of_the_users_with_interventions(tmp_path: Path) -> None:
         seeds=1,
         driver="loop",
     )
-    study, page = study_butterfly(plan, tmp_path, **QUIET)
-    found = Found(plan, study)
+    study, page, *_ = STUDY.run(plan, tmp_path, **QUIET)
+    found = ButterflyFindings(plan, study)
     assert set(found.cells["intervention"]) == {"standard", "slow"}
     assert not (found.cells["quantity"] == "disagreement").any()
     assert "Interventions side by side" in page.read_text(encoding="utf-8")
 
 
-def test_the_reference_trains_once(done: Found) -> None:
+def test_the_reference_trains_once(done: ButterflyFindings) -> None:
     """One pass: as many losses as updates, and no more updates than the closed form says."""
     grid = conditions(PLAN)
     # 2 twins of 60 updates; of each cell 2 replicas from their fork: 3 x 60, 2 x 54, 2 x 30.
@@ -217,12 +231,14 @@ def test_one_pass_counts_as_many_updates_as_it_says(monkeypatch: pytest.MonkeyPa
     assert counted == replica_steps(condition)[0]
 
 
-def test_a_second_call_trains_nothing(done: Found, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_second_call_trains_nothing(
+    done: ButterflyFindings, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def refuse(*_: Any, **__: Any) -> None:
         raise AssertionError("a finished condition was run again")
 
     monkeypatch.setattr("wingbeat.study.work.run", refuse)
-    again = run_butterfly(PLAN, done.study.folder, **QUIET)
+    again = STUDY.run(PLAN, done.study.folder, **QUIET).study
     pd.testing.assert_frame_equal(again.table, done.study.table)
 
 
@@ -235,10 +251,10 @@ class Idle:
 
 
 def test_a_study_of_which_nothing_is_done_has_a_page(tmp_path: Path) -> None:
-    _, page = study_butterfly(SMALL, tmp_path, runner=Idle(), say=lambda _: None)
+    _, page, *_ = STUDY.run(SMALL, tmp_path, runner=Idle(), say=lambda _: None)
     text = page.read_text(encoding="utf-8")
-    assert "2 conditions are not done yet" in text
-    assert "Nothing that a claim speaks of is finished yet." in text
+    assert "2 conditions are not done: run the same command again." in text
+    assert "Nothing is finished yet." in text
 
 
 def test_results_on_other_data_are_not_taken_for_these(tmp_path: Path) -> None:
@@ -247,27 +263,28 @@ def test_results_on_other_data_are_not_taken_for_these(tmp_path: Path) -> None:
     other = replace(grid[0], tags={**grid[0].tags, "task": "a stand-in"})
     ledger.finish(other, pd.DataFrame({"value": [0.0]}), {})
     with pytest.raises(RequestError, match=r"results of 'a stand-in'.*WINGBEAT_DATA"):
-        run_butterfly(SMALL, tmp_path, runner=Idle(), say=lambda _: None)
+        STUDY.run(SMALL, tmp_path, runner=Idle(), say=lambda _: None)
     ledger.finish(grid[0], pd.DataFrame({"value": [0.0]}), {})
-    check_task(grid, ledger.left(grid), ledger)
+    check_task(grid[:1], ledger)
+    assert begun(SMALL, tmp_path) == SMALL
 
 
 @pytest.mark.slow
-def test_an_unfinished_study_goes_on(tmp_path: Path, done: Found) -> None:
+def test_an_unfinished_study_goes_on(tmp_path: Path, done: ButterflyFindings) -> None:
     """One of two base seeds is missing: only that is trained, to the same bits."""
     folder = tmp_path / "part"
     shutil.copytree(done.study.folder, folder)
     first, second = (folder / "records" / c.key / "record.json" for c in conditions(PLAN))
     shutil.rmtree(second.parent)
     before = first.stat().st_mtime_ns
-    whole = run_butterfly(PLAN, folder, **QUIET)
+    whole = STUDY.run(PLAN, folder, **QUIET).study
     assert first.stat().st_mtime_ns == before
     assert second.is_file()
     pd.testing.assert_frame_equal(whole.table, done.study.table)
 
 
 @pytest.mark.slow
-def test_values_are_those_of_a_direct_run(done: Found) -> None:
+def test_values_are_those_of_a_direct_run(done: ButterflyFindings) -> None:
     """The same perturbations through ``wb.run``: equal values of every replica."""
     condition = conditions(PLAN)[1]
     seed = condition.seeds[0]
@@ -293,7 +310,7 @@ def test_values_are_those_of_a_direct_run(done: Found) -> None:
             assert len(direct) == 2
 
 
-def test_cells_are_means_over_replicas_nested_in_seeds(done: Found) -> None:
+def test_cells_are_means_over_replicas_nested_in_seeds(done: ButterflyFindings) -> None:
     place = ["kind", "size", "time", "quantity"]
     for key, own in done.values.groupby(place):
         values, seeds = own["value"].to_numpy(), own["seed"].tolist()
@@ -307,7 +324,7 @@ def test_cells_are_means_over_replicas_nested_in_seeds(done: Found) -> None:
         assert (row["n"], row["seeds"], row["noise_floor"]) == (len(own), 2, 0.0)
 
 
-def test_the_size_of_a_gaussian_is_its_norm_over_the_expected_one(done: Found) -> None:
+def test_the_size_of_a_gaussian_is_its_norm_over_the_expected_one(done: ButterflyFindings) -> None:
     """E = sqrt(2/d * 8 d + 2/8 * 80) = 6 for d - 8 - 10, whatever d is."""
     start = done.values[done.values["quantity"] == "l2_start"]
     start = start[start["kind"] == "gaussian"]
@@ -325,7 +342,7 @@ def test_the_published_numbers_stand_beside_ours() -> None:
     assert rows["0 %, gaussian, 0.1"][0] == "–"
 
 
-def test_a_map_has_the_values_in_its_cells(done: Found) -> None:
+def test_a_map_has_the_values_in_its_cells(done: ButterflyFindings) -> None:
     barrier = next(f for f in maps(done.cells) if f.key == "map_barrier_train")
     assert (barrier.columns, barrier.rows) == (("0 %", "10 %", "50 %"), ("0.01", "0.1"))
     own = done.cells[(done.cells["quantity"] == "barrier_train") & (done.cells["time"] == 0.5)]
@@ -335,7 +352,7 @@ def test_a_map_has_the_values_in_its_cells(done: Found) -> None:
     assert len(dots) == len(PLAN.cells)
 
 
-def test_the_page_and_the_tables_are_whole(done: Found) -> None:
+def test_the_page_and_the_tables_are_whole(done: ButterflyFindings) -> None:
     folder = done.study.folder
     text = (folder / "report.html").read_text(encoding="utf-8")
     assert "Content-Security-Policy" in text
@@ -347,10 +364,14 @@ def test_the_page_and_the_tables_are_whole(done: Found) -> None:
     assert len(main_table(done.cells, "standard").rows) == len(PLAN.cells)
     assert "## Cells: standard" in markdown
     content = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
-    assert content["command"] == command_of(PLAN)
+    assert content["command"] == STUDY.command(PLAN)
     assert content["noise_floor"] == 0.0
-    pd.testing.assert_frame_equal(pd.read_parquet(folder / "cells.parquet"), done.cells)
-    values = pd.read_parquet(folder / "values.parquet")
+    assert content["tables"] == ["cells.csv", "values.csv"]
+    kept = pd.read_csv(
+        folder / "cells.csv", keep_default_na=False, na_values={"low": "", "high": "", "value": ""}
+    )
+    pd.testing.assert_frame_equal(kept, done.cells, check_dtype=False)
+    values = pd.read_csv(folder / "values.csv")
     # 2 base seeds x 7 cells x 2 replicas x (4 barriers, 2 distances, disagreement), and one
     # barrier between the two replicas of each cell; aligned L2, share that stays, 4 aligned
     # barriers, angle and diversity of each, and two gains of their ensemble.
@@ -371,27 +392,83 @@ def test_the_page_and_the_tables_are_whole(done: Found) -> None:
     ],
 )
 def test_the_command_refuses_in_words(
-    words: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    words: list[str], said: str, tmp_path: Path, call: Any
 ) -> None:
-    with pytest.raises(SystemExit) as caught:
-        main([*words, "--out", str(tmp_path / "study")])
-    assert caught.value.code == 2
-    assert said in capsys.readouterr().err
+    code, _, error = call(*words, "--out", str(tmp_path / "study"))
+    assert code == 2
+    assert said in error
     assert not (tmp_path / "study").exists()
 
 
-def test_the_command_prints_its_summary(done: Found, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.fixture
+def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
+    """Return a function that runs ``wingbeat study butterfly`` in this process."""
+
+    def run(*words: str) -> tuple[int, str, str]:
+        monkeypatch.setattr("sys.argv", ["wingbeat", "study", "butterfly", *words])
+        with pytest.raises(SystemExit) as caught:
+            command_line()
+        out = capsys.readouterr()
+        return int(caught.value.code or 0), out.out, " ".join(out.err.split())
+
+    return run
+
+
+def test_the_command_prints_what_it_found(done: ButterflyFindings, call: Any) -> None:
     """The line that the page shows asks for the same conditions: nothing is trained again."""
-    line = command_of(PLAN)
-    assert line.startswith("wingbeat study butterfly mnist-mlp --times 0,0.1,0.5 --scales 0.01,0.1")
+    line = STUDY.command(PLAN)
+    assert line.startswith("wingbeat study butterfly mnist-mlp --arg 'hidden=[8]'")
     words = shlex.split(line)[3:]
-    with pytest.raises(SystemExit) as caught:
-        main([*words, "--out", str(done.study.folder), "--json", "--workers", "1"])
-    assert caught.value.code == 0
-    assert json.loads(capsys.readouterr().out)["cells"]
+    code, out, _ = call(*words, "--out", str(done.study.folder), "--json", "--workers", "1")
+    assert code == 0
+    assert len(json.loads(out)["findings"]["cells"]) == len(done.cells)
+
+
+@pytest.mark.parametrize(
+    "plan",
+    [
+        PLAN,
+        SMALL,
+        ButterflyPlan(quick=True, budget=0.05, seeds=1),
+        ButterflyPlan("a:b", kinds=parse_kinds("ulp:1/3@0.5"), where=("head",), driver="loop"),
+        ButterflyPlan(eval_samples=0, measures=(), interventions=("standard", "long warm-up")),
+    ],
+)  # fmt: skip
+def test_a_plan_comes_back_from_its_command(
+    plan: ButterflyPlan, call: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Any] = []
+    monkeypatch.setattr(type(STUDY), "run", lambda _, plan, *__, **___: seen.append(plan) or STOP)
+    assert call(*shlex.split(STUDY.command(plan))[3:])[0] == 0
+    assert seen == [plan]
+
+
+STOP: Any = SimpleNamespace(study=SimpleNamespace(failures=()))
+
+
+def test_the_flags_of_the_documentation_are_read(
+    call: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Any] = []
+    monkeypatch.setattr(type(STUDY), "run", lambda _, plan, *__, **___: seen.append(plan) or STOP)
+    line = (
+        "cifar-resnet --budget 0.05 --arg depth=8 --times 0,0.1 --scales 1e-2,1e-1 --kinds "
+        "gaussian,single:0.5@0 --replicas 2 --intervention standard --intervention 'long warm-up' "
+        "--where body,head --measures ensemble,cka --eval-samples 0 --keep-weights"
+    )
+    assert call(*shlex.split(line))[0] == 0
+    (plan,) = seen
+    assert (plan.times, plan.sizes, plan.budget) == ((0.0, 0.1), (0.01, 0.1), 0.05)
+    assert plan.arguments == {"depth": 8}
+    assert [str(k) for k in plan.kinds] == ["gaussian", "single:0.5@0"]
+    assert {c.kind for c in plan.cells} == {
+        "gaussian.body", "gaussian.head", "single.body", "single.head",
+    }  # fmt: skip
+    assert (plan.measures, plan.eval_samples) == (("ensemble", "cka"), 0)
+    assert plan.interventions == ("standard", "long warm-up")
 
 
 def test_names_and_steps_of_cells() -> None:
     assert Cell("gaussian", 0.1, 0.5).name == "gaussian-0.1@0.5"
     assert Cell("gaussian", 0.1, 0.005).at(1000) == 5
-    assert len(quick_plan(Plan()).cells) == 5
+    assert len(ButterflyPlan(quick=True).cells) == 5

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from wingbeat.studies.butterfly.figures import _above_chord, growth, maps, side_by_side
-from wingbeat.studies.butterfly.tables import VALUES, summarised
+from wingbeat.studies.butterfly.found import VALUES, summarised
 
 TIMES, SIZES = (0.0, 0.1, 0.5), (0.01, 0.2)
 LEVEL = {"l2_start": 1.0, "l2": 10.0, "barrier_train": 100.0, "barrier_test": 1000.0,

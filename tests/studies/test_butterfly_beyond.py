@@ -10,21 +10,20 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from wingbeat.cli.butterfly import main
+from wingbeat.cli.main import main
 from wingbeat.errors import RequestError
+from wingbeat.studies.butterfly import STUDY
 from wingbeat.studies.butterfly.beyond import aligned, by_layer, ensembles
 from wingbeat.studies.butterfly.beyond_claims import matching, turned
-from wingbeat.studies.butterfly.command import command_of
 from wingbeat.studies.butterfly.figures import curves, drawn_cells, sections
+from wingbeat.studies.butterfly.found import VALUES, ButterflyFindings
 from wingbeat.studies.butterfly.grid import parse_kinds
-from wingbeat.studies.butterfly.plan import MEASURES, Plan, conditions, settled
-from wingbeat.studies.butterfly.rulings import FAILS, HOLDS, NOT_RUN
-from wingbeat.studies.butterfly.run import study_butterfly
-from wingbeat.studies.butterfly.tables import VALUES, Found
+from wingbeat.studies.butterfly.plan import MEASURES, ButterflyPlan, begun, conditions
 from wingbeat.study.runner.inline import InlineRunner
+from wingbeat.study.verdicts import FAILS, HOLDS, NOT_RUN
 
 QUIET: Any = {"runner": InlineRunner(), "say": lambda _: None}
-PLAN = Plan(
+PLAN = ButterflyPlan(
     "mnist-mlp",
     {"hidden": [8], "samples": 96, "batch_size": 32, "epochs": 4},
     times=(0.0, 0.5),
@@ -37,18 +36,18 @@ PLAN = Plan(
 
 
 @pytest.fixture(scope="module")
-def done(tmp_path_factory: pytest.TempPathFactory) -> Found:
+def done(tmp_path_factory: pytest.TempPathFactory) -> ButterflyFindings:
     """A tiny study with every measure."""
-    study, _ = study_butterfly(PLAN, tmp_path_factory.mktemp("beyond"), **QUIET)
-    return Found(PLAN, study)
+    study, *_ = STUDY.run(PLAN, tmp_path_factory.mktemp("beyond"), **QUIET)
+    return ButterflyFindings(PLAN, study)
 
 
-def rows(found: Found, quantity: str, time: float) -> np.ndarray:
+def rows(found: ButterflyFindings, quantity: str, time: float) -> np.ndarray:
     own = found.values[(found.values["quantity"] == quantity) & (found.values["time"] == time)]
     return own["value"].to_numpy(dtype=float)
 
 
-def test_aligned_and_not_stand_side_by_side(done: Found) -> None:
+def test_aligned_and_not_stand_side_by_side(done: ButterflyFindings) -> None:
     for figure, raw in zip(aligned(done), ("barrier_train", "l2"), strict=True):
         assert len(figure.rows) == 2
         by_place = {dot.place: dot for dot in figure.dots}
@@ -64,7 +63,7 @@ def test_aligned_and_not_stand_side_by_side(done: Found) -> None:
     assert all(pairs[r, "aligned"] <= pairs[r, "as it is"] + 1e-9 for r in (0, 1))
 
 
-def test_layers_stand_by_name(done: Found) -> None:
+def test_layers_stand_by_name(done: ButterflyFindings) -> None:
     (figure,) = by_layer(done, drawn_cells(done))
     assert len(figure.names) == len(figure.lines[0].y)
     table = done.table[(done.table["metric"] == "angular_cka") & (done.table["step"] == 12)]
@@ -72,7 +71,7 @@ def test_layers_stand_by_name(done: Found) -> None:
     assert figure.lines[0].y[0] == own["value"].median()
 
 
-def test_gains_stand_over_diversity_and_angle(done: Found) -> None:
+def test_gains_stand_over_diversity_and_angle(done: ButterflyFindings) -> None:
     figures = ensembles(done)
     assert [f.key for f in figures] == ["gain_ensemble_diversity", "gain_angular_cka"]
     for figure, quantity in zip(figures, ("ensemble_diversity", "angular_cka"), strict=True):
@@ -81,7 +80,7 @@ def test_gains_stand_over_diversity_and_angle(done: Found) -> None:
             assert dot.place == pytest.approx(rows(done, quantity, time).mean())
 
 
-def test_curves_rise_from_zero_to_the_barrier(done: Found) -> None:
+def test_curves_rise_from_zero_to_the_barrier(done: ButterflyFindings) -> None:
     (figure,) = curves(done)
     for line, time in zip(figure.lines, (0.0, 0.5), strict=True):
         assert abs(line.y[0]) + abs(line.y[-1]) < 1e-12
@@ -92,27 +91,29 @@ def test_curves_rise_from_zero_to_the_barrier(done: Found) -> None:
 @pytest.mark.slow
 def test_a_folder_begun_without_measures_goes_on_without(tmp_path: Path) -> None:
     bare = replace(PLAN, measures=())
-    study, _ = study_butterfly(bare, tmp_path, **QUIET)
-    assert settled(PLAN, tmp_path) == bare
-    assert settled(PLAN, tmp_path / "other") == PLAN
-    again, page = study_butterfly(PLAN, tmp_path, **QUIET)
+    study, *_ = STUDY.run(bare, tmp_path, **QUIET)
+    assert begun(PLAN, tmp_path) == bare
+    assert begun(PLAN, tmp_path / "other") == PLAN
+    again, page, *_ = STUDY.run(PLAN, tmp_path, **QUIET)
     pd.testing.assert_frame_equal(again.table, study.table)
-    found = Found(bare, again)
+    found = ButterflyFindings(bare, again)
     assert {part[0] for part in sections(found)} == {"maps", "growth", "curves"}
     text = page.read_text(encoding="utf-8")
     assert "With units permuted" not in text
     assert "--measures none" in text
 
 
-def test_measures_can_be_chosen() -> None:
+def test_measures_can_be_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
     chosen = replace(PLAN, measures=("cka",))
     assert conditions(chosen)[0].metrics[-2:] == ("barrier", "cka")
-    assert "--measures cka" in command_of(chosen)
-    assert "--measures" not in command_of(PLAN)
+    assert "--measures cka" in STUDY.command(chosen)
+    assert "--measures" not in STUDY.command(PLAN)
     with pytest.raises(RequestError, match="did you mean 'l2_aligned'"):
         replace(PLAN, measures=("l2_alligned",))
+    words = ["wingbeat", "study", "butterfly", "mnist-mlp", "--measures", "ck"]
+    monkeypatch.setattr("sys.argv", words)
     with pytest.raises(SystemExit) as ended:
-        main(["mnist-mlp", "--measures", "ck"])
+        main()
     assert ended.value.code == 2
 
 

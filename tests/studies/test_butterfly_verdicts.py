@@ -10,8 +10,9 @@ from butterfly_values import made, table_of
 from wingbeat.errors import DIVERGED
 from wingbeat.stats import Estimate
 from wingbeat.studies.butterfly.claims import claims
-from wingbeat.studies.butterfly.rulings import FAILS, HOLDS, NOT_RUN, OPEN, against, ratio
-from wingbeat.studies.butterfly.tables import summarised
+from wingbeat.studies.butterfly.found import summarised
+from wingbeat.studies.butterfly.rulings import ratio
+from wingbeat.study.verdicts import FAILS, HOLDS, NOT_RUN, UNDETERMINED, judge
 
 
 def verdicts(values: pd.DataFrame, *interventions: str) -> dict[str, str]:
@@ -36,12 +37,12 @@ def test_the_opposite_picture_is_recognised() -> None:
 
 def test_too_few_base_seeds_leave_claims_open() -> None:
     found = verdicts(made({0.0: 1.5, 0.005: 0.3}, seeds=1))
-    assert found["sharp-drop"] == found["not-linear"] == found["size-at-start"] == OPEN
+    assert found["sharp-drop"] == found["not-linear"] == found["size-at-start"] == UNDETERMINED
     assert found["tenth"] == found["half-small"] == NOT_RUN
 
 
 def test_a_wide_interval_leaves_a_claim_open() -> None:
-    assert verdicts(made({0.0: 0.12, 0.005: 0.06}, spread=0.9))["single-weight"] == OPEN
+    assert verdicts(made({0.0: 0.12, 0.005: 0.06}, spread=0.9))["single-weight"] == UNDETERMINED
 
 
 def test_a_diverged_replica_makes_its_cell_undefined() -> None:
@@ -54,7 +55,7 @@ def test_a_diverged_replica_makes_its_cell_undefined() -> None:
     assert tested["single-weight"].verdict == HOLDS
 
 
-@pytest.mark.parametrize(("factor", "verdict"), [(0.5, HOLDS), (2.0, FAILS), (1.0, OPEN)])
+@pytest.mark.parametrize(("factor", "verdict"), [(0.5, HOLDS), (2.0, FAILS), (1.0, UNDETERMINED)])
 def test_an_intervention_is_compared_in_pairs(factor: float, verdict: str) -> None:
     usual = made({0.0: 1.5, 0.02: 0.15})
     other = usual.assign(intervention="long warm-up")
@@ -82,9 +83,9 @@ def test_a_ratio_pairs_base_seeds_and_skips_what_only_one_has() -> None:
 
 def test_judging_is_by_the_whole_interval() -> None:
     e = Estimate(1.0, 0.5, 1.5)
-    assert [against(e, b, above=True) for b in (0.4, 1.0, 2.0)] == [HOLDS, OPEN, FAILS]
-    assert [against(e, b, above=False) for b in (0.4, 1.0, 2.0)] == [FAILS, OPEN, HOLDS]
-    assert against(Estimate.undefined(DIVERGED), 0.0, above=True) == OPEN
+    assert [judge(e, b, above=True) for b in (0.4, 1.0, 2.0)] == [HOLDS, UNDETERMINED, FAILS]
+    assert [judge(e, b, above=False) for b in (0.4, 1.0, 2.0)] == [FAILS, UNDETERMINED, HOLDS]
+    assert judge(Estimate.undefined(DIVERGED), 0.0, above=True) == UNDETERMINED
 
 
 def test_small_and_large_sizes_are_judged_apart() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 from typing import Any
 
@@ -24,7 +25,7 @@ from wingbeat.studies.phase_diagram import claims as regimes
 from wingbeat.studies.phase_diagram import page as diagram
 from wingbeat.studies.phase_diagram.plan import DiagramPlan
 from wingbeat.study.analysis import Analysis
-from wingbeat.study.finished import series
+from wingbeat.study.finished import estimate_in, series
 from wingbeat.study.runner.inline import InlineRunner
 
 SHARP = {"sharpness": (4.0, 10.0), "threshold": (10.0, 10.0), "loss": (1.0, 0.5)}
@@ -125,6 +126,17 @@ def test_growth_that_is_equal_for_all_seeds_is_kept_without_an_interval() -> Non
     assert [d.value for d in dots] == pytest.approx([0.2, 2.0])
 
 
+def test_the_table_says_why_a_value_or_an_interval_is_missing() -> None:
+    rows = sweep({0: 0.001, 1: 0.002, 2: 0.003}, {0: 0.024, 1: 0.028, 2: 0.032})
+    rows["final_loss_reason"] = ""
+    rows.loc[0, ["final_loss", "final_loss_reason"]] = [math.nan, "diverged"]
+    found = pd.read_csv(io.StringIO(lr_phases.by_rate(rows).to_csv(index=False)))
+    assert found["growth_reason"].tolist()[1] == "no_variation"
+    assert found["final_loss_reason"].tolist()[0] == "diverged"
+    assert estimate_in(found.iloc[1], "growth").interval_reason == "no_variation"
+    assert estimate_in(found.iloc[0], "final_loss").reason == "diverged"
+
+
 def test_a_negative_background_is_not_taken_off() -> None:
     rows = sweep({0: -0.011, 1: -0.01, 2: -0.009}, {0: 0.004, 1: 0.005, 2: 0.006})
     found = lr_phases.by_rate(rows)
@@ -156,6 +168,8 @@ def test_outcomes_are_those_of_the_reference(tmp_path: Any) -> None:
     assert row["steps_to_target"] == 9.0
     assert lr_phases.with_outcomes(study, 0.5)["steps_to_target"].tolist() == [5.0]
     assert math.isnan(lr_phases.with_outcomes(study, 0.95)["steps_to_target"].iloc[0])
+    study.table = pd.concat([table, table.iloc[[2]].assign(step=12, value=math.nan)])
+    assert math.isnan(lr_phases.with_outcomes(study)["final_accuracy"].iloc[0])
 
 
 def test_the_soonest_rate_has_the_fewest_steps() -> None:

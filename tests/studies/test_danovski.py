@@ -10,16 +10,16 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-import typer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from reference.iris_update import iris_update
 from typer.testing import CliRunner
 
 import wingbeat as wb
-from wingbeat.cli.danovski import danovski
+from wingbeat.cli.study import study as app
 from wingbeat.errors import RequestError
 from wingbeat.lyapunov import benettin, nmle
+from wingbeat.studies.danovski import STUDY
 from wingbeat.studies.danovski import plan as danovski_plan
 from wingbeat.studies.danovski.claims import claims
 from wingbeat.studies.danovski.estimates import curve, mean_of, median_of, plain, share_of
@@ -31,10 +31,9 @@ from wingbeat.studies.danovski.experiments import (
     renormalised,
     without_one,
 )
-from wingbeat.studies.danovski.found import Found
+from wingbeat.studies.danovski.found import DanovskiFindings
 from wingbeat.studies.danovski.measure import measured, null_distance
-from wingbeat.studies.danovski.plan import Options, Plan, conditions
-from wingbeat.studies.danovski.run import run_danovski, study_danovski
+from wingbeat.studies.danovski.plan import DanovskiPlan, Options, conditions
 from wingbeat.studies.danovski.series import expansion_rates
 from wingbeat.study.runner import InlineRunner
 from wingbeat.tasks.iris import IrisMap, initial, iris, iris_task, map_error, without_shift
@@ -258,7 +257,7 @@ def test_bad_requests_are_refused(change: dict, word: str) -> None:
 
 def test_other_bad_requests() -> None:
     with pytest.raises(RequestError, match="inits"):
-        Plan(inits=2)
+        DanovskiPlan(inits=2)
     with pytest.raises(RequestError, match="epsilon"):
         nudges(0.0, 1, 1)
     with pytest.raises(RequestError, match="eta"):
@@ -266,17 +265,17 @@ def test_other_bad_requests() -> None:
 
 
 def test_plan_asks_for_what_the_paper_has() -> None:
-    asked = Plan().options
+    asked = DanovskiPlan().options
     sizes = {o.epsilon for o in asked if o.experiment == "nmle" and o.eta == 1.0}
     assert len(sizes) == 14
     assert {1e-14, 1e-8, 1e-4, 1e-1} <= sizes
     assert {o.eta for o in asked if o.experiment == "nmle"} == {0.01, 1.0, 5.0}
     kinds = {o.experiment for o in asked}
     assert kinds == {"nmle", "renormalised", "orbit", "weights", "series", "accuracy"}
-    assert {o.experiment for o in Plan(quick=True).options} == kinds
-    keys = [c.key for c in conditions(Plan())]
+    assert {o.experiment for o in DanovskiPlan(quick=True).options} == kinds
+    keys = [c.key for c in conditions(DanovskiPlan())]
     assert len(set(keys)) == len(keys)
-    assert conditions(Plan(inits=500))[0].key != keys[0]
+    assert conditions(DanovskiPlan(inits=500))[0].key != keys[0]
 
 
 def test_late_nudges_and_series_have_their_curves() -> None:
@@ -304,41 +303,41 @@ TINY = [
 
 def test_study_end_to_end_and_resumed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(danovski_plan, "_quick", lambda _: TINY)
-    plan, said = Plan(quick=True), []
-    study, page = study_danovski(plan, tmp_path, runner=InlineRunner(), say=said.append)
-    assert not study.failures
+    plan, said = DanovskiPlan(quick=True), []
+    found = STUDY.run(plan, tmp_path, runner=InlineRunner(), say=said.append)
+    assert not found.study.failures
     assert "0 of them done already" in said[0]
-    html = page.read_text(encoding="utf-8")
+    assert "experiment nmle, eta 1.0, epsilon 1e-08: done" in "\n".join(said)
+    html = found.page.read_text(encoding="utf-8")
     assert "Quick study" in html
     assert 'src="http' not in html
     assert '<link rel="stylesheet"' not in html
-    table = pd.read_parquet(tmp_path / "danovski.parquet")
+    table = pd.read_csv(tmp_path / "estimates.csv", keep_default_na=False, na_values=[""])
     assert set(table["experiment"]) == {o.experiment for o in TINY}
-    assert (table["value"].isna() == (table["reason"] != "")).all()
+    assert (table["value"].isna() == table["reason"].notna()).all()
     worst = table[table["quantity"] == "map_error"]["value"]
     assert len(worst) == len(TINY)
     assert worst.max() < 1e-12
-    found = json.loads((tmp_path / "summary.json").read_text(encoding="utf-8"))
-    verdicts = {c["ident"]: c["verdict"] for c in found["claims"]}
-    assert verdicts["none"] == "holds"
-    assert verdicts["nmle_0.0001"] == "open"
-    before = (tmp_path / "danovski.parquet").read_bytes()
+    summary = json.loads((tmp_path / "summary.json").read_text(encoding="utf-8"))
+    verdicts = {(c["ident"], c["part"]): c["verdict"] for c in summary["claims"]}
+    assert verdicts["none", ""] == "holds"
+    assert verdicts["nmle_0.0001", "value"] == "not run"
+    assert summary["noise_floor"] == 0.0
+    assert "| **holds** |" in (tmp_path / "results.md").read_text(encoding="utf-8")
+    before = {p: p.read_bytes() for p in tmp_path.iterdir() if p.suffix in (".csv", ".md", ".tex")}
 
-    app, shown = typer.Typer(), CliRunner()
-    app.command()(danovski)
-    again = shown.invoke(app, ["--quick", "--json", "--workers", "1", "--out", str(tmp_path)])
+    words = ["danovski", "--quick", "--json", "--workers", "1", "--out", str(tmp_path)]
+    again = CliRunner().invoke(app, words)
     assert again.exit_code == 0
-    assert json.loads(again.stdout) == found
-    assert (tmp_path / "danovski.parquet").read_bytes() == before
-    run_danovski(plan, tmp_path, runner=InlineRunner(), say=said.append)
-    assert f"{len(TINY)} of them done already" in said[-1]
+    assert json.loads(again.stdout)["claims"] == summary["claims"]
+    assert {p: p.read_bytes() for p in before} == before
 
 
-def test_nothing_finished_is_open_everywhere(tmp_path: Path) -> None:
+def test_nothing_finished_is_not_run_everywhere(tmp_path: Path) -> None:
     from wingbeat.study.outcome import StudyResult
 
     empty = StudyResult(tmp_path, pd.DataFrame(), pd.DataFrame(), (), {})
-    found = Found(Plan(quick=True), empty)
-    assert {c.verdict for c in claims(found)} == {"open"}
+    found = DanovskiFindings(DanovskiPlan(quick=True), empty)
+    assert {c.verdict for c in claims(found)} == {"not run"}
     assert found.table.empty
     assert plain(math.nan)["reason"] == "too_few_points"

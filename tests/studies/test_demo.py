@@ -11,7 +11,7 @@ import pytest
 from wingbeat.errors import CONSTANT, WingbeatError
 from wingbeat.studies.demo import account, demo
 from wingbeat.studies.dynamics.cost import usual_seconds
-from wingbeat.studies.dynamics.plan import Plan, conditions
+from wingbeat.studies.dynamics.plan import DynamicsPlan, conditions
 from wingbeat.study.ledger import Record
 from wingbeat.study.runner import InlineRunner
 
@@ -51,7 +51,9 @@ def trained(folder: Path) -> dict[str, bytes]:
     return {str(p.relative_to(folder)): p.read_bytes() for p in kept}
 
 
-SMALL = Plan(names=("3-layer Tiny", "CNN Tiny", "GPT tiny"), quick=True, seeds=1, replicas=2)
+SMALL = DynamicsPlan(
+    names=("3-layer Tiny", "CNN Tiny", "GPT tiny"), quick=True, seeds=1, replicas=2
+)
 
 
 @pytest.mark.slow
@@ -80,7 +82,7 @@ def test_demo_trains_everything_once(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_the_demo_runs_the_quick_study_of_all_families() -> None:
-    plan = Plan(quick=True)
+    plan = DynamicsPlan(quick=True)
     assert {a.family for a in plan.architectures} == {"dense", "cnn", "transformer"}
     # four minutes on two processors of the machine of the published tables, with room to spare
     assert sum(usual_seconds(condition) for condition in conditions(plan)) / 2 < 150

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import zlib
 from pathlib import Path
@@ -18,17 +17,20 @@ from typer.testing import CliRunner
 from wingbeat.cli.study import study as app
 from wingbeat.errors import RequestError
 from wingbeat.replicas.perturb import Gaussian
-from wingbeat.stats import Estimate
-from wingbeat.studies.dynamics import tables
-from wingbeat.studies.dynamics.claims import claims, count_ruling, sign_ruling
+from wingbeat.report.figures.table import Table
+from wingbeat.report.pages.table_text import latex, markdown
+from wingbeat.studies.dynamics import STUDY
+from wingbeat.studies.dynamics.claims import claims, count_verdict
 from wingbeat.studies.dynamics.cost import expected_seconds
+from wingbeat.studies.dynamics.estimates import DEFINITION_NAMES
 from wingbeat.studies.dynamics.figures import sections
-from wingbeat.studies.dynamics.plan import SLOW, Plan, command_of, conditions
-from wingbeat.studies.dynamics.run import study_dynamics
-from wingbeat.studies.dynamics.summary import Found, summary
+from wingbeat.studies.dynamics.found import DynamicsFindings, families_table, nets_table
+from wingbeat.studies.dynamics.page import nets
+from wingbeat.studies.dynamics.plan import SLOW, DynamicsPlan, conditions
 from wingbeat.study.condition import named
 from wingbeat.study.finished import over_seeds
 from wingbeat.study.runner import InlineRunner
+from wingbeat.study.verdicts import Claim
 from wingbeat.tasks.architectures import ARCHITECTURES
 
 
@@ -51,7 +53,9 @@ def test_21_architectures_in_three_families() -> None:
 @pytest.mark.parametrize("architecture", ARCHITECTURES, ids=lambda a: a.name)
 def test_sizes_are_exact(architecture) -> None:
     condition = next(
-        c for c in conditions(Plan(names=(architecture.name,), seeds=1)) if c.tags["seed"] == 0
+        c
+        for c in conditions(DynamicsPlan(names=(architecture.name,), seeds=1))
+        if c.tags["seed"] == 0
     )
     with torch.device("meta"):
         model = condition.task().model()
@@ -63,7 +67,7 @@ def test_sizes_are_exact(architecture) -> None:
 
 
 def test_conditions_are_one_a_net_and_seed() -> None:
-    grid = conditions(Plan())
+    grid = conditions(DynamicsPlan())
     assert len({c.key for c in grid}) == len(grid) == 21 * 5
     assert {c.replicas for c in grid if c.tags["family"] == "dense"} == {7}
     assert all(
@@ -71,14 +75,14 @@ def test_conditions_are_one_a_net_and_seed() -> None:
         for c in grid
     )
     assert all(callable(named(place)) for c in grid for place in (c.factory, *c.measures))
-    quick = conditions(Plan(quick=True))
+    quick = conditions(DynamicsPlan(quick=True))
     assert {c.tags["architecture"] for c in quick} == {a.name for a in ARCHITECTURES} - set(SLOW)
     assert {c.tags["family"] for c in quick} == {"dense", "cnn", "transformer"}
     assert expected_seconds(quick) < expected_seconds(grid) / 10
 
 
 def test_each_base_seed_draws_its_own_nudges() -> None:
-    grid = conditions(Plan(names=("3-layer Medium",), seeds=3))
+    grid = conditions(DynamicsPlan(names=("3-layer Medium",), seeds=3))
     weights = {"w": torch.linspace(-1.0, 1.0, 400)}
     drawn = []
     for condition in grid:
@@ -91,15 +95,15 @@ def test_each_base_seed_draws_its_own_nudges() -> None:
 
 
 def test_families_and_nets_add_up() -> None:
-    plan = Plan(families=("dense",), names=("GPT tiny", "BERT tiny", "3-layer Tiny"))
+    plan = DynamicsPlan(families=("dense",), names=("GPT tiny", "BERT tiny", "3-layer Tiny"))
     names = [a.name for a in plan.architectures]
     assert len(names) == 12
     assert names[-2:] == ["GPT tiny", "BERT tiny"]
-    assert len(Plan().architectures) == 21
+    assert len(DynamicsPlan().architectures) == 21
 
 
 def test_a_condition_refuses_other_data(monkeypatch) -> None:
-    found = conditions(Plan(names=("CNN Tiny",), seeds=1))[0]
+    found = conditions(DynamicsPlan(names=("CNN Tiny",), seeds=1))[0]
     found.arguments["digest"] = "0" * 16
     with pytest.raises(RequestError, match="WINGBEAT_DATA"):
         found.task()
@@ -116,12 +120,16 @@ def test_a_condition_refuses_other_data(monkeypatch) -> None:
 )
 def test_wrong_plans_name_the_value(asked: dict, word: str) -> None:
     with pytest.raises(RequestError, match=word):
-        Plan(**asked)
+        DynamicsPlan(**asked)
 
 
-def ruling(found: Found, ident: str, definition: str = "full") -> str:
-    claim = next(c for c in claims(found) if c.ident == ident)
-    return claim.measured[definition].ruling
+def of(found: DynamicsFindings, ident: str, definition: str = "full") -> Claim:
+    part = DEFINITION_NAMES[definition]
+    return next(c for c in claims(found) if (c.ident, c.part) == (ident, part))
+
+
+def ruling(found: DynamicsFindings, ident: str, definition: str = "full") -> str:
+    return of(found, ident, definition).verdict
 
 
 def jitter(a, seed: int) -> float:
@@ -130,7 +138,7 @@ def jitter(a, seed: int) -> float:
     return 1 + 0.02 * (int(ranks[seed]) - 2)
 
 
-def test_claims_are_supported_in_a_world_that_is_as_the_article_says() -> None:
+def test_claims_hold_in_a_world_that_is_as_the_article_says() -> None:
     dense = {"3-layer": 1.5, "5-layer": 3.5}
 
     def ratio(a, seed: int) -> float:
@@ -155,10 +163,10 @@ def test_claims_are_supported_in_a_world_that_is_as_the_article_says() -> None:
         "larger-transformers",
         "transformer-lyapunov",
     ):
-        assert ruling(found, ident) == "supported", ident
+        assert ruling(found, ident) == "holds", ident
     # the projected ratio was made the inverse: every claim about a direction turns around
     for ident in ("larger-dense", "depth", "bert-gpt", "larger-transformers"):
-        assert ruling(found, ident, "projected") == "contradicted", ident
+        assert ruling(found, ident, "projected") == "fails", ident
 
 
 def test_claims_are_open_where_seeds_disagree_or_are_few() -> None:
@@ -169,9 +177,17 @@ def test_claims_are_open_where_seeds_disagree_or_are_few() -> None:
     for ident in ("larger-dense", "bert-gpt", "transformer-lyapunov"):
         assert ruling(single, ident) == "undetermined", ident
     some = made(lambda *_: 2.0, skip=("GPT medium", "BERT medium"))
-    claim = next(c for c in claims(some) if c.ident == "transformer-count")
-    assert claim.measured["full"].ruling == "undetermined"
+    claim = of(some, "transformer-count")
+    assert (claim.measured, claim.verdict) == ("0 to 6", "undetermined")
     assert "2 of the 6" in claim.note
+
+
+def test_claims_of_what_was_not_run_are_not_judged() -> None:
+    others = tuple(a.name for a in ARCHITECTURES if a.family != "dense")
+    found = made(lambda a, seed: (2.0 + a.size) * jitter(a, seed), skip=others)
+    idents = ("cnn-count", "bert-gpt", "larger-transformers", "transformer-lyapunov")
+    assert {ruling(found, ident) for ident in idents} == {"not run"}
+    assert ruling(found, "dense-count") == "fails"
 
 
 def test_numbers_are_those_of_the_definition() -> None:
@@ -185,9 +201,12 @@ def test_numbers_are_those_of_the_definition() -> None:
     assert math.log(net.ratio["full"].high / 8.0) == pytest.approx(half, rel=0.05)
     assert net.accuracy.value == pytest.approx(0.9)
     assert (net.kept_first.value, net.kept_last.value) == pytest.approx((0.01, 0.1))
-    family = summary(found)["families"]["dense"]
-    assert family["mean_ratio"]["full"]["value"] == pytest.approx(8.0)
-    json.dumps(summary(found), allow_nan=False)
+    dense = families_table(found).iloc[0]
+    assert dense["ratio_full"] == pytest.approx(8.0)
+    assert (dense["family"], dense["in_means"], dense["divergent_full"]) == ("dense", 10, 10)
+    first = nets_table(found).iloc[0]
+    assert first["lyapunov_two_point_full"] == pytest.approx(logs.mean() / 4, rel=1e-12)
+    assert (first["seeds"], first["behavior_full"]) == (3, "divergent")
 
 
 def test_an_undefined_seed_makes_the_mean_undefined() -> None:
@@ -196,23 +215,16 @@ def test_an_undefined_seed_makes_the_mean_undefined() -> None:
     assert math.isnan(net.ratio["full"].value)
     assert net.ratio["full"].reason
     assert net.behavior["full"] == "undetermined"
-    assert "undefined" in tables.markdown(tables.nets(found))
+    assert "undefined" in markdown(nets(found))
+    row = nets_table(found).set_index("architecture").loc["CNN Tiny"]
+    assert row["ratio_full_reason"] == net.ratio["full"].reason
 
 
 @given(st.integers(0, 10), st.integers(0, 10), st.integers(0, 10))
 def test_counts_are_judged_by_their_range(said: int, low: int, width: int) -> None:
-    found = count_ruling(said, low, low + width)
-    assert (found == "contradicted") == (not low <= said <= low + width)
-    assert (found == "supported") == (width == 0 and said == low)
-
-
-@given(st.floats(-5, 5), st.floats(0, 5))
-def test_signs_are_judged_by_the_whole_interval(value: float, half: float) -> None:
-    estimate = Estimate(value, value - half, value + half)
-    mirrored = Estimate(-value, -value - half, -value + half)
-    assert sign_ruling(estimate, "above 0") == sign_ruling(mirrored, "below 0")
-    holds_zero = value - half <= 0 <= value + half
-    assert (sign_ruling(estimate, "above 0") == "undetermined") == holds_zero
+    found = count_verdict(said, low, low + width)
+    assert (found == "fails") == (not low <= said <= low + width)
+    assert (found == "holds") == (width == 0 and said == low)
 
 
 def test_one_value_has_no_interval() -> None:
@@ -231,45 +243,48 @@ def test_every_figure_says_its_data_seeds_and_noise_floor() -> None:
 
 
 def test_latex_escapes_what_latex_reads() -> None:
-    table = tables.Table(("a_b", "λ"), (("5 %", "1.2 × 10⁻⁵ & −1"),))
-    text = tables.latex(table, "c")
+    table = Table(("a_b", "λ"), (("5 %", "1.2 × 10⁻⁵ & −1"),))
+    text = latex(table, "c")
     assert r"a\_b & $\lambda$ \\" in text
     assert r"5 \% & 1.2 $\times$ 10$^{-5}$ \& $-$1 \\" in text
 
 
 def test_the_command_names_what_was_asked() -> None:
-    plan = Plan(("dense",), True, 2, 3, 0.02, ("3-layer Tiny",))
-    assert command_of(plan) == (
-        "wingbeat study dynamics --quick --family dense --net '3-layer Tiny' --seeds 2 "
-        "--replicas 3 --perturbation 0.02"
+    plan = DynamicsPlan(("dense",), True, 2, 3, 0.02, ("3-layer Tiny",))
+    assert STUDY.command(plan) == (
+        "wingbeat study dynamics --family dense --quick --seeds 2 --replicas 3 "
+        "--perturbation 0.02 --net '3-layer Tiny'"
     )
 
 
 @pytest.mark.slow
 def test_a_small_study_end_to_end(tmp_path: Path) -> None:
-    plan = Plan(names=("3-layer Tiny", "CNN Tiny", "GPT tiny"), quick=True, seeds=1, replicas=2)
+    plan = DynamicsPlan(
+        names=("3-layer Tiny", "CNN Tiny", "GPT tiny"), quick=True, seeds=1, replicas=2
+    )
     lines: list[str] = []
-    study, page = study_dynamics(plan, tmp_path, say=lines.append, runner=InlineRunner())
+    study, page, *_ = STUDY.run(plan, tmp_path, say=lines.append, runner=InlineRunner())
     assert study.conditions["status"].tolist() == ["done"] * 3
     assert (study.conditions["noise_floor"] == 0).all()
     assert "expected time" in "\n".join(
         lines[: lines.index(next(x for x in lines if "[1/3]" in x))]
     )
-    names = {"conditions.parquet", "table.parquet", "summary.json", "master.md", "master.tex"}
+    names = {"conditions.parquet", "table.parquet", "summary.json", "results.md", "results.tex"}
     assert names <= {p.name for p in tmp_path.iterdir()}
     written = "".join(
         (tmp_path / n).read_text(encoding="utf-8")
-        for n in ("summary.json", "master.md", "master.tex")
+        for n in ("families.csv", "summary.json", "results.md", "results.tex")
     )
     text = page.read_text(encoding="utf-8")
     body = text[: text.index('<script type="application/json"')]
     for words in (written, body):
         assert "stand-in" in words
+        assert "Families" in words
         assert "MNIST" not in words
         assert "SST-2" not in words
     before = (tmp_path / "table.parquet").read_bytes()
     again: list[str] = []
-    study_dynamics(plan, tmp_path, say=again.append, runner=InlineRunner())
+    STUDY.run(plan, tmp_path, say=again.append, runner=InlineRunner())
     assert "3 of them done already" in again[0]
     assert not any("expected time" in line for line in again)
     assert (tmp_path / "table.parquet").read_bytes() == before

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import runpy
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,9 +12,11 @@ import pytest
 from dynamics_cases import made
 
 from wingbeat.errors import RequestError
-from wingbeat.studies.dynamics.page import write_outputs
-from wingbeat.studies.dynamics.plan import Plan
-from wingbeat.studies.dynamics.publish import main, publish
+from wingbeat.studies.dynamics import STUDY, DynamicsPlan
+
+SCRIPT = Path(__file__).parents[2] / "docs" / "studies" / "dynamics" / "publish.py"
+_script = runpy.run_path(str(SCRIPT))
+publish, main = _script["publish"], _script["main"]
 
 
 def study(folder: Path) -> Path:
@@ -27,7 +30,7 @@ def study(folder: Path) -> Path:
     components = found.table.iloc[[0]].assign(metric="pc1")
     table = pd.concat([found.table, layers, components])
     table.to_parquet(folder / "table.parquet", index=False)
-    write_outputs(Plan(), found, "wingbeat study dynamics")
+    STUDY.judge(DynamicsPlan(), found, say=lambda _: None)
     return folder
 
 
@@ -37,13 +40,16 @@ def test_the_kept_files_are_the_same_each_time(tmp_path: Path) -> None:
     assert [p.name for p in first] == [
         "results.md",
         "summary.json",
+        "families.csv",
+        "architectures.csv",
         "conditions.csv",
         "table.parquet",
     ]
     assert [p.read_bytes() for p in first] == [p.read_bytes() for p in second]
-    results, summary, conditions, table = first
+    results, summary, families, _, conditions, table = first
     assert results.read_text(encoding="utf-8").startswith("---\norphan: true\n---\n\n# Study")
     assert json.loads(summary.read_text(encoding="utf-8"))["command"] == "wingbeat study dynamics"
+    assert pd.read_csv(families)["family"].tolist() == ["dense", "cnn", "transformer"]
     rows = pd.read_csv(conditions)
     assert len(rows) == 21 * 5
     assert set(rows["status"]) == {"done"}
@@ -55,9 +61,9 @@ def test_the_kept_files_are_the_same_each_time(tmp_path: Path) -> None:
 
 
 def test_a_folder_without_a_study_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(RequestError, match=r"has no master\.md"):
+    with pytest.raises(RequestError, match=r"has no results\.md"):
         publish(tmp_path, tmp_path / "out")
     with pytest.raises(SystemExit, match="usage"):
         main([str(tmp_path)])
-    with pytest.raises(SystemExit, match=r"has no master\.md"):
+    with pytest.raises(SystemExit, match=r"has no results\.md"):
         main([str(tmp_path), str(tmp_path / "out")])

@@ -7,18 +7,27 @@ import math
 import pytest
 from dynamics_cases import made
 
-from wingbeat.studies.dynamics import tables
+from wingbeat.report.figures.estimates import estimate_text
+from wingbeat.report.prose import number
 from wingbeat.studies.dynamics.claims import claims
-from wingbeat.studies.dynamics.figures import boxes, evolution, families, sections
-from wingbeat.studies.dynamics.net_figures import against, explained, kept
+from wingbeat.studies.dynamics.figures import (
+    against,
+    boxes,
+    evolution,
+    explained,
+    families,
+    kept,
+    sections,
+)
+from wingbeat.studies.dynamics.page import master, nets
 
 LEVELS = [
     # transformer, dense, cnn → is the transformers' exponent the highest of all?
-    ((6.0, 2.0, 3.0), "supported"),
-    ((6.0, 3.0, 2.0), "supported"),
-    ((3.0, 2.0, 6.0), "contradicted"),  # above dense nets only
-    ((3.0, 6.0, 2.0), "contradicted"),  # above CNNs only
-    ((2.0, 6.0, 6.0), "contradicted"),
+    ((6.0, 2.0, 3.0), "holds"),
+    ((6.0, 3.0, 2.0), "holds"),
+    ((3.0, 2.0, 6.0), "fails"),  # above dense nets only
+    ((3.0, 6.0, 2.0), "fails"),  # above CNNs only
+    ((2.0, 6.0, 6.0), "fails"),
 ]
 
 
@@ -29,9 +38,23 @@ def test_the_highest_is_above_both_others(levels: tuple[float, ...], ruling: str
     sign = {"transformer": 1, "dense": -1, "cnn": -1}
     found = made(lambda a, seed: of[a.family] * math.exp(0.01 * sign[a.family] * (seed - 2)))
     claim = next(c for c in claims(found) if c.ident == "transformer-lyapunov")
-    assert claim.measured["full"].ruling == ruling
+    assert (claim.part, claim.verdict) == ("full space", ruling)
     lead = math.log(levels[0] / max(levels[1:])) / 4
-    assert claim.measured["full"].estimate.value == pytest.approx(lead, rel=1e-9)
+    assert claim.measured.split()[0] == number(lead)
+
+
+def test_depth_size_and_kind_are_compared_by_name() -> None:
+    """Five layers, small nets and BERT end farther apart, a little more in each base seed."""
+
+    def ratio(a, seed: int) -> float:
+        deeper, bert = a.group == "5-layer", a.group == "BERT"
+        level = math.exp(2 + 0.7 * deeper + 0.4 * bert - 0.3 * a.size)
+        return level * math.exp(0.01 * seed * (1 + a.size + deeper + 2 * bert))
+
+    verdicts = {c.ident: c.verdict for c in claims(made(ratio)) if c.part == "full space"}
+    turned = {c.ident: c.verdict for c in claims(made(ratio)) if c.part == "projected"}
+    for ident in ("depth", "bert-gpt", "larger-dense", "larger-transformers"):
+        assert (verdicts[ident], turned[ident]) == ("holds", "fails"), ident
 
 
 def distinct():
@@ -41,19 +64,19 @@ def distinct():
 
 def test_columns_of_the_tables_hold_what_their_heads_say() -> None:
     found = distinct()
-    table, net = tables.nets(found), found.nets[0]
+    table, net = nets(found), found.nets[0]
     row = dict(zip(table.heads, table.rows[0], strict=True))
-    assert row["λ per epoch"] == tables.value_text(net.fitted)
-    assert row["ratio"] == f"{tables.value_text(net.ratio['full'])}, {net.behavior['full']}"
-    assert row["early ÷ late"] == tables.value_text(net.early_late)
-    assert row["accuracy"] == tables.value_text(net.accuracy)
+    assert row["λ per epoch"] == estimate_text(net.fitted)
+    assert row["ratio"] == f"{estimate_text(net.ratio['full'])}, {net.behavior['full']}"
+    assert row["early ÷ late"] == estimate_text(net.early_late)
+    assert row["accuracy"] == estimate_text(net.accuracy)
     assert row["seeds"] == "5"
     assert len({row[h] for h in ("λ per epoch", "ratio", "early ÷ late", "accuracy")}) == 4
     family = found.families[0]
-    head = dict(zip(tables.master(found).heads, tables.master(found).rows[0], strict=True))
-    assert head["λ per epoch"] == tables.value_text(family.fitted)
-    assert head["mean ratio"] == tables.value_text(family.ratio["full"])
-    assert head["accuracy"] == tables.value_text(family.accuracy)
+    head = dict(zip(master(found).heads, master(found).rows[0], strict=True))
+    assert head["λ per epoch"] == estimate_text(family.fitted)
+    assert head["mean ratio"] == estimate_text(family.ratio["full"])
+    assert head["accuracy"] == estimate_text(family.accuracy)
 
 
 def test_the_fitted_exponent_is_the_scalar_per_epoch() -> None:

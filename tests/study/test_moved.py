@@ -40,7 +40,7 @@ KEYS = {
         "8948a9402def895f",
         6,
     ),
-    "danovski": (danovski.conditions(danovski.Plan(quick=True)), "5ca91399150329ae", 19),
+    "danovski": (danovski.conditions(danovski.DanovskiPlan(quick=True)), "5ca91399150329ae", 19),
 }
 DATA = {
     "dense": Source("circles", "", stand_in=False, digest="circles"),
@@ -59,7 +59,7 @@ def test_conditions_keep_the_keys_they_had(name: str) -> None:
 def test_conditions_that_name_their_data_keep_the_keys_they_had(monkeypatch) -> None:
     """Whatever data this machine has: the keys hold the digest of the data."""
     monkeypatch.setattr(dynamics, "source_of", DATA.__getitem__)
-    conditions = dynamics.conditions(dynamics.Plan(quick=True))
+    conditions = dynamics.conditions(dynamics.DynamicsPlan(quick=True))
     assert (digest_of(conditions), len(conditions)) == ("aa4cf00ac7e3ed1c", 45)
 
 
@@ -69,7 +69,7 @@ def digest_of(conditions: Sequence[Condition]) -> str:
 
 
 def test_places_inside_arguments_keep_the_key_too() -> None:
-    quick = butterfly.conditions(butterfly.quick_plan(butterfly.Plan()))
+    quick = butterfly.conditions(butterfly.ButterflyPlan(quick=True))
     inner = [c.arguments["factory"] for c in quick]
     assert all(place.startswith("wingbeat.tasks.") for place in inner)
     former = [first_names(c.to_json()) for c in quick]

@@ -14,7 +14,7 @@ import wingbeat as wb
 from wingbeat.errors import RequestError
 from wingbeat.landscape.data import chosen
 from wingbeat.studies.butterfly.grid import Cell, Kind, confined, parse_kinds
-from wingbeat.studies.butterfly.plan import Plan, conditions
+from wingbeat.studies.butterfly.plan import ButterflyPlan, conditions
 from wingbeat.tasks.data.tokens import ByteTokenizer
 from wingbeat.tasks.gsm8k import gsm8k
 from wingbeat.tasks.models.language import (
@@ -207,7 +207,7 @@ def test_pooling_reads_real_tokens_only(pooling, expected: float) -> None:
 
 
 def test_the_study_has_checkpoints_and_parts_as_axes(folder: str) -> None:
-    plan = Plan(
+    plan = ButterflyPlan(
         "sst2-minilm",
         {**LONG, "checkpoint": folder, "architecture": folder},
         times=(0.0, 0.5),

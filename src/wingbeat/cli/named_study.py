@@ -11,7 +11,7 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 import typer
 
-from wingbeat.cli.parse import parse_arguments
+from wingbeat.cli.parse import make_importable, parse_arguments
 from wingbeat.cli.show_study import Json, finished, quiet_or
 from wingbeat.study.named import NamedStudy
 from wingbeat.study.plan_options import option_name, plan_from
@@ -23,11 +23,15 @@ def command_for(study: NamedStudy) -> Callable[..., None]:
     """Return the function that typer makes the study's command of."""
     dicts = {f.name for f in fields(study.plan) if _is_dict(f)}
 
-    def command(out: Path, workers: int | None, as_json_text: bool, **given: Any) -> None:
+    def command(
+        out: Path, workers: int | None, keep_weights: bool, as_json_text: bool, **given: Any
+    ) -> None:
+        make_importable(Path.cwd())
         for name in dicts:
             given[name] = parse_arguments(given[name] or [])
         plan = plan_from(study.plan, given)
-        found = study.run(plan, out, workers=workers, say=quiet_or(as_json_text))
+        say = quiet_or(as_json_text)
+        found = study.run(plan, out, workers=workers, say=say, keep_weights=keep_weights)
         finished(found, as_json_text)
 
     parameters = [*_of_plan(study.plan), *_of_every_study(study)]
@@ -40,9 +44,11 @@ def command_for(study: NamedStudy) -> Callable[..., None]:
 def _of_every_study(study: NamedStudy) -> list[inspect.Parameter]:
     folder = Annotated[Path, typer.Option(help="Folder of the study.")]
     count = Annotated[int | None, typer.Option(help="Processes; default one per processor.")]
+    kept = Annotated[bool, typer.Option("--keep-weights", help="Keep the snapshots.")]
     return [
         _parameter("out", folder, Path("runs") / study.name),
         _parameter("workers", count, None),
+        _parameter("keep_weights", kept, False),
         _parameter("as_json_text", Json, False),
     ]
 
@@ -57,7 +63,10 @@ def _of_field(one: Field[Any], hint: Any) -> inspect.Parameter:
     text, name = str(one.metadata["help"]), f"--{option_name(one)}"
     if "metavar" in one.metadata:
         told = typer.Argument(metavar=one.metadata["metavar"], help=text)
-        return _parameter(one.name, Annotated[hint, told], inspect.Parameter.empty)
+        default = inspect.Parameter.empty if one.default is MISSING else one.default
+        return _parameter(one.name, Annotated[hint, told], default)
+    if one.metadata.get("read"):
+        return _parameter(one.name, Annotated[str | None, typer.Option(name, help=text)], None)
     if _is_dict(one) or get_origin(hint) is tuple:
         inner = str if _is_dict(one) else get_args(hint)[0]
         told = typer.Option(name, help=text.rstrip(".") + REPEATED)

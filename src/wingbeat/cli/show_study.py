@@ -12,6 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from wingbeat.errors import RequestError
+from wingbeat.report.prose import duration
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -34,8 +35,10 @@ def plan(console: Console, name: str, found: Plan) -> None:
     console.print(f"{escape(name)}: {total} conditions, {found.done} done, {found.left} left")
     if found.basis == "nothing measured":
         return
-    time = span(found.seconds)
-    between = f" ({span(found.low)} to {span(found.high)})" if found.high > found.low else ""
+    time = duration(found.seconds)
+    between = (
+        f" ({duration(found.low)} to {duration(found.high)})" if found.high > found.low else ""
+    )
     console.print(
         f"expected time with {found.workers} worker(s): {time}{between}, from {found.basis}"
     )
@@ -84,17 +87,6 @@ def outcome(console: Console, found: StudyResult) -> None:
     counts = found.conditions["status"].value_counts()
     words = ", ".join(f"{count} {status}" for status, count in counts.items())
     console.print(f"{words}: {escape(str(found.folder))}", soft_wrap=True, highlight=False)
-
-
-def span(seconds: float) -> str:
-    """Return a time in words.
-
-    >>> span(4.2), span(200), span(9000)
-    ('4 s', '3 min', '2.5 h')
-    """
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def amount(size: float) -> str:

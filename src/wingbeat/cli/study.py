@@ -11,11 +11,9 @@ from rich.console import Console
 from typer.core import TyperGroup
 
 from wingbeat.cli import show_study
-from wingbeat.cli.butterfly import butterfly
-from wingbeat.cli.danovski import danovski
 from wingbeat.cli.named_study import command_for
 from wingbeat.cli.parse import make_importable, parse_arguments
-from wingbeat.studies.dynamics.command import dynamics
+from wingbeat.study.ledger import Record
 from wingbeat.study.load import load_study
 from wingbeat.study.named import STUDIES
 from wingbeat.study.plan import plan_study
@@ -61,8 +59,6 @@ study = typer.Typer(
     help="Run a study file (.toml, .yaml) or a named study; the same command again goes on.",
     no_args_is_help=True,
 )
-for own_command in (dynamics, butterfly, danovski):
-    study.command(own_command.__name__)(own_command)
 for named_study in STUDIES.all().values():
     study.command(named_study.name)(command_for(named_study))
 

@@ -110,6 +110,17 @@ def percent(share: float) -> str:
     return f"{number(100 * share)} %"
 
 
+def duration(seconds: float) -> str:
+    """Return a time in words.
+
+    >>> duration(4.2), duration(200), duration(9000)
+    ('4 s', '3 min', '2.5 h')
+    """
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
 def meaning(result: ResultLike) -> tuple[str, ...]:
     """Return what the headline number says, one paragraph each, in plain language."""
     ratio = entry(result, "convergence_ratio", first_name(result))

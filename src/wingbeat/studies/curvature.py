@@ -20,7 +20,7 @@ from wingbeat.curvature.edge import edge_of_stability
 from wingbeat.curvature.gradient_noise import break_even as look_at_noise
 from wingbeat.curvature.hvp import Hessian
 from wingbeat.curvature.thresholds import of_rule
-from wingbeat.errors import DIVERGED, NOT_RESAMPLED, RequestError
+from wingbeat.errors import DIVERGED, NOT_REACHED, NOT_RESAMPLED, TOO_FEW_POINTS, RequestError
 from wingbeat.replicas.fork import REFERENCE
 from wingbeat.stats import Estimate
 from wingbeat.study.condition import named
@@ -109,6 +109,7 @@ def sharpness(result: Result) -> Measured:
     losses = result.trajectory.losses[:, 0].double().tolist()
     thresholds = [limit for limit, _ in limits]
     edge = edge_of_stability(steps, values, thresholds, losses)
+    missing = NOT_REACHED if edge.reached is None else TOO_FEW_POINTS
     ratios = torch.tensor(values, dtype=torch.float64) / torch.tensor(thresholds)
     late = float(ratios[-max(1, len(ratios) // 3) :].median())
     return {
@@ -117,9 +118,9 @@ def sharpness(result: Result) -> Measured:
         "sharpness_ratio": number(late),
         "threshold": number(thresholds[-1], "no_threshold"),
         "sharpening": number(edge.sharpening),
-        "hover": number(edge.hover, "too_few_points"),
-        "reached": number(float("nan") if edge.reached is None else edge.reached, "too_few_points"),
-        "uneven": number(edge.uneven, "too_few_points"),
+        "hover": number(edge.hover, missing),
+        "reached": number(torch.nan if edge.reached is None else edge.reached, missing),
+        "uneven": number(edge.uneven, missing),
         "edge": word(edge.verdict),
         "edge_why": word(edge.why),
         "phase_at_start": word(_at_start(losses, values, thresholds)),

@@ -14,8 +14,7 @@ from wingbeat.measure.metric import default_names
 from wingbeat.replicas.perturb import Gaussian
 from wingbeat.report.prose import floor_text, interval, number, reason, verdict
 from wingbeat.report.result_access import ResultEntry, entry, names
-from wingbeat.studies.dynamics.plan import Plan
-from wingbeat.studies.dynamics.run import study_dynamics
+from wingbeat.studies.dynamics import STUDY, DynamicsPlan
 from wingbeat.tasks.cnn import digits_task
 from wingbeat.tasks.dense import circles_task
 
@@ -32,7 +31,7 @@ def demo(
     out: Path,
     say: Callable[[str], object] = typer.echo,
     *,
-    plan: Plan | None = None,
+    plan: DynamicsPlan | None = None,
     runner: Runner | None = None,
 ) -> Path:
     """Analyse a dense net on circles and a convolutional net on digits, then run a quick study.
@@ -66,8 +65,8 @@ def demo(
         pages.append(page)
         for line in (*account(result), ""):
             say(line)
-    study, page = study_dynamics(
-        plan or Plan(quick=True), Path(out) / "dynamics-quick", say=say, runner=runner
+    study, page, *_ = STUDY.run(
+        plan or DynamicsPlan(quick=True), Path(out) / "dynamics-quick", say=say, runner=runner
     )
     say("\nreports, to open in a browser:")
     for place in (*pages, page):

@@ -6,9 +6,8 @@ also where another package announces it as an entry point of the group ``wingbea
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -27,6 +26,8 @@ if TYPE_CHECKING:
     from wingbeat.study.verdicts import Claim
 
 Say = Callable[[str], object]
+NOTHING: Final = PageContent("Nothing is finished yet.", (), (), {})
+"""The page of a study of which no condition is done: what failed and what is left."""
 
 
 class Finding(NamedTuple):
@@ -34,18 +35,31 @@ class Finding(NamedTuple):
 
     Attributes:
         study: its conditions.
-        page: path of its report; None if no condition has finished.
-        tables: what it found, by the names of their CSV files in the study's folder.
+        page: path of its report.
+        tables: what it found, by the names of their CSV files in the study's folder; empty if no
+            condition has finished.
         claims: each with its verdict; empty for a study that tests none.
     """
 
     study: StudyResult
-    page: Path | None
+    page: Path
     tables: Tables
     claims: tuple[Claim, ...] = ()
 
 
 def _no_claims(_: Analysis) -> tuple[Claim, ...]:
+    return ()
+
+
+def _nothing(*_: Any) -> Any:
+    return None
+
+
+def _as_asked(plan: Any, _: Path) -> Any:
+    return plan
+
+
+def _no_lines(*_: Any) -> Sequence[str]:
     return ()
 
 
@@ -62,6 +76,12 @@ class NamedStudy:
         tables: from plan and study to tables of findings, written as CSV.
         page: from plan, study, tables and claims to the page.
         claims: from plan, study and tables to claims with their verdicts.
+        read: from plan and study to what tables, claims and page share: ``Analysis.own``.
+        begun: from a plan and a folder to the plan as that folder was begun; refuses a folder
+            that holds something else.
+        announce: from plan, conditions, those that are left and the number of processes to what
+            is said before anything is trained.
+        told: tags that name a condition where its end is told; () for all.
     """
 
     name: str
@@ -72,6 +92,10 @@ class NamedStudy:
     tables: Callable[[Analysis], Tables]
     page: Callable[[Analysis], PageContent]
     claims: Callable[[Analysis], tuple[Claim, ...]] = _no_claims
+    read: Callable[[Any, StudyResult], Any] = _nothing
+    begun: Callable[[Any, Path], Any] = _as_asked
+    announce: Callable[[Any, list[Condition], list[Condition], int], Sequence[str]] = _no_lines
+    told: tuple[str, ...] = ()
 
     @property
     def function(self) -> Callable[[Any], list[Condition]]:
@@ -90,6 +114,7 @@ class NamedStudy:
         runner: Runner | None = None,
         workers: int | None = None,
         say: Say = print,
+        keep_weights: bool = False,
     ) -> Finding:
         """Run what is left of a plan, judge it, write its tables, claims and page.
 
@@ -99,64 +124,58 @@ class NamedStudy:
             runner: who does the work; None starts processes.
             workers: how many processes; None takes one for each processor.
             say: takes each line.
+            keep_weights: keep the snapshots of finished conditions.
+
+        Raises:
+            RequestError: the plan cannot be run, or not in this folder.
         """
+        plan, count = self.begun(plan, Path(out)), workers or processors()
         grid = self.conditions(plan)
-        study = run_grid(grid, out, runner=runner, workers=workers, say=say)
-        if not len(done(study)):
+        left = Ledger(Path(out)).left(grid)
+        say(f"{len(grid)} conditions, {len(grid) - len(left)} of them done already")
+        for line in self.announce(plan, grid, left, count):
+            say(line)
+        chosen = runner or ProcessRunner(count)
+        telling = _telling(grid, say, self.told)
+        study = run_study(grid, out, chosen, keep_weights=keep_weights, progress=telling)
+        for record in study.failures:
+            say(f"given up: {record.key} ({record.status}, {record.error})")
+        return self.judge(plan, study, say)
+
+    def judge(self, plan: Any, study: StudyResult, say: Say = print) -> Finding:
+        """Judge what is done of a plan and write tables, claims and page; nothing is trained.
+
+        Args:
+            plan: what was asked.
+            study: what is done, finished or not.
+            say: takes each line.
+        """
+        from wingbeat.report.pages.finding import write_finding
+
+        found, content = Analysis(plan, study), NOTHING
+        if len(done(study)):
+            found = replace(found, own=self.read(plan, study))
+            found = replace(found, tables=self.tables(found))
+            found = replace(found, claims=self.claims(found))
+            content = self.page(found)
+        else:
             say("no condition has finished: there is nothing to report")
-            return Finding(study, None, {})
-        found = Analysis(plan, study)
-        found = replace(found, tables=self.tables(found))
-        found = replace(found, claims=self.claims(found))
-        page = self._write(found)
+        page = write_finding(self.name, self.title, content, found, self.command(plan))
         say(f"report: {page}")
         return Finding(study, page, found.tables, found.claims)
 
-    def _write(self, found: Analysis) -> Path:
-        from wingbeat.report.pages.finding import page_of, write_finding_page
 
-        folder, command = found.study.folder, self.command(found.plan)
-        for name, table in found.tables.items():
-            table.to_csv(folder / f"{name}.csv", index=False)
-        content = {
-            "study": self.name,
-            "command": command,
-            "claims": [asdict(c) for c in found.claims],
-            "failures": [f"{r.key}: {r.status}, {r.error}" for r in found.study.failures],
-        }
-        text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
-        (folder / "summary.json").write_text(text + "\n", encoding="utf-8")
-        page = page_of(self.title, self.page(found), found, command)
-        return write_finding_page(page, folder / "report.html")
-
-
-def run_grid(
-    grid: Sequence[Condition],
-    out: str | Path,
-    *,
-    runner: Runner | None = None,
-    workers: int | None = None,
-    say: Say = print,
-) -> StudyResult:
-    """Run what is left of a grid and say how each condition ended.
-
-    Args:
-        grid: the conditions.
-        out: folder; the same call again goes on where it stopped.
-        runner: who does the work; None starts processes.
-        workers: how many processes; None takes one for each processor.
-        say: takes each line.
-    """
-    shown = {c.key: ", ".join(f"{k} {v}" for k, v in c.tags.items()) for c in grid}
+def _telling(
+    grid: Sequence[Condition], say: Say, names: Sequence[str]
+) -> Callable[[Record, int, int], object]:
+    """Return what says how each attempt ended, by the tags of its condition."""
+    shown = {c.key: ", ".join(f"{name} {c.tags[name]}" for name in names or c.tags) for c in grid}
 
     def told(record: Record, ended: int, total: int) -> None:
         end = f"{record.seconds:.1f} s" if record.status == "done" else record.error
         say(f"[{ended}/{total}] {shown[record.key]}: {record.status}, {end}")
 
-    left = Ledger(Path(out)).left(grid)
-    say(f"{len(grid)} conditions, {len(grid) - len(left)} of them done already")
-    chosen = runner or ProcessRunner(workers or processors())
-    return run_study(grid, out, chosen, progress=told)
+    return told
 
 
 STUDIES: Final = Registry[NamedStudy](
@@ -166,3 +185,12 @@ STUDIES: Final = Registry[NamedStudy](
     builtin="wingbeat.studies",
 )
 """Every named study; each folder of `wingbeat.studies` adds its own when it is imported."""
+
+
+def register(study: NamedStudy) -> NamedStudy:
+    """Make a study known by its name, and return it.
+
+    Raises:
+        RequestError: another study has that name.
+    """
+    return STUDIES.add(study.name, study)

@@ -7,6 +7,8 @@ from math import isnan
 from typing import TYPE_CHECKING, Final, Literal
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from wingbeat.stats import Estimate
 
 Verdict = Literal["holds", "fails", "undetermined", "not run"]
@@ -27,6 +29,7 @@ class Claim:
         measured: value and interval here, in words.
         verdict: "holds", "fails", "undetermined" (the interval says neither) or "not run".
         note: what has to be known to read it.
+        part: which part of the claim, or under which definition; "" for a claim of one part.
     """
 
     ident: str
@@ -35,6 +38,16 @@ class Claim:
     measured: str
     verdict: Verdict
     note: str = ""
+    part: str = ""
+
+    @property
+    def named(self) -> str:
+        """The claim with its part.
+
+        >>> Claim("a", "It rises.", "", "1", HOLDS, part="late").named
+        'It rises. (late)'
+        """
+        return f"{self.text} ({self.part})" if self.part else self.text
 
 
 def judge(found: Estimate | None, bound: float, *, above: bool) -> Verdict:
@@ -61,3 +74,29 @@ def judge(found: Estimate | None, bound: float, *, above: bool) -> Verdict:
     if found.high < bound:
         return FAILS if above else HOLDS
     return UNDETERMINED
+
+
+def all_of(*verdicts: Verdict) -> Verdict:
+    """Judge a claim that says several things at once by the verdicts of each.
+
+    >>> all_of("holds", "holds"), all_of("holds", "fails"), all_of("holds", "undetermined")
+    ('holds', 'fails', 'undetermined')
+    """
+    if FAILS in verdicts:
+        return FAILS
+    return HOLDS if set(verdicts) == {HOLDS} else UNDETERMINED
+
+
+def counted(claims: Iterable[Claim]) -> str:
+    """Return in one sentence how many of the claims hold.
+
+    >>> counted([Claim("a", "A.", "", "1", HOLDS), Claim("b", "B.", "", "–", NOT_RUN)])
+    'Of 1 claims measured here, 1 hold, 0 do not and 0 stay undetermined.'
+    """
+    given = [c.verdict for c in claims if c.verdict != NOT_RUN]
+    if not given:
+        return "Nothing that a claim speaks of is finished yet."
+    return (
+        f"Of {len(given)} claims measured here, {given.count(HOLDS)} hold, {given.count(FAILS)} do "
+        f"not and {given.count(UNDETERMINED)} stay undetermined."
+    )

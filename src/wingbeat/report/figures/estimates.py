@@ -33,16 +33,20 @@ def line(name: str, style: int, x: Sequence[float], y: Sequence[float], **more: 
 
 
 def estimate_text(found: Estimate) -> str:
-    """Return a value with its interval in words, or why it is undefined.
+    """Return a value with its interval in words, or why there is none.
 
     >>> estimate_text(Estimate(2.0, 1.0, 3.0)), estimate_text(Estimate(2.0))
     ('2 [1 to 3]', '2')
+    >>> estimate_text(Estimate(2.0, interval_reason="too_few_seeds"))
+    '2 (no interval)'
+    >>> estimate_text(Estimate.undefined("no_linear_region"))
+    'undefined: the growth follows no line anywhere'
     """
     if not np.isfinite(found.value):
         why = REASON_TEXT.get(found.reason, found.reason)
         return f"undefined: {why}" if why else "undefined"
     if not np.isfinite([found.low, found.high]).all():
-        return number(found.value)
+        return number(found.value) + " (no interval)" * bool(found.interval_reason)
     return f"{number(found.value)} [{number(found.low)} to {number(found.high)}]"
 
 

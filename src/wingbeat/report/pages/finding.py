@@ -1,18 +1,21 @@
-"""A page for any study: a finding, figures under headings, tables, what was asked, definitions."""
+"""What any study leaves in its folder: CSV, JSON, Markdown, LaTeX, and one page."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from wingbeat.report.drawing.any_figure import drawn
+from wingbeat.report.drawing.any_figure import AnyFigure, drawn
 from wingbeat.report.drawing.rendered import Section
-from wingbeat.report.figures.marks import StudyFigure
 from wingbeat.report.figures.table import Table
 from wingbeat.report.pages.document import render_document, write_document
-from wingbeat.study.verdicts import Claim
+from wingbeat.report.pages.table_text import latex, markdown
+from wingbeat.report.prose import floor_text
+from wingbeat.study.verdicts import HOLDS, NOT_RUN, Claim, counted
 
 if TYPE_CHECKING:
     from wingbeat.study.analysis import Analysis, PageContent
@@ -36,6 +39,7 @@ class FindingPage:
         command: the exact command.
         version: of wingbeat.
         claims: each with what was published, what is measured here, and the verdict.
+        files: names of the tables beside the page.
     """
 
     title: str
@@ -43,13 +47,58 @@ class FindingPage:
     alarms: tuple[str, ...]
     facts: tuple[tuple[str, str, str], ...]
     intro: tuple[str, ...]
-    sections: tuple[tuple[str, str, tuple[StudyFigure, ...]], ...]
+    sections: tuple[tuple[str, str, tuple[AnyFigure, ...]], ...]
     tables: tuple[tuple[str, str, Table], ...]
     asked: tuple[tuple[str, str], ...]
     definitions: tuple[tuple[str, str], ...]
     command: str
     version: str
     claims: tuple[Claim, ...] = ()
+    files: tuple[str, ...] = ()
+
+
+def write_finding(
+    name: str, title: str, content: PageContent, found: Analysis, command: str
+) -> Path:
+    """Write tables, ``summary.json``, ``results.md``, ``results.tex`` and ``report.html``.
+
+    Args:
+        name: of the study.
+        title: of its page.
+        content: its own words, figures and tables.
+        found: its conditions, tables and claims; their folder is where everything is written.
+        command: that runs it again.
+
+    Returns:
+        The path of the page.
+
+    Raises:
+        OSError: a file cannot be written.
+    """
+    folder, page = found.study.folder, page_of(title, content, found, command)
+    for place, table in found.tables.items():
+        table.to_csv(folder / f"{place}.csv", index=False)
+    texts = {
+        "summary.json": _summary(name, page, found),
+        "results.md": as_markdown(page),
+        "results.tex": "\n\n".join(latex(t, f"{title}: {head}") for _, head, t in page.tables),
+    }
+    for place, text in texts.items():
+        (folder / place).write_text(text.rstrip("\n") + "\n", encoding="utf-8")
+    return write_finding_page(page, folder / "report.html")
+
+
+def _summary(name: str, page: FindingPage, found: Analysis) -> str:
+    content = {
+        "study": name,
+        "headline": page.headline,
+        "command": page.command,
+        "noise_floor": found.noise_floor if isfinite(found.noise_floor) else None,
+        "claims": [asdict(c) for c in page.claims],
+        "tables": [f"{place}.csv" for place in found.tables],
+        "failures": [f"{r.key}: {r.status}, {r.error}" for r in found.study.failures],
+    }
+    return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
 
 
 def page_of(title: str, content: PageContent, found: Analysis, command: str) -> FindingPage:
@@ -63,18 +112,36 @@ def page_of(title: str, content: PageContent, found: Analysis, command: str) -> 
     """
     return FindingPage(
         title=title,
-        headline=content.headline,
-        alarms=(*content.alarms, *_left(found.study)),
-        facts=content.facts,
+        headline=content.headline or counted(found.claims),
+        alarms=(*content.alarms, *_left(found.study), *_floor_alarm(found.noise_floor)),
+        facts=(*_judged(found.claims), *content.facts, *_floor_fact(found.noise_floor)),
         intro=content.intro,
         sections=tuple(content.sections),
         tables=tuple(content.tables),
-        asked=tuple(_executed(found.study)),
+        asked=(*content.asked, *_executed(found.study)),
         definitions=tuple(content.definitions.items()),
         command=command,
         version=version("wingbeat"),
         claims=found.claims,
+        files=tuple(f"{name}.csv" for name in found.tables),
     )
+
+
+def _judged(claims: tuple[Claim, ...]) -> tuple[tuple[str, str, str], ...]:
+    given = [c.verdict for c in claims if c.verdict != NOT_RUN]
+    fact = ("claims that hold", str(given.count(HOLDS)), f"of {len(given)} measured")
+    return (fact,) if claims else ()
+
+
+def _floor_fact(floor: float) -> tuple[tuple[str, str, str], ...]:
+    said = floor_text(floor).partition(": ")[2]
+    fact = ("noise floor", said, "distance of the unperturbed twins")
+    return (fact,) if isfinite(floor) else ()
+
+
+def _floor_alarm(floor: float) -> tuple[str, ...]:
+    said = "Execution does not repeat itself exactly: unperturbed twins part"
+    return (f"{said} ({floor_text(floor)}).",) if isfinite(floor) and floor > 0 else ()
 
 
 def _left(study: StudyResult) -> list[str]:
@@ -88,13 +155,14 @@ def _left(study: StudyResult) -> list[str]:
 
 def _executed(study: StudyResult) -> list[tuple[str, str]]:
     rows = []
-    for column in ("factory", "arguments", "dtype", "driver"):
+    asked = ("factory", "arguments", "dtype", "driver")
+    for column in (c for c in asked if c in study.conditions):
         values = dict.fromkeys(str(v) for v in study.conditions[column])
         shown = list(values)[:3] + (["…"] if len(values) > 3 else [])
         rows.append((column, "; ".join(shown)))
-    for name in ("wingbeat", "torch", "python", "platform", "processor"):
+    for name in ("wingbeat", "torch", "python", "platform", "processor", "cpu_capability"):
         found = dict.fromkeys(str(e.get(name, "")) for e in study.environments.values())
-        rows.append((name, ", ".join(found)))
+        rows.append((name.replace("_", " "), ", ".join(found)))
     return rows
 
 
@@ -122,3 +190,20 @@ def render_finding_page(page: FindingPage) -> str:
     return render_document(
         "finding_page.html", sections, page=page, alarms=page.alarms, version=page.version
     )
+
+
+def as_markdown(page: FindingPage) -> str:
+    """Return what the page says, with its tables and without its figures, as Markdown."""
+    parts = [f"# Study: {page.title}", page.headline, f"Command: `{page.command}`"]
+    parts += [f"**Read this first.** {text}" for text in page.alarms]
+    parts += page.intro
+    if page.claims:
+        heads = ("claim", "published", "measured here", "verdict")
+        rows = ((c.named, c.published, c.measured, f"**{c.verdict}**") for c in page.claims)
+        parts += ["## Claims", markdown(Table(heads, tuple(rows)))]
+        parts.append("\n".join(f"- {c.text} {c.note}" for c in page.claims if c.note))
+    for _, heading, table in page.tables:
+        parts += [f"## {heading}", markdown(table)]
+    parts += ["## What was asked", markdown(Table(("name", "value"), page.asked))]
+    parts += ["## Definitions", *(f"**{term}.** {meaning}" for term, meaning in page.definitions)]
+    return "\n\n".join(filter(None, parts)) + "\n"

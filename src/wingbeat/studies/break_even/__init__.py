@@ -7,10 +7,11 @@ from typing import Final
 from wingbeat.studies.break_even.claims import tables, tested
 from wingbeat.studies.break_even.page import content
 from wingbeat.studies.break_even.plan import BreakEvenPlan, conditions
-from wingbeat.study.named import STUDIES, NamedStudy
+from wingbeat.study.named import NamedStudy, register
 
-STUDY: Final = STUDIES.add(
-    "break-even",
+__all__ = ["STUDY", "BreakEvenPlan"]
+
+STUDY: Final = register(
     NamedStudy(
         name="break-even",
         title="break-even point",
@@ -22,5 +23,3 @@ STUDY: Final = STUDIES.add(
         page=content,
     ),
 )
-study_break_even = STUDY.run
-command_of = STUDY.command

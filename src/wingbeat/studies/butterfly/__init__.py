@@ -1,1 +1,36 @@
-"""Spawn and perturb (arXiv 2506.13234): from when on does a change no longer lead elsewhere?"""
+"""Spawn and perturb (arXiv 2506.13234): from when on does a change no longer lead elsewhere?
+
+Copies of a training run are perturbed at a time, by a size and in a kind, and trained on with
+the same noise; how high is the barrier between where they end? After Altıntaş et al., "The
+Butterfly Effect: Neural Network Training Trajectories Are Highly Sensitive to Initial
+Conditions" (ICML 2025).
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from wingbeat.studies.butterfly.claims import tested
+from wingbeat.studies.butterfly.found import ButterflyFindings
+from wingbeat.studies.butterfly.page import content
+from wingbeat.studies.butterfly.plan import ButterflyPlan, announcement, begun, conditions
+from wingbeat.study.named import NamedStudy, register
+
+__all__ = ["STUDY", "ButterflyPlan"]
+
+STUDY: Final = register(
+    NamedStudy(
+        name="butterfly",
+        title="spawn and perturb",
+        help="From when on does a small change of the weights no longer lead to another basin?",
+        plan=ButterflyPlan,
+        conditions=conditions,
+        read=ButterflyFindings,
+        tables=lambda found: {"cells": found.own.cells, "values": found.own.values},
+        claims=tested,
+        page=content,
+        begun=begun,
+        announce=announcement,
+        told=("intervention", "seed"),
+    ),
+)

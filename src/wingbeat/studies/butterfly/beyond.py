@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any, Final
 import pandas as pd
 
 from wingbeat.report.drawing.any_figure import AnyFigure
+from wingbeat.report.figures.estimates import dot
 from wingbeat.report.figures.marks import Dot, DotFigure
 from wingbeat.report.figures.records import MOST_NAMES, Line, LineFigure
 from wingbeat.report.prose import floor_text
-from wingbeat.studies.butterfly.tables import (
-    Found,
+from wingbeat.studies.butterfly.found import (
+    ButterflyFindings,
     band,
     cell_words,
     estimate_of,
-    in_words,
     of_cell,
     records,
 )
@@ -35,7 +35,7 @@ APART: Final = 0.17
 """How far above and below its row each of two values stands."""
 
 
-def aligned(found: Found) -> list[AnyFigure]:
+def aligned(found: ButterflyFindings) -> list[AnyFigure]:
     """Return barrier and L2 of every cell as they are and after alignment, side by side."""
     own = found.cells[found.cells["intervention"] == "standard"]
     figures: list[AnyFigure] = []
@@ -67,7 +67,7 @@ def aligned(found: Found) -> list[AnyFigure]:
     return figures
 
 
-def by_layer(found: Found, drawn: Sequence[Cell]) -> list[AnyFigure]:
+def by_layer(found: ButterflyFindings, drawn: Sequence[Cell]) -> list[AnyFigure]:
     """Return the angle between representations at the end, layer by layer, a line a cell."""
     lines, layers = [], list[str]()
     for style, cell in enumerate(drawn):
@@ -98,7 +98,7 @@ def by_layer(found: Found, drawn: Sequence[Cell]) -> list[AnyFigure]:
     ]
 
 
-def ensembles(found: Found) -> list[AnyFigure]:
+def ensembles(found: ButterflyFindings) -> list[AnyFigure]:
     """Return the gain of each cell's ensemble against its diversity, and against the CKA angle."""
     cells = found.cells
     times = sorted(cells["time"].unique())
@@ -145,9 +145,8 @@ def _short(row: Any) -> str:
 
 
 def _dot(row: Any, place: float, group: str, style: int) -> Dot:
-    said = f"{cell_words(row)}, {group}: {in_words(estimate_of(row))}"
-    return Dot(float(place), row.value, row.low, row.high, group, style, said)
+    return dot(float(place), estimate_of(row), group, style, f"{cell_words(row)}, {group}")
 
 
-def _floor(found: Found) -> str:
+def _floor(found: ButterflyFindings) -> str:
     return f"{floor_text(found.noise_floor).capitalize()} (L2)."

@@ -7,8 +7,8 @@ from typing import Final
 import numpy as np
 import pandas as pd
 
-from wingbeat.report.pages.claims import CheckedClaim
-from wingbeat.studies.butterfly.rulings import against, claim, over_seeds, ratio
+from wingbeat.studies.butterfly.rulings import claim, over_seeds, ratio
+from wingbeat.study.verdicts import Claim, judge
 
 REDUCED: Final = 0.8
 """Share of a barrier that may be left where alignment is said to reduce it."""
@@ -16,11 +16,11 @@ FEWEST_CELLS: Final = 3
 """Cells that a correlation over cells needs."""
 
 
-def matching(own: pd.DataFrame) -> CheckedClaim:
+def matching(own: pd.DataFrame) -> Claim:
     """Judge whether weight matching leaves the barriers as high as they were.
 
     Args:
-        own: values of the standard recipe; see ``butterfly_tables.VALUES``.
+        own: values of the standard recipe; see ``found.VALUES``.
     """
     aligned, raw = (
         own[own["quantity"] == name] for name in ("barrier_aligned_train", "barrier_train")
@@ -31,17 +31,17 @@ def matching(own: pd.DataFrame) -> CheckedClaim:
         "Weight matching does not reduce the barrier.",
         "qualitative",
         found,
-        against(found, REDUCED, above=True),
+        judge(found, REDUCED, above=True),
         "Training-loss barrier after alignment of the replica to its reference ÷ before, over all "
         f"cells; reduced: below {REDUCED:g}.",
     )
 
 
-def turned(own: pd.DataFrame) -> CheckedClaim:
+def turned(own: pd.DataFrame) -> Claim:
     """Judge whether ensembles of replicas whose representations have turned farther gain more.
 
     Args:
-        own: values of the standard recipe; see ``butterfly_tables.VALUES``.
+        own: values of the standard recipe; see ``found.VALUES``.
     """
     correlations = [
         value
@@ -54,7 +54,7 @@ def turned(own: pd.DataFrame) -> CheckedClaim:
         "CKA dissimilarity correlates positively with the gain of ensembles.",
         "positive (qualitative; not for ViT on CIFAR-100)",
         found,
-        against(found, 0.0, above=True),
+        judge(found, 0.0, above=True),
         "Correlation over cells of the mean angle between representations (all layers, replica to "
         "reference) with the gain in loss of the ensemble of the cell's replicas, averaged over "
         "base seeds; −1 to 1.",

@@ -8,25 +8,21 @@ Intervals are over replicas nested in base seeds, so fewer than three base seeds
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import pandas as pd
 
-from wingbeat.report.pages.claims import CheckedClaim
 from wingbeat.report.prose import number
 from wingbeat.studies.butterfly.beyond_claims import matching, turned
-from wingbeat.studies.butterfly.rulings import (
-    FAILS,
-    HOLDS,
-    NOT_RUN,
-    OPEN,
-    against,
-    claim,
-    over_seeds,
-    ratio,
-)
-from wingbeat.studies.butterfly.tables import mean_of
+from wingbeat.studies.butterfly.fine_tuning import finetune_claims
+from wingbeat.studies.butterfly.found import mean_of
+from wingbeat.studies.butterfly.rulings import claim, over_seeds, ratio
+from wingbeat.study.verdicts import Claim, all_of, judge
+from wingbeat.tasks.sst2 import FINETUNE_FACTORIES
+
+if TYPE_CHECKING:
+    from wingbeat.study.analysis import Analysis
 
 LARGE: Final = 0.1
 """A barrier above this, in nats of training cross entropy, counts as large."""
@@ -45,11 +41,18 @@ EXPECTED: Final = {
 EARLY, TENTH, HALF = 0.005, 0.1, 0.5
 
 
-def claims(values: pd.DataFrame, interventions: Sequence[str] = ()) -> tuple[CheckedClaim, ...]:
+def tested(found: Analysis) -> tuple[Claim, ...]:
+    """Return the claims that the plan's task can test: about fine-tuning, or from scratch."""
+    if found.plan.task in FINETUNE_FACTORIES:
+        return finetune_claims(found.own.values)
+    return claims(found.own.values, found.plan.interventions)
+
+
+def claims(values: pd.DataFrame, interventions: Sequence[str] = ()) -> tuple[Claim, ...]:
     """Return every claim with its verdict.
 
     Args:
-        values: one row for each replica and quantity; see ``butterfly_tables.VALUES``.
+        values: one row for each replica and quantity; see ``found.VALUES``.
         interventions: those that were asked for, besides "standard".
     """
     own = values[values["intervention"] == "standard"]
@@ -75,7 +78,7 @@ def _near(barrier: pd.DataFrame, time: float) -> pd.DataFrame:
     return barrier[barrier["time"] == best]
 
 
-def _single(barrier: pd.DataFrame) -> CheckedClaim:
+def _single(barrier: pd.DataFrame) -> Claim:
     rows = barrier[(barrier["kind"] == "single") & (barrier["time"] == 0)]
     found = mean_of(rows) if len(rows) else None
     return claim(
@@ -83,12 +86,12 @@ def _single(barrier: pd.DataFrame) -> CheckedClaim:
         "A single weight changed at initialisation leads to a large barrier.",
         "large (figure 1, abstract)",
         found,
-        against(found, LARGE, above=True),
+        judge(found, LARGE, above=True),
         f"Training-loss barrier; large: above {LARGE:g}.",
     )
 
 
-def _drop(barrier: pd.DataFrame) -> CheckedClaim:
+def _drop(barrier: pd.DataFrame) -> Claim:
     start, early = barrier[barrier["time"] == 0], _near(barrier, EARLY)
     found = ratio(early, start)
     return claim(
@@ -96,12 +99,12 @@ def _drop(barrier: pd.DataFrame) -> CheckedClaim:
         "The barrier drops sharply after about 0.5 % of training.",
         "0.17 to 0.34 of the barrier at 0 %, by size and kind",
         found,
-        against(found, 0.5, above=False),
+        judge(found, 0.5, above=False),
         "Barrier after 0.5 % ÷ barrier at 0 %, same kinds and sizes; sharply: below ½.",
     )
 
 
-def _tenth(barrier: pd.DataFrame) -> CheckedClaim:
+def _tenth(barrier: pd.DataFrame) -> Claim:
     rows = _near(barrier, TENTH)
     rows = rows[(rows["size"] <= 0.011) & rows["kind"].isin(("batch", "gaussian"))]
     found = mean_of(rows) if len(rows) else None
@@ -110,12 +113,12 @@ def _tenth(barrier: pd.DataFrame) -> CheckedClaim:
         "After 10 % of training hardly any barrier is left, for sizes up to 0.01.",
         "0.02 to 0.06",
         found,
-        against(found, LARGE, above=False),
+        judge(found, LARGE, above=False),
         f"Mean over kinds and sizes; hardly any: below {LARGE:g}.",
     )
 
 
-def _half(barrier: pd.DataFrame) -> tuple[CheckedClaim, CheckedClaim]:
+def _half(barrier: pd.DataFrame) -> tuple[Claim, Claim]:
     rows = _near(barrier, HALF)
     rows = rows[rows["kind"].isin(("batch", "gaussian"))]
     small, large = rows[rows["size"] < 0.05], rows[rows["size"] >= 0.05]
@@ -127,7 +130,7 @@ def _half(barrier: pd.DataFrame) -> tuple[CheckedClaim, CheckedClaim]:
             "After 50 % of training sizes below about 0.1 lead to no barrier.",
             "0 for sizes up to 0.01",
             below,
-            against(below, SMALL, above=False),
+            judge(below, SMALL, above=False),
             f"No barrier: below {SMALL:g}.",
         ),
         claim(
@@ -135,36 +138,32 @@ def _half(barrier: pd.DataFrame) -> tuple[CheckedClaim, CheckedClaim]:
             "After 50 % of training a size of about 0.1 still leads to one.",
             "not 0 (figure)",
             above,
-            against(above, SMALL, above=True),
+            judge(above, SMALL, above=True),
             f"A barrier: above {SMALL:g}.",
         ),
     )
 
 
-def _flat(barrier: pd.DataFrame) -> CheckedClaim:
+def _flat(barrier: pd.DataFrame) -> Claim:
     start = barrier[(barrier["time"] == 0) & barrier["kind"].isin(("batch", "gaussian"))]
     sizes = sorted(start["size"].unique())
     found = None
     if len(sizes) > 1:
         by_kind = start.drop(columns="size")  # so that kinds are paired, whatever the size
         found = ratio(by_kind[start["size"] == sizes[-1]], by_kind[start["size"] == sizes[0]])
-    verdict = NOT_RUN
-    if found is not None:
-        sides = (against(found, SPREAD, above=False), against(found, 1 / SPREAD, above=True))
-        verdict = FAILS if FAILS in sides else HOLDS if sides == (HOLDS, HOLDS) else OPEN
     span = f"{sizes[0]:g} to {sizes[-1]:g}" if sizes else "no sizes"
     return claim(
         "size-at-start",
         "At initialisation the barrier hardly depends on the size of the perturbation.",
         "factor 1.3 (batch) and 0.9 (Gaussian) from 1e-4 to 1e-2",
         found,
-        verdict,
+        all_of(judge(found, SPREAD, above=False), judge(found, 1 / SPREAD, above=True)),
         f"Barrier of the largest size ÷ that of the smallest, {span}; hardly: within a factor "
         f"of {SPREAD:g}. The sizes differ from the paper's where the grid does.",
     )
 
 
-def _growth(own: pd.DataFrame) -> CheckedClaim:
+def _growth(own: pd.DataFrame) -> Claim:
     slopes = []
     start = own[(own["time"] == 0) & own["kind"].isin(("batch", "gaussian"))]
     for _, rows in start.groupby("seed"):
@@ -184,13 +183,13 @@ def _growth(own: pd.DataFrame) -> CheckedClaim:
         "Growth is not that of linearised dynamics.",
         "qualitative",
         found,
-        against(found, 1.0, above=False),
+        judge(found, 1.0, above=False),
         "Slope of ln L2 at the end against ln L2 of the perturbation at 0 %: 1 if the dynamics "
         "were linear, 0 if the distance has saturated.",
     )
 
 
-def _log_linear(own: pd.DataFrame) -> CheckedClaim:
+def _log_linear(own: pd.DataFrame) -> Claim:
     found = []
     for _, rows in own.groupby("seed"):
         pair = _paired(rows, "barrier_train", "l2")
@@ -205,7 +204,7 @@ def _log_linear(own: pd.DataFrame) -> CheckedClaim:
         "The logarithm of the barrier rises with the L2 distance.",
         "log-linear for ResNets (qualitative)",
         estimate,
-        against(estimate, 0.0, above=True),
+        judge(estimate, 0.0, above=True),
         "Correlation of ln barrier with L2 over the replicas whose barrier is above 0, averaged "
         "over base seeds; −1 to 1.",
     )
@@ -223,7 +222,7 @@ def _paired(rows: pd.DataFrame, *quantities: str) -> pd.DataFrame:
     return kept[(kept["l2"] > 0)]
 
 
-def _intervention(values: pd.DataFrame, name: str) -> CheckedClaim:
+def _intervention(values: pd.DataFrame, name: str) -> Claim:
     sign, text = EXPECTED[name]
     rows = values[(values["quantity"] == "barrier_train") & (values["time"] > 0)]
     places = ["kind", "size", "time", "seed"]
@@ -241,7 +240,7 @@ def _intervention(values: pd.DataFrame, name: str) -> CheckedClaim:
         f"{text}.",
         "lower barriers" if sign < 0 else "higher barriers",
         found,
-        against(found, 0.0, above=sign > 0),
+        judge(found, 0.0, above=sign > 0),
         "Training-loss barrier minus that of the standard recipe, mean over the cells after 0 %, "
         f"where the standard has {number(float(level))}.",
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import chain
 from types import SimpleNamespace
 from typing import Any, Final, cast
 
@@ -11,22 +10,22 @@ import pandas as pd
 from wingbeat.report.drawing.any_figure import AnyFigure
 from wingbeat.report.figures.barriers import basin_tree
 from wingbeat.report.figures.cell_map import CellMap
+from wingbeat.report.figures.estimates import dot, estimate_text
 from wingbeat.report.figures.marks import Dot, DotFigure
 from wingbeat.report.figures.records import Line, LineFigure
 from wingbeat.report.prose import floor_text, number
 from wingbeat.report.result_access import ResultLike
 from wingbeat.studies.butterfly.beyond import aligned, by_layer, ensembles
-from wingbeat.studies.butterfly.grid import Cell
-from wingbeat.studies.butterfly.tables import (
+from wingbeat.studies.butterfly.found import (
     QUANTITIES,
-    Found,
+    ButterflyFindings,
     band,
     cell_words,
     estimate_of,
-    in_words,
     of_cell,
     records,
 )
+from wingbeat.studies.butterfly.grid import Cell
 
 Sections = tuple[tuple[str, str, tuple[AnyFigure, ...]], ...]
 INTERVAL: Final = "Bars are 95 % intervals over replicas, nested in base seeds."
@@ -39,7 +38,7 @@ UNITS: Final = {
 }
 
 
-def sections(found: Found) -> Sections:
+def sections(found: ButterflyFindings) -> Sections:
     """Return identifier, heading and figures of each part of the page; empty parts are left out."""
     cells = found.cells
     parts: list[tuple[str, str, list[AnyFigure]]] = [
@@ -80,7 +79,7 @@ def _map(rows: pd.DataFrame, intervention: str, kind: str, quantity: str) -> Cel
         row: Any = there.get((size, time))
         if row is None:
             return float("nan"), "", ""
-        said = f"{cell_words(row)}: {in_words(estimate_of(row))}"
+        said = f"{cell_words(row)}: {estimate_text(estimate_of(row))}"
         return row.value, "undefined" if row.reason else number(row.value, 2), said
 
     grid = [[cell(size, time) for time in times] for size in sizes]
@@ -131,11 +130,10 @@ def growth(cells: pd.DataFrame, floor: float = 0.0) -> list[AnyFigure]:
 
 
 def _dot(row: Any, place: float, group: str, style: int) -> Dot:
-    said = f"{cell_words(row)}: {in_words(estimate_of(row))}"
-    return Dot(place, row.value, row.low, row.high, group, style, said)
+    return dot(place, estimate_of(row), group, style, cell_words(row))
 
 
-def paths(found: Found) -> list[AnyFigure]:
+def paths(found: ButterflyFindings) -> list[AnyFigure]:
     """Return L2 and barrier over training, a line for each time of perturbation, of one size."""
     size = _middle(found)
     lines: dict[str, list[Line]] = {"l2": [], "barrier_train": []}
@@ -166,7 +164,7 @@ def paths(found: Found) -> list[AnyFigure]:
     ]
 
 
-def curves(found: Found) -> list[AnyFigure]:
+def curves(found: ButterflyFindings) -> list[AnyFigure]:
     """Return the loss on the line between reference and replica above its chord, by time.
 
     Above the chord, since what base seeds reach differs by more than many a barrier.
@@ -201,7 +199,7 @@ def _above_chord(rows: pd.DataFrame) -> pd.DataFrame:
     return rows.assign(value=rows["value"] - first - rows["alpha"] * (last - first))
 
 
-def dendrogram(found: Found) -> list[AnyFigure]:
+def dendrogram(found: ButterflyFindings) -> list[AnyFigure]:
     """Return the tree of basins of the first base seed, where all pairs were measured."""
     own = found.table[found.table["intervention"] == "standard"]
     if not len(own):
@@ -237,7 +235,7 @@ def side_by_side(cells: pd.DataFrame) -> list[AnyFigure]:
     ]
 
 
-def _middle(found: Found) -> tuple[str, float]:
+def _middle(found: ButterflyFindings) -> tuple[str, float]:
     """Return the kind and the size that are drawn where only one can be: the middle size."""
     kinds = [c.kind for c in found.plan.cells]
     kind = "gaussian" if "gaussian" in kinds else kinds[0]
@@ -245,7 +243,7 @@ def _middle(found: Found) -> tuple[str, float]:
     return kind, sizes[len(sizes) // 2]
 
 
-def drawn_cells(found: Found) -> list[Cell]:
+def drawn_cells(found: ButterflyFindings) -> list[Cell]:
     """Return the cells that are drawn where not all can be: the middle size, and single weights."""
     size = _middle(found)
     return [c for c in found.plan.cells if (c.kind, c.size) == size or c.kind == "single"]
@@ -258,8 +256,3 @@ def _plain(rows: pd.DataFrame) -> pd.DataFrame:
 def _line(rows: pd.DataFrame, along: str, name: str, style: int) -> Line:
     x, y, a, b = band(rows, along)
     return Line(name, name, style, x, y, a, b, marked=len(x) <= 12)
-
-
-def titles(parts: Sections) -> list[str]:
-    """Return the titles of all figures, in order."""
-    return [f.title for f in chain.from_iterable(figures for _, _, figures in parts)]

@@ -12,18 +12,8 @@ from typing import Final
 import numpy as np
 import pandas as pd
 
-from wingbeat.report.pages.claims import CheckedClaim
-from wingbeat.stats import Estimate
-from wingbeat.studies.butterfly.rulings import (
-    FAILS,
-    HOLDS,
-    NOT_RUN,
-    OPEN,
-    against,
-    claim,
-    over_seeds,
-    ratio,
-)
+from wingbeat.studies.butterfly.rulings import claim, over_seeds, ratio
+from wingbeat.study.verdicts import Claim, all_of, judge
 
 UNCORRELATED: Final = 0.3
 """Below this size a correlation counts as almost none."""
@@ -31,11 +21,11 @@ SCRATCH: Final = "checkpoint=random"
 """The intervention that starts from fresh weights."""
 
 
-def finetune_claims(values: pd.DataFrame) -> tuple[CheckedClaim, ...]:
+def finetune_claims(values: pd.DataFrame) -> tuple[Claim, ...]:
     """Return every claim with its verdict.
 
     Args:
-        values: one row for each replica and quantity; see ``butterfly_tables.VALUES``.
+        values: one row for each replica and quantity; see ``found.VALUES``.
     """
     own = values[values["intervention"] == "standard"]
     return (_later(own), _uncorrelated(own), _pretrained(values))
@@ -68,7 +58,7 @@ def correlations(own: pd.DataFrame) -> list[float]:
     return found
 
 
-def _later(own: pd.DataFrame) -> CheckedClaim:
+def _later(own: pd.DataFrame) -> Claim:
     barrier = own[own["quantity"] == "barrier_train"]
     found = ratio(barrier[barrier["time"] > 0], barrier[barrier["time"] == 0])
     return claim(
@@ -76,35 +66,25 @@ def _later(own: pd.DataFrame) -> CheckedClaim:
         "A perturbation later in training leads to a lower barrier.",
         "qualitative",
         found,
-        against(found, 1.0, above=False),
+        judge(found, 1.0, above=False),
         "Barrier of the training loss after the later times ÷ at the start, same kinds and sizes.",
     )
 
 
-def _uncorrelated(own: pd.DataFrame) -> CheckedClaim:
+def _uncorrelated(own: pd.DataFrame) -> Claim:
     found = over_seeds(correlations(own), 1.0)
     return claim(
         "uncorrelated",
         "For BERT the barrier is almost uncorrelated with the L2 distance.",
         "qualitative",
         found,
-        _within(found),
+        all_of(judge(found, UNCORRELATED, above=False), judge(found, -UNCORRELATED, above=True)),
         "Correlation over replicas, averaged over base seeds, −1 to 1; almost none: within "
         f"{UNCORRELATED:g} on both sides of 0.",
     )
 
 
-def _within(found: Estimate | None) -> str:
-    if found is None:
-        return NOT_RUN
-    sides = (
-        against(found, UNCORRELATED, above=False),
-        against(found, -UNCORRELATED, above=True),
-    )
-    return FAILS if FAILS in sides else HOLDS if sides == (HOLDS, HOLDS) else OPEN
-
-
-def _pretrained(values: pd.DataFrame) -> CheckedClaim:
+def _pretrained(values: pd.DataFrame) -> Claim:
     barrier = values[values["quantity"] == "barrier_train"]
     fresh, read = (barrier[barrier["intervention"] == n] for n in (SCRATCH, "standard"))
     found = ratio(fresh, read)
@@ -113,7 +93,7 @@ def _pretrained(values: pd.DataFrame) -> CheckedClaim:
         "Pretrained weights make training more stable than fresh ones.",
         "mixed: longer pretraining helps CIFAR nets and can harm language models",
         found,
-        against(found, 1.0, above=True),
+        judge(found, 1.0, above=True),
         "Barrier from fresh weights of the same architecture ÷ barrier from pretrained ones, same "
         "kinds, sizes and times.",
     )

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from wingbeat.errors import RequestError, nearest
+from wingbeat.study.plan_options import number_text
 
 KINDS: Final = ("batch", "gaussian", "single", "fraction", "ulp")
 """Gradient of one batch, Gaussian noise, one weight, Gaussian noise on a share of the weights,
@@ -50,8 +51,8 @@ class Kind:
 
     def __str__(self) -> str:
         """Return it as the command line takes it."""
-        sizes = ":" + "/".join(f"{s:g}" for s in self.sizes) if self.sizes else ""
-        times = "@" + "/".join(f"{t:g}" for t in self.times) if self.times else ""
+        sizes = ":" + "/".join(map(number_text, self.sizes)) if self.sizes else ""
+        times = "@" + "/".join(map(number_text, self.times)) if self.times else ""
         return f"{self.name}{sizes}{times}"
 
 
@@ -246,6 +247,15 @@ def parse_numbers(text: str, name: str) -> tuple[float, ...]:
     if not found:
         raise RequestError(f"{name} is {text!r}: give at least one number")
     return found
+
+
+def numbers_text(numbers: Sequence[float]) -> str:
+    """Return numbers as ``parse_numbers`` reads them.
+
+    >>> numbers_text((0.0, 0.005))
+    '0,0.005'
+    """
+    return ",".join(number_text(number) for number in numbers)
 
 
 def parse_value(text: str) -> Any:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from wingbeat.errors import RequestError, nearest
 from wingbeat.execution.request import default_seeds
@@ -24,10 +25,15 @@ from wingbeat.studies.butterfly.grid import (
     check_sizes,
     check_steps,
     check_times,
+    confined,
+    numbers_text,
+    parse_kinds,
+    parse_numbers,
     parse_value,
 )
 from wingbeat.study.condition import Condition, named
 from wingbeat.study.ledger import Ledger
+from wingbeat.study.plan_options import argument, option
 from wingbeat.task.data import len_of
 from wingbeat.task.task import Task
 from wingbeat.tasks.from_scratch import FACTORIES, LOOPED, QUICK
@@ -41,81 +47,145 @@ MEASURES: Final = ("ensemble", "cka", "l2_aligned", "barrier_aligned")
 barriers of all pairs at the end do."""
 
 
-@dataclass(frozen=True)
-class Plan:
-    """What to run.
+GRID: Final[dict[str, Any]] = {
+    "times": (0.0, 0.005, 0.02, 0.1, 0.5),
+    "sizes": (1e-3, 1e-2, 1e-1),
+    "kinds": (Kind("batch"), Kind("gaussian"), SINGLE),
+    "replicas": 3,
+    "seeds": 3,
+}
+"""What is run where nothing else is asked for."""
+SMALL_GRID: Final[dict[str, Any]] = {
+    "times": (0.0, 0.5),
+    "sizes": (1e-2, 1e-1),
+    "kinds": (Kind("gaussian"), SINGLE),
+    "replicas": 2,
+    "seeds": 2,
+}
+"""The same of a quick study."""
 
-    Args:
-        task: a name of ``FACTORIES``, or ``module:factory``.
-        arguments: of the factory, JSON.
-        budget: passed to the factory as ``budget``; None leaves its default.
-        times: shares of training at which replicas fork.
-        sizes: magnitudes, relative to initialisation.
-        kinds: kinds of perturbation, some perhaps with sizes and times of their own.
-        replicas: for each cell of the grid.
-        seeds: how many base seeds.
-        interventions: passed to the factory as ``intervention``; "standard" is passed on as none,
-            and "name=value" as that argument.
-        fraction: share of the weights that the kind "fraction" perturbs.
-        exclude: regular expression of tensors that are never perturbed; "" for none.
-        head: regular expression of the head's tensors, for kinds that are confined to a part.
-        eval_samples: most samples of the evaluation data; None for all.
-        snapshots: recorded steps besides the start and the forks.
-        driver: "lockstep" or "loop"; None takes what suits the task.
-        measures: those of ``MEASURES`` that are wanted.
-        quick: whether it was made small on purpose.
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(word for word in text.split(",") if word and word != "none")
+
+
+@dataclass(frozen=True)
+class ButterflyPlan:
+    """What was asked of the study. None in an axis of the grid takes what `GRID` has.
+
+    The standard intervention is passed to the factory as none, "name=value" as that argument,
+    every other as ``intervention``.
 
     Raises:
         RequestError: a value out of range, an unknown task.
     """
 
-    task: str = "cifar-resnet"
-    arguments: Mapping[str, Any] = field(default_factory=dict)
-    budget: float | None = None
-    times: tuple[float, ...] = (0.0, 0.005, 0.02, 0.1, 0.5)
-    sizes: tuple[float, ...] = (1e-3, 1e-2, 1e-1)
-    kinds: tuple[Kind, ...] = (Kind("batch"), Kind("gaussian"), SINGLE)
-    replicas: int = 3
-    seeds: int = 3
-    interventions: tuple[str, ...] = (STANDARD,)
-    fraction: float = 0.01
-    exclude: str = "norm|bias"
-    head: str = HEAD
-    eval_samples: int | None = 1024
-    snapshots: int = 4
-    driver: DriverName | None = None
-    quick: bool = False
-    measures: tuple[str, ...] = MEASURES
+    task: str = argument(
+        "MODULE:FACTORY, or cifar-resnet, cifar-vit, mnist-mlp, shakespeare-gpt, sst2-minilm, "
+        "gsm8k-lm.",
+        "TASK",
+        "cifar-resnet",
+    )
+    arguments: dict[str, Any] = option({}, "Argument of the task, name=value.", "arg")
+    budget: float | None = option(None, "Share of the paper's 20,000 steps.")
+    times: tuple[float, ...] | None = option(
+        None,
+        "Shares of training, as 0,0.005,0.02,0.1,0.5.",
+        read=partial(parse_numbers, name="times"),
+        write=numbers_text,
+    )
+    sizes: tuple[float, ...] | None = option(
+        None,
+        "Sizes relative to initialisation, as 1e-3,1e-2,1e-1.",
+        "scales",
+        read=partial(parse_numbers, name="scales"),
+        write=numbers_text,
+    )
+    kinds: tuple[Kind, ...] | None = option(
+        None,
+        "batch, gaussian, single, fraction, ulp; KIND:SIZE/SIZE@TIME/TIME.",
+        read=parse_kinds,
+        write=lambda kinds: ",".join(str(kind) for kind in kinds),
+    )
+    replicas: int | None = option(None, "For each cell; default 3, with --quick 2.")
+    seeds: int | None = option(None, "Base seeds; default 3, with --quick 2.")
+    interventions: tuple[str, ...] = option((STANDARD,), "Such as 'long warm-up'.", "intervention")
+    fraction: float = option(0.01, "Share of the weights that the kind fraction perturbs.")
+    exclude: str = option(
+        "norm|bias", "Regular expression of tensors that are left alone; '' for none."
+    )
+    head: str = option(HEAD, "Regular expression of the head's tensors.")
+    eval_samples: int | None = option(
+        1024, "Most samples of the evaluation data; 0 for all.", write=lambda n: str(n or 0)
+    )
+    snapshots: int = option(4, "Recorded steps besides the start and the forks.")
+    driver: str | None = option(None, "lockstep or loop; default what suits the task.")
+    quick: bool = option(False, "A small grid in about a minute.")
+    measures: tuple[str, ...] = option(
+        MEASURES,
+        "Of ensemble, cka, l2_aligned, barrier_aligned; or none.",
+        read=_words,
+        write=lambda names: ",".join(names) or "none",
+    )
+    where: tuple[str, ...] = option(
+        ("both",),
+        "Of both, body, head: the part of the model that is perturbed.",
+        read=_words,
+        write=",".join,
+    )
 
     def __post_init__(self) -> None:
-        check_times(self.times)
-        check_sizes(self.sizes)
-        for name in ("replicas", "seeds", "snapshots", "eval_samples"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise RequestError(f"{name} is {value!r}: give at least 1")
-        if not 0 < self.fraction <= 1:
-            raise RequestError(f"fraction is {self.fraction!r}: give a share above 0, at most 1")
+        check_times(self.times or ())
+        check_sizes(self.sizes or ())
+        confined((), self.where)
+        self._check_numbers()
         if len(set(self.interventions)) < len(self.interventions):
             raise RequestError(f"interventions are {self.interventions}: name each once")
-        if not (self.times and self.sizes and self.kinds and self.interventions):
+        if () in (self.times, self.sizes, self.kinds, self.interventions, self.where):
             raise RequestError("times, sizes, kinds and interventions need one value each at least")
         for name in self.measures:
             if name not in MEASURES:
                 raise RequestError(f"measure {name!r}: {nearest(name, MEASURES)}")
+        if self.driver not in (None, "lockstep", "loop"):
+            msg = f"driver is {self.driver!r}: use lockstep or loop, which give the same bits again"
+            raise RequestError(msg)
         if self.task not in FACTORIES and ":" not in self.task:
             msg = f"task {self.task!r} is no built-in one, and no module:factory"
             raise RequestError(f"{msg}; {nearest(self.task, FACTORIES)}")
 
+    def _check_numbers(self) -> None:
+        least = {"replicas": 1, "seeds": 1, "snapshots": 1, "eval_samples": 0}
+        for name, bound in least.items():
+            value = getattr(self, name)
+            if value is not None and value < bound:
+                raise RequestError(f"{name} is {value!r}: give at least {bound}")
+        if not 0 < self.fraction <= 1:
+            raise RequestError(f"fraction is {self.fraction!r}: give a share above 0, at most 1")
+
+    def axis(self, name: str) -> Any:
+        """Return an axis of the grid: what was asked for, else what is usual."""
+        usual = SMALL_GRID if self.quick else GRID
+        return usual[name] if getattr(self, name) is None else getattr(self, name)
+
     @property
     def cells(self) -> tuple[Cell, ...]:
-        """The grid."""
-        return cells(self.kinds, self.sizes, self.times)
+        """The grid.
+
+        >>> len(ButterflyPlan("mnist-mlp", quick=True).cells)
+        5
+        """
+        kinds = confined(self.axis("kinds"), self.where)
+        return cells(kinds, self.axis("sizes"), self.axis("times"))
+
+    @property
+    def copies(self) -> int:
+        """Replicas of each cell of the grid."""
+        return int(self.axis("replicas"))
 
     @property
     def base_seeds(self) -> tuple[int, ...]:
         """The base seeds; the first is 0."""
-        return default_seeds(self.seeds)
+        return default_seeds(self.axis("seeds"))
 
     @property
     def factory(self) -> str:
@@ -150,24 +220,6 @@ class Plan:
         return found
 
 
-def quick_plan(plan: Plan) -> Plan:
-    """Return a plan made small: two times, two sizes, two replicas and two base seeds.
-
-    Example:
-        >>> len(quick_plan(Plan("mnist-mlp")).cells)
-        5
-    """
-    return replace(
-        plan,
-        times=(0.0, 0.5),
-        sizes=(1e-2, 1e-1),
-        kinds=(Kind("gaussian"), SINGLE),
-        replicas=2,
-        seeds=2,
-        quick=True,
-    )
-
-
 def limited_task(
     factory: str, arguments: Mapping[str, Any], eval_samples: int | None = None
 ) -> Task:
@@ -193,7 +245,7 @@ def limited_task(
     return replace(task, eval_data=chosen(task.eval_data, eval_samples))
 
 
-def conditions(plan: Plan) -> list[Condition]:
+def conditions(plan: ButterflyPlan) -> list[Condition]:
     """Return one condition for each intervention and base seed.
 
     Every task is built once, so that nothing wrong is found only after hours.
@@ -204,22 +256,23 @@ def conditions(plan: Plan) -> list[Condition]:
 
     Example:
         >>> arguments = {"hidden": [8], "samples": 512, "epochs": 10}
-        >>> plan = Plan("mnist-mlp", arguments, times=(0.0, 0.1, 0.5), seeds=2)
+        >>> plan = ButterflyPlan("mnist-mlp", arguments, times=(0.0, 0.1, 0.5), seeds=2)
         >>> len(conditions(plan)), len(conditions(plan)[0].perturbations)
         (2, 19)
     """
     return [c for name in plan.interventions for c in _of_intervention(plan, name)]
 
 
-def _of_intervention(plan: Plan, intervention: str) -> list[Condition]:
+def _of_intervention(plan: ButterflyPlan, intervention: str) -> list[Condition]:
     given: dict[str, Any] = {
         "factory": plan.factory,
         "arguments": plan.arguments_of(intervention),
-        "eval_samples": plan.eval_samples,
+        "eval_samples": plan.eval_samples or None,
     }
     task = limited_task(**given)
     grid = plan.cells
     check_steps(grid, task.steps)
+    usual_driver: DriverName = "loop" if plan.task in LOOPED else "lockstep"
     found = [
         Condition(
             factory=TASK,
@@ -230,11 +283,11 @@ def _of_intervention(plan: Plan, intervention: str) -> list[Condition]:
                 )
                 for cell in grid
             ),
-            replicas=plan.replicas,
+            replicas=plan.copies,
             record_every=max(1, -(-task.steps // plan.snapshots)),
             metrics=_metrics(task, plan.measures),
             seeds=(seed,),
-            driver=plan.driver or ("loop" if plan.task in LOOPED else "lockstep"),
+            driver=cast("DriverName", plan.driver) or usual_driver,
             tags={
                 "intervention": intervention,
                 "seed": seed,
@@ -258,21 +311,57 @@ def _metrics(task: Task, measures: Sequence[str]) -> tuple[str, ...]:
     return ("l2", "train_loss", *outputs, "barrier", *further)
 
 
-def settled(plan: Plan, folder: Path) -> Plan:
+def begun(plan: ButterflyPlan, folder: Path) -> ButterflyPlan:
     """Return the plan as a folder was begun: without further measures if it is so far.
 
     A study begun without them goes on and is drawn without them; nothing is trained again.
 
     Raises:
-        RequestError: the plan does not fit the task.
+        RequestError: the plan does not fit the task, or the folder holds results of another one.
     """
-    grid, bare = conditions(plan), replace(plan, measures=())
-    if not (plan.measures and (folder / "records").is_dir()):
+    grid = conditions(plan)
+    if not (folder / "records").is_dir():
         return plan
-    done = Ledger(folder).done()
-    if any(c.key in done for c in grid):
-        return plan
-    return bare if any(c.key in done for c in conditions(bare)) else plan
+    ledger = Ledger(folder)
+    done = ledger.done()
+    bare = replace(plan, measures=())
+    if plan.measures and not any(c.key in done for c in grid):
+        former = conditions(bare)
+        if any(c.key in done for c in former):
+            plan, grid = bare, former
+    check_task([c for c in grid if c.key in done], ledger)
+    return plan
+
+
+def check_task(done: Sequence[Condition], ledger: Ledger) -> None:
+    """Refuse finished conditions whose task had another name, as with a stand-in for the data.
+
+    The key of a condition holds what was asked, and where the data lie is not part of it.
+
+    Raises:
+        RequestError: one of them had; both names are said.
+    """
+    for condition in done:
+        then = ledger.facts(condition.key)["condition"]["tags"].get("task")
+        now = condition.tags["task"]
+        if then not in (None, now):
+            raise RequestError(
+                f"{ledger.folder} holds results of {then!r}, and the task is {now!r} now: set "
+                "WINGBEAT_DATA as it was then, or use another folder"
+            )
+
+
+def announcement(
+    plan: ButterflyPlan, grid: Sequence[Condition], left: Sequence[Condition], _: int = 1
+) -> list[str]:
+    """Return what is said before anything is trained: how much, on what data."""
+    runs = f"{len(plan.interventions)} interventions x {len(plan.base_seeds)} base seeds"
+    lines = [f"{runs}, each: {len(plan.cells)} cells x {plan.copies} replicas, one pass"]
+    lines += [f"  {name}" for name in dict.fromkeys(str(c.tags["task"]) for c in grid)]
+    if left:
+        one, pairs = (sum(x) for x in zip(*(replica_steps(c) for c in left), strict=True))
+        lines.append(f"{one:,} replica-steps to train; each pair from scratch would be {pairs:,}")
+    return lines
 
 
 def replica_steps(condition: Condition) -> tuple[int, int]:

@@ -6,9 +6,10 @@ from typing import Final
 
 import pandas as pd
 
+from wingbeat.report.figures.estimates import estimate_text
 from wingbeat.report.figures.table import Table
 from wingbeat.report.prose import number
-from wingbeat.studies.butterfly.tables import estimate_of, in_words, records
+from wingbeat.studies.butterfly.found import estimate_of, records
 
 PUBLISHED: Final[dict[tuple[float, str], tuple[tuple[float, float], ...]]] = {
     (0.0, "batch"): ((1.82, 1.26), (1.82, 1.17), (2.12, 1.12), (2.58, 1.08), (2.43, 0.64)),
@@ -47,7 +48,7 @@ def beside_published(cells: pd.DataFrame) -> Table:
         if row is not None:
             estimate = estimate_of(row)
             sd = f"{number(row.value)} ± {number(row.sd)}" if not row.reason else "–"
-            cells_here = (sd, in_words(estimate))
+            cells_here = (sd, estimate_text(estimate))
         said = "–" if known is None else f"{known[0]:.2f} ± {known[1]:.2f}"
         rows.append((f"{100 * time:g} %, {kind}, {size:g}", said, *cells_here))
     heads = ("time, kind, size", "paper", "here, mean ± sd", "here, 95 % interval of the mean")

@@ -11,34 +11,31 @@ import numpy as np
 import pandas as pd
 
 from wingbeat.errors import CONSTANT, TOO_FEW_SEEDS
-from wingbeat.report.pages.claims import CheckedClaim
+from wingbeat.report.figures.estimates import estimate_text
 from wingbeat.stats import Estimate, bootstrap
-from wingbeat.studies.butterfly.tables import in_words
-from wingbeat.study import verdicts
+from wingbeat.study import finished
+from wingbeat.study.verdicts import NOT_RUN, Claim, Verdict
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Array = NDArray[np.float64]
 
-HOLDS, FAILS, NOT_RUN = verdicts.HOLDS, verdicts.FAILS, verdicts.NOT_RUN
-OPEN = verdicts.UNDETERMINED
-against = verdicts.judge
 NAMES: Final = ("kind", "size")
 """What has to agree where values are compared."""
 
 
 def claim(
-    ident: str, text: str, published: str, found: Estimate | None, verdict: str, note: str
-) -> CheckedClaim:
+    ident: str, text: str, published: str, found: Estimate | None, verdict: Verdict, note: str
+) -> Claim:
     """Return a claim with what was found; without an estimate it was not run.
 
-    >>> claim("a", "A claim.", "2", None, HOLDS, "").verdict
+    >>> claim("a", "A claim.", "2", None, "holds", "").verdict
     'not run'
     """
     if found is None:
-        return CheckedClaim(ident, text, published, "–", NOT_RUN, note)
-    return CheckedClaim(ident, text, published, in_words(found), verdict, note)
+        return Claim(ident, text, published, "–", NOT_RUN, note)
+    return Claim(ident, text, published, estimate_text(found), verdict, note)
 
 
 def ratio(top: pd.DataFrame, bottom: pd.DataFrame) -> Estimate | None:
@@ -76,9 +73,8 @@ def over_seeds(found: Sequence[float], most: float = inf) -> Estimate | None:
     """
     if not found:
         return None
-    values = np.array(found)
-    if len(values) < 3:
-        return Estimate(float(values.mean()), interval_reason=TOO_FEW_SEEDS)
-    estimate = bootstrap(lambda w: w @ values / w.sum(axis=1), len(values))
+    if len(found) < 3:
+        return Estimate(float(np.mean(found)), interval_reason=TOO_FEW_SEEDS)
+    estimate = finished.over_seeds(np.array(found))
     low, high = np.clip([estimate.low, estimate.high], -most, most)  # NaN stays NaN
     return replace(estimate, low=float(low), high=float(high))

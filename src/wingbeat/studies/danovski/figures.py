@@ -5,12 +5,15 @@ from __future__ import annotations
 from math import exp, nan
 from typing import TYPE_CHECKING
 
+from wingbeat.report.figures.estimates import dot, line
 from wingbeat.report.figures.marks import Dot, DotFigure, StudyFigure
 from wingbeat.report.figures.records import Guide, Line, LineFigure
+from wingbeat.report.prose import number
 from wingbeat.stats import Estimate
 from wingbeat.studies.danovski.claims import PUBLISHED, PUBLISHED_INITS
-from wingbeat.studies.danovski.found import Found, Measured, words
-from wingbeat.studies.danovski.orbit_figures import series_figures, weight_figures
+from wingbeat.studies.danovski.found import DanovskiFindings as Findings
+from wingbeat.studies.danovski.found import DanovskiMeasurement as Measurement
+from wingbeat.studies.danovski.orbits import PUBLISHED_LAGS
 from wingbeat.studies.danovski.plan import size_text
 
 if TYPE_CHECKING:
@@ -22,7 +25,7 @@ _RATE = "growth of ln distance, 1/update"
 _INTERVALS = "Intervals of 95 % over initialisations"
 
 
-def sections(found: Found) -> tuple[Section, ...]:
+def sections(found: Findings) -> tuple[Section, ...]:
     """Return every figure under its heading."""
     return (
         ("nmle", "nMLE against the nudge", (nmle(found), accepted(found), distances(found))),
@@ -34,37 +37,29 @@ def sections(found: Found) -> tuple[Section, ...]:
     )
 
 
-def dot(place: float, e: Estimate, group: str, style: int, n: int) -> Dot:
-    """Return a mark whose hover text names its group, value, interval and number."""
-    return Dot(place, e.value, e.low, e.high, group, style, f"{group}: {words(e)} (n = {n})")
+def _dot(place: float, found: Measurement, name: str, group: str, style: int) -> Dot:
+    return dot(place, found[name], group, style, f"{group} (n = {found.count(name)})")
 
 
 def dots(
-    rows: Sequence[Measured], by: str, names: Sequence[tuple[str, str]], first: int = 0
+    rows: Sequence[Measurement], by: str, names: Sequence[tuple[str, str]], first: int = 0
 ) -> list[Dot]:
     """Return the marks of several estimates against ``eta`` or ``epsilon``."""
     return [
-        dot(getattr(m.options, by), m[name], group, first + style, m.count(name))
+        _dot(getattr(m.options, by), m, name, group, first + style)
         for style, (name, group) in enumerate(names)
         for m in rows
     ]
 
 
-def line(name: str, style: int, points: Sequence[tuple[float, Estimate]]) -> Line:
+def _curve(name: str, style: int, points: Sequence[tuple[float, Estimate]]) -> Line:
     """Return a curve with its interval as a band."""
     x, values = [p[0] for p in points], [p[1] for p in points]
-    return Line(
-        name=name,
-        group=name,
-        style=style,
-        x=tuple(x),
-        y=tuple(v.value for v in values),
-        low=tuple(v.low for v in values),
-        high=tuple(v.high for v in values),
-    )
+    low, high = tuple(v.low for v in values), tuple(v.high for v in values)
+    return line(name, style, x, [v.value for v in values], low=low, high=high)
 
 
-def nmle(found: Found) -> DotFigure:
+def nmle(found: Findings) -> DotFigure:
     """The nMLE at η = 1 for each size, as published and here, and the renormalised exponent."""
     rows = _at_one(found)
     names = [
@@ -88,7 +83,7 @@ def nmle(found: Found) -> DotFigure:
     )
 
 
-def accepted(found: Found) -> DotFigure:
+def accepted(found: Findings) -> DotFigure:
     """Share of initialisations that the rule accepts."""
     published = [
         Dot(e, n / PUBLISHED_INITS, nan, nan, "published", 3, f"published, ε = {e:g}: {n} of 500")
@@ -105,7 +100,7 @@ def accepted(found: Found) -> DotFigure:
     )
 
 
-def distances(found: Found) -> LineFigure:
+def distances(found: Findings) -> LineFigure:
     """Distance of nudged copies over time at each learning rate."""
     shown = [m for m in found.all("nmle") if m.options.epsilon in (1e-12, 1e-8, 1e-4, 1e-2)]
     lines = []
@@ -114,7 +109,7 @@ def distances(found: Found) -> LineFigure:
         points = [
             (x, Estimate(exp(e.value), exp(e.low), exp(e.high))) for x, e in m.curve("distance")
         ]
-        lines.append(line(name, style, points))
+        lines.append(_curve(name, style, points))
     return LineFigure(
         key="distances",
         title="Distance of nudged copies",
@@ -127,10 +122,10 @@ def distances(found: Found) -> LineFigure:
     )
 
 
-def rates(found: Found) -> LineFigure:
+def rates(found: Findings) -> LineFigure:
     """The renormalised growth rate over the run."""
     lines = [
-        line(f"η = {m.options.eta:g} ({m.options.inits} nets)", style, m.curve("rate"))
+        _curve(f"η = {m.options.eta:g} ({m.options.inits} nets)", style, m.curve("rate"))
         for style, m in enumerate(found.all("renormalised"))
     ]
     return LineFigure(
@@ -144,7 +139,7 @@ def rates(found: Found) -> LineFigure:
     )
 
 
-def windows(found: Found) -> DotFigure:
+def windows(found: Findings) -> DotFigure:
     """The exponent over several windows, whole and without the neutral directions."""
     rows: list[str] = []
     marks: list[Dot] = []
@@ -156,7 +151,7 @@ def windows(found: Found) -> DotFigure:
             ):
                 place = len(rows) + 0.2 * (style - 0.5)
                 full = f"{kind}_{span}"
-                marks.append(dot(place, m[full], group, style, m.count(full)))
+                marks.append(_dot(place, m, full, group, style))
             rows.append(f"η = {m.options.eta:g}, {span.replace('-', '–')}")
     return DotFigure(
         key="windows",
@@ -171,10 +166,10 @@ def windows(found: Found) -> DotFigure:
     )
 
 
-def orbit(found: Found, part: str) -> LineFigure:
+def orbit(found: Findings, part: str) -> LineFigure:
     """Distance of copies nudged at the start, or late."""
     lines = [
-        line(
+        _curve(
             f"η = {m.options.eta:g}, ε = {size_text(m.options.epsilon)} ({m.options.inits} nets)",
             style,
             m.curve(part),
@@ -197,7 +192,7 @@ def orbit(found: Found, part: str) -> LineFigure:
     )
 
 
-def time_to(found: Found) -> DotFigure:
+def time_to(found: Findings) -> DotFigure:
     """Median time to 90 % test accuracy against the learning rate."""
     return DotFigure(
         key="time",
@@ -212,7 +207,7 @@ def time_to(found: Found) -> DotFigure:
     )
 
 
-def bands(found: Found) -> DotFigure:
+def bands(found: Findings) -> DotFigure:
     """NMLE, renormalised exponent and shares against the learning rate."""
     names = [
         ("nmle", "nMLE (ε = 1e-8)"),
@@ -232,5 +227,95 @@ def bands(found: Found) -> DotFigure:
     )
 
 
-def _at_one(found: Found) -> list[Measured]:
+def _at_one(found: Findings) -> list[Measurement]:
     return [m for m in found.all("nmle") if m.options.eta == 1.0]
+
+
+def weight_figures(found: Findings) -> tuple[StudyFigure, ...]:
+    """Displacement against path, and the loss without one weight."""
+    rows = found.all("weights")
+    return (
+        DotFigure(
+            key="displacement",
+            title="Displacement of each weight against its path",
+            caption="Each mark is one kernel weight: |w_T − w_0| ÷ |w_0| against the length of its "
+            f"path. {_asked(rows)}",
+            place_label="path, Σ |w(t+1) − w(t)|",
+            value_label="displacement ÷ initial size",
+            dots=tuple(_marks(rows, "displacement")),
+            log_place=True,
+            log_value=True,
+        ),
+        DotFigure(
+            key="loss_ratio",
+            title="The loss without one weight",
+            caption="Share of first-layer weights by L_w ÷ L, the loss without the weight over the "
+            f"loss; the outermost marks hold all beyond. {_asked(rows)}",
+            place_label="L_w ÷ L",
+            value_label="share of weights",
+            dots=tuple(_marks(rows, "loss_ratio")),
+        ),
+    )
+
+
+def series_figures(found: Findings) -> tuple[StudyFigure, ...]:
+    """The loss itself, its autocorrelation, and the rates at which nearby losses part."""
+    rows = found.all("series")
+    published = [
+        Dot(i + 1, v, nan, nan, "published, one run at η = 5", 5, f"lag {i + 1}: {v:g}")
+        for i, v in enumerate(PUBLISHED_LAGS)
+    ]
+    return (
+        *(_losses(m) for m in rows if m.options.eta == 5.0),
+        DotFigure(
+            key="acf",
+            title="Autocorrelation of the loss",
+            caption="Mean over the nets whose loss varies, with 95 % intervals over nets: the "
+            f"nets differ. {_asked(rows)}",
+            place_label="lag, updates",
+            value_label="autocorrelation",
+            dots=(*_marks(rows, "acf"), *published),
+            whole_place=True,
+        ),
+        DotFigure(
+            key="expansion",
+            title="How fast nearby losses part",
+            caption="Share of reference points by the slope of ln d over 10 to 25 updates; one "
+            f"loss series each, all nets that have not settled. {_asked(rows)}",
+            place_label="expansion rate, 1/update",
+            value_label="share of rates",
+            dots=tuple(_marks(rows, "expansion")),
+        ),
+    )
+
+
+def _marks(rows: list[Measurement], name: str) -> list[Dot]:
+    found = []
+    for style, m in enumerate(rows):
+        group = f"η = {m.options.eta:g}"
+        for x, e in m.curve(name):
+            found.append(dot(x, e, group, style, f"{group}, {number(x)}"))
+    return found
+
+
+def _losses(found: Measurement) -> LineFigure:
+    lines = []
+    for style, kind in enumerate(("of period 3", "without a period")):
+        points = found.curve(f"loss {kind}")
+        if points:
+            x, y = [p[0] for p in points], [p[1].value for p in points]
+            lines.append(line(f"a net {kind}", style, x, y, thin=True, marked=True))
+    return LineFigure(
+        key="losses",
+        title=f"The last updates of the loss at η = {found.options.eta:g}",
+        caption=f"Training loss of the first net of each kind out of {found.options.inits}.",
+        x_label="update",
+        y_label="training loss, nats",
+        lines=tuple(lines),
+    )
+
+
+def _asked(rows: list[Measurement]) -> str:
+    return " ".join(
+        f"η = {m.options.eta:g}: {m.options.inits} nets, {m.options.steps} updates." for m in rows
+    )

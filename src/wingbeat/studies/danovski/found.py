@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pandas as pd
 
-from wingbeat.errors import NOT_TRAINED, REASON_TEXT
-from wingbeat.report.prose import number
+from wingbeat.errors import NOT_TRAINED
+from wingbeat.report.figures.estimates import estimate_text
 from wingbeat.stats import Estimate
 from wingbeat.studies.danovski.plan import Experiment, Options, condition
 from wingbeat.study.ledger import Ledger
 
 if TYPE_CHECKING:
-    from wingbeat.studies.danovski.plan import Plan
+    from wingbeat.studies.danovski.plan import DanovskiPlan
     from wingbeat.study.outcome import StudyResult
 
 COLUMNS: Final = (
@@ -33,7 +33,7 @@ COLUMNS: Final = (
 
 
 @dataclass(frozen=True)
-class Measured:
+class DanovskiMeasurement:
     """One finished measurement.
 
     Attributes:
@@ -50,7 +50,8 @@ class Measured:
         if found is None:
             return Estimate.undefined(NOT_TRAINED)
         value, low, high = (_number(found.get(part)) for part in ("value", "low", "high"))
-        return Estimate(value, low, high, found.get("reason", ""))
+        why = (found.get("reason", ""), found.get("interval_reason", ""))
+        return Estimate(value, low, high, *why)
 
     def count(self, name: str) -> int:
         """Return over how many initialisations an estimate was taken."""
@@ -59,11 +60,11 @@ class Measured:
     def text(self, name: str) -> str:
         """Return value, interval and number of initialisations in words.
 
-        >>> text = Measured(Options("series", 5.0, 1, 9), {"a": {"value": 2.0, "n": 7}}).text("a")
-        >>> text
+        >>> options = Options("series", 5.0, 1, 9)
+        >>> DanovskiMeasurement(options, {"a": {"value": 2.0, "n": 7}}).text("a")
         '2 (n = 7)'
         """
-        return f"{words(self[name])} (n = {self.count(name)})"
+        return f"{estimate_text(self[name])} (n = {self.count(name)})"
 
     def curve(self, name: str) -> list[tuple[float, Estimate]]:
         """Return the points of a curve in the order in which they were measured."""
@@ -71,7 +72,7 @@ class Measured:
         return [(float(k[len(head) :]), self[k]) for k in self.content if k.startswith(head)]
 
 
-class Found:
+class DanovskiFindings:
     """The finished measurements of a plan.
 
     Args:
@@ -79,28 +80,28 @@ class Found:
         study: what is done.
     """
 
-    def __init__(self, plan: Plan, study: StudyResult) -> None:
-        self.plan, self.study = plan, study
-        ledger = Ledger(study.folder)
+    def __init__(self, plan: DanovskiPlan, study: StudyResult) -> None:
+        self.plan, ledger = plan, Ledger(study.folder)
         done = ledger.done()
         keyed = [(condition(options).key, options) for options in plan.options]
         self.measured = [
-            Measured(options, ledger.facts(key)["summary"]) for key, options in keyed if key in done
+            DanovskiMeasurement(options, ledger.facts(key)["summary"])
+            for key, options in keyed
+            if key in done
         ]
-        self.noise_floor = max(
-            [float(ledger.facts(k)["noise_floor"]) for k, _ in keyed if k in done], default=0.0
-        )
 
-    def all(self, experiment: Experiment) -> list[Measured]:
+    def all(self, experiment: Experiment) -> list[DanovskiMeasurement]:
         """Return the measurements of one kind, in the order of the plan."""
         return [m for m in self.measured if m.options.experiment == experiment]
 
-    def one(self, experiment: Experiment, eta: float, epsilon: float | None = None) -> Measured:
+    def one(
+        self, experiment: Experiment, eta: float, epsilon: float | None = None
+    ) -> DanovskiMeasurement:
         """Return a measurement; one without content if it is not done."""
         for found in self.all(experiment):
             if found.options.eta == eta and epsilon in (None, found.options.epsilon):
                 return found
-        return Measured(Options("series", eta, 1, 1), {})
+        return DanovskiMeasurement(Options("series", eta, 1, 1), {})
 
     def largest(self, name: str) -> float:
         """Return the largest value of an estimate over all measurements, such as ``map_error``."""
@@ -113,23 +114,7 @@ class Found:
         return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
-def words(estimate: Estimate) -> str:
-    """Return a value with its interval, or why it is undefined.
-
-    >>> words(Estimate(0.285, 0.27, 0.3)), words(Estimate(0.5))
-    ('0.285 [0.27 to 0.3]', '0.5')
-    >>> words(Estimate.undefined("no_linear_region"))
-    'undefined: the growth follows no line anywhere'
-    """
-    if estimate.reason:
-        return f"undefined: {REASON_TEXT.get(estimate.reason, estimate.reason)}"
-    text = number(estimate.value)
-    if estimate.low == estimate.low and estimate.high == estimate.high:
-        return f"{text} [{number(estimate.low)} to {number(estimate.high)}]"
-    return text
-
-
-def _rows(found: Measured) -> list[tuple[Any, ...]]:
+def _rows(found: DanovskiMeasurement) -> list[tuple[Any, ...]]:
     asked = found.options
     rows = []
     for name, content in found.content.items():

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from math import isfinite
-from typing import TYPE_CHECKING, Any, Final, Literal, get_args
+from typing import TYPE_CHECKING, Final, Literal, get_args
 
 from wingbeat.errors import RequestError, nearest
 from wingbeat.study.condition import Condition
+from wingbeat.study.plan_options import option
 from wingbeat.tasks.iris import iris_task
 
 if TYPE_CHECKING:
@@ -93,19 +94,15 @@ def danovski_task(
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What to run.
-
-    Args:
-        quick: few initialisations and short runs.
-        inits: initialisations of each nMLE; default 200, with quick 60. The paper has 500.
+class DanovskiPlan:
+    """What was asked of the study. The paper has 500 initialisations.
 
     Raises:
         RequestError: fewer than three initialisations.
     """
 
-    quick: bool = False
-    inits: int | None = None
+    quick: bool = option(False, "Few initialisations and short runs, in under two minutes.")
+    inits: int | None = option(None, "Initialisations of each nMLE; default 200, with --quick 60.")
 
     def __post_init__(self) -> None:
         if self.inits is not None and self.inits < 3:
@@ -122,11 +119,11 @@ class Plan:
         return _quick(self.count) if self.quick else _full(self.count)
 
 
-def conditions(plan: Plan) -> list[Condition]:
+def conditions(plan: DanovskiPlan) -> list[Condition]:
     """Return one condition for each measurement.
 
-    >>> len({c.key for c in conditions(Plan(quick=True))}) == len(conditions(Plan(quick=True)))
-    True
+    >>> len({c.key for c in conditions(DanovskiPlan(quick=True))})
+    19
     """
     return [condition(options) for options in plan.options]
 
@@ -143,20 +140,8 @@ def condition(options: Options) -> Condition:
         metrics=("l2",),
         dtype="float64",
         measures=(MEASURE,),
-        tags=_tags(options),
+        tags={"experiment": options.experiment, "eta": options.eta, "epsilon": options.epsilon},
     )
-
-
-def command_of(plan: Plan) -> str:
-    """Return the command line that runs a plan.
-
-    >>> command_of(Plan(quick=True))
-    'wingbeat study danovski --quick'
-    """
-    words = ["wingbeat study danovski"]
-    words += ["--quick"] * plan.quick
-    words += [f"--inits {plan.inits}"] * (plan.inits is not None)
-    return " ".join(words)
 
 
 def size_text(epsilon: float) -> str:
@@ -166,10 +151,6 @@ def size_text(epsilon: float) -> str:
     '1e-8'
     """
     return f"{epsilon:g}".replace("e-0", "e-")
-
-
-def _tags(options: Options) -> dict[str, Any]:
-    return {"experiment": options.experiment, "eta": options.eta, "epsilon": options.epsilon}
 
 
 def _nmle(inits: int, eta: float, epsilon: float) -> Options:

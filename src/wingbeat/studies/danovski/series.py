@@ -16,11 +16,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-from scipy.special import stdtr
+from scipy.stats import t as student
 
 from wingbeat.errors import BELOW_NOISE_FLOOR, CONSTANT, DIVERGED, TOO_FEW_POINTS, RequestError
+from wingbeat.lyapunov.series.nmle import best_windows
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import ArrayLike, NDArray
 
     Array = NDArray[np.float64]
@@ -30,6 +33,8 @@ POINTS: Final = 1000
 LONGEST: Final = 25
 SHORTEST: Final = 10
 SIGNIFICANT: Final = 0.05
+WINDOWS: Final = tuple((0, count) for count in range(SHORTEST, LONGEST + 1))
+"""First update and length of each line."""
 
 
 @dataclass(frozen=True)
@@ -102,29 +107,32 @@ def expansion_rates(
     reason = _missing(values, theiler)
     if reason:
         return ExpansionRates(nothing, nothing, 0, 0, 0, reason)
+    near = list(_neighbours(values, points, radius, theiler, seed))
+    pairs = [(_apart(values, others, i), i) for i, others in near if others.size]
+    growing = [(apart, i) for apart, i in pairs if (apart > 0.0).all()]
+    alone, equal = len(near) - len(pairs), len(pairs) - len(growing)
+    rates, losses = nothing, nothing
+    if growing:
+        slopes, share, windows = best_windows(np.log([apart for apart, _ in growing]), WINDOWS)
+        kept = _p(share, windows[:, 1]) <= SIGNIFICANT
+        rates, losses = slopes[kept], values[[i for _, i in growing]][kept]
+    if not rates.size:
+        reason = BELOW_NOISE_FLOOR if equal else TOO_FEW_POINTS
+    return ExpansionRates(rates, losses, len(near), alone, equal, reason)
+
+
+def _neighbours(
+    values: Array, points: int, radius: float, theiler: int, seed: int
+) -> Iterator[tuple[int, NDArray[np.int64]]]:
+    """Yield reference points, drawn at random, each with the points near it in value."""
     last = values.size - LONGEST
     generator = np.random.Generator(np.random.PCG64(seed))
-    chosen = np.sort(generator.choice(last, size=min(points, last), replace=False))
     order = np.argsort(values[:last], kind="stable")
     ranked = values[:last][order]
-    rates, losses, alone, equal = [], [], 0, 0
-    for i in chosen:
+    for i in np.sort(generator.choice(last, size=min(points, last), replace=False)):
         ends = np.searchsorted(ranked, [values[i] - radius, values[i] + radius], side="right")
         near = order[ends[0] : ends[1]]
-        near = near[np.abs(near - i) >= theiler]
-        if not near.size:
-            alone += 1
-            continue
-        apart = _apart(values, near, int(i))
-        if not (apart > 0.0).all():
-            equal += 1
-            continue
-        slope, p = _best_line(np.log(apart))
-        if p <= SIGNIFICANT:
-            rates.append(slope)
-            losses.append(values[i])
-    reason = "" if rates else (BELOW_NOISE_FLOOR if equal else TOO_FEW_POINTS)
-    return ExpansionRates(np.array(rates), np.array(losses), len(chosen), alone, equal, reason)
+        yield int(i), near[np.abs(near - i) >= theiler]
 
 
 def _apart(values: Array, near: NDArray[np.int64], i: int) -> Array:
@@ -134,26 +142,11 @@ def _apart(values: Array, near: NDArray[np.int64], i: int) -> Array:
     return found
 
 
-def _best_line(logs: Array) -> tuple[float, float]:
-    """Return slope and two-sided p of the window with the best R² that starts at n = 1."""
-    best = (-np.inf, np.nan, 1.0)
-    for count in range(SHORTEST, logs.size + 1):
-        time = np.arange(count) - (count - 1) / 2
-        rise = logs[:count] - logs[:count].mean()
-        slope = float(rise @ time / (time @ time))
-        total = float(rise @ rise)
-        share = float(slope**2 * (time @ time) / total) if total > 0.0 else 0.0
-        if share > best[0]:
-            best = (share, slope, _p(share, count))
-    return best[1], best[2]
-
-
-def _p(share: float, count: int) -> float:
-    """Return the p of a slope from R² and the number of points (Student's t, n − 2)."""
-    if share >= 1.0:
-        return 0.0
-    t = np.sqrt(share * (count - 2) / (1.0 - share))
-    return float(2.0 * stdtr(count - 2, -t))
+def _p(share: Array, count: NDArray[np.int64]) -> Array:
+    """Return the two-sided p of slopes from R² and numbers of points (Student's t, n − 2)."""
+    with np.errstate(divide="ignore"):
+        size = np.sqrt(share * (count - 2) / np.maximum(1.0 - share, 0.0))
+    return np.asarray(2.0 * student.sf(size, count - 2))
 
 
 def _missing(values: Array, theiler: int) -> str:

@@ -57,14 +57,3 @@ def usual_seconds(condition: Condition) -> float:
     unit = UNIT_SECONDS.get(name.replace("BERT", "GPT"), UNIT_SECONDS["dense"])
     samples, epochs = int(condition.arguments["samples"]), int(condition.arguments["epochs"])
     return START_SECONDS + unit * samples * epochs * (condition.replicas + 2)
-
-
-def duration(seconds: float) -> str:
-    """Return a time in words.
-
-    >>> duration(40), duration(200), duration(9000)
-    ('40 s', '3 min', '2.5 h')
-    """
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

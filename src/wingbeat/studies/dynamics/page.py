@@ -1,28 +1,23 @@
-"""What the study leaves in its folder besides the tables: summary, master table and page."""
+"""The page of the study: its words and its tables."""
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass
-from importlib.metadata import version
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Final
 
+from wingbeat.report.figures.estimates import estimate_text
 from wingbeat.report.figures.table import Table
-from wingbeat.report.pages.study import StudyPage, write_study_page
-from wingbeat.report.prose import floor_text, number
-from wingbeat.studies.dynamics import tables
-from wingbeat.studies.dynamics.claims import Claim, claims
-from wingbeat.studies.dynamics.estimates import DEFINITION_NAMES
+from wingbeat.report.prose import number
+from wingbeat.studies.dynamics.estimates import DEFINITION_NAMES, DEFINITIONS, Definition
 from wingbeat.studies.dynamics.figures import sections
-from wingbeat.studies.dynamics.plan import SIZES, SLOW, Plan
-from wingbeat.studies.dynamics.summary import Found, summary
-from wingbeat.study.outcome import StudyResult
+from wingbeat.studies.dynamics.found import DynamicsFindings, FamilyFound, Net
+from wingbeat.studies.dynamics.plan import SIZES, SLOW
+from wingbeat.study.analysis import PageContent
 from wingbeat.tasks.architectures import FAMILY_NAMES
-from wingbeat.trajectory.tensorfile import write_bytes
 
-TITLE = "training dynamics of 21 architectures"
-_DEFINITIONS = {
+if TYPE_CHECKING:
+    from wingbeat.study.analysis import Analysis
+
+_DEFINITIONS: Final = {
     "spread, full space": "Root of the summed variance of all trainable weights over the copies. "
     "Ratio: at the end of training ÷ at the start. Below 1 the copies end closer together.",
     "spread, projected": "The same after projection to the first three principal components of "
@@ -43,71 +38,26 @@ _DEFINITIONS = {
 }
 
 
-@dataclass(frozen=True)
-class Files:
-    """Where the study's files are."""
-
-    page: Path
-    markdown: Path
-    latex: Path
-    summary: Path
-
-
-def write_outputs(plan: Plan, study: StudyResult, command: str) -> Files:
-    """Write ``summary.json``, ``master.md``, ``master.tex`` and ``report.html``.
-
-    Args:
-        plan: what was asked.
-        study: what was found, finished or not.
-        command: the exact command, shown on the page.
-
-    Returns:
-        The paths.
-    """
-    found = Found(study)
-    tested = claims(found)
-    folder = study.folder
-    files = Files(*(folder / n for n in ("report.html", "master.md", "master.tex", "summary.json")))
-    content = {
-        **summary(found),
-        "claims": [_claim_json(c) for c in tested],
-        "data": _data(found),
-        "failures": [f"{r.key}: {r.status}, {r.error}" for r in study.failures],
-        "command": command,
-    }
-    text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
-    write_bytes(files.summary, text.encode())
-    write_bytes(files.markdown, _markdown(found, tested, command).encode())
-    caption = "Copies of a net nudged at the start: do they end closer together? " + " ".join(
-        f"{k}: {v}." for k, v in _data(found).items()
-    )
-    write_bytes(files.latex, (tables.latex(tables.master(found), caption) + "\n").encode())
-    write_study_page(page(plan, found, tested, command), files.page)
-    return files
-
-
-def page(plan: Plan, found: Found, tested: list[Claim], command: str) -> StudyPage:
-    """Return everything that the page shows."""
-    return StudyPage(
-        title=TITLE,
-        headline=headline(found),
-        alarms=tuple(alarms(plan, found)),
-        facts=_facts(found),
-        intro=tuple(_intro(plan, found)),
-        master=tables.master(found),
-        nets=tables.nets(found),
-        definition_table=tables.by_definition(found),
-        claim_heads=tuple(DEFINITION_NAMES.values()),
-        claims=tables.claim_rows(tested),
-        sections=sections(found),
-        asked=tuple(_asked(plan, found)),
-        definitions=tuple(_DEFINITIONS.items()),
-        command=command,
-        version=version("wingbeat"),
+def content(found: Analysis) -> PageContent:
+    """Return what the page says and shows."""
+    own: DynamicsFindings = found.own
+    return PageContent(
+        headline=headline(own),
+        intro=tuple(_intro(own)),
+        facts=_facts(own),
+        definitions=_DEFINITIONS,
+        sections=sections(own),
+        tables=(
+            ("master", "Families", master(own)),
+            ("nets", "Architectures", nets(own)),
+            ("definition", "Under each definition of spread", by_definition(own)),
+        ),
+        alarms=tuple(_alarms(own)),
+        asked=_asked(own),
     )
 
 
-def headline(found: Found) -> str:
+def headline(found: DynamicsFindings) -> str:
     """Return the finding in one sentence."""
     counts = [f.counts["full"] for f in found.families]
     sure, apart, total = sum(c[0] for c in counts), sum(c[2] for c in counts), len(found.nets)
@@ -119,44 +69,32 @@ def headline(found: Found) -> str:
     )
 
 
-def alarms(plan: Plan, found: Found) -> list[str]:
-    """Return what must be read before any number."""
+def _alarms(found: DynamicsFindings) -> list[str]:
     stand_ins = found.done[found.done["stand_in"].astype(bool)]["data"]
     said = [f"Not the data of the article: {label}." for label in dict.fromkeys(stand_ins)]
-    if plan.quick:
+    if found.plan.quick:
         said.append(
             "Quick study: few samples and epochs, without the six most expensive nets. It shows "
             "how the study works; its verdicts are about these short trainings."
         )
-    said += [
-        f"Condition {record.key} was given up ({record.status}): {record.error}"
-        for record in found.study.failures
-    ]
-    left = int((found.study.conditions["status"] == "not run").sum())
-    if left:
-        said.append(f"{left} conditions are not done yet: run the same command again.")
-    if found.noise_floor > 0:
-        said.append(f"Execution does not repeat itself exactly ({floor_text(found.noise_floor)}).")
     return said
 
 
-def _facts(found: Found) -> tuple[tuple[str, str, str], ...]:
-    done, floor = found.done, floor_text(found.noise_floor).partition(": ")[2]
-    copies = int(done["replicas"].sum()) if len(done) else 0
-    seeds = int(done["seed"].nunique()) if len(done) else 0
+def _facts(found: DynamicsFindings) -> tuple[tuple[str, str, str], ...]:
+    copies, seeds = int(found.done["replicas"].sum()), found.done["seed"].nunique()
     return (
         ("nets", str(len(found.nets)), f"in {len(found.families)} families"),
         ("base seeds", str(seeds), "at most, for each net"),
         ("nudged copies", f"{copies:,}", "trained in all"),
-        ("noise floor", floor, "distance of the unperturbed twins"),
     )
 
 
-def _intro(plan: Plan, found: Found) -> list[str]:
+def _intro(found: DynamicsFindings) -> list[str]:
     data = "; ".join(f"{k}: {v}" for k, v in _data(found).items())
+    share = number(100 * found.plan.perturbation)
     how = (
-        f"Each net is trained with copies whose weights start {number(100 * plan.perturbation)} % "
-        "of each tensor's standard deviation away from the reference. All copies see the same "
+        f"Each net is trained with copies whose weights start {share} % of each tensor's "
+        "standard deviation away from the reference. All copies see the same "
         "samples in the same order. Do they end closer together?"
     )
     free = (
@@ -166,32 +104,25 @@ def _intro(plan: Plan, found: Found) -> list[str]:
     return [how, f"Data: {data}.", free]
 
 
-def _asked(plan: Plan, found: Found) -> list[tuple[str, str]]:
+def _asked(found: DynamicsFindings) -> list[tuple[str, str]]:
+    plan = found.plan
     sizes = SIZES["quick" if plan.quick else "full"]
-    present = [f.family for f in found.families]
     rows = [("perturbation", f"{plan.perturbation:g} of each tensor's standard deviation, step 0")]
     optimizers = {
         "dense": "Adam 0.01, batches of 32",
         "cnn": "Adam 0.001, batches of 32",
         "transformer": "AdamW 0.0005, batches of 16",
     }
-    for family in present:
+    for family in (f.family for f in found.families):
         epochs, samples = sizes[family]
-        rows.append(
-            (FAMILY_NAMES[family], f"{epochs} epochs of {samples} samples, {optimizers[family]}")
-        )
+        said = f"{epochs} epochs of {samples} samples, {optimizers[family]}"
+        rows.append((FAMILY_NAMES[family], said))
     rows.append(("base seeds", ", ".join(str(s) for s in plan.base_seeds)))
-    if plan.quick:
-        rows.append(("left out", ", ".join(SLOW)))
-    environments = list(found.study.environments.values())
-    for name in ("wingbeat", "torch", "python", "platform", "processor", "cpu_capability"):
-        values = dict.fromkeys(str(e.get(name, "")) for e in environments)
-        rows.append((name.replace("_", " "), ", ".join(values)))
     rows.append(("threads", "1 for each condition"))
-    return rows
+    return rows + [("left out", ", ".join(SLOW))] * plan.quick
 
 
-def _data(found: Found) -> dict[str, str]:
+def _data(found: DynamicsFindings) -> dict[str, str]:
     return {
         FAMILY_NAMES[f.family]: "; ".join(
             dict.fromkeys(str(x) for x in found.done[found.done["family"] == f.family]["data"])
@@ -200,46 +131,80 @@ def _data(found: Found) -> dict[str, str]:
     }
 
 
-def _claim_json(claim: Claim) -> dict[str, Any]:
-    return {
-        "id": claim.ident,
-        "claim": claim.text,
-        "quantity": claim.quantity,
-        "note": claim.note,
-        "measured": {
-            d: {**m.estimate.to_json(), "verdict": m.ruling} for d, m in claim.measured.items()
-        },
-    }
+def master(found: DynamicsFindings) -> Table:
+    """Return families: number of nets, convergent ones, mean ratio, λ and accuracy.
 
-
-def _markdown(found: Found, tested: list[Claim], command: str) -> str:
-    rows = tables.claim_rows(tested)
-    heads = ("claim", *DEFINITION_NAMES.values())
-    claim_table = Table(
-        heads,
-        tuple((r.text, *(f"**{ruling}**: {value}" for value, ruling in r.cells)) for r in rows),
+    All in the whole weight space; ``by_definition`` has the other definitions.
+    """
+    heads = (
+        "family",
+        "architectures",
+        "convergent / open / divergent",
+        "mean ratio",
+        "λ per epoch",
+        "accuracy",
     )
-    quantities = [f"- {r.text} Measured: {r.quantity}.{_note(r.note)}" for r in rows]
-    parts = [
-        f"# Study: {TITLE}",
-        headline(found),
-        *(f"- {family}: {label}" for family, label in _data(found).items()),
-        f"Command: `{command}`",
-        f"{floor_text(found.noise_floor).capitalize()}.",
-        "## Families",
-        tables.markdown(tables.master(found)),
-        "## Claims of the article",
-        tables.markdown(claim_table),
-        "\n".join(quantities),
-        "## Architectures",
-        tables.markdown(tables.nets(found)),
-        "## Under each definition of spread",
-        tables.markdown(tables.by_definition(found)),
-        "## Definitions",
-        *(f"**{term}.** {meaning}" for term, meaning in _DEFINITIONS.items()),
+    return Table(heads, tuple(_family_row(f) for f in found.families))
+
+
+def _family_row(family: FamilyFound) -> tuple[str, ...]:
+    left = len(family.nets) - len(family.used)
+    size = f"{len(family.nets)}" + (f" ({left} not in means: few seeds)" if left else "")
+    return (
+        FAMILY_NAMES[family.family],
+        size,
+        " / ".join(str(n) for n in family.counts["full"]),
+        estimate_text(family.ratio["full"]),
+        estimate_text(family.fitted),
+        estimate_text(family.accuracy),
+    )
+
+
+def nets(found: DynamicsFindings) -> Table:
+    """Return every architecture with its ratio in full space, λ and accuracy."""
+    heads = (
+        "architecture",
+        "weights",
+        "seeds",
+        "ratio",
+        "λ per epoch",
+        "early ÷ late",
+        "accuracy",
+    )
+    return Table(heads, tuple(_net_row(n) for n in found.nets))
+
+
+def _net_row(net: Net) -> tuple[str, ...]:
+    return (
+        net.architecture.name,
+        f"{net.architecture.parameters:,}",
+        str(len(net.seeds)),
+        f"{estimate_text(net.ratio['full'])}, {net.behavior['full']}",
+        estimate_text(net.fitted),
+        estimate_text(net.early_late),
+        estimate_text(net.accuracy),
+    )
+
+
+def by_definition(found: DynamicsFindings) -> Table:
+    """Return the ratio of families and architectures under each definition of spread."""
+    rows = [
+        (
+            f"{FAMILY_NAMES[f.family]}, mean",
+            *(f"{estimate_text(f.ratio[d])}; {_convergent(f, d)}" for d in DEFINITIONS),
+        )
+        for f in found.families
     ]
-    return "\n\n".join(parts) + "\n"
+    rows += [
+        (
+            n.architecture.name,
+            *(f"{estimate_text(n.ratio[d])}, {n.behavior[d]}" for d in DEFINITIONS),
+        )
+        for n in found.nets
+    ]
+    return Table(("ratio", *DEFINITION_NAMES.values()), tuple(rows))
 
 
-def _note(note: str) -> str:
-    return f" {note}." if note else ""
+def _convergent(family: FamilyFound, definition: Definition) -> str:
+    sure, open_, _ = family.counts[definition]
+    return f"{sure} of {len(family.nets)} convergent" + (f", {open_} open" if open_ else "")

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from wingbeat.errors import RequestError, nearest
 from wingbeat.execution.request import default_seeds
-from wingbeat.studies.dynamics.cost import usual_seconds
+from wingbeat.report.prose import duration
+from wingbeat.studies.dynamics.cost import expected_seconds, usual_seconds
 from wingbeat.study.condition import Condition
+from wingbeat.study.plan_options import option
 from wingbeat.tasks.architectures import ARCHITECTURES, FAMILIES, Architecture, Family, source_of
 
 METRICS: Final = (
@@ -33,27 +36,21 @@ SLOW: Final = ("CNN Large", "CNN Deep", "GPT small", "GPT medium", "BERT small",
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What was asked of the study.
-
-    Args:
-        families: which of "dense", "cnn", "transformer" are run whole.
-        quick: few epochs and samples, without the six most expensive nets unless they are named.
-        seeds: base seeds; None takes 5, or 3 when quick.
-        replicas: perturbed copies of each net; None takes 7 for dense nets, 5 for the others.
-        perturbation: size of the nudge, as a share of each tensor's standard deviation.
-        names: architectures that are run besides, by name. With neither families nor names: all.
+class DynamicsPlan:
+    """What was asked of the study; with neither families nor names all nets are run.
 
     Raises:
         RequestError: an unknown family or architecture, or a number out of range.
     """
 
-    families: tuple[str, ...] = ()
-    quick: bool = False
-    seeds: int | None = None
-    replicas: int | None = None
-    perturbation: float = 0.01
-    names: tuple[str, ...] = ()
+    families: tuple[str, ...] = option((), "dense, cnn or transformer, run whole.", "family")
+    quick: bool = option(
+        False, "Few epochs and samples, without the six most expensive nets unless they are named."
+    )
+    seeds: int | None = option(None, "Base seeds; default 5, with --quick 3.")
+    replicas: int | None = option(None, "Nudged copies; default 7 for dense nets, else 5.")
+    perturbation: float = option(0.01, "Nudge as a share of each tensor's standard deviation.")
+    names: tuple[str, ...] = option((), "One more architecture, by name.", "net")
 
     def __post_init__(self) -> None:
         for family in self.families:
@@ -89,11 +86,11 @@ class Plan:
         return self.replicas or REPLICAS[family]
 
 
-def conditions(plan: Plan) -> list[Condition]:
+def conditions(plan: DynamicsPlan) -> list[Condition]:
     """Return one condition for each architecture and base seed, the cheapest first.
 
     Example:
-        >>> len(conditions(Plan(families=("dense",), seeds=3)))
+        >>> len(conditions(DynamicsPlan(families=("dense",), seeds=3)))
         30
     """
     found = [
@@ -104,7 +101,7 @@ def conditions(plan: Plan) -> list[Condition]:
     return sorted(found, key=usual_seconds)
 
 
-def _condition(plan: Plan, architecture: Architecture, seed: int) -> Condition:
+def _condition(plan: DynamicsPlan, architecture: Architecture, seed: int) -> Condition:
     family = architecture.family
     source = source_of(family)
     epochs, samples = SIZES["quick" if plan.quick else "full"][family]
@@ -125,8 +122,7 @@ def _condition(plan: Plan, architecture: Architecture, seed: int) -> Condition:
         seeds=(seed,),
         # Lock step gains nothing where one replica already fills the processor.
         driver="loop" if family == "transformer" else "lockstep",
-        # Not __name__: as a script this module has another.
-        measures=("wingbeat.studies.dynamics.run:legacy",),
+        measures=("wingbeat.studies.dynamics.measure:legacy",),
         tags={
             "family": family,
             "group": architecture.group,
@@ -142,17 +138,14 @@ def _condition(plan: Plan, architecture: Architecture, seed: int) -> Condition:
     )
 
 
-def command_of(plan: Plan) -> str:
-    """Return the command line that runs a plan.
-
-    >>> command_of(Plan(families=("cnn",), seeds=3))
-    'wingbeat study dynamics --family cnn --seeds 3'
-    """
-    words = ["wingbeat study dynamics"]
-    words += ["--quick"] * plan.quick
-    words += [f"--family {family}" for family in plan.families]
-    words += [f"--net '{name}'" for name in plan.names]
-    words += [f"--seeds {plan.seeds}"] * (plan.seeds is not None)
-    words += [f"--replicas {plan.replicas}"] * (plan.replicas is not None)
-    words += [f"--perturbation {plan.perturbation:g}"] * (plan.perturbation != 0.01)
-    return " ".join(words)
+def announcement(
+    plan: DynamicsPlan, grid: Sequence[Condition], left: Sequence[Condition], workers: int
+) -> list[str]:
+    """Return what is said before anything is trained: how much, on what data, for how long."""
+    lines = [f"{len(plan.architectures)} architectures x {len(plan.base_seeds)} base seeds"]
+    data = dict.fromkeys((str(c.tags["family"]), str(c.tags["data"])) for c in grid)
+    lines += [f"  {family}: {label}" for family, label in data]
+    if left:
+        wall = expected_seconds(left) / min(workers, len(left))
+        lines.append(f"expected time with {workers} process(es): about {duration(wall)}")
+    return lines

@@ -7,10 +7,11 @@ from typing import Final
 from wingbeat.studies.edge.claims import tables, tested
 from wingbeat.studies.edge.page import content
 from wingbeat.studies.edge.plan import EdgePlan, conditions
-from wingbeat.study.named import STUDIES, NamedStudy
+from wingbeat.study.named import NamedStudy, register
 
-STUDY: Final = STUDIES.add(
-    "edge",
+__all__ = ["STUDY", "EdgePlan"]
+
+STUDY: Final = register(
     NamedStudy(
         name="edge",
         title="edge of stability",
@@ -22,5 +23,3 @@ STUDY: Final = STUDIES.add(
         page=content,
     ),
 )
-study_edge = STUDY.run
-command_of = STUDY.command

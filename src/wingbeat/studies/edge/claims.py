@@ -7,10 +7,9 @@ from typing import Any, Final
 import pandas as pd
 
 from wingbeat.report.figures.estimates import estimate_text
-from wingbeat.stats import Estimate
 from wingbeat.studies.edge.plan import RULES
 from wingbeat.study.analysis import Analysis, Tables
-from wingbeat.study.finished import done, mean_of
+from wingbeat.study.finished import done, estimate_columns, estimate_in, mean_of
 from wingbeat.study.verdicts import FAILS, HOLDS, UNDETERMINED, Claim, Verdict
 
 MEANS: Final = ("reached", "hover", "uneven")
@@ -32,7 +31,7 @@ def tested(found: Analysis) -> tuple[Claim, ...]:
             f"{row['rule']}, η = {row['lr']:g}: the sharpness rises to the threshold and stays.",
             "edge of stability (Cohen et al. 2021)",
             f"{row['edge']} of {row['runs']} runs; sharpness ÷ threshold from then on "
-            f"{estimate_text(Estimate(row['hover'], row['hover_low'], row['hover_high']))}",
+            f"{estimate_text(estimate_in(row, 'hover'))}",
             verdict_of(row["edge"], row["runs"]),
             f"Holds or fails where {FEWEST} or more base seeds agree.",
         )
@@ -70,7 +69,6 @@ def verdicts(rows: pd.DataFrame) -> pd.DataFrame:
         row |= {"verdict": ", ".join(words), "edge": int((own["edge"] == "edge").sum())}
         row["threshold"] = float(own["threshold"].mean())
         for name in MEANS:
-            mean = mean_of(own, name)
-            row |= {name: mean.value, f"{name}_low": mean.low, f"{name}_high": mean.high}
+            row |= estimate_columns(name, mean_of(own, name))
         found.append(row)
     return pd.DataFrame(found)

@@ -10,11 +10,10 @@ import pandas as pd
 from wingbeat.report.figures.estimates import dot, line, table_of
 from wingbeat.report.figures.marks import DotFigure, StudyFigure
 from wingbeat.report.figures.records import Guide, Line, LineFigure
-from wingbeat.stats import Estimate
 from wingbeat.studies.curvature import DEFINITIONS
 from wingbeat.studies.edge.claims import MEANS, ordered
 from wingbeat.study.analysis import Analysis, PageContent
-from wingbeat.study.finished import done, mean_of, series
+from wingbeat.study.finished import done, estimate_in, mean_of, series
 from wingbeat.study.outcome import StudyResult
 from wingbeat.tasks.full_batch import source, stand_in_alarms
 
@@ -119,7 +118,7 @@ def _table(found: pd.DataFrame) -> Any:
             (
                 f"{r['rule']}, η = {r['lr']:g}",
                 r["verdict"],
-                *(Estimate(r[n], r[f"{n}_low"], r[f"{n}_high"], "not_reached") for n in MEANS),
+                *(estimate_in(r, n) for n in MEANS),
             )
             for _, r in found.iterrows()
         ],

@@ -7,10 +7,11 @@ from typing import Final
 from wingbeat.studies.lr_phases.claims import tables
 from wingbeat.studies.lr_phases.page import content
 from wingbeat.studies.lr_phases.plan import PhasesPlan, conditions
-from wingbeat.study.named import STUDIES, NamedStudy
+from wingbeat.study.named import NamedStudy, register
 
-STUDY: Final = STUDIES.add(
-    "lr-phases",
+__all__ = ["STUDY", "PhasesPlan"]
+
+STUDY: Final = register(
     NamedStudy(
         name="lr-phases",
         title="phases of the learning rate",
@@ -21,5 +22,3 @@ STUDY: Final = STUDIES.add(
         page=content,
     ),
 )
-study_lr_phases = STUDY.run
-command_of = STUDY.command

@@ -16,6 +16,7 @@ from wingbeat.stats import Estimate
 from wingbeat.studies.curvature import DEFINITIONS
 from wingbeat.studies.lr_phases.claims import soonest
 from wingbeat.study.analysis import Analysis, PageContent
+from wingbeat.study.finished import estimate_in
 
 Section = tuple[str, str, tuple[StudyFigure, ...]]
 _MEANINGS: Final = {
@@ -91,7 +92,7 @@ def _figure(
     dots = tuple(
         dot(
             float(r["lr"]),
-            Estimate(float(r[name]), float(r[f"{name}_low"]), float(r[f"{name}_high"])),
+            estimate_in(r, name),
             str(r["phase"]),
             styles[str(r["phase"])],
             f"η = {r['lr']:g}",
@@ -120,7 +121,7 @@ def tables(phases: pd.DataFrame, correlations: pd.DataFrame) -> Sequence[tuple[s
         (
             f"{r['lr']:g}",
             r["phase"],
-            *(Estimate(r[n], r[f"{n}_low"], r[f"{n}_high"]) for n in names),
+            *(estimate_in(r, n) for n in names),
         )
         for _, r in phases.iterrows()
     ]

@@ -7,10 +7,11 @@ from typing import Final
 from wingbeat.studies.phase_diagram.claims import tables, tested
 from wingbeat.studies.phase_diagram.page import content
 from wingbeat.studies.phase_diagram.plan import DiagramPlan, conditions
-from wingbeat.study.named import STUDIES, NamedStudy
+from wingbeat.study.named import NamedStudy, register
 
-STUDY: Final = STUDIES.add(
-    "phase-diagram",
+__all__ = ["STUDY", "DiagramPlan"]
+
+STUDY: Final = register(
     NamedStudy(
         name="phase-diagram",
         title="phase diagram of two-layer ReLU nets",
@@ -22,5 +23,3 @@ STUDY: Final = STUDIES.add(
         page=content,
     ),
 )
-study_phase_diagram = STUDY.run
-command_of = STUDY.command

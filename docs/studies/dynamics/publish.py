@@ -1,6 +1,6 @@
-"""The small files of a study that are kept beside the documentation.
+"""The small files of a study of dynamics that are kept here, beside the documentation.
 
-``python -m wingbeat.studies.dynamics.publish STUDY FOLDER`` writes them from the folder of a study,
+``python docs/studies/dynamics/publish.py STUDY FOLDER`` writes them from the folder of a study,
 finished or not; the same study gives the same bytes.
 """
 
@@ -27,7 +27,8 @@ def publish(study: Path, folder: Path) -> list[Path]:
 
     Args:
         study: folder that ``wingbeat study dynamics`` wrote.
-        folder: where ``results.md``, ``summary.json``, ``conditions.csv`` (one row for each
+        folder: where ``results.md``, ``summary.json``, ``families.csv``, ``architectures.csv``,
+            ``conditions.csv`` (one row for each
             finished net and base seed) and ``table.parquet`` (tidy, whole model only, the
             components of single copies left out) go.
 
@@ -37,7 +38,8 @@ def publish(study: Path, folder: Path) -> list[Path]:
     Raises:
         RequestError: the folder holds no study.
     """
-    needed = ("master.md", "summary.json", "conditions.parquet", "table.parquet")
+    copied = ("summary.json", "families.csv", "architectures.csv")
+    needed = ("results.md", *copied, "conditions.parquet", "table.parquet")
     for name in needed:
         if not (study / name).is_file():
             raise RequestError(f"{study} has no {name}: run wingbeat study dynamics --out {study}")
@@ -46,8 +48,8 @@ def publish(study: Path, folder: Path) -> list[Path]:
     done = conditions[conditions["status"] == "done"].drop(columns="factory")
     table = pd.read_parquet(study / "table.parquet")
     contents = {
-        "results.md": (_NOT_SHOWN + (study / "master.md").read_text(encoding="utf-8")).encode(),
-        "summary.json": (study / "summary.json").read_bytes() + b"\n",
+        "results.md": (_NOT_SHOWN + (study / "results.md").read_text(encoding="utf-8")).encode(),
+        **{name: (study / name).read_bytes() for name in copied},
         "conditions.csv": done.to_csv(index=False, float_format=f"%.{DIGITS}g").encode(),
         "table.parquet": parquet(_whole_model(table)),
     }
@@ -66,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Publish the study and the folder that the command line names."""
     given = [Path(a) for a in (sys.argv[1:] if arguments is None else arguments)]
     if len(given) != 2:
-        raise SystemExit("usage: python -m wingbeat.studies.dynamics.publish STUDY FOLDER")
+        raise SystemExit("usage: python docs/studies/dynamics/publish.py STUDY FOLDER")
     try:
         for path in publish(*given):
             sys.stdout.write(f"{path}\n")

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from math import nan
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import pandas as pd
@@ -18,29 +18,29 @@ import pandas as pd
 from wingbeat.errors import TOO_FEW_SEEDS
 from wingbeat.stats import Estimate, Verdict, verdict
 from wingbeat.studies.dynamics.estimates import (
-    DEFINITION_NAMES,
     DEFINITIONS,
     FEWEST_SEEDS,
     Definition,
     exponential,
-    first_reason,
     log_ratios,
     logarithms,
-    logs_of,
     rates,
-    rates_of,
     why_undefined,
     within,
 )
-from wingbeat.study.finished import over_seeds
+from wingbeat.study.finished import estimate_columns, estimate_in, last_of, mean_of, over_seeds
 from wingbeat.tasks.architectures import ARCHITECTURES, FAMILIES, Architecture
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from wingbeat.studies.dynamics.plan import DynamicsPlan
     from wingbeat.study.outcome import StudyResult
 
     Array = NDArray[np.float64]
+
+BEHAVIORS: Final = ("convergent", "undetermined", "divergent")
+"""In the order in which nets are counted."""
 
 
 @dataclass(frozen=True)
@@ -97,28 +97,28 @@ class FamilyFound:
     family: str
     nets: tuple[Net, ...]
     used: tuple[Net, ...]
-    counts: dict[Definition, tuple[int, int, int]]
+    counts: dict[Definition, tuple[int, ...]]
     ratio: dict[Definition, Estimate]
     rate: dict[Definition, Estimate]
     fitted: Estimate
     accuracy: Estimate
 
 
-class Found:
+class DynamicsFindings:
     """All numbers of a study by architecture and base seed.
 
     Args:
+        plan: what was asked.
         study: finished or not; what is missing is left out.
     """
 
-    def __init__(self, study: StudyResult) -> None:
-        self.study = study
+    def __init__(self, plan: DynamicsPlan, study: StudyResult) -> None:
+        self.plan, self.study = plan, study
         rows = study.conditions
         self.done = rows[rows["status"] == "done"].copy()
         if len(self.done):
             self._add_ends()
-        self.noise_floor = float(self.done["noise_floor"].max()) if len(self.done) else nan
-        self.nets = tuple(self._net(a) for a in ARCHITECTURES if len(self._rows(a.name)))
+        self.nets = tuple(self._net(a) for a in ARCHITECTURES if len(self.rows(a.name)))
         self.families = tuple(
             self._family(f) for f in FAMILIES if any(n.architecture.family == f for n in self.nets)
         )
@@ -132,35 +132,31 @@ class Found:
         kept = whole[whole["metric"] == "projected_variance_kept"].sort_values("step")
         found = {
             "accuracy": copies[last].groupby("key")["value"].mean(),
-            "kept_first": kept.groupby("key")["value"].first(),
-            "kept_last": kept.groupby("key")["value"].last(),
+            "kept_first": last_of(kept[::-1]),
+            "kept_last": last_of(kept),
         }
         for name, values in found.items():
             self.done[name] = self.done["key"].map(values)
         self.done["epochs"] = self.done["steps"] / self.done["steps_per_epoch"]
 
-    def _rows(self, name: str) -> pd.DataFrame:
+    def rows(self, name: str) -> pd.DataFrame:
+        """Return the finished conditions of an architecture by base seed."""
         return self.done[self.done["architecture"] == name].sort_values("seed")
 
     def by_seed(self, nets: Sequence[Net], value: Callable[[pd.DataFrame], Array]) -> Array:
-        """Return a value ``(nets, seeds)`` for the base seeds that all nets share.
-
-        >>> Found.by_seed  # doctest: +ELLIPSIS
-        <function Found.by_seed at ...>
-        """
+        """Return a value ``(nets, seeds)`` for the base seeds that all nets share."""
         if not nets:
             return np.empty((0, 0))
         shared = set.intersection(*(set(n.seeds) for n in nets))
         rows = []
         for net in nets:
-            own = self._rows(net.architecture.name)
+            own = self.rows(net.architecture.name)
             rows.append(value(own[own["seed"].isin(shared)]))
         return np.array(rows)
 
     def _net(self, architecture: Architecture) -> Net:
-        rows = self._rows(architecture.name)
+        rows = self.rows(architecture.name)
         ratio = {d: self._ratio(rows, d) for d in DEFINITIONS}
-        fitted = rows["lyapunov_per_epoch"].to_numpy()
         return Net(
             architecture=architecture,
             seeds=tuple(int(s) for s in rows["seed"]),
@@ -169,41 +165,32 @@ class Found:
             rate={
                 d: over_seeds(rates(rows, d), reason=why_undefined(rows, d)) for d in DEFINITIONS
             },
-            fitted=over_seeds(fitted, reason=first_reason(rows, "lyapunov_per_epoch")),
-            accuracy=within(over_seeds(rows["accuracy"].to_numpy())),
+            fitted=mean_of(rows, "lyapunov_per_epoch"),
+            accuracy=within(mean_of(rows, "accuracy")),
             early_late=exponential(over_seeds(logarithms(rows["early_late_ratio"]))),
-            kept_first=within(over_seeds(rows["kept_first"].to_numpy())),
-            kept_last=within(over_seeds(rows["kept_last"].to_numpy())),
+            kept_first=within(mean_of(rows, "kept_first")),
+            kept_last=within(mean_of(rows, "kept_last")),
             noise_floor=float(rows["noise_floor"].max()),
         )
 
     def _ratio(self, rows: pd.DataFrame, definition: Definition) -> Estimate:
         logs = log_ratios(rows, definition)
-        if len(logs) < FEWEST_SEEDS and definition == "full" and np.isfinite(logs).all():
-            first = rows.iloc[0]
-            if len(logs) == 1:
-                low, high = first["convergence_ratio_low"], first["convergence_ratio_high"]
-                return Estimate(float(np.exp(logs[0])), float(low), float(high))
+        if len(logs) == 1 and definition == "full" and np.isfinite(logs).all():
+            return estimate_in(rows.iloc[0], "convergence_ratio")
         return exponential(over_seeds(logs, reason=why_undefined(rows, definition)))
 
     def _family(self, family: str) -> FamilyFound:
         nets = tuple(n for n in self.nets if n.architecture.family == family)
         used = tuple(n for n in nets if n.complete)
-        counts = {
-            d: (
-                sum(n.behavior[d] == "convergent" for n in nets),
-                sum(n.behavior[d] == "undetermined" for n in nets),
-                sum(n.behavior[d] == "divergent" for n in nets),
-            )
-            for d in DEFINITIONS
-        }
+        given = {d: [n.behavior[d] for n in nets] for d in DEFINITIONS}
+        logs = {d: self.mean(used, partial(log_ratios, definition=d)) for d in DEFINITIONS}
         return FamilyFound(
             family=family,
             nets=nets,
             used=used,
-            counts=counts,
-            ratio={d: exponential(self.mean(used, logs_of(d))) for d in DEFINITIONS},
-            rate={d: self.mean(used, rates_of(d)) for d in DEFINITIONS},
+            counts={d: tuple(g.count(b) for b in BEHAVIORS) for d, g in given.items()},
+            ratio={d: exponential(mean) for d, mean in logs.items()},
+            rate={d: self.mean(used, partial(rates, definition=d)) for d in DEFINITIONS},
             fitted=self.mean(used, lambda r: r["lyapunov_per_epoch"].to_numpy()),
             accuracy=within(self.mean(used, lambda r: r["accuracy"].to_numpy())),
         )
@@ -214,47 +201,49 @@ class Found:
         return over_seeds(found.mean(axis=0)) if found.size else Estimate.undefined(TOO_FEW_SEEDS)
 
 
-def estimate_json(estimate: Estimate) -> dict[str, Any]:
-    """Return an estimate for ``summary.json``."""
-    return dict(estimate.to_json())
+def families_table(found: DynamicsFindings) -> pd.DataFrame:
+    """Return one row for each family: counts, and means with intervals and reasons."""
+    return pd.DataFrame([_family_row(f) for f in found.families])
 
 
-def summary(found: Found) -> dict[str, Any]:
-    """Return families and architectures as JSON."""
-    return {
-        "noise_floor": None if np.isnan(found.noise_floor) else found.noise_floor,
-        "definitions": dict(DEFINITION_NAMES),
-        "families": {f.family: _family_json(f) for f in found.families},
-        "architectures": {n.architecture.name: _net_json(n) for n in found.nets},
-    }
-
-
-def _family_json(family: FamilyFound) -> dict[str, Any]:
-    return {
+def _family_row(family: FamilyFound) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "family": family.family,
         "architectures": len(family.nets),
-        "in_means": [n.architecture.name for n in family.used],
-        "counts": {
-            d: dict(zip(("convergent", "undetermined", "divergent"), c, strict=True))
-            for d, c in family.counts.items()
-        },
-        "mean_ratio": {d: estimate_json(e) for d, e in family.ratio.items()},
-        "lyapunov_two_point_per_epoch": {d: estimate_json(e) for d, e in family.rate.items()},
-        "lyapunov_fitted_per_epoch": estimate_json(family.fitted),
-        "accuracy": estimate_json(family.accuracy),
+        "in_means": len(family.used),
     }
+    for d, counts in family.counts.items():
+        row |= {f"{b}_{d}": count for b, count in zip(BEHAVIORS, counts, strict=True)}
+    return row | _columns(family.ratio, family.rate, family.fitted, family.accuracy)
 
 
-def _net_json(net: Net) -> dict[str, Any]:
-    return {
+def nets_table(found: DynamicsFindings) -> pd.DataFrame:
+    """Return one row for each architecture: estimates with intervals, reasons and verdicts."""
+    return pd.DataFrame([_net_row(n) for n in found.nets])
+
+
+def _net_row(net: Net) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "architecture": net.architecture.name,
+        "family": net.architecture.family,
         "parameters": net.architecture.parameters,
-        "seeds": list(net.seeds),
-        "ratio": {d: estimate_json(e) for d, e in net.ratio.items()},
-        "behavior": dict(net.behavior),
-        "lyapunov_two_point_per_epoch": {d: estimate_json(e) for d, e in net.rate.items()},
-        "lyapunov_fitted_per_epoch": estimate_json(net.fitted),
-        "accuracy": estimate_json(net.accuracy),
-        "early_late_ratio": estimate_json(net.early_late),
-        "projected_variance_kept_first": estimate_json(net.kept_first),
-        "projected_variance_kept_last": estimate_json(net.kept_last),
+        "seeds": len(net.seeds),
         "noise_floor": net.noise_floor,
+        **{f"behavior_{d}": verdict for d, verdict in net.behavior.items()},
+        **_columns(net.ratio, net.rate, net.fitted, net.accuracy),
     }
+    for name in ("early_late", "kept_first", "kept_last"):
+        row |= estimate_columns(name, getattr(net, name))
+    return row
+
+
+def _columns(
+    ratio: dict[Definition, Estimate],
+    rate: dict[Definition, Estimate],
+    fitted: Estimate,
+    accuracy: Estimate,
+) -> dict[str, Any]:
+    named = {f"ratio_{d}": e for d, e in ratio.items()}
+    named |= {f"lyapunov_two_point_{d}": e for d, e in rate.items()}
+    named |= {"lyapunov_fitted": fitted, "accuracy": accuracy}
+    return {k: v for name, e in named.items() for k, v in estimate_columns(name, e).items()}

@@ -5,22 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from math import inf, isfinite, nan
+from math import inf, nan
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import pandas as pd
 
-from wingbeat.errors import BELOW_NOISE_FLOOR, DIVERGED, NOT_TRAINED, REASON_TEXT
+from wingbeat.errors import BELOW_NOISE_FLOOR, DIVERGED, NOT_TRAINED
 from wingbeat.measure.table import COLUMNS
 from wingbeat.replicas.fork import REFERENCE
-from wingbeat.report.figures.table import Table
-from wingbeat.report.prose import number
 from wingbeat.stats import Estimate, bootstrap
 from wingbeat.studies.butterfly.grid import Cell
 
 if TYPE_CHECKING:
-    from wingbeat.studies.butterfly.plan import Plan
+    from wingbeat.studies.butterfly.plan import ButterflyPlan
     from wingbeat.study.outcome import StudyResult
 
 QUANTITIES: Final = {
@@ -52,14 +50,12 @@ SHARES: Final = (
 """Those of at most 1."""
 GAINS: Final = ("ensemble_loss_gain", "ensemble_accuracy_gain")
 """Those that may be below 0, one number for the replicas of a cell and base seed."""
-MAIN: Final = ("barrier_train", "barrier_test", "l2_start", "l2", "disagreement")
-"""Those of the main table."""
 OF_CELL: Final = ("intervention", "kind", "size", "time", "step")
 VALUES: Final = (*OF_CELL, "seed", "replica", "quantity", "value", "reason")
 
 
 @dataclass(frozen=True)
-class Found:
+class ButterflyFindings:
     """What the study has found so far, finished or not.
 
     Attributes:
@@ -67,7 +63,7 @@ class Found:
         study: the records.
     """
 
-    plan: Plan
+    plan: ButterflyPlan
     study: StudyResult
 
     @cached_property
@@ -205,7 +201,7 @@ def mean_of(rows: pd.DataFrame, most: float = inf, least: float = 0.0) -> Estima
     return Estimate(found.value, float(low), float(high), found.reason, found.interval_reason)
 
 
-def of_cell(found: Found, name: str) -> pd.DataFrame:
+def of_cell(found: ButterflyFindings, name: str) -> pd.DataFrame:
     """Return the tidy rows of one cell of the standard recipe, over all steps and base seeds."""
     own = found.table
     return own[(own["intervention"] == "standard") & (own["perturbation"] == name)]
@@ -229,46 +225,10 @@ def records(frame: pd.DataFrame) -> Iterator[Any]:
 
 
 def estimate_of(row: Any) -> Estimate:
-    """Return one row of ``Found.cells`` as an estimate."""
+    """Return one row of ``ButterflyFindings.cells`` as an estimate."""
     return Estimate(row.value, row.low, row.high, row.reason, row.interval_reason)
-
-
-def in_words(found: Estimate) -> str:
-    """Return a value with its interval, or why it is undefined.
-
-    >>> in_words(Estimate(2.0, 1.0, 3.0)), in_words(Estimate(2.0))
-    ('2 [1 to 3]', '2 (no interval)')
-    """
-    if found.reason:
-        return f"undefined: {REASON_TEXT.get(found.reason, found.reason)}"
-    if not isfinite(found.low):
-        return f"{number(found.value)} (no interval)"
-    return f"{number(found.value)} [{number(found.low)} to {number(found.high)}]"
 
 
 def cell_words(row: Any) -> str:
     """Return where a cell lies, as "gaussian 0.01 at 2 %, step 20"."""
     return f"{row.kind} {row.size:g} at {100 * row.time:g} %, step {row.step}"
-
-
-def main_table(cells: pd.DataFrame, intervention: str) -> Table:
-    """Return the cells of an intervention with their main quantities."""
-    own = cells[cells["intervention"] == intervention]
-    there = [q for q in MAIN if (own["quantity"] == q).any()]
-    rows = []
-    for _, group in own.groupby(list(OF_CELL), sort=False):
-        by_name = {row.quantity: row for row in records(group)}
-        first = next(iter(by_name.values()))
-        words = (in_words(estimate_of(by_name[q])) if q in by_name else "–" for q in there)
-        rows.append((cell_words(first), *words, number(first.noise_floor)))
-    heads = ("perturbation", *(QUANTITIES[q] for q in there), "noise floor of L2")
-    return Table(heads, tuple(rows))
-
-
-def accuracy_of(found: Found) -> pd.DataFrame:
-    """Return the references' last test accuracy: intervention, seed, value."""
-    own = found.table[(found.table["metric"] == "accuracy") & (found.table["b"] == REFERENCE)]
-    if not len(own):
-        return pd.DataFrame(columns=["intervention", "seed", "value"])
-    last = own.loc[own.groupby("key")["step"].idxmax()]
-    return last[["intervention", "seed", "value"]].reset_index(drop=True)
