@@ -12,11 +12,11 @@ import pandas as pd
 import pytest
 import typer
 from typer.testing import CliRunner
-from wingbeat.study.runner.inline import InlineRunner
 
 from wingbeat.cli.named_study import command_for
 from wingbeat.study import named
 from wingbeat.study.named import STUDIES
+from wingbeat.study.runner.inline import InlineRunner
 
 PAGE = (Path(__file__).parents[1] / "docs" / "extending.md").read_text(encoding="utf-8")
 SOURCE = re.search(

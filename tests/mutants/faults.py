@@ -263,8 +263,8 @@ FAULTS: list[Fault] = [
         DYNAMICS,
         (
             "λ per epoch reads the ratio",
-            'fitted = rows["lyapunov_per_epoch"]',
-            'fitted = rows["convergence_ratio"]',
+            'fitted=mean_of(rows, "lyapunov_per_epoch")',
+            'fitted=mean_of(rows, "convergence_ratio")',
         ),
         (
             "a family's λ reads the accuracy",

@@ -168,6 +168,8 @@ def test_outcomes_are_those_of_the_reference(tmp_path: Any) -> None:
     assert row["steps_to_target"] == 9.0
     assert lr_phases.with_outcomes(study, 0.5)["steps_to_target"].tolist() == [5.0]
     assert math.isnan(lr_phases.with_outcomes(study, 0.95)["steps_to_target"].iloc[0])
+    study.table = pd.concat([table, table.iloc[[2]].assign(step=12, value=math.nan)])
+    assert math.isnan(lr_phases.with_outcomes(study)["final_accuracy"].iloc[0])
 
 
 def test_the_soonest_rate_has_the_fewest_steps() -> None:

@@ -49,11 +49,27 @@ def over_seeds(values: Array, *, reason: str = "") -> Estimate:
     return bootstrap(lambda w: w @ values / w.sum(axis=1), len(values))
 
 
+def last_of(rows: pd.DataFrame) -> pd.Series:
+    """Return the last value of each condition by key, undefined or not.
+
+    >>> last_of(pd.DataFrame({"key": ["a", "a"], "value": [1.0, np.nan]})).tolist()
+    [nan]
+    """
+    # Not groupby("key").last(): that passes over what is undefined.
+    values: pd.Series = rows.groupby("key").tail(1).set_index("key")["value"]
+    return values
+
+
 def mean_of(rows: pd.DataFrame, column: str) -> Estimate:
     """Return the mean of a column over base seeds; undefined where one of them is."""
-    reasons = [r for r in rows.get(f"{column}_reason", pd.Series(dtype=str)) if r]
     values = rows[column].to_numpy(dtype=np.float64) if column in rows else np.array([])
-    return over_seeds(values, reason=reasons[0] if reasons else "")
+    return over_seeds(values, reason=first_reason(rows, column))
+
+
+def first_reason(rows: pd.DataFrame, column: str) -> str:
+    """Return the first reason that a column's values give for being undefined; "" if none."""
+    given = rows.get(f"{column}_reason", pd.Series(dtype=object))
+    return next((str(reason) for reason in given if reason), "")
 
 
 def estimate_columns(name: str, found: Estimate) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from wingbeat.studies.butterfly.found import (
 )
 from wingbeat.studies.butterfly.published import beside_published
 from wingbeat.study.analysis import PageContent
+from wingbeat.study.finished import last_of
 from wingbeat.tasks.sst2 import FINETUNE_FACTORIES
 
 if TYPE_CHECKING:
@@ -113,7 +114,7 @@ def _facts(found: ButterflyFindings) -> tuple[tuple[str, str, str], ...]:
 def _accuracy(found: ButterflyFindings) -> str:
     table = found.table[found.table["intervention"] == "standard"]
     own = table[(table["metric"] == "accuracy") & (table["b"] == REFERENCE)]
-    last = own.sort_values("step").groupby("key")["value"].last().dropna()
+    last = last_of(own.sort_values("step")).dropna()
     return percent(float(last.mean())) if len(last) else "–"
 
 

@@ -15,8 +15,12 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike
 
-Found = dict[str, dict[str, Any]]
+Estimates = dict[str, dict[str, Any]]
 """Estimates by name, JSON-safe; those of a curve are named ``curve/NAME/x``."""
+
+
+def _of(found: Estimate, n: int) -> dict[str, Any]:
+    return {**found.to_json(), "n": n}
 
 
 def mean_of(values: ArrayLike, reason: str = TOO_FEW_POINTS) -> dict[str, Any]:
@@ -32,11 +36,11 @@ def mean_of(values: ArrayLike, reason: str = TOO_FEW_POINTS) -> dict[str, Any]:
     """
     given = np.asarray(values, dtype=np.float64)
     if not given.size:
-        return {**Estimate.undefined(reason).to_json(), "n": 0}
+        return _of(Estimate.undefined(reason), 0)
     if not np.isfinite(given).all():
-        return {**Estimate.undefined(DIVERGED).to_json(), "n": int(given.size)}
+        return _of(Estimate.undefined(DIVERGED), given.size)
     found = bootstrap(lambda w: w @ given / w.sum(axis=1), given.size)
-    return {**found.to_json(), "n": int(given.size)}
+    return _of(found, given.size)
 
 
 def share_of(hits: ArrayLike) -> dict[str, Any]:
@@ -52,11 +56,11 @@ def share_of(hits: ArrayLike) -> dict[str, Any]:
     (0.9, 0.596, 0.982)
     """
     given = np.asarray(hits, dtype=bool)
-    n = int(given.size)
+    n = given.size
     if not n:
-        return {**Estimate.undefined(TOO_FEW_POINTS).to_json(), "n": 0}
+        return _of(Estimate.undefined(TOO_FEW_POINTS), 0)
     found = binomtest(int(given.sum()), n).proportion_ci(method="wilson")
-    return {**Estimate(float(given.mean()), float(found.low), float(found.high)).to_json(), "n": n}
+    return _of(Estimate(float(given.mean()), float(found.low), float(found.high)), n)
 
 
 def median_of(values: ArrayLike) -> dict[str, Any]:
@@ -74,13 +78,15 @@ def median_of(values: ArrayLike) -> dict[str, Any]:
     n = int(given.size)
     if not n or np.isnan(given).any():
         reason = DIVERGED if n else TOO_FEW_POINTS
-        return {**Estimate.undefined(reason).to_json(), "n": n}
+        return _of(Estimate.undefined(reason), n)
     # Not np.median: it averages an infinity into the middle.
     middle = given[(n - 1) // 2] if np.isinf(given[n // 2]) else float(np.median(given))
     if np.isinf(given[(n - 1) // 2]):
-        return {**Estimate.undefined(NOT_REACHED).to_json(), "n": n}
-    low, high = _ranks(n)
-    return {**Estimate(float(middle), float(given[low]), float(given[high])).to_json(), "n": n}
+        return _of(Estimate.undefined(NOT_REACHED), n)
+    # The ranks of the interval are quantiles of the binomial.
+    low = max(0, int(binom.ppf(0.025, n, 0.5)) - 1)
+    high = n - 1 - low
+    return _of(Estimate(float(middle), float(given[low]), float(given[high])), n)
 
 
 def plain(value: float, n: int = 1, reason: str = TOO_FEW_POINTS) -> dict[str, Any]:
@@ -89,12 +95,11 @@ def plain(value: float, n: int = 1, reason: str = TOO_FEW_POINTS) -> dict[str, A
     >>> plain(2.0)["value"], plain(float("nan"))["reason"]
     (2.0, 'too_few_points')
     """
-    if not np.isfinite(value):
-        return {**Estimate.undefined(reason).to_json(), "n": n}
-    return {**Estimate(float(value)).to_json(), "n": n}
+    defined = np.isfinite(value)
+    return _of(Estimate(float(value)) if defined else Estimate.undefined(reason), n)
 
 
-def curve(name: str, x: ArrayLike, points: Sequence[Mapping[str, Any]]) -> Found:
+def curve(name: str, x: ArrayLike, points: Sequence[Mapping[str, Any]]) -> Estimates:
     """Return the points of a curve under names that hold x.
 
     >>> list(curve("loss", [0, 10], [plain(1.0), plain(0.5)]))
@@ -102,9 +107,3 @@ def curve(name: str, x: ArrayLike, points: Sequence[Mapping[str, Any]]) -> Found
     """
     pairs = zip(np.asarray(x, dtype=np.float64), points, strict=True)
     return {f"curve/{name}/{place:.10g}": dict(point) for place, point in pairs}
-
-
-def _ranks(n: int) -> tuple[int, int]:
-    """Return the ranks of the 95 % interval of a median, from the binomial's quantiles."""
-    low = max(0, int(binom.ppf(0.025, n, 0.5)) - 1)
-    return low, n - 1 - low

@@ -50,7 +50,8 @@ class DanovskiMeasurement:
         if found is None:
             return Estimate.undefined(NOT_TRAINED)
         value, low, high = (_number(found.get(part)) for part in ("value", "low", "high"))
-        return Estimate(value, low, high, found.get("reason", ""))
+        why = (found.get("reason", ""), found.get("interval_reason", ""))
+        return Estimate(value, low, high, *why)
 
     def count(self, name: str) -> int:
         """Return over how many initialisations an estimate was taken."""

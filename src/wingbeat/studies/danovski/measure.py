@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from wingbeat.lyapunov.series.nmle import Nmle, nmle
-from wingbeat.studies.danovski.estimates import Found, curve, mean_of, median_of, plain, share_of
+from wingbeat.studies.danovski.estimates import (
+    Estimates,
+    curve,
+    mean_of,
+    median_of,
+    plain,
+    share_of,
+)
 from wingbeat.studies.danovski.experiments import Renormalised, first_reached, renormalised
 from wingbeat.studies.danovski.orbits import (
     columns,
@@ -31,7 +38,7 @@ CHAOTIC: Final = 5e-3
 _POINTS = 60
 
 
-def measure(result: Result) -> Found:
+def measure(result: Result) -> Estimates:
     """Return the estimates of the condition that a result belongs to.
 
     The engine's run of the same net is compared with the bulk map first: ``map_error`` is the
@@ -58,7 +65,7 @@ def null_distance(eta: float, steps: int = LENGTH) -> float:
     return float((end[[2, 5, 6]] - end[0]).abs().max())
 
 
-def measured(options: Options) -> Found:
+def measured(options: Options) -> Estimates:
     """Return the estimates of one measurement, without the engine's run beside it.
 
     >>> found = measured(Options("nmle", 0.01, 3, 200, 1e-8, 2))
@@ -66,7 +73,7 @@ def measured(options: Options) -> Found:
     ('no_linear_region', 0.0)
     """
     step = IrisMap(options.eta)
-    found: Found = {
+    found: Estimates = {
         "nmle": _measure_nmle,
         "renormalised": _measure_renormalised,
         "orbit": measure_orbit,
@@ -83,7 +90,7 @@ def _orbits(eta: float, inits: int, steps: int) -> Renormalised:
     return renormalised(IrisMap(eta), initial(range(inits)), steps)
 
 
-def _measure_nmle(options: Options, step: IrisMap) -> Found:
+def _measure_nmle(options: Options, step: IrisMap) -> Estimates:
     apart = followed(options, step, options.steps)
     fitted = nmle(apart.distances)
     orbits = _orbits(options.eta, options.inits, options.steps)
@@ -92,7 +99,7 @@ def _measure_nmle(options: Options, step: IrisMap) -> Found:
     return _fit(fitted) | _beside(fitted, orbits) | curve("distance", at, columns(np.log(grown)))
 
 
-def _fit(fitted: Nmle) -> Found:
+def _fit(fitted: Nmle) -> Estimates:
     kept = fitted.slopes[fitted.accepted]
     return {
         "nmle": mean_of(kept, fitted.reason),
@@ -103,7 +110,7 @@ def _fit(fitted: Nmle) -> Found:
     }
 
 
-def _beside(fitted: Nmle, orbits: Renormalised) -> Found:
+def _beside(fitted: Nmle, orbits: Renormalised) -> Estimates:
     """What the renormalised exponent says of the same nets, in the same windows and over all."""
     rows = np.flatnonzero(fitted.accepted)
     windows = [(int(i), *map(int, fitted.windows[i])) for i in rows]
@@ -116,12 +123,12 @@ def _beside(fitted: Nmle, orbits: Renormalised) -> Found:
     }
 
 
-def _measure_renormalised(options: Options, step: IrisMap) -> Found:
+def _measure_renormalised(options: Options, step: IrisMap) -> Estimates:
     starts, total, late = initial(range(options.inits)), options.steps, options.late
     orbits = renormalised(step, starts, total)
     # One name for each: a short study may end at 1000.
     windows = {(0, 100), (0, 200), (0, 1000), (0, total), (late, total)}
-    found: Found = {}
+    found: Estimates = {}
     for first, last in sorted(w for w in windows if w[1] <= total):
         name = f"{first}-{last}"
         found[f"exponent_{name}"] = mean_of(orbits.over(first, last))
@@ -141,7 +148,7 @@ def _measure_renormalised(options: Options, step: IrisMap) -> Found:
     return found | curve("rate", edges + block / 2, columns(rates))
 
 
-def _measure_accuracy(options: Options, step: IrisMap) -> Found:
+def _measure_accuracy(options: Options, step: IrisMap) -> Estimates:
     starts = initial(range(options.inits))
     times = first_reached(step, starts, options.steps, SHARE)
     orbits = renormalised(step, starts[: max(3, options.inits // 3)], LENGTH)

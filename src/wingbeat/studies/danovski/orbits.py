@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from wingbeat.lyapunov.series.recurrence import autocorrelation, period
-from wingbeat.studies.danovski.estimates import Found, curve, mean_of, median_of, plain, share_of
+from wingbeat.studies.danovski.estimates import (
+    Estimates,
+    curve,
+    mean_of,
+    median_of,
+    plain,
+    share_of,
+)
 from wingbeat.studies.danovski.experiments import (
     KERNELS,
     Followed,
@@ -40,7 +47,7 @@ def followed(options: Options, step: IrisMap, steps: int = LENGTH, every: int = 
     return follow(step, starts, nudged, steps, every)
 
 
-def measure_orbit(options: Options, step: IrisMap) -> Found:
+def measure_orbit(options: Options, step: IrisMap) -> Estimates:
     """Follow nudged copies from the start, and others from a late update on.
 
     ``late_ratio`` is d at the end ÷ d after the late nudge: below 1 the copies come back.
@@ -55,7 +62,7 @@ def measure_orbit(options: Options, step: IrisMap) -> Found:
     # Of an initialisation's copies the one that comes nearest to the reference again.
     nearest = (after.distances[..., -1] / after.distances[..., 0]).min(axis=1)
     essential = after.essential[..., -1].mean(1) / after.essential[..., 0].mean(1)
-    found: Found = {}
+    found: Estimates = {}
     for name, values in grown.items():
         found[f"{name}_start"] = mean_of(values[:, 0])
         found[f"{name}_end"] = mean_of(values[:, -1])
@@ -68,7 +75,7 @@ def measure_orbit(options: Options, step: IrisMap) -> Found:
     return found
 
 
-def measure_weights(options: Options, step: IrisMap) -> Found:
+def measure_weights(options: Options, step: IrisMap) -> Estimates:
     """Compare the way of each weight with how far it got, and take out one at a time."""
     went = moved(step, initial(range(options.inits)), options.steps)
     ratios = without_one(step, went.final)
@@ -99,7 +106,7 @@ def measure_weights(options: Options, step: IrisMap) -> Found:
     }
 
 
-def measure_series(options: Options, step: IrisMap) -> Found:
+def measure_series(options: Options, step: IrisMap) -> Estimates:
     """Look for periods and recurrences in the training loss after the transient."""
     losses = step.losses(initial(range(options.inits)), options.steps).numpy()
     tail = losses[:, options.late :]
@@ -108,7 +115,7 @@ def measure_series(options: Options, step: IrisMap) -> Found:
     null = [autocorrelation(x, longest=3, shuffles=50) for x in tail[:1]]
     periods = np.array([period(x, tolerance=1e-3).period for x in tail])
     away = np.abs(lags[:, :3] - np.array(PUBLISHED_LAGS)).max(axis=1)
-    found: Found = {f"lag_{i + 1}": mean_of(lags[:, i]) for i in range(3)}
+    found: Estimates = {f"lag_{i + 1}": mean_of(lags[:, i]) for i in range(3)}
     nearest = lags[away.argmin()] if len(lags) else np.full(LAGS, np.nan)
     found |= {f"nearest_lag_{i + 1}": plain(float(nearest[i])) for i in range(3)}
     found |= {
@@ -144,7 +151,7 @@ def _shown(periods: NDArray[np.int64]) -> dict[str, int]:
     return {name: int(hits.argmax()) for name, hits in kinds.items() if hits.any()}
 
 
-def _expansion(tail: Array) -> Found:
+def _expansion(tail: Array) -> Estimates:
     """Rates of the series that have not settled to one value."""
     each = [expansion_rates(x) for x in tail]
     rates = np.concatenate([np.empty(0), *(e.rates for e in each)])

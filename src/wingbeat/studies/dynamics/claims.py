@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -15,8 +16,8 @@ from wingbeat.studies.dynamics.estimates import (
     DEFINITION_NAMES,
     FEWEST_SEEDS,
     Definition,
-    logs_of,
-    rates_of,
+    log_ratios,
+    rates,
 )
 from wingbeat.study.finished import over_seeds
 from wingbeat.study.verdicts import FAILS, HOLDS, NOT_RUN, UNDETERMINED, Claim, judge
@@ -115,7 +116,9 @@ def _size(
         if not used:
             return None
         x = [np.log10([float(n.architecture.parameters) for n in group]) for group in used]
-        y = found.by_seed([n for group in used for n in group], logs_of(definition))
+        y = found.by_seed(
+            [n for group in used for n in group], partial(log_ratios, definition=definition)
+        )
         centred = np.concatenate([part - part.mean() for part in x])
         return over_seeds(centred @ y / (centred @ centred), reason=BELOW_NOISE_FLOOR)
 
@@ -174,7 +177,9 @@ def _difference(
 ) -> Estimate | None:
     if not pairs:
         return None
-    y = found.by_seed([n for pair in pairs for n in pair], logs_of(definition))
+    y = found.by_seed(
+        [n for pair in pairs for n in pair], partial(log_ratios, definition=definition)
+    )
     return over_seeds((y[1::2] - y[::2]).mean(axis=0), reason=BELOW_NOISE_FLOOR)
 
 
@@ -187,7 +192,9 @@ def _highest(found: DynamicsFindings) -> Iterator[Claim]:
         parts = [used["transformer"], used["dense"], used["cnn"]]
         if not all(parts):
             return Estimate.undefined(TOO_FEW_SEEDS)
-        y = found.by_seed([n for part in parts for n in part], rates_of(definition))
+        y = found.by_seed(
+            [n for part in parts for n in part], partial(rates, definition=definition)
+        )
         ends = np.cumsum([0, *(len(p) for p in parts)])
         own, dense, cnn = (y[a:b].mean(axis=0) for a, b in itertools.pairwise(ends))
         return over_seeds(own - np.maximum(dense, cnn), reason=BELOW_NOISE_FLOOR)

@@ -6,7 +6,6 @@ interval is Student's over seeds.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, Literal
 
@@ -15,6 +14,7 @@ import pandas as pd
 
 from wingbeat.errors import BELOW_NOISE_FLOOR
 from wingbeat.stats import Estimate
+from wingbeat.study.finished import first_reason
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -83,22 +83,6 @@ def rates(rows: pd.DataFrame, definition: Definition) -> Array:
     return np.asarray(log_ratios(rows, used) / rows["epochs"].to_numpy(dtype=np.float64))
 
 
-def logs_of(definition: Definition) -> Callable[[pd.DataFrame], Array]:
-    """Return ``log_ratios`` for one definition."""
-    return lambda rows: log_ratios(rows, definition)
-
-
-def rates_of(definition: Definition) -> Callable[[pd.DataFrame], Array]:
-    """Return ``rates`` for one definition."""
-    return lambda rows: rates(rows, definition)
-
-
 def why_undefined(rows: pd.DataFrame, definition: Definition) -> str:
     """Return the reason why a ratio does not exist in one of the conditions."""
     return first_reason(rows, DEFINITIONS[definition]) or BELOW_NOISE_FLOOR
-
-
-def first_reason(rows: pd.DataFrame, column: str) -> str:
-    """Return the first reason that a column's values give for being undefined; "" if none."""
-    reasons = [str(r) for r in rows.get(f"{column}_reason", pd.Series(dtype=object)) if r]
-    return reasons[0] if reasons else ""

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import pandas as pd
@@ -21,16 +22,13 @@ from wingbeat.studies.dynamics.estimates import (
     FEWEST_SEEDS,
     Definition,
     exponential,
-    first_reason,
     log_ratios,
     logarithms,
-    logs_of,
     rates,
-    rates_of,
     why_undefined,
     within,
 )
-from wingbeat.study.finished import estimate_columns, over_seeds
+from wingbeat.study.finished import estimate_columns, estimate_in, last_of, mean_of, over_seeds
 from wingbeat.tasks.architectures import ARCHITECTURES, FAMILIES, Architecture
 
 if TYPE_CHECKING:
@@ -40,6 +38,9 @@ if TYPE_CHECKING:
     from wingbeat.study.outcome import StudyResult
 
     Array = NDArray[np.float64]
+
+BEHAVIORS: Final = ("convergent", "undetermined", "divergent")
+"""In the order in which nets are counted."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,7 @@ class FamilyFound:
     family: str
     nets: tuple[Net, ...]
     used: tuple[Net, ...]
-    counts: dict[Definition, tuple[int, int, int]]
+    counts: dict[Definition, tuple[int, ...]]
     ratio: dict[Definition, Estimate]
     rate: dict[Definition, Estimate]
     fitted: Estimate
@@ -131,8 +132,8 @@ class DynamicsFindings:
         kept = whole[whole["metric"] == "projected_variance_kept"].sort_values("step")
         found = {
             "accuracy": copies[last].groupby("key")["value"].mean(),
-            "kept_first": kept.groupby("key")["value"].first(),
-            "kept_last": kept.groupby("key")["value"].last(),
+            "kept_first": last_of(kept[::-1]),
+            "kept_last": last_of(kept),
         }
         for name, values in found.items():
             self.done[name] = self.done["key"].map(values)
@@ -156,7 +157,6 @@ class DynamicsFindings:
     def _net(self, architecture: Architecture) -> Net:
         rows = self.rows(architecture.name)
         ratio = {d: self._ratio(rows, d) for d in DEFINITIONS}
-        fitted = rows["lyapunov_per_epoch"].to_numpy()
         return Net(
             architecture=architecture,
             seeds=tuple(int(s) for s in rows["seed"]),
@@ -165,41 +165,32 @@ class DynamicsFindings:
             rate={
                 d: over_seeds(rates(rows, d), reason=why_undefined(rows, d)) for d in DEFINITIONS
             },
-            fitted=over_seeds(fitted, reason=first_reason(rows, "lyapunov_per_epoch")),
-            accuracy=within(over_seeds(rows["accuracy"].to_numpy())),
+            fitted=mean_of(rows, "lyapunov_per_epoch"),
+            accuracy=within(mean_of(rows, "accuracy")),
             early_late=exponential(over_seeds(logarithms(rows["early_late_ratio"]))),
-            kept_first=within(over_seeds(rows["kept_first"].to_numpy())),
-            kept_last=within(over_seeds(rows["kept_last"].to_numpy())),
+            kept_first=within(mean_of(rows, "kept_first")),
+            kept_last=within(mean_of(rows, "kept_last")),
             noise_floor=float(rows["noise_floor"].max()),
         )
 
     def _ratio(self, rows: pd.DataFrame, definition: Definition) -> Estimate:
         logs = log_ratios(rows, definition)
-        if len(logs) < FEWEST_SEEDS and definition == "full" and np.isfinite(logs).all():
-            first = rows.iloc[0]
-            if len(logs) == 1:
-                low, high = first["convergence_ratio_low"], first["convergence_ratio_high"]
-                return Estimate(float(np.exp(logs[0])), float(low), float(high))
+        if len(logs) == 1 and definition == "full" and np.isfinite(logs).all():
+            return estimate_in(rows.iloc[0], "convergence_ratio")
         return exponential(over_seeds(logs, reason=why_undefined(rows, definition)))
 
     def _family(self, family: str) -> FamilyFound:
         nets = tuple(n for n in self.nets if n.architecture.family == family)
         used = tuple(n for n in nets if n.complete)
-        counts = {
-            d: (
-                sum(n.behavior[d] == "convergent" for n in nets),
-                sum(n.behavior[d] == "undetermined" for n in nets),
-                sum(n.behavior[d] == "divergent" for n in nets),
-            )
-            for d in DEFINITIONS
-        }
+        given = {d: [n.behavior[d] for n in nets] for d in DEFINITIONS}
+        logs = {d: self.mean(used, partial(log_ratios, definition=d)) for d in DEFINITIONS}
         return FamilyFound(
             family=family,
             nets=nets,
             used=used,
-            counts=counts,
-            ratio={d: exponential(self.mean(used, logs_of(d))) for d in DEFINITIONS},
-            rate={d: self.mean(used, rates_of(d)) for d in DEFINITIONS},
+            counts={d: tuple(g.count(b) for b in BEHAVIORS) for d, g in given.items()},
+            ratio={d: exponential(mean) for d, mean in logs.items()},
+            rate={d: self.mean(used, partial(rates, definition=d)) for d in DEFINITIONS},
             fitted=self.mean(used, lambda r: r["lyapunov_per_epoch"].to_numpy()),
             accuracy=within(self.mean(used, lambda r: r["accuracy"].to_numpy())),
         )
@@ -222,8 +213,7 @@ def _family_row(family: FamilyFound) -> dict[str, Any]:
         "in_means": len(family.used),
     }
     for d, counts in family.counts.items():
-        ends = ("convergent", "undetermined", "divergent")
-        row |= {f"{end}_{d}": count for end, count in zip(ends, counts, strict=True)}
+        row |= {f"{b}_{d}": count for b, count in zip(BEHAVIORS, counts, strict=True)}
     return row | _columns(family.ratio, family.rate, family.fitted, family.accuracy)
 
 

@@ -10,7 +10,7 @@ import pandas as pd
 
 from wingbeat.study.analysis import Analysis, Tables
 from wingbeat.study.correlation import correlate
-from wingbeat.study.finished import done, estimate_columns, mean_of, over_seeds
+from wingbeat.study.finished import done, estimate_columns, last_of, mean_of, over_seeds
 from wingbeat.study.outcome import StudyResult
 
 Phase = Literal["laminar", "chaotic", "divergent", "undetermined"]
@@ -33,21 +33,17 @@ def with_outcomes(study: StudyResult, target: float | None = None) -> pd.DataFra
         study: the sweep.
         target: accuracy; None takes 95 % of the best final one.
     """
-    rows, table = done(study).copy(), study.table
-    found: dict[str, list[float]] = {"final_accuracy": [], "final_eval_loss": []}
-    for key in rows["key"]:
-        for name, metric in (("final_accuracy", "accuracy"), ("final_eval_loss", "eval_loss")):
-            values = _reference(table, key, metric)["value"]
-            found[name].append(float(values.iloc[-1]) if len(values) else nan)
-    rows = rows.assign(**found)
-    best = rows["final_accuracy"].max()
-    wish = target if target is not None else 0.95 * float(best)
-    reached = []
-    for key in rows["key"]:
-        course = _reference(table, key, "accuracy")
-        there = course[course["value"] >= wish]
-        reached.append(float(there["step"].iloc[0]) if len(there) else nan)
-    return rows.assign(target=wish, steps_to_target=reached)
+    rows = done(study)
+    accuracy = _reference(study.table, "accuracy")
+    ends = {
+        "final_accuracy": last_of(accuracy),
+        "final_eval_loss": last_of(_reference(study.table, "eval_loss")),
+    }
+    rows = rows.assign(**{name: rows["key"].map(values) for name, values in ends.items()})
+    best = float(rows["final_accuracy"].max())
+    wish = 0.95 * best if target is None else target
+    reached = accuracy[accuracy["value"] >= wish].groupby("key")["step"].first()
+    return rows.assign(target=wish, steps_to_target=rows["key"].map(reached).astype(float))
 
 
 def correlations(rows: pd.DataFrame) -> pd.DataFrame:
@@ -62,11 +58,11 @@ def correlations(rows: pd.DataFrame) -> pd.DataFrame:
     return correlate(rows, measured, list(OUTCOMES), group="lr")
 
 
-def _reference(table: pd.DataFrame, key: str, metric: str) -> pd.DataFrame:
-    own = table[(table["key"] == key) & (table["metric"] == metric)] if len(table) else table
+def _reference(table: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """Return the rows of the reference, as they come: by step."""
     label = "reference"
-    rows: pd.DataFrame = own[(own["a"] == label) | (own["b"] == label)] if len(own) else own
-    return rows
+    rows: pd.DataFrame = table[(table["a"] == label) | (table["b"] == label)]
+    return rows[rows["metric"] == metric]
 
 
 def by_rate(rows: pd.DataFrame) -> pd.DataFrame:
