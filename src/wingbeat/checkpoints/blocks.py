@@ -16,17 +16,14 @@ import numpy as np
 import torch
 
 from wingbeat.checkpoints.buffers import ReadBuffers
+from wingbeat.typing import Array
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from concurrent.futures import Future
 
-    from numpy.typing import NDArray
-
     from wingbeat.checkpoints.names import Shared
     from wingbeat.checkpoints.read_plan import ReadPlan
-
-    Array = NDArray[np.float64]
 
 
 def grams(

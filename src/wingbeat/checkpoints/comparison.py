@@ -11,17 +11,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from wingbeat.checkpoints.moments import ratio
+from wingbeat.typing import Array
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
-    from numpy.typing import NDArray
 
     from wingbeat.checkpoints.moments import WeightMoments
     from wingbeat.checkpoints.names import LeftOut
     from wingbeat.metrics import PCA
-
-    Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

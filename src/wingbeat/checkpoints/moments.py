@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from wingbeat.metrics import spread_from_gram, squared_distances, trajectory_pca
+from wingbeat.typing import Array
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
 
     from wingbeat.checkpoints.names import Shared
     from wingbeat.metrics import PCA
-
-    Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

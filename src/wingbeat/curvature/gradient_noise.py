@@ -15,10 +15,11 @@ from torch import Tensor
 from torch.func import vmap
 from torch.utils import _pytree as pytree
 
-from wingbeat.curvature.hvp import Buffers, Hessian
+from wingbeat.curvature.hvp import Hessian
 from wingbeat.curvature.lanczos import eigenpairs
 from wingbeat.errors import CONSTANT, DIVERGED, RequestError
 from wingbeat.task.data import len_of
+from wingbeat.typing import Buffers
 
 if TYPE_CHECKING:
     from wingbeat.task.data import Batch

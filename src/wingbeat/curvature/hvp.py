@@ -25,6 +25,7 @@ from wingbeat.determinism import derive, seeded
 from wingbeat.errors import RequestError, nearest
 from wingbeat.params import trainable
 from wingbeat.task.step import TrainingStep, check_scalar
+from wingbeat.typing import Buffers
 
 if TYPE_CHECKING:
     from torch import nn
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from wingbeat.task.data import Batch
     from wingbeat.task.task import Task
 
-Buffers = dict[str, Tensor]
 Mode = Literal["train", "eval"]
 
 

@@ -19,12 +19,12 @@ from wingbeat.curvature.refusals import check_twice_differentiable
 from wingbeat.params import trainable
 from wingbeat.task.batches import copied
 from wingbeat.task.step import check_scalar
+from wingbeat.typing import Buffers
 
 if TYPE_CHECKING:
     from wingbeat.curvature.sampled_loss import SampledLoss
     from wingbeat.task.data import Batch
 
-Buffers = dict[str, Tensor]
 Way = Literal["kept", "stacked", "module"]
 """How products are made: from the kept graph of each replica's gradient, for all replicas in one
 vectorised call, or by differentiating the module itself twice."""

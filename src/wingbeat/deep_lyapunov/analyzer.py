@@ -37,15 +37,7 @@ class StabilityAnalyzer:
 
     Args:
         model: its weights are where training starts; it is not changed.
-        perturbation_scale: see `AnalyzerConfig`, as are the following.
-        n_trajectories: as there.
-        n_pca_components: as there.
-        track_gradients: as there.
-        record_interval: as there.
-        device: as there.
-        seed: as there.
-        verbose: as there.
-        config: all settings at once, instead of the arguments.
+        config: all settings at once; the other arguments are its fields, see `AnalyzerConfig`.
 
     Attributes:
         metrics_config: how numbers become a verdict, a `MetricsConfig`; may be replaced.

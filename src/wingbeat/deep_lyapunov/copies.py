@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from wingbeat.deep_lyapunov import advice, outcome
+from wingbeat.deep_lyapunov import advice
 from wingbeat.deep_lyapunov.assess import Recording
 from wingbeat.deep_lyapunov.config import AnalyzerConfig
 from wingbeat.deep_lyapunov.replay import Replay
 from wingbeat.deep_lyapunov.results import TrajectoryMetrics
 from wingbeat.deep_lyapunov.tracking.perturbation import create_perturbed_copies
 from wingbeat.deep_lyapunov.tracking.tracker import TrajectoryTracker, pace
+from wingbeat.deep_lyapunov.training import loss_and_accuracy
 from wingbeat.deep_lyapunov.watch import InputWatch
 
 
@@ -108,7 +109,7 @@ def each_metrics(
     """Return the measures of each trajectory, velocities per unit of ``times``."""
     found = []
     for i, tracker in enumerate(trackers):
-        read = outcome.read(given[i]) if i < len(given) else {"loss": None, "accuracy": None}
+        read = loss_and_accuracy(given[i] if i < len(given) else None)
         way = pace(tracker.hops(), times)
         found.append(TrajectoryMetrics(i, read["loss"], read["accuracy"], **way))
     return found

@@ -26,14 +26,8 @@ class LayerSnapshot:
     Attributes:
         name: of the parameter.
         step: at which it was taken, in the units of the caller.
-        weight_mean: and standard deviation (ddof 0), extremes and L2 norm of the weights.
-        weight_std: as said.
-        weight_min: as said.
-        weight_max: as said.
-        weight_norm: as said.
-        grad_mean: and standard deviation (ddof 0) and L2 norm of the gradient; NaN without one.
-        grad_std: as said.
-        grad_norm: as said.
+        weight_mean: and ``_std`` (ddof 0), ``_min``, ``_max`` and ``_norm`` (L2) of the weights.
+        grad_mean: and ``_std`` (ddof 0) and ``_norm`` (L2) of the gradient; NaN without one.
         singular_values: falling, of the tensor as a matrix of its first axis by all others;
             None for fewer than two axes, or if not asked for; NaN where a weight is not finite.
 
@@ -72,20 +66,10 @@ class LayerSnapshot:
         if tensor.numel() == 0:
             raise RequestError(f"tensor {name!r} is empty")
         weights = tensor.detach().cpu().double()
-        slope = None if gradient is None else gradient.detach().cpu().double()
-        return cls(
-            name,
-            step,
-            float(weights.mean()),
-            float(weights.std(correction=0)),
-            float(weights.min()),
-            float(weights.max()),
-            float(weights.norm()),
-            nan if slope is None else float(slope.mean()),
-            nan if slope is None else float(slope.std(correction=0)),
-            nan if slope is None else float(slope.norm()),
-            _singular(weights) if singular_values and weights.dim() > 1 else None,
-        )
+        (mean, std, norm), slope = _moments(weights), _moments(gradient)
+        low, high = float(weights.min()), float(weights.max())
+        values = _singular(weights) if singular_values and weights.dim() > 1 else None
+        return cls(name, step, mean, std, low, high, norm, *slope, values)
 
 
 _SERIES = tuple(f.name for f in fields(LayerSnapshot) if f.name not in ("name", "step"))
@@ -248,6 +232,13 @@ class DynamicalSystemsAnalyzer:
     def variance_explained(self) -> Array:
         """Return the running sum of the shares of the variance, ``(k,)`` in [0, 1]."""
         return np.cumsum(self.analyze().pca_explained_variance)
+
+
+def _moments(values: Tensor | None) -> tuple[float, float, float]:
+    if values is None:
+        return nan, nan, nan
+    wide = values.detach().cpu().double()
+    return float(wide.mean()), float(wide.std(correction=0)), float(wide.norm())
 
 
 def _singular(weights: Tensor) -> Array:

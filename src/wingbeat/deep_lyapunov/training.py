@@ -1,17 +1,18 @@
-"""Train one copy with the user's function, recording it epoch by epoch."""
+"""Train one copy with the user's function, epoch by epoch, and read what it returns."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple, TypeVar
 
+import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from wingbeat.deep_lyapunov import outcome
-from wingbeat.deep_lyapunov.loaders import prepared
+from wingbeat.deep_lyapunov.loaders import moved, prepared
 from wingbeat.deep_lyapunov.tracking.tracker import TrajectoryTracker
 from wingbeat.deep_lyapunov.watch import InputWatch, OptimizerWatch
 
@@ -62,7 +63,7 @@ class Job:
         self.at_once = getattr(self.train_fn, "epochs_per_call", 1) == _ALL
         if self.test_loader is not None:
             self.test_loader = prepared(self.test_loader, self.device)
-            if outcome.takes(self.train_fn, "test_loader"):
+            if takes(self.train_fn, "test_loader"):
                 self.kwargs = {"test_loader": self.test_loader, **self.kwargs}
 
 
@@ -90,10 +91,10 @@ def train(job: Job, model: nn.Module, tracker: TrajectoryTracker) -> Trained:
     inputs = InputWatch()
     with inputs.of(model):
         done = (_at_once if job.at_once else _by_epoch)(job, model, tracker)
-    read = [outcome.read(one) for one in done.returned]
+    read = [loss_and_accuracy(one) for one in done.returned]
     metrics = {name: [one[name] for one in read] for name in ("loss", "accuracy")}
     if job.test_loader is not None and all(a is None for a in metrics["accuracy"]):
-        metrics["accuracy"].append(outcome.accuracy_on(model, job.test_loader, job.device))
+        metrics["accuracy"].append(accuracy_on(model, job.test_loader, job.device))
     seen = (inputs.calls, inputs.fingerprint)
     return Trained(metrics, done.times, done.rebuilt, seen, done.uneven)
 
@@ -150,3 +151,93 @@ class _Marks:
 
     def _versions(self) -> int:
         return sum(p._version for p in self._model.parameters())
+
+
+def last_number(value: Any) -> float | None:
+    """Return the last number of a scalar, list, array or tensor; None where there is none.
+
+    >>> last_number([0.5, 0.25]), last_number(torch.tensor(2.0)), last_number([])
+    (0.25, 2.0, None)
+    """
+    if isinstance(value, Tensor):
+        value = value.detach().cpu().double().numpy()
+    if isinstance(value, list | tuple):
+        return last_number(value[-1]) if value else None
+    if isinstance(value, np.ndarray):
+        return last_number(value.reshape(-1)[-1].item()) if value.size else None
+    if isinstance(value, bool) or not isinstance(value, int | float | np.number):
+        return None
+    return float(value)
+
+
+def loss_and_accuracy(returned: Any) -> dict[str, float | None]:
+    """Return loss and accuracy of what a training function returned.
+
+    Understands a dictionary with ``loss`` and ``accuracy`` or ``test_acc`` (numbers, lists,
+    tensors), and a bare number as the loss. Anything else holds neither.
+
+    >>> loss_and_accuracy({"loss": [0.5, 0.25], "test_acc": 0.75})
+    {'loss': 0.25, 'accuracy': 0.75}
+    >>> loss_and_accuracy(None)
+    {'loss': None, 'accuracy': None}
+    """
+    if not isinstance(returned, Mapping):
+        kind = returned.dim() if isinstance(returned, Tensor) else np.ndim(returned)
+        scalar = not isinstance(returned, list | tuple) and kind == 0
+        return {"loss": last_number(returned) if scalar else None, "accuracy": None}
+    accuracy = last_number(returned.get("accuracy"))
+    if accuracy is None:
+        accuracy = last_number(returned.get("test_acc"))
+    return {"loss": last_number(returned.get("loss")), "accuracy": accuracy}
+
+
+def takes(function: Callable[..., Any], name: str) -> bool:
+    """Tell whether a function has a parameter of this name (``**kwargs`` is not one).
+
+    >>> takes(lambda model, test_loader: None, "test_loader")
+    True
+    """
+    try:
+        return name in inspect.signature(function).parameters
+    except (TypeError, ValueError):  # some built-in callables have no signature
+        return False
+
+
+def accuracy_on(model: nn.Module, batches: Iterable[Any], device: str) -> float | None:
+    """Return the share of right predictions over batches ``(inputs, labels, …)``.
+
+    Class scores ``(n, classes)`` with integer labels ``(n,)``, or one logit per sample with
+    labels 0 and 1. None for anything else.
+
+    >>> model = nn.Identity()
+    >>> accuracy_on(model, [(torch.eye(2), torch.tensor([0, 0]))], "cpu")
+    0.5
+    """
+    right = total = 0
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        with torch.no_grad():
+            for batch in batches:
+                hits = _hits(model, moved(batch, device))
+                if hits is None:
+                    return None
+                right, total = right + int(hits.sum()), total + hits.numel()
+    finally:
+        for module, mode in modes:
+            module.training = mode
+    return right / total if total else None
+
+
+def _hits(model: nn.Module, batch: Any) -> Tensor | None:
+    if not (isinstance(batch, list | tuple) and len(batch) >= 2 and isinstance(batch[1], Tensor)):
+        return None
+    labels, scores = batch[1], model(batch[0])
+    if not isinstance(scores, Tensor):
+        return None
+    whole = not labels.is_floating_point() and not labels.is_complex()
+    if whole and labels.dim() == 1 and scores.dim() == 2 and scores.shape[1] > 1:
+        return scores.argmax(dim=1) == labels
+    if scores.numel() == labels.numel() and bool(((labels == 0) | (labels == 1)).all()):
+        return (scores.reshape(-1) > 0) == labels.reshape(-1).bool()
+    return None

@@ -18,18 +18,17 @@ from wingbeat.landscape.probe import evaluation
 from wingbeat.metrics.fisher import gaussian_kl, precision
 from wingbeat.task.data import len_of
 from wingbeat.task.predictions import class_scores
+from wingbeat.typing import Array
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from numpy.typing import NDArray
     from torch import Tensor, nn
 
     from wingbeat.landscape.models import Models
     from wingbeat.landscape.probe import Probe
     from wingbeat.task.data import Batch
 
-    Array = NDArray[np.float64]
 
 Kind = Literal["empirical", "model"]
 _BACKWARD = 3

@@ -15,6 +15,7 @@ from wingbeat.metrics.disagreement import pairwise_disagreement
 from wingbeat.metrics.divergence import js, kl, logit_correlation
 from wingbeat.metrics.ensemble import Combine, Diversity, Ensemble, diversity, ensemble
 from wingbeat.task.predictions import class_labels, class_scores
+from wingbeat.typing import Array
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
     from wingbeat.landscape.models import Models
     from wingbeat.landscape.probe import Probe
     from wingbeat.task.data import Batch
-
-    Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

@@ -12,16 +12,16 @@ from wingbeat.errors import TOO_FEW_BATCHES, RequestError, nearest
 from wingbeat.landscape.probe import averaged
 from wingbeat.metrics.barrier import POINTS, Barrier, Convention, alpha_grid, barrier, check_alphas
 from wingbeat.stats import Estimate, bootstrap
+from wingbeat.typing import Array
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from numpy.typing import ArrayLike, NDArray
+    from numpy.typing import ArrayLike
 
     from wingbeat.landscape.models import Models
     from wingbeat.landscape.probe import Probe
 
-    Array = NDArray[np.float64]
 
 _FEWEST_BATCHES = 3
 

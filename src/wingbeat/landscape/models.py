@@ -10,6 +10,7 @@ import torch
 
 from wingbeat.errors import RequestError
 from wingbeat.params import fixed, trainable
+from wingbeat.typing import Array
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
 
     from wingbeat.replicas.snapshot import Snapshot
     from wingbeat.task.step import TrainingStep
-
-    Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

@@ -9,14 +9,11 @@ import numpy as np
 
 from wingbeat.errors import RequestError
 from wingbeat.metrics.blocks import blocks
+from wingbeat.typing import Array
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from wingbeat.landscape.models import Models
     from wingbeat.landscape.probe import Probe
-
-    Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

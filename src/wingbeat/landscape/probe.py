@@ -22,6 +22,7 @@ from wingbeat.landscape.single_model import SingleModel, private
 from wingbeat.task.data import len_of
 from wingbeat.task.predictions import class_labels, loss_and_scores
 from wingbeat.task.step import TrainingStep
+from wingbeat.typing import Array
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from wingbeat.task.data import Batch
     from wingbeat.task.task import Task
 
-    Array = NDArray[np.float64]
 
 Statistics = Literal["exact", "interpolated"]
 MEMORY = 64 << 20

@@ -8,16 +8,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from wingbeat.errors import RequestError
+from wingbeat.typing import Array
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from numpy.typing import NDArray
-
     from wingbeat.landscape.models import Models
     from wingbeat.landscape.probe import Probe, Values
-
-    Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

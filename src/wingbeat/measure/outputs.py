@@ -16,6 +16,7 @@ from wingbeat.measure.metric import METRICS
 from wingbeat.task.batches import eval_batches, placer
 from wingbeat.task.predictions import class_labels, loss_and_scores
 from wingbeat.trajectory.trajectory import perturbed
+from wingbeat.typing import Array
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from wingbeat.task.data import Batch
     from wingbeat.task.step import TrainingStep
 
-    Array = NDArray[np.float64]
 
 _SCORES, _LABELS = "class scores", "right classes"
 

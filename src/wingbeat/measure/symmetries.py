@@ -18,9 +18,9 @@ from wingbeat.measure.table import object_array, owners
 from wingbeat.replicas.fork import REFERENCE
 from wingbeat.symmetry import Permutation, PermutationSpec, permutation_spec, weight_matching
 from wingbeat.task.batches import copied, eval_batches, placer
+from wingbeat.typing import Array
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
     from torch import Tensor, nn
 
     from wingbeat.measure.context import MetricContext
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from wingbeat.task.data import Batch
     from wingbeat.task.step import TrainingStep
 
-    Array = NDArray[np.float64]
 
 SAMPLES: Final = 2
 """Samples of the batch that the model is exported with."""

@@ -10,12 +10,13 @@ import torch
 from wingbeat.params import fixed, trainable
 from wingbeat.task.batches import copied
 from wingbeat.task.step import check_scalar
+from wingbeat.typing import Buffers
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from wingbeat.task.data import Batch
-    from wingbeat.task.step import Buffers, TrainingStep
+    from wingbeat.task.step import TrainingStep
 
 
 class Evaluation:

@@ -23,6 +23,7 @@ from wingbeat.task.build import ModelBuilder, copied_model, why_objects
 from wingbeat.task.masks import PlainMasks
 from wingbeat.task.optimizers import Grouped, PureOptimizer, pure_optimizer, resumed_state
 from wingbeat.task.schedule import ScheduleTable, factor_of, keep_table, refuse_rates, table
+from wingbeat.typing import Buffers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from wingbeat.task.data import Batch
     from wingbeat.task.task import Task
 
-Buffers = dict[str, "Tensor"]
 Slots = dict[str, "Tensor"]
 
 

@@ -83,72 +83,17 @@ def encoded(corpus: Corpus, words: Mapping[str, int], length: int = LENGTH) -> L
     return rows, torch.tensor(corpus.labels, dtype=torch.int64)
 
 
-_GOOD = [
-    "moving",
-    "funny",
-    "tender",
-    "clever",
-    "warm",
-    "bold",
-    "graceful",
-    "honest",
-    "vivid",
-    "charming",
-    "lively",
-    "wise",
-    "fresh",
-    "witty",
-    "gripping",
-    "sincere",
-    "elegant",
-    "joyful",
-    "sharp",
-    "brilliant",
-]
-_BAD = [
-    "dull",
-    "clumsy",
-    "tired",
-    "shallow",
-    "noisy",
-    "cold",
-    "lazy",
-    "empty",
-    "bland",
-    "hollow",
-    "slow",
-    "crude",
-    "messy",
-    "stale",
-    "flat",
-    "pointless",
-    "grim",
-    "tedious",
-    "forced",
-    "hopeless",
-]
-_THINGS = [
-    "film",
-    "story",
-    "script",
-    "cast",
-    "ending",
-    "comedy",
-    "drama",
-    "plot",
-    "score",
-    "camera",
-    "dialogue",
-    "hero",
-    "villain",
-    "scene",
-    "picture",
-    "tale",
-    "sequel",
-    "thriller",
-    "romance",
-    "opening",
-]
+_WORDS = """\
+moving funny tender clever warm bold graceful honest vivid charming lively wise fresh witty
+gripping sincere elegant joyful sharp brilliant
+
+dull clumsy tired shallow noisy cold lazy empty bland hollow slow crude messy stale flat pointless
+grim tedious forced hopeless
+
+film story script cast ending comedy drama plot score camera dialogue hero villain scene picture
+tale sequel thriller romance opening"""
+_GOOD, _BAD, _THINGS = (words.split() for words in _WORDS.split("\n\n"))
+"""Words that praise, words that blame, and what they are about."""
 _DEGREES = ("", "", "very ", "rather ", "quite ", "truly ", "really ")
 _OPENINGS = ("", "", "i think ", "to be fair , ", "in the end ", "for once , ", "as a whole , ")
 _TAILS = ("", "", " from start to finish", " most of the time", " and nothing else", " at heart")
