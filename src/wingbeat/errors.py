@@ -62,6 +62,8 @@ UNDECIDED: Final = "undecided"
 """The replicates are too few, or too evenly split, to decide at the stated confidence."""
 NO_PERMUTATIONS: Final = "no_permutations"
 """The model's permutation symmetries could not be found, so nothing can be aligned."""
+NOT_SYMMETRIC: Final = "not_symmetric"
+"""The permutations that were found would change what this replica computes: it is not aligned."""
 NOT_TWICE_DIFFERENTIABLE: Final = "not_twice_differentiable"
 """The loss has no second derivative here (an operation without one): no curvature."""
 
@@ -90,6 +92,7 @@ REASONS: Final = (
     TOO_FEW_SAMPLES,
     UNDECIDED,
     NO_PERMUTATIONS,
+    NOT_SYMMETRIC,
     NOT_TWICE_DIFFERENTIABLE,
 )
 

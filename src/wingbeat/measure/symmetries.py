@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import torch
 
-from wingbeat.errors import DIVERGED, NO_PERMUTATIONS, RequestError
+from wingbeat.errors import DIVERGED, NO_PERMUTATIONS, NOT_SYMMETRIC, RequestError
 from wingbeat.landscape import Models
 from wingbeat.landscape.data import chosen
 from wingbeat.landscape.probe import evaluation
 from wingbeat.measure.table import object_array, owners
 from wingbeat.replicas.fork import REFERENCE
 from wingbeat.symmetry import Permutation, PermutationSpec, permutation_spec, weight_matching
+from wingbeat.symmetry.on_state import broken_groups
 from wingbeat.task.batches import copied, eval_batches, placer
 
 if TYPE_CHECKING:
@@ -42,13 +43,16 @@ class Alignment:
     """All replicas of a moment, each permuted to lie as close to the reference as was found.
 
     Attributes:
-        models: the reference, the null twin and the others; one that broke down is left as it is.
+        models: the reference, the null twin and the others; one that broke down is left as it is,
+            and the weights of one that cannot be permuted are NaN.
         shares: share of units that stayed in place, (E,); NaN for one that broke down, or where
             the model has no symmetries.
+        broken: replicas that permuting would change what they compute, (E,).
     """
 
     models: Models
     shares: Array
+    broken: NDArray[np.bool_]
 
 
 def alignment(context: MetricContext, snapshot: Snapshot) -> Alignment | None:
@@ -146,18 +150,22 @@ def aligned(step: TrainingStep, models: Models, spec: PermutationSpec) -> Alignm
     finite, originals = models.finite, models.originals()
     params, shares = models.params.clone(), np.full(len(models), np.nan)
     buffers = {name: stack.clone() for name, stack in models.buffers.items()}
+    broken = np.zeros(len(models), dtype=bool)
     first = _state(step, models, 0, spec)
     for i in range(len(models)):
         if not (finite[0] and finite[i]):
             continue
         found = spec.identity()
         if originals[i] != 0:
-            found = weight_matching(
-                first, _state(step, models, i, spec), spec, seed=step.task.seed, restarts=1
-            )
-            _put(step, found, _state(step, models, i, spec), params[i], buffers, i)
+            other = _state(step, models, i, spec)
+            found = weight_matching(first, other, spec, seed=step.task.seed, restarts=1)
+            broken[i] = bool(broken_groups(spec, other, found))
+            if broken[i]:
+                params[i] = torch.nan
+                continue
+            _put(step, found, other, params[i], buffers, i)
         shares[i] = found.fixed_point_share
-    return Alignment(Models(models.labels, params, buffers), shares)
+    return Alignment(Models(models.labels, params, buffers), shares, broken)
 
 
 def _state(
@@ -199,6 +207,13 @@ def aligned_rows(
     )
 
 
+def why_none(found: Alignment | None, other: str) -> str:
+    """Return why no replica has a value of what is measured after alignment."""
+    if found is None:
+        return NO_PERMUTATIONS
+    return NOT_SYMMETRIC if found.broken.any() else other
+
+
 def why_not_aligned(found: Alignment | None, other: str = DIVERGED) -> Any:
     """Return for each replica why it has no value.
 
@@ -209,4 +224,5 @@ def why_not_aligned(found: Alignment | None, other: str = DIVERGED) -> Any:
     if found is None:
         return NO_PERMUTATIONS
     whole = found.models.finite & found.models.finite[0]
-    return np.where(whole, other, DIVERGED).astype(object)
+    why = np.where(whole, other, DIVERGED)
+    return np.where(found.broken, NOT_SYMMETRIC, why).astype(object)

@@ -80,6 +80,18 @@ def evaluate(
     return [t for t in tree_leaves(found) if isinstance(t, Tensor) and t.is_floating_point()]
 
 
+def evaluate_on(
+    model: nn.Module,
+    inputs: Inputs,
+    outputs: Outputs | None,
+    state: Mapping[str, Tensor],
+) -> list[Tensor]:
+    """Return `evaluate` of weights that may lie on another device than the model's own."""
+    own = model.state_dict()
+    placed = {name: tensor.to(own[name].device) for name, tensor in state.items() if name in own}
+    return evaluate(model, placed, inputs, outputs)
+
+
 def gap(first: list[Tensor], second: list[Tensor]) -> float:
     """Return the largest change over all outputs, each relative to its largest entry."""
     worst = 0.0

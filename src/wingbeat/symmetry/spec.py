@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from wingbeat.errors import RequestError
 from wingbeat.symmetry.blocks import Block, blocks
-from wingbeat.symmetry.check import checked
+from wingbeat.symmetry.check import checked, evaluate_on
 from wingbeat.symmetry.export import Inputs, Outputs, exported
 from wingbeat.symmetry.groups import (
     Blocked,
@@ -53,6 +54,8 @@ class PermutationSpec:
         leaf_of: number of the leaf of every group and of every fixed part, by name.
         parameters: names of what training moves, which distances count; buffers are not.
         largest_gap: largest relative change of an output in the numerical check.
+        compute: the outputs of the model for the example inputs with other weights, in float64;
+            None after pickling, or without the numerical check.
     """
 
     groups: tuple[Group, ...]
@@ -65,6 +68,9 @@ class PermutationSpec:
     leaf_of: Mapping[str, int] = field(default_factory=dict, repr=False)
     parameters: tuple[str, ...] = ()
     largest_gap: float = float("nan")
+    compute: Callable[[Mapping[str, Tensor]], list[Tensor]] | None = field(
+        default=None, repr=False, compare=False
+    )
 
     def named(self, name: str) -> Group:
         """Return a group by name.
@@ -154,7 +160,8 @@ class PermutationSpec:
             )
 
     def __getstate__(self) -> dict[str, object]:
-        return {**self.__dict__, "program": None}  # graphs do not pickle; all else does
+        # Graphs and the model itself stay behind; all else can be pickled.
+        return {**self.__dict__, "program": None, "compute": None}
 
 
 def permutation_spec(
@@ -201,7 +208,10 @@ def permutation_spec(
     refuse_complex(dict(model.named_parameters()))
     program = exported(model, example_inputs, outputs)
     spec = _from_trace(traced(program, model), model)
-    return checked(spec, model, example_inputs, outputs, seed) if check else spec
+    if not check:
+        return spec
+    found = checked(spec, model, example_inputs, outputs, seed)
+    return replace(found, compute=partial(evaluate_on, model, example_inputs, outputs))
 
 
 def _from_trace(trace: Trace, model: nn.Module) -> PermutationSpec:
