@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from wingbeat.errors import RequestError
-from wingbeat.symmetry.check import gap
+from wingbeat.symmetry.check import gap, tolerance
 from wingbeat.symmetry.permutation import Permutation
 from wingbeat.symmetry.spec import PermutationSpec
 
@@ -46,8 +46,10 @@ def broken_groups(
     if not all(bool(torch.isfinite(out).all()) for out in reference):
         return ()  # nothing can be said of weights whose outputs are not finite
 
+    allowed = tolerance(reference, TOLERANCE)
+
     def changes(candidate: Permutation) -> bool:
-        return not gap(reference, spec.compute(candidate.apply(state))) <= TOLERANCE  # type: ignore[misc]
+        return not gap(reference, spec.compute(candidate.apply(state))) <= allowed  # type: ignore[misc]
 
     if not changes(permutation):
         return ()
