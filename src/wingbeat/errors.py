@@ -64,6 +64,9 @@ NO_PERMUTATIONS: Final = "no_permutations"
 """The model's permutation symmetries could not be found, so nothing can be aligned."""
 NOT_SYMMETRIC: Final = "not_symmetric"
 """The permutations that were found would change what this replica computes: it is not aligned."""
+SHARED_NORMALISATION: Final = "shared_normalisation"
+"""A batch normalisation runs several times in one evaluation of the loss: between models it has no
+single set of statistics."""
 NOT_TWICE_DIFFERENTIABLE: Final = "not_twice_differentiable"
 """The loss has no second derivative here (an operation without one): no curvature."""
 
@@ -93,6 +96,7 @@ REASONS: Final = (
     UNDECIDED,
     NO_PERMUTATIONS,
     NOT_SYMMETRIC,
+    SHARED_NORMALISATION,
     NOT_TWICE_DIFFERENTIABLE,
 )
 
@@ -103,6 +107,19 @@ class WingbeatError(Exception):
 
 class RequestError(WingbeatError, ValueError):
     """The request is wrong: nothing was computed. The message says what to change."""
+
+
+class UndefinedError(RequestError):
+    """What was asked has no value for this model; a run goes on and notes the reason.
+
+    Args:
+        message: what, and what to do.
+        reason: why, one of the reasons of this module.
+    """
+
+    def __init__(self, message: str, reason: str) -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 class RunError(WingbeatError, RuntimeError):

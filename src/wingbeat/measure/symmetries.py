@@ -85,18 +85,27 @@ def specification(context: MetricContext) -> PermutationSpec | None:
     return found
 
 
-def task_spec(step: TrainingStep) -> PermutationSpec:
+def task_spec(step: TrainingStep, like: nn.Module | None = None) -> PermutationSpec:
     """Return the permutation symmetries of a task's model.
 
     The model is exported with what the task's loss hands it for two samples; that a random
     permutation leaves the loss unchanged is checked besides, since a loss may look at more than
     the model's outputs.
 
+    Args:
+        step: of the task.
+        like: a model of the task's architecture with the weights in question; by default a new one.
+
     Raises:
         RequestError: the loss does not call the model itself, it cannot be exported, or the loss
             changes under its symmetries.
     """
-    model = copy.deepcopy(step.skeleton).eval().requires_grad_(requires_grad=False)
+    model = (
+        copy.deepcopy(step.skeleton if like is None else like)
+        .eval()
+        .requires_grad_(requires_grad=False)
+    )
+    model.to(step.device, step.dtype)
     place = placer(step.dtype, step.device)
     batch = next(iter(eval_batches(chosen(step.task.data, SAMPLES), SAMPLES, place)))[0]
     with evaluation():

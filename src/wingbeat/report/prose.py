@@ -34,6 +34,7 @@ REASON_TEXT: Final[Mapping[str, str]] = {
     errors.TOO_FEW_SAMPLES: "there are too few samples",
     errors.UNDECIDED: "the replicates do not decide at the stated confidence",
     errors.NO_PERMUTATIONS: "the model's permutation symmetries could not be found",
+    errors.SHARED_NORMALISATION: "a batch normalisation runs several times in one evaluation",
     errors.NOT_SYMMETRIC: "permuting this replica's units would change what it computes",
     errors.NOT_TWICE_DIFFERENTIABLE: "the loss cannot be differentiated twice",
 }

@@ -20,7 +20,8 @@ def without_writes(program: torch.export.ExportedProgram) -> torch.export.Export
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return program.run_decompositions({})
+            found: torch.export.ExportedProgram = program.run_decompositions({})
+            return found
     except Exception:  # some models cannot be rewritten: what is written is then fixed
         return program
 
