@@ -77,6 +77,15 @@ NO_PERMUTATIONS: Final = _reason(
     "no_permutations", "the model's permutation symmetries could not be found"
 )
 """The model's permutation symmetries could not be found, so nothing can be aligned."""
+NOT_SYMMETRIC: Final = _reason(
+    "not_symmetric", "permuting this replica's units would change what it computes"
+)
+"""The permutations that were found would change what this replica computes: it is not aligned."""
+SHARED_NORMALISATION: Final = _reason(
+    "shared_normalisation", "a batch normalisation runs several times in one evaluation"
+)
+"""A batch normalisation runs several times in one evaluation of the loss: between models it has no
+single set of statistics."""
 NOT_TWICE_DIFFERENTIABLE: Final = _reason(
     "not_twice_differentiable", "the loss cannot be differentiated twice"
 )
@@ -93,6 +102,19 @@ class WingbeatError(Exception):
 
 class RequestError(WingbeatError, ValueError):
     """The request is wrong: nothing was computed. The message says what to change."""
+
+
+class UndefinedError(RequestError):
+    """What was asked has no value for this model; a run goes on and notes the reason.
+
+    Args:
+        message: what, and what to do.
+        reason: why, one of the reasons of this module.
+    """
+
+    def __init__(self, message: str, reason: str) -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 class RunError(WingbeatError, RuntimeError):

@@ -9,7 +9,9 @@ import json
 from argparse import Namespace
 from collections.abc import Callable, Mapping
 from copy import deepcopy
+from datetime import datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -81,6 +83,13 @@ LAYOUTS: dict[str, Layout] = {
     "optimizer under a name that says nothing": lambda w, o, s: {"weights": w, "o": o},
     "moments without groups": lambda w, o, s: {"nets": w, "adam": o["state"]},
     "arguments of argparse": lambda w, o, s: adam(w, o, args=Namespace(lr=0.1, name="x")),
+    "scalars of NumPy": lambda w, o, s: adam(
+        w, o, best_acc=np.float64(0.5 * s), epoch=np.int64(s), mean=np.float32(s)),
+    "random states of NumPy and Python": lambda w, o, s: adam(
+        w, o, numpy=np.random.RandomState(s).get_state(), losses=np.arange(4.0) * s),
+    "paths and times": lambda w, o, s: adam(
+        w, o, args=Namespace(out=Path("runs") / str(s)), at=datetime(2026, 1, s),
+        took=timedelta(hours=s), config=SimpleNamespace(lr=0.1)),
     "DataParallel and torch.compile": lambda w, o, s: prefixed("module._orig_mod.", w),
     "torch.compile and DataParallel": lambda w, o, s: prefixed("_orig_mod.module.", w),
     "FSDP around parts": lambda w, o, s: {
@@ -245,6 +254,26 @@ class Arguments(Namespace):
 
     def __setstate__(self, state: Any) -> None:
         raise AssertionError("code of the file ran")
+
+
+class _Call:
+    """Asks for a call of what only data may be named as."""
+
+    def __init__(self, what: Any, *given: Any) -> None:
+        self.what, self.given = what, given
+
+    def __reduce__(self) -> Any:
+        return self.what, self.given
+
+
+def test_what_stands_for_plain_data_makes_nothing(tmp_path):
+    """A file that asks NumPy for an array of a huge size gets none."""
+    huge = _Call(np._core.multiarray._reconstruct, np.ndarray, (2**50,), b"b")
+    torch.save({"model": {"w": torch.ones(2)}, "a": huge}, tmp_path / "a.pt")
+    assert set(open_checkpoint(tmp_path / "a.pt").entries) == {"w"}
+    torch.save({"model": {"w": torch.ones(2)}, "a": _Call(np.save, "x", 1)}, tmp_path / "b.pt")
+    with pytest.raises(StoreError, match="asks to run code"):
+        open_checkpoint(tmp_path / "b.pt")
 
 
 def test_a_namespace_of_another_class_is_refused(tmp_path):

@@ -154,3 +154,94 @@ def test_a_permuted_copy_has_a_barrier_and_none_after_alignment(tmp_path):
     short = written(tmp_path / "s.safetensors", {k: same[k] for k in ("0.weight", "0.bias")})
     done = call(paths[0], short, *words[2:], ok=False)
     assert "does not fit the model: '2.weight' is absent" in str(done.exception)
+
+
+DICTS = (
+    TASK
+    + """
+
+class Tabular(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.body = net()
+        self.norm = torch.nn.BatchNorm1d(2)
+
+    def forward(self, x, scale):
+        out = self.norm(self.body(x)) * scale
+        return self.norm(out) if getattr(self, "twice", False) else out
+
+def twice():
+    made = Tabular()
+    made.twice = True
+    return made
+
+def dicts(model=Tabular):
+    x = torch.randn(60, 3, generator=torch.Generator().manual_seed(0))
+    data = {"x": x, "scale": torch.ones(60, 1), "y": good()(x).argmax(1)}
+    return wb.Task(
+        model=model,
+        loss=lambda m, b: torch.nn.functional.cross_entropy(m(b["x"], scale=b["scale"]), b["y"]),
+        data=data,
+        optimizer=lambda p: torch.optim.SGD(p, lr=0.1),
+        batch_size=20,
+        steps=3,
+    )
+
+def shared():
+    return dicts(twice)
+"""
+)
+
+
+def permuted_pair(folder, space):
+    """Two files of one function, the second with its hidden units in another order."""
+    net = space["Tabular"]()
+    order = torch.tensor([3, 1, 0, 2, 7, 6, 5, 4])
+    same = {k: v.clone() for k, v in net.state_dict().items()}
+    moved = dict(same)
+    for name in ("body.0.weight", "body.0.bias"):
+        moved[name] = same[name][order].contiguous()
+    moved["body.2.weight"] = same["body.2.weight"][:, order].contiguous()
+    return [written(folder / f"{i}.safetensors", s) for i, s in enumerate((same, moved))]
+
+
+def test_models_of_data_in_dicts_are_aligned_as_in_a_run(tmp_path):
+    """Was: not aligned, since the data are no tuple whose first tensor is the input."""
+    place = tmp_path / "dict_task.py"
+    place.write_text(DICTS)
+    space: dict[str, Any] = {}
+    exec(DICTS, space)
+    paths = permuted_pair(tmp_path, space)
+    words = [*paths, "--model", f"{place}:dicts", "--memory", "64GiB", "--json"]
+    (one,) = json.loads(call(*words).stdout)["models"]
+    assert one["reason"] == ""
+    assert one["aligned_l2"] == 0.0
+
+
+def test_a_normalisation_that_runs_twice_has_no_barrier_and_a_reason(tmp_path):
+    place = tmp_path / "dict_task.py"
+    place.write_text(DICTS)
+    space: dict[str, Any] = {}
+    exec(DICTS, space)
+    paths = permuted_pair(tmp_path, space)
+    words = [*paths, "--model", f"{place}:shared", "--memory", "64GiB", "--json"]
+    (one,) = json.loads(call(*words).stdout)["models"]
+    assert one["barrier"]["value"] is None
+    assert one["barrier"]["reason"] == "shared_normalisation"
+    assert one["aligned_l2"] == 0.0
+
+
+def test_the_key_says_which_group_is_compared(tmp_path):
+    groups = [{"generator": state(i), "discriminator": state(i + 7)} for i in range(2)]
+    paths = [tmp_path / f"{i}.pt" for i in range(2)]
+    for path, group in zip(paths, groups, strict=True):
+        torch.save(group, path)
+    done = call(*paths, "--memory", "64GiB", ok=False)
+    assert "say which with key=" in str(done.exception)
+    found = [
+        json.loads(call(*paths, "--key", name, "--memory", "64GiB", "--json").stdout)["l2"][1]
+        for name in ("generator", "discriminator")
+    ]
+    for name, value in zip(("generator", "discriminator"), found, strict=True):
+        apart = [(groups[0][name][n] - groups[1][name][n]).double() for n in groups[0][name]]
+        assert value == pytest.approx(sum(float(d.square().sum()) for d in apart) ** 0.5)

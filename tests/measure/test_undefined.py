@@ -301,3 +301,34 @@ def test_nothing_asked_for_gives_an_empty_table():
     assert result.table.empty
     assert next(iter(result.table.columns)) == "metric"
     assert math.isfinite(result.convergence_ratio)
+
+
+def test_a_normalisation_that_runs_twice_does_not_end_a_finished_run():
+    """Was: RequestError after training. Now the barriers have a reason, all else its numbers."""
+
+    class Shared(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer, self.norm, self.head = nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 2)
+
+        def forward(self, x):
+            return self.head(self.norm(torch.tanh(self.norm(self.layer(x)))))
+
+    x = torch.randn(64, 3, generator=torch.Generator().manual_seed(0))
+    task = wb.Task(
+        model=Shared,
+        loss=lambda m, b: nn.functional.cross_entropy(m(b[0]), b[1]),
+        data=(x, (x[:, 0] > 0).long()),
+        optimizer=lambda p: torch.optim.SGD(p, lr=0.1),
+        batch_size=16,
+        steps=5,
+    )
+    wanted = ["l2", "barrier", "barrier_aligned", "soup"]
+    result = wb.run(task, wb.Gaussian(0.1), replicas=3, metrics=wanted, **QUIET)
+    assert np.isfinite(rows(result, metric="l2").value).all()
+    for name in ("barrier_train", "barrier_aligned_train", "soup_gain_loss_train"):
+        found = rows(result, metric=name)
+        assert len(found)
+        assert found.value.isna().all()
+        assert set(found.reason) == {"shared_normalisation"}
+    defined_or_explained(result)

@@ -107,3 +107,92 @@ def test_no_data_and_a_place_off_the_line_are_refused():
         repair(model, state, state, state, [])
     with pytest.raises(RequestError, match=r"alpha=1\.5"):
         repair(model, state, state, state, [torch.ones(1, 3)], alpha=1.5)
+
+
+class Conv1D(nn.Module):
+    """GPT-2's linear layer, as transformers defines it: weight (in, out)."""
+
+    def __init__(self, out, size):
+        super().__init__()
+        self.nf = out
+        self.weight = nn.Parameter(torch.randn(size, out) / size**0.5)
+        self.bias = nn.Parameter(torch.zeros(out))
+
+    def forward(self, x):
+        return x @ self.weight + self.bias
+
+
+def headless():
+    return nn.Sequential(
+        nn.Linear(6, 16), nn.ReLU(), nn.Linear(16, 12), nn.ReLU(), nn.Linear(12, 4, bias=False)
+    )
+
+
+def gpt2():
+    return nn.Sequential(Conv1D(16, 6), nn.GELU(), Conv1D(12, 16), nn.GELU(), nn.Linear(12, 4))
+
+
+def normed(norm):
+    return nn.Sequential(
+        norm(nn.Linear(6, 16)), nn.ReLU(), norm(nn.Linear(16, 12)), nn.ReLU(), nn.Linear(12, 4)
+    )
+
+
+def normed_convolutions():
+    norm = nn.utils.parametrizations.weight_norm
+    return nn.Sequential(
+        norm(nn.Conv1d(6, 8, 1)), nn.ReLU(), norm(nn.Conv1d(8, 8, 1, groups=2)), nn.ReLU(),
+        nn.Flatten(), nn.Linear(8, 4),
+    )  # fmt: skip
+
+
+# Model → its layers that collapse where two models are averaged, and the shape of a batch.
+COLLAPSING = {
+    "a head without bias": (headless, ["0", "2"], (32, 6)),
+    "GPT-2's Conv1D": (gpt2, ["0", "2"], (32, 6)),
+    "Conv1D over positions": (gpt2, ["0", "2"], (8, 5, 6)),
+    "weight norm": (lambda: normed(nn.utils.parametrizations.weight_norm), ["0", "2"], (32, 6)),
+    "weight norm as a hook": (lambda: normed(nn.utils.weight_norm), ["0", "2"], (32, 6)),
+    "weight norm of convolutions": (normed_convolutions, ["0", "2"], (16, 6, 1)),
+}
+
+
+@pytest.mark.parametrize("name", COLLAPSING)
+@pytest.mark.filterwarnings("ignore:.*weight_norm")
+def test_no_hidden_layer_stays_collapsed(name):
+    """The last hidden layer too: before, it kept the variance that averaging lost."""
+    make, layers, shape = COLLAPSING[name]
+    torch.manual_seed(0)
+    model = make().double()
+    a, b = noisy_state(model, 1, 1.0), noisy_state(model, 2, 1.0)
+    batches = [x.double() for x in data(shape, 3)]
+    merged = middle(a, b)
+    fixed = repair(model, merged, a, b, batches)
+    stats = [channel_statistics(model, s, batches, layers) for s in (a, b, merged, fixed)]
+    for layer in layers:
+        first, second, before, after = (found[layer] for found in stats)
+        goal = (first.std + second.std) / 2
+        assert float((before.std / goal - 1).abs().max()) > 0.05
+        torch.testing.assert_close(after.std, goal, rtol=1e-8, atol=0)
+        torch.testing.assert_close(after.mean, (first.mean + second.mean) / 2, rtol=0, atol=1e-8)
+
+
+def test_transformers_own_layer_is_known():
+    Theirs = pytest.importorskip("transformers.pytorch_utils").Conv1D
+    torch.manual_seed(0)
+    model = nn.Sequential(Theirs(16, 6), nn.GELU(), nn.Linear(16, 4)).double()
+    a, b = noisy_state(model, 1, 1.0), noisy_state(model, 2, 1.0)
+    batches = [x.double() for x in data((32, 6), 2)]
+    fixed = repair(model, middle(a, b), a, b, batches)
+    first, second, after = (
+        channel_statistics(model, s, batches, ["0"])["0"].std for s in (a, b, fixed)
+    )
+    torch.testing.assert_close(after, (first + second) / 2, rtol=1e-9, atol=0)
+
+
+def test_a_weight_that_is_made_in_another_way_is_refused_by_name():
+    norm = nn.utils.parametrizations.spectral_norm
+    model = nn.Sequential(norm(nn.Linear(6, 5)), nn.ReLU(), nn.Linear(5, 2))
+    state = model.state_dict()
+    with pytest.raises(RequestError, match=r"'0' is made of 0\.parametrizations.*remove_param"):
+        repair(model, state, state, state, [torch.ones(4, 6)])

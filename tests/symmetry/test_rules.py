@@ -75,9 +75,11 @@ def test_groups_function_and_recovery(name):
         assert align(state, moved, spec) == spec.random(seed).inverse()
 
 
-def test_spectral_norm_moves_with_its_vectors():
+@pytest.mark.parametrize("norm", [parametrizations.spectral_norm, nn.utils.spectral_norm])
+@pytest.mark.filterwarnings("ignore:.*spectral_norm")
+def test_spectral_norm_moves_with_its_vectors(norm):
+    """As a parametrization, and as the older hook."""
     torch.manual_seed(0)
-    norm = parametrizations.spectral_norm
     model = nn.Sequential(norm(nn.Linear(3, 8)), nn.ReLU(), norm(nn.Linear(8, 7)), nn.Tanh(),
                           nn.Linear(7, 2)).double()  # fmt: skip
     x = torch.randn(5, 3).double()

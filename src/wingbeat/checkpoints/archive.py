@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import struct
 import zipfile
 import zlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from wingbeat.checkpoints.source import read_bytes
 from wingbeat.errors import StoreError
@@ -33,8 +34,13 @@ class Record:
     crc: int
 
 
-def read_records(path: Path) -> dict[str, Record]:
+def read_records(path: Path, base: int = 0, size: int | None = None) -> dict[str, Record]:
     """Return the entries of a ``.pt`` archive by name, from its directory alone.
+
+    Args:
+        path: the file.
+        base: where in the file the archive begins.
+        size: its bytes; None for all that follow.
 
     ``torch.save`` stores its entries as they are. Hence whatever is compressed, encrypted,
     larger than the file or lies over another entry was not made by it, and is refused.
@@ -42,9 +48,9 @@ def read_records(path: Path) -> dict[str, Record]:
     Raises:
         StoreError: the archive is cut short, damaged or made to mislead.
     """
-    size = path.stat().st_size
+    size = path.stat().st_size - base if size is None else size
     try:
-        with zipfile.ZipFile(path) as file:
+        with path.open("rb") as whole, zipfile.ZipFile(Window(whole, base, size)) as file:
             infos = file.infolist()
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
         raise _wrong(path, f"its directory cannot be read: {error}") from error
@@ -57,12 +63,60 @@ def read_records(path: Path) -> dict[str, Record]:
         _refuse(path, info)
         if info.filename in found:
             raise _wrong(path, f"entry {info.filename!r} occurs twice")
-        begin = _data_offset(path, info)
+        begin = _data_offset(path, info, base)
         if info.header_offset < end or begin + info.file_size > size:
             raise _wrong(path, f"entry {info.filename!r} lies over another or outside the file")
         end = begin + info.file_size
-        found[info.filename] = Record(info.filename, begin, info.file_size, info.CRC)
+        found[info.filename] = Record(info.filename, base + begin, info.file_size, info.CRC)
     return found
+
+
+class Window(io.RawIOBase):
+    """A part of an open file as a file of its own, read-only.
+
+    Args:
+        file: opened for reading.
+        base: where the part begins.
+        size: its bytes.
+    """
+
+    def __init__(self, file: BinaryIO, base: int, size: int) -> None:
+        super().__init__()
+        self._file, self._base, self._size, self._at = file, base, size, 0
+
+    def readable(self) -> bool:
+        """Tell that it can be read."""
+        return True
+
+    def seekable(self) -> bool:
+        """Tell that it has places."""
+        return True
+
+    def tell(self) -> int:
+        """Return the place in the part."""
+        return self._at
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        """Go to a place of the part.
+
+        Raises:
+            ValueError: it lies before the part.
+        """
+        place = offset + (0, self._at, self._size)[whence]
+        if place < 0:
+            msg = f"place {place} lies before the part"
+            raise ValueError(msg)
+        self._at = place
+        return place
+
+    def readinto(self, out: Any) -> int:
+        """Fill a buffer as far as the part goes."""
+        left = max(0, min(len(out), self._size - self._at))
+        self._file.seek(self._base + self._at)
+        found = self._file.read(left)
+        out[: len(found)] = found
+        self._at += len(found)
+        return len(found)
 
 
 def check_records(path: Path, records: Iterable[Record], tick: Callable[[int], None]) -> bool:
@@ -119,9 +173,9 @@ def _refuse(path: Path, info: zipfile.ZipInfo) -> None:
         raise _wrong(path, f"entry {name!r} claims {info.file_size:,} bytes")
 
 
-def _data_offset(path: Path, info: zipfile.ZipInfo) -> int:
+def _data_offset(path: Path, info: zipfile.ZipInfo, base: int) -> int:
     head = bytearray(_LOCAL.size)
-    read_bytes(path, info.header_offset, memoryview(head))
+    read_bytes(path, base + info.header_offset, memoryview(head))
     signature, *_, name_length, extra_length = _LOCAL.unpack(head)
     if signature != b"PK\3\4":
         raise _wrong(path, f"entry {info.filename!r} does not begin where the directory says")

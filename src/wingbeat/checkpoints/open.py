@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from wingbeat.checkpoints.distributed import METADATA, read_distributed
 from wingbeat.checkpoints.names import few
 from wingbeat.checkpoints.sharded import read_sharded
 from wingbeat.checkpoints.single_file import LONGEST_HEADER, read_safetensors
@@ -30,8 +31,10 @@ def open_checkpoint(path: str | Path, *, key: str | None = None) -> Source:
 
     Args:
         path: a safetensors file, an index of a sharded one, a ``.pt`` file, or a folder that
-            holds one of these under a usual name, or one safetensors file and no other.
-        key: where the tensors are inside a ``.pt`` file that holds more than a state dict.
+            holds one of these under a usual name, or one safetensors file and no other, or what
+            ``torch.distributed.checkpoint`` wrote.
+        key: where the tensors are inside a ``.pt`` file or a distributed checkpoint that holds
+            more than a state dict.
 
     Raises:
         RequestError: there is nothing, or nothing that is a checkpoint.
@@ -47,6 +50,8 @@ def open_checkpoint(path: str | Path, *, key: str | None = None) -> Source:
         ('safetensors', (2, 3), 'float32')
     """
     target = located(Path(path))
+    if target.name == METADATA:
+        return _bare(read_distributed(target.parent, key=key))
     what = sniff(target)
     if what == "index":
         source: Source = read_sharded(target, _read_shard)
@@ -76,6 +81,8 @@ def located(path: Path) -> Path:
     """
     if not path.is_dir():
         return path
+    if (path / METADATA).is_file():
+        return path / METADATA
     if (path / INDEX).exists():
         return path / INDEX
     others = sorted(p for ending in _INDICES for p in path.glob(ending))

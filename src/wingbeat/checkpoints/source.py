@@ -39,6 +39,21 @@ FLOATS = {
 
 
 @dataclass(frozen=True)
+class Piece:
+    """Numbers of a tensor that follow each other in a file.
+
+    Attributes:
+        path: the file.
+        offset: of the first byte.
+        numbers: how many.
+    """
+
+    path: Path
+    offset: int
+    numbers: int
+
+
+@dataclass(frozen=True)
 class Entry:
     """One tensor of a checkpoint: what it is, and where its bytes lie.
 
@@ -50,6 +65,7 @@ class Entry:
         offset: of its first byte in that file; its bytes follow each other in C order.
         kind: only "float" tensors are compared.
         held: the tensor itself where it cannot be read piece by piece (a strided one).
+        pieces: where its numbers lie, in order, if not all follow each other in one file.
     """
 
     name: str
@@ -59,6 +75,7 @@ class Entry:
     offset: int
     kind: Kind = "float"
     held: Tensor | None = field(default=None, compare=False, repr=False)
+    pieces: tuple[Piece, ...] = ()
 
     @property
     def numbers(self) -> int:
@@ -166,11 +183,15 @@ class Numbers:
     """
 
     def __init__(self, entry: Entry, start: int, ahead: int = 0) -> None:
-        self._entry, self._place = entry, start * entry.torch_dtype.itemsize
+        self._size = entry.torch_dtype.itemsize
+        self._place, self._ahead = start * self._size, ahead * self._size
         self._file: FileIO | None = None
         self._held = None if entry.held is None else entry.held.reshape(-1)
+        whole = Piece(entry.path, entry.offset, entry.numbers)
+        self._pieces = list(reversed(entry.pieces or (whole,)))
+        self._path, self._left = entry.path, 0
         if entry.held is None:
-            self._open(entry.offset + self._place, ahead * entry.torch_dtype.itemsize)
+            self._open(start)
 
     def __enter__(self) -> Self:
         """Return itself."""
@@ -183,25 +204,43 @@ class Numbers:
 
     def fill(self, out: memoryview) -> None:
         """Fill a buffer with the bytes of the numbers that come next."""
-        begin, self._place = self._place, self._place + len(out)
         if self._held is not None:
-            size = self._held.element_size()
-            out[:] = bytes_of(self._held[begin // size : self._place // size].contiguous())
-        elif self._file is not None:
-            try:
-                _fill(self._file, self._entry.path, out)
-            except OSError as error:
-                raise _unreadable(self._entry.path, error) from error
+            begin, self._place = self._place, self._place + len(out)
+            part = self._held[begin // self._size : self._place // self._size]
+            out[:] = bytes_of(part.contiguous())
+            return
+        while len(out):
+            if not self._left:
+                self._open(0)
+            count = min(len(out), self._left)
+            self._read(out[:count])
+            out, self._left = out[count:], self._left - count
 
-    def _open(self, offset: int, ahead: int) -> None:
+    def _read(self, out: memoryview) -> None:
+        if self._file is not None:
+            try:
+                _fill(self._file, self._path, out)
+            except OSError as error:
+                raise _unreadable(self._path, error) from error
+
+    def _open(self, skipped: int) -> None:
+        """Open the piece that holds the number so many places after the pieces read so far."""
+        piece = self._pieces.pop()
+        while skipped >= piece.numbers and self._pieces:
+            skipped -= piece.numbers
+            piece = self._pieces.pop()
+        if self._file is not None:
+            self._file.close()
+        offset = piece.offset + skipped * self._size
+        self._path, self._left = piece.path, (piece.numbers - skipped) * self._size
         try:
-            self._file = self._entry.path.open("rb", buffering=0)
+            self._file = piece.path.open("rb", buffering=0)
             self._file.seek(offset)
         except OSError as error:
-            raise _unreadable(self._entry.path, error) from error
-        if ahead and hasattr(os, "posix_fadvise"):
+            raise _unreadable(piece.path, error) from error
+        if self._ahead and hasattr(os, "posix_fadvise"):
             with contextlib.suppress(OSError):  # advice that a file system may not take
-                os.posix_fadvise(self._file.fileno(), offset, ahead, os.POSIX_FADV_WILLNEED)
+                os.posix_fadvise(self._file.fileno(), offset, self._ahead, os.POSIX_FADV_WILLNEED)
 
 
 def read_whole(entry: Entry) -> Tensor:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 import re
 import warnings
-from argparse import Namespace
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -20,6 +19,7 @@ from torch import Tensor
 
 from wingbeat.checkpoints.archive import Record, check_records, read_records
 from wingbeat.checkpoints.names import few
+from wingbeat.checkpoints.plain_data import stands
 from wingbeat.checkpoints.source import FLOATS, Entry, Kind, bytes_of, read_bytes
 from wingbeat.checkpoints.weights import Weights, choose, flattened
 from wingbeat.errors import RequestError, StoreError
@@ -117,8 +117,7 @@ def _load(path: Path, **options: Any) -> Any:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            # A namespace of arguments is data: filling it in calls nothing of the file's choice.
-            with torch.serialization.safe_globals([Namespace]):
+            with torch.serialization.safe_globals(stands()):
                 return torch.load(path, weights_only=True, **options)
     except NotImplementedError:
         if options.get("map_location") == "meta":
@@ -158,7 +157,7 @@ def _identity(tensor: Tensor) -> Any:
 
 def _entry(path: Path, name: str, tensor: Tensor, places: dict[int, Record]) -> Entry:
     dtype, shape = str(tensor.dtype).removeprefix("torch."), tuple(tensor.shape)
-    kind = _kind(tensor, dtype)
+    kind = kind_of(tensor)
     if kind != "float":
         return Entry(name, dtype, shape, path, 0, kind)
     if tensor.device.type != "meta":
@@ -208,7 +207,9 @@ def _bytes(tensor: Tensor) -> int:
     return math.prod(tensor.shape) * tensor.element_size()
 
 
-def _kind(tensor: Tensor, dtype: str) -> Kind:
+def kind_of(tensor: Tensor) -> Kind:
+    """Return what kind of numbers a tensor holds."""
+    dtype = str(tensor.dtype).removeprefix("torch.")
     if tensor.is_quantized or tensor.layout is not torch.strided:
         return "quantised"
     if tensor.is_complex():

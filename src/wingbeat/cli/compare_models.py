@@ -12,19 +12,21 @@ import torch
 from wingbeat.checkpoints import open_checkpoint
 from wingbeat.checkpoints.source import read_whole
 from wingbeat.checkpoints.table import COLUMNS
-from wingbeat.errors import NO_PERMUTATIONS, RequestError
+from wingbeat.errors import NO_PERMUTATIONS, RequestError, UndefinedError
 from wingbeat.landscape import Models, Probe, line
 from wingbeat.landscape.data import chosen
+from wingbeat.measure.symmetries import task_spec
 from wingbeat.params import trainable
 from wingbeat.representation import compare_layers
-from wingbeat.symmetry import align, aligned_distance, permutation_spec
+from wingbeat.stats import Estimate
+from wingbeat.symmetry import align, aligned_distance
 from wingbeat.task.step import TrainingStep
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from torch import Tensor, nn
+    from torch import nn
 
     from wingbeat.task.task import Task
 
@@ -128,11 +130,8 @@ def between(
 def _aligned(
     step: TrainingStep, probe: Probe, first: nn.Module, other: nn.Module
 ) -> dict[str, Any]:
-    example = _example(step.task)
     try:
-        if example is None:
-            raise RequestError("the data are no tuple whose first tensor is the input")
-        spec = permutation_spec(first, example)
+        spec = task_spec(step, first)
         found = align(first, other, spec)
     except RequestError as error:
         return {"reason": str(error)}
@@ -185,11 +184,7 @@ def loaded(task: Task, path: Path, key: str | None = None) -> nn.Module:
 
 def _barrier(step: TrainingStep, probe: Probe, a: nn.Module, b: nn.Module) -> dict[str, Any]:
     models = Models.of_modules(step, {"first": a, "second": b})
-    return line(probe, models).curve("loss_train").estimates()[0].to_json()
-
-
-def _example(task: Task) -> Tensor | None:
-    data = task.data
-    if isinstance(data, (tuple, list)) and data and isinstance(data[0], torch.Tensor):
-        return data[0][:2]
-    return None
+    try:
+        return line(probe, models).curve("loss_train").estimates()[0].to_json()
+    except UndefinedError as error:
+        return Estimate(float("nan"), reason=error.reason).to_json()

@@ -16,7 +16,7 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from wingbeat.errors import RequestError
+from wingbeat.errors import SHARED_NORMALISATION, UndefinedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -169,16 +169,17 @@ def executed(task: Task, model: nn.Module, batch: Batch) -> tuple[str, ...]:
     To be called within a functional call, like the estimation itself.
 
     Raises:
-        RequestError: a layer runs more than once, so that it has no single set of statistics.
+        UndefinedError: a layer runs more than once, so that it has no single set of statistics.
     """
     with Watch(model, tracked(model)) as watch:
         task.loss(model, batch)
     twice = sorted({name for name in watch.order if watch.order.count(name) > 1})
     if twice:
-        raise RequestError(
+        raise UndefinedError(
             f"normalisation layer {twice[0]!r} runs {watch.order.count(twice[0])} times in one "
             "evaluation of the loss: its statistics over the data are not defined; use "
-            "statistics='interpolated'"
+            "statistics='interpolated'",
+            SHARED_NORMALISATION,
         )
     return tuple(watch.order)
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from wingbeat.errors import UndefinedError
 from wingbeat.measure.context import MetricContext
 from wingbeat.measure.exponents import Saturation, saturation
 from wingbeat.measure.metric import METRICS, Curve, Definition, Metric, metric_of_run
@@ -104,8 +105,13 @@ def measure(
 
 def _whole_run(context: MetricContext, metrics: Sequence[Metric], needs: tuple[str, ...]) -> None:
     for found in metrics:
-        if found.needs in needs:
+        if found.needs not in needs:
+            continue
+        try:
             found(context)
+        except UndefinedError as error:  # the run is trained: what this metric lacks is noted
+            context.tick(f"{found.name}: {error}")
+            context.undefined(found.rows, found.summary, error.reason)
 
 
 def _moment_by_moment(

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from wingbeat.errors import DIVERGED
-from wingbeat.measure.table import owners
+from wingbeat.measure.table import object_array, owners
 from wingbeat.measure.weights import Weights, read_weights
+from wingbeat.replicas.fork import REFERENCE
 from wingbeat.trajectory.trajectory import perturbed
 from wingbeat.typing import Array
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from wingbeat.measure.outputs import Outputs
     from wingbeat.measure.table import TableBuilder
@@ -102,6 +103,28 @@ class MetricContext:
     def owner(self, place: int) -> str:
         """Return the perturbation of a replica; "" for the reference, "null" for its twin."""
         return str(owners(self.labels)[place])
+
+    def undefined(self, rows: Sequence[str], summary: Sequence[str], reason: str) -> None:
+        """Note that a metric has no value for any replica.
+
+        Args:
+            rows: names of its rows in the table; each gets one a replica, at the last step.
+            summary: names of its scalars.
+            reason: why.
+        """
+        nothing = np.full(len(self.labels), np.nan)
+        for row in rows:
+            self.out.add(
+                row,
+                nothing[1:],
+                step=self.trajectory.steps[-1],
+                perturbation=owners(self.labels)[1:],
+                a=REFERENCE,
+                b=object_array(self.labels[1:]),
+                reason=object_array([reason] * (len(self.labels) - 1)),
+            )
+        for name in summary:
+            self.keep(name, nothing, reason=reason)
 
     def keep(
         self,

@@ -10,17 +10,19 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import torch
 
-from wingbeat.errors import DIVERGED, NO_PERMUTATIONS, RequestError
+from wingbeat.errors import DIVERGED, NO_PERMUTATIONS, NOT_SYMMETRIC, RequestError
 from wingbeat.landscape import Models
 from wingbeat.landscape.data import chosen
 from wingbeat.landscape.probe import evaluation
 from wingbeat.measure.table import object_array, owners
 from wingbeat.replicas.fork import REFERENCE
 from wingbeat.symmetry import Permutation, PermutationSpec, permutation_spec, weight_matching
+from wingbeat.symmetry.on_state import broken_groups
 from wingbeat.task.batches import copied, eval_batches, placer
 from wingbeat.typing import Array
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from torch import Tensor, nn
 
     from wingbeat.measure.context import MetricContext
@@ -41,13 +43,16 @@ class Alignment:
     """All replicas of a moment, each permuted to lie as close to the reference as was found.
 
     Attributes:
-        models: the reference, the null twin and the others; one that broke down is left as it is.
+        models: the reference, the null twin and the others; one that broke down is left as it is,
+            and the weights of one that cannot be permuted are NaN.
         shares: share of units that stayed in place, (E,); NaN for one that broke down, or where
             the model has no symmetries.
+        broken: replicas that permuting would change what they compute, (E,).
     """
 
     models: Models
     shares: Array
+    broken: NDArray[np.bool_]
 
 
 def alignment(context: MetricContext, snapshot: Snapshot) -> Alignment | None:
@@ -80,18 +85,27 @@ def specification(context: MetricContext) -> PermutationSpec | None:
     return found
 
 
-def task_spec(step: TrainingStep) -> PermutationSpec:
+def task_spec(step: TrainingStep, like: nn.Module | None = None) -> PermutationSpec:
     """Return the permutation symmetries of a task's model.
 
     The model is exported with what the task's loss hands it for two samples; that a random
     permutation leaves the loss unchanged is checked besides, since a loss may look at more than
     the model's outputs.
 
+    Args:
+        step: of the task.
+        like: a model of the task's architecture with the weights in question; by default a new one.
+
     Raises:
         RequestError: the loss does not call the model itself, it cannot be exported, or the loss
             changes under its symmetries.
     """
-    model = copy.deepcopy(step.skeleton).eval().requires_grad_(requires_grad=False)
+    model = (
+        copy.deepcopy(step.skeleton if like is None else like)
+        .eval()
+        .requires_grad_(requires_grad=False)
+    )
+    model.to(step.device, step.dtype)
     place = placer(step.dtype, step.device)
     batch = next(iter(eval_batches(chosen(step.task.data, SAMPLES), SAMPLES, place)))[0]
     with evaluation():
@@ -145,18 +159,22 @@ def aligned(step: TrainingStep, models: Models, spec: PermutationSpec) -> Alignm
     finite, originals = models.finite, models.originals()
     params, shares = models.params.clone(), np.full(len(models), np.nan)
     buffers = {name: stack.clone() for name, stack in models.buffers.items()}
+    broken = np.zeros(len(models), dtype=bool)
     first = _state(step, models, 0, spec)
     for i in range(len(models)):
         if not (finite[0] and finite[i]):
             continue
         found = spec.identity()
         if originals[i] != 0:
-            found = weight_matching(
-                first, _state(step, models, i, spec), spec, seed=step.task.seed, restarts=1
-            )
-            _put(step, found, _state(step, models, i, spec), params[i], buffers, i)
+            other = _state(step, models, i, spec)
+            found = weight_matching(first, other, spec, seed=step.task.seed, restarts=1)
+            broken[i] = bool(broken_groups(spec, other, found))
+            if broken[i]:
+                params[i] = torch.nan
+                continue
+            _put(step, found, other, params[i], buffers, i)
         shares[i] = found.fixed_point_share
-    return Alignment(Models(models.labels, params, buffers), shares)
+    return Alignment(Models(models.labels, params, buffers), shares, broken)
 
 
 def _state(
@@ -198,6 +216,13 @@ def aligned_rows(
     )
 
 
+def why_none(found: Alignment | None, other: str) -> str:
+    """Return why no replica has a value of what is measured after alignment."""
+    if found is None:
+        return NO_PERMUTATIONS
+    return NOT_SYMMETRIC if found.broken.any() else other
+
+
 def why_not_aligned(found: Alignment | None, other: str = DIVERGED) -> Any:
     """Return for each replica why it has no value.
 
@@ -208,4 +233,5 @@ def why_not_aligned(found: Alignment | None, other: str = DIVERGED) -> Any:
     if found is None:
         return NO_PERMUTATIONS
     whole = found.models.finite & found.models.finite[0]
-    return np.where(whole, other, DIVERGED).astype(object)
+    why = np.where(whole, other, DIVERGED)
+    return np.where(found.broken, NOT_SYMMETRIC, why).astype(object)

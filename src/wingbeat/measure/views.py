@@ -12,7 +12,7 @@ from wingbeat.landscape import Models
 from wingbeat.landscape.data import chosen
 from wingbeat.metrics.blocks import blocks
 from wingbeat.representation.capture import Recorder
-from wingbeat.representation.layers import evaluation, fitting
+from wingbeat.representation.layers import evaluation, fitting, with_axes
 from wingbeat.task.batches import eval_batches, placer
 from wingbeat.task.data import len_of
 
@@ -103,7 +103,7 @@ class MomentView:
         """
         step, task, models = self.model_step, self.model_step.task, self.models
         given = task.data if task.eval_data is None else task.eval_data
-        recorder, place = Recorder(task.loss), placer(step.dtype, step.device)
+        place = placer(step.dtype, step.device)
 
         def features(i: int, count: int) -> dict[str, Array]:
             batch = next(iter(eval_batches(chosen(given, count), count, place)))[0]
@@ -112,9 +112,18 @@ class MomentView:
             return {name: x.double().cpu().numpy() for name, x in found.items()}
 
         with evaluation():
+            recorder = self._recorder(given)
             count = self._count(recorder, given)
             each = [features(i, count) for i in range(len(models))]
         return {name: np.stack([one[name] for one in each]) for name in each[0]}
+
+    def _recorder(self, data: object) -> Recorder:
+        """Return what takes the activations, with the axis of each layer that counts samples."""
+        step, models = self.model_step, self.models
+        few = next(iter(eval_batches(data, min(4, len_of(data)), placer(step.dtype, step.device))))
+        own = {name: b[0].to(step.device) for name, b in models.buffers.items()}
+        first = models.params[0].to(step.device)
+        return with_axes(step, Recorder(step.task.loss), first, own, [few[0]])
 
     def _count(self, recorder: Recorder, data: object) -> int:
         """Return on how many samples activations fit into memory, known after the first call."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeGuard, get_args
 
@@ -124,6 +124,8 @@ class Recorder:
         layers: names that were checked; None for all of `default_layers` that give (samples, …).
             A module that runs several times gives ``name``, ``name#2``, ….
         positions: as in `as_features`.
+        axes: for each layer which of its axes counts samples, as `sample_axes` finds it; None
+            where no axis does. Without it the first one, which in recurrent layers may be time.
 
     >>> net = nn.Sequential(nn.Linear(2, 3), nn.Tanh())
     >>> found = Recorder(lambda model, batch: model(batch))(net, torch.zeros(4, 2))
@@ -134,6 +136,7 @@ class Recorder:
     loss: Callable[[nn.Module, Batch], Any]
     layers: tuple[str, ...] | None = None
     positions: Positions = "flatten"
+    axes: Mapping[str, int | None] | None = None
 
     def __call__(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
         """Return the features (samples, features) of each layer, in the order of ``layers``.
@@ -158,32 +161,47 @@ class Recorder:
             )
         x = raw[name]
         if not _usable(x, _samples(batch)):
-            given = "no tensor of numbers" if x is None else f"{len(x)} rows"
+            given = "no tensor with an axis of samples" if x is None else f"{len(x)} rows"
             raise RequestError(
                 f"layer {name!r} gives {given}, not one activation a sample: name another layer"
             )
         return x
 
-    def _features(self, output: Any) -> Tensor | None:
-        """Return the first floating-point tensor of an output as features, None without one."""
-        for leaf in pytree.tree_leaves(output):
-            if isinstance(leaf, torch.Tensor) and leaf.is_floating_point() and leaf.dim():
-                # A copy: the next module may work in place.
-                return as_features(leaf.detach(), self.positions).clone()
-        return None
+    def shapes(self, model: nn.Module, batch: Batch) -> dict[str, tuple[int, ...]]:
+        """Return the shape of what each layer gives, of those that give numbers."""
+        return {
+            name: tuple(x.shape)
+            for name, x in self._given(model, batch, lambda _, leaf: leaf).items()
+            if x is not None
+        }
+
+    def _features(self, name: str, activation: Tensor) -> Tensor | None:
+        """Return an activation as features; None where none of its axes counts samples."""
+        axis = 0 if self.axes is None else self.axes.get(name)
+        if axis is None:
+            return None
+        # A copy: the next module may work in place.
+        return as_features(activation.movedim(axis, 0), self.positions).clone()
 
     def _seen(self, model: nn.Module, batch: Batch) -> dict[str, Tensor | None]:
+        return self._given(model, batch, self._features)
+
+    def _given(
+        self, model: nn.Module, batch: Batch, read: Callable[[str, Tensor], Tensor | None]
+    ) -> dict[str, Tensor | None]:
+        """Run the loss and return what is read off the first tensor of numbers of each layer."""
         stems = default_layers(model) if self.layers is None else _stems(self.layers)
         seen: dict[str, Tensor | None] = {}
 
-        def keep(name: str) -> Callable[..., None]:
+        def keep(stem: str) -> Callable[..., None]:
             """Return a hook that keeps the features of every call of a layer."""
 
             def hook(_module: nn.Module, _inputs: Any, output: Any) -> None:
                 calls = 1
-                while _call(name, calls) in seen:
+                while _call(stem, calls) in seen:
                     calls += 1
-                seen[_call(name, calls)] = self._features(output)
+                name, leaf = _call(stem, calls), _first(output)
+                seen[name] = None if leaf is None else read(name, leaf)
 
             return hook
 
@@ -195,6 +213,39 @@ class Recorder:
             for hook in hooks:
                 hook.remove()
         return seen
+
+
+def sample_axes(
+    few: Mapping[str, tuple[int, ...]], fewer: Mapping[str, tuple[int, ...]], count: int
+) -> dict[str, int | None]:
+    """Return for each layer the axis that counts samples: the one that shrinks with the batch.
+
+    Args:
+        few: shapes of the layers on some samples, from `Recorder.shapes`.
+        fewer: the same on one sample less.
+        count: samples of the first.
+
+    Returns:
+        The axis by layer; None where not exactly one axis had as many entries both times.
+
+    >>> sample_axes({"rnn": (4, 4, 8), "pe": (4, 8)}, {"rnn": (4, 3, 8), "pe": (4, 8)}, 4)
+    {'rnn': 1, 'pe': None}
+    """
+    found: dict[str, int | None] = {}
+    for name, shape in few.items():
+        other = fewer.get(name, ())
+        sizes = zip(shape, other, strict=False)
+        places = [d for d, pair in enumerate(sizes) if pair == (count, count - 1)]
+        found[name] = places[0] if len(places) == 1 and len(other) == len(shape) else None
+    return found
+
+
+def _first(output: Any) -> Tensor | None:
+    """Return the first floating-point tensor of an output, None without one."""
+    for leaf in pytree.tree_leaves(output):
+        if isinstance(leaf, torch.Tensor) and leaf.is_floating_point() and leaf.dim():
+            return leaf.detach()
+    return None
 
 
 def _stems(layers: Collection[str]) -> tuple[str, ...]:

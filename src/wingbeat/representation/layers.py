@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import torch
 from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils import _pytree as pytree
 
 from wingbeat.determinism import seeded
 from wingbeat.errors import RequestError
 from wingbeat.metrics.cka import LEAST_SAMPLES, CKASums
 from wingbeat.metrics.hsic_terms import Estimator, centred_gram
-from wingbeat.representation.capture import Positions, Recorder, check_layers
+from wingbeat.representation.capture import Positions, Recorder, check_layers, sample_axes
 from wingbeat.task.batches import copied, eval_batches, placer
 from wingbeat.task.data import len_of
 
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 
 MEMORY: Final = 256 << 20
 """Bytes that the activations of one minibatch may take: 256 MiB."""
+_FEW: Final = 4
+"""Samples of a first look at the layers."""
 FEWEST: Final = 16
 """Samples of a minibatch below which a comparison is too rough to start."""
 
@@ -121,7 +124,8 @@ def compare_layers(
     sides = [_Side.of(task, m, n, positions) for m, n in ((a, layers), (b, layers_b))]
     CKASums.empty(1, 1, estimator)  # refuses an unknown estimator before a model runs
     with evaluation():
-        probes = [side(next(side.batches(given, min(4, len_of(given))))) for side in sides]
+        sides = [side.with_axes(given) for side in sides]
+        probes = [side(next(side.batches(given, min(_FEW, len_of(given))))) for side in sides]
         size = _batch_size(given, probes, batch_size, task.eval_batch_size, memory, estimator)
         names = tuple(tuple(found) for found in probes)
         sums = CKASums.empty(len(names[0]), len(names[1]), estimator)
@@ -158,10 +162,13 @@ def compare_stack(
         For each layer the sums of 1 against E; the first of the E is the first itself. One
         replica's activations are held at a time, and of all E the Gram matrices of a minibatch.
     """
-    recorder = Recorder(step.task.loss, layers, positions)
-    sums: dict[str, CKASums] = {}
+    kept = list(batches)
     with evaluation():
-        for batch in batches:
+        first = params[0].to(step.device)
+        held = {name: t[0].to(step.device) for name, t in buffers.items()}
+        recorder = with_axes(step, Recorder(step.task.loss, layers, positions), first, held, kept)
+        sums: dict[str, CKASums] = {}
+        for batch in kept:
             grams: dict[str, list[Array]] = {}
             for i in range(len(params)):
                 own = {name: t[i].to(step.device) for name, t in buffers.items()}
@@ -172,6 +179,38 @@ def compare_stack(
                 before = sums.get(name) or CKASums.empty(1, len(params), estimator)
                 sums[name] = before.add_grams(np.stack(rows[:1]), np.stack(rows))
     return sums
+
+
+def with_axes(
+    step: TrainingStep,
+    recorder: Recorder,
+    params: Tensor,
+    buffers: Mapping[str, Tensor],
+    batches: Sequence[Batch],
+) -> Recorder:
+    """Return a recorder that knows which axis of each layer counts samples.
+
+    Args:
+        step: the task's pure step.
+        recorder: of the layers.
+        params: flat weights (P,) of one replica.
+        buffers: by name, of that replica.
+        batches: minibatches; a few samples of the first are run twice.
+    """
+    sizes = [len(t) for t in pytree.tree_leaves(batches[0]) if isinstance(t, torch.Tensor)]
+    count = min(_FEW, *sizes) if sizes else 0
+    if count < 2:
+        return recorder
+    few, fewer = (
+        step.evaluate(recorder.shapes, params, dict(buffers), _head(batches[0], n))
+        for n in (count, count - 1)
+    )
+    return replace(recorder, axes=sample_axes(few, fewer, count))
+
+
+def _head(batch: Any, count: int) -> Any:
+    """Return the first samples of a batch."""
+    return pytree.tree_map(lambda t: t[:count] if isinstance(t, torch.Tensor) else t, batch)
 
 
 def fitting(features: Mapping[str, Tensor], memory: int) -> int:
@@ -202,7 +241,8 @@ def evaluation() -> Iterator[None]:
 class _Side:
     """One of the two models, with what runs it and takes its activations."""
 
-    runner: _Runner
+    model: nn.Module
+    recorder: Recorder
     tensors: dict[str, Tensor]
     place: Callable[[Any], Any]
 
@@ -217,28 +257,42 @@ class _Side:
         floating = [t for t in tensors.values() if t.is_floating_point()]
         like = floating[0] if floating else torch.zeros(())
         return cls(
-            _Runner(copy.deepcopy(model).eval(), recorder),
+            copy.deepcopy(model).eval(),
+            recorder,
             {f"model.{name}": t for name, t in tensors.items()},
             placer(like.dtype, like.device),
         )
 
     def __call__(self, batch: Batch) -> Features:
-        found: Features = functional_call(self.runner, self.tensors, (copied(batch),))
+        found: Features = self._run(self.recorder, batch)
         return found
+
+    def _run(self, function: Callable[[nn.Module, Batch], Any], batch: Batch) -> Any:
+        return functional_call(_Runner(self.model, function), self.tensors, (copied(batch),))
+
+    def with_axes(self, data: Any) -> _Side:
+        """Return itself, knowing which axis of each layer counts samples."""
+        size = min(_FEW, len_of(data))
+        if size < 2:
+            return self
+        few, fewer = (
+            self._run(self.recorder.shapes, next(self.batches(data, n))) for n in (size, size - 1)
+        )
+        return replace(self, recorder=replace(self.recorder, axes=sample_axes(few, fewer, size)))
 
     def batches(self, data: Any, size: int) -> Iterator[Batch]:
         return (batch for batch, _ in eval_batches(data, size, self.place))
 
 
 class _Runner(torch.nn.Module):
-    """The recorder as a module, so that the model can be called with other tensors."""
+    """A function of model and batch as a module, so that it can be called with other tensors."""
 
-    def __init__(self, model: nn.Module, recorder: Recorder) -> None:
+    def __init__(self, model: nn.Module, function: Callable[[nn.Module, Batch], Any]) -> None:
         super().__init__()
-        self.model, self.recorder = model, recorder
+        self.model, self.function = model, function
 
-    def forward(self, batch: Batch) -> Features:
-        return self.recorder(self.model, batch)
+    def forward(self, batch: Batch) -> Any:
+        return self.function(self.model, batch)
 
 
 def _batch_size(

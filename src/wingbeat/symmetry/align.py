@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from wingbeat.errors import RequestError, nearest
 from wingbeat.symmetry.activation_matching import activation_matching
 from wingbeat.symmetry.export import Inputs
+from wingbeat.symmetry.on_state import require_symmetric
 from wingbeat.symmetry.real import refuse_complex
 from wingbeat.symmetry.sinkhorn import sinkhorn_refine
 from wingbeat.symmetry.spec import Permutation, PermutationSpec
@@ -54,7 +55,9 @@ def align(
 
     Raises:
         RequestError: the models differ from each other or from the specification (names are
-            listed), weights are not finite, or the method or its data are missing.
+            listed), weights are not finite, the method or its data are missing, or the second
+            model computes something else when permuted, which is tried on the example inputs of
+            the specification; the groups that are no symmetry of it are named.
 
     Source: Ainsworth et al., "Git Re-Basin" (2022).
 
@@ -84,7 +87,10 @@ def align(
             max_sweeps=max_sweeps,
             dtype=dtype,
         )
-    return sinkhorn_refine(first, second, spec, start=found, seed=seed) if sinkhorn else found
+    if sinkhorn:
+        found = sinkhorn_refine(first, second, spec, start=found, seed=seed)
+    require_symmetric(spec, second, found)
+    return found
 
 
 def state_of(model: State, spec: PermutationSpec) -> Mapping[str, Tensor]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import partial
+
 import torch
 from torch import nn
 
 from wingbeat.symmetry.blocks import blocks
-from wingbeat.symmetry.check import checked
+from wingbeat.symmetry.check import checked, evaluate_on
 from wingbeat.symmetry.export import Inputs, Outputs, exported
 from wingbeat.symmetry.groups import blocked_of, groups_of, leaf_numbers, parameter_blocks
 from wingbeat.symmetry.real import refuse_complex
@@ -58,7 +61,10 @@ def permutation_spec(
     refuse_complex(dict(model.named_parameters()))
     program = exported(model, example_inputs, outputs)
     spec = _from_trace(traced(program, model), model)
-    return checked(spec, model, example_inputs, outputs, seed) if check else spec
+    if not check:
+        return spec
+    found = checked(spec, model, example_inputs, outputs, seed)
+    return replace(found, compute=partial(evaluate_on, model, example_inputs, outputs))
 
 
 def _from_trace(trace: TracedGraph, model: nn.Module) -> PermutationSpec:

@@ -84,14 +84,20 @@ def _statistic(node: Node) -> bool:
 
 
 def _spectral(model: nn.Module) -> set[str]:
-    """Return the names of the singular vectors that spectral norm keeps: they move as weights."""
-    return {
-        f"{name}.{vector}"
-        for name, module in model.named_modules()
-        if type(module).__name__ == "_SpectralNorm"
-        for vector in ("_u", "_v")
-        if isinstance(getattr(module, vector, None), Tensor)
-    }
+    """Return the names of the singular vectors that spectral norm keeps: they move as weights.
+
+    Both forms of torch: the parametrization, and the older hook (``torch.nn.utils.spectral_norm``).
+    """
+    found = set()
+    for name, module in model.named_modules():
+        dot = f"{name}." if name else ""
+        if type(module).__name__ == "_SpectralNorm":
+            found |= {f"{dot}{vector}" for vector in ("_u", "_v")}
+        for hook in module._forward_pre_hooks.values():
+            if type(hook).__name__ == "SpectralNorm":
+                weight = getattr(hook, "name", "weight")
+                found |= {f"{dot}{weight}{vector}" for vector in ("_u", "_v")}
+    return found
 
 
 def _moving(tensor: Tensor) -> bool:

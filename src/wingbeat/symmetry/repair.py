@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
-from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
 from wingbeat.errors import RequestError
 from wingbeat.symmetry.export import Inputs, arguments
+from wingbeat.symmetry.rescaled import Layer, layer_of
 
 State = Mapping[str, Tensor]
 
@@ -37,12 +37,13 @@ def repair(
     """Return merged weights whose channels have the statistics of the two models in between.
 
     Between two aligned models the variance of activations collapses, to (1 + ρ)/2 at the middle
-    for units with correlation ρ. Every linear and convolution layer with a bias, but the last,
-    is rescaled and shifted per output channel so that mean and standard deviation of its output
-    are ``(1 − alpha)`` times those in a plus ``alpha`` times those in b. Running statistics of
-    batch norm are set to those of the merged model itself. Layers are treated in the order in
-    which they run, each with all earlier ones already reset, over all data: the result is exact
-    and does not depend on the order of the batches, at one pass over the data for each layer.
+    for units with correlation ρ. Every linear and convolution layer with a bias, GPT-2's
+    ``Conv1D`` among them, is rescaled and shifted per output channel so that mean and standard
+    deviation of its output are ``(1 − alpha)`` times those in a plus ``alpha`` times those in b;
+    the last layer of weights, with or without bias, is left: its output is the model's. Running
+    statistics of batch norm are set to those of the merged model itself. Layers are treated in the
+    order in which they run, each with all earlier ones already reset, over all data: the result is
+    exact and does not depend on the order of the batches, at one pass over the data for each layer.
 
     Args:
         model: the module; not changed.
@@ -56,7 +57,8 @@ def repair(
         A new state dict.
 
     Raises:
-        RequestError: there are no data, or ``alpha`` is outside [0, 1].
+        RequestError: there are no data, ``alpha`` is outside [0, 1], or a weight is made by a
+            parametrization other than weight norm.
 
     Source: Jordan et al., "REPAIR" (2022), section 4, without its auxiliary batch norms: scale
     and shift go into the weights.
@@ -68,8 +70,12 @@ def repair(
             "alpha between 0 and 1"
         )
     order = _order(model, merged, data[0])
-    rescaled = [name for name in order if _rescales(model.get_submodule(name))][:-1]
-    goals = [channel_statistics(model, state, data, rescaled) for state in (a, b)]
+    layers = {name: layer_of(name, model.get_submodule(name)) for name in order}
+    weighted = [layer for layer in layers.values() if layer is not None][:-1]
+    rescaled = {layer.name: layer for layer in weighted if f"{layer.name}.bias" in merged}
+    for layer in rescaled.values():
+        layer.scale(merged)  # refuses what cannot be rescaled before anything is computed
+    goals = [channel_statistics(model, state, data, list(rescaled)) for state in (a, b)]
     state = {name: tensor.detach().clone() for name, tensor in merged.items()}
     for name in order:
         module = model.get_submodule(name)
@@ -78,12 +84,17 @@ def repair(
         elif name in rescaled:
             found = channel_statistics(model, state, data, [name])[name]
             first, second = (goal[name] for goal in goals)
-            goal = ChannelStatistics(
-                (1 - alpha) * first.mean + alpha * second.mean,
-                (1 - alpha) * first.std + alpha * second.std,
-            )
-            _rescale(state, name, module, found, goal)
+            _rescale(state, rescaled[name], found, _between(first, second, alpha))
     return state
+
+
+def _between(
+    first: ChannelStatistics, second: ChannelStatistics, alpha: float
+) -> ChannelStatistics:
+    return ChannelStatistics(
+        (1 - alpha) * first.mean + alpha * second.mean,
+        (1 - alpha) * first.std + alpha * second.std,
+    )
 
 
 def channel_statistics(
@@ -104,7 +115,8 @@ def channel_statistics(
         inputs: whether to look at what goes into them instead of what comes out.
 
     Returns:
-        By layer; the channel is the last axis for a linear layer, else axis 1.
+        By layer; the channel is the last axis for a linear layer and GPT-2's ``Conv1D``, else
+        axis 1.
 
     >>> net = nn.Sequential(nn.Linear(1, 1, bias=False))
     >>> weights = {"0.weight": torch.tensor([[2.0]])}
@@ -120,7 +132,8 @@ def channel_statistics(
         def hook(module: nn.Module, given: tuple[Any, ...], out: Any) -> None:
             """Add a batch, shifted by the first one's mean against cancellation."""
             tensor = (given[0] if inputs else out).detach().double()
-            channel = tensor.dim() - 1 if isinstance(module, nn.Linear) else 1
+            layer = layer_of(name, module)
+            channel = tensor.dim() - 1 if layer is not None and layer.channel_last else 1
             values = tensor.movedim(channel, 0).flatten(1)
             if name not in sums:
                 zero = torch.zeros(len(values), dtype=torch.float64)
@@ -157,13 +170,13 @@ def _order(model: nn.Module, state: State, batch: Inputs) -> list[str]:
 
         return hook
 
-    names = [name for name, m in model.named_modules() if _rescales(m) or isinstance(m, _BatchNorm)]
+    names = [
+        name
+        for name, module in model.named_modules()
+        if layer_of(name, module) is not None or isinstance(module, _BatchNorm)
+    ]
     _run(model, state, [batch], {name: note(name) for name in names})
     return order
-
-
-def _rescales(module: nn.Module) -> bool:
-    return isinstance(module, (nn.Linear, _ConvNd)) and module.bias is not None
 
 
 def _run(
@@ -197,21 +210,9 @@ def _reset(state: dict[str, Tensor], name: str, found: ChannelStatistics) -> Non
 
 
 def _rescale(
-    state: dict[str, Tensor],
-    name: str,
-    module: nn.Module,
-    found: ChannelStatistics,
-    goal: ChannelStatistics,
+    state: dict[str, Tensor], layer: Layer, found: ChannelStatistics, goal: ChannelStatistics
 ) -> None:
     """Put scale and shift per output channel into weight and bias; a dead channel only shifts."""
-    weight, bias = state[f"{name}.weight"], state[f"{name}.bias"]
     scale = torch.where(found.std > 0, goal.std / found.std, torch.ones(()).double())
-    if isinstance(module, _ConvTransposeNd):
-        by_channel = scale.reshape(module.groups, 1, -1)
-        lead = weight.double().reshape(module.groups, -1, *weight.shape[1:])
-        scaled = lead * by_channel.reshape(*by_channel.shape, *[1] * (weight.dim() - 2))
-        state[f"{name}.weight"] = scaled.reshape(weight.shape).to(weight)
-    else:
-        shape = (-1, *[1] * (weight.dim() - 1))
-        state[f"{name}.weight"] = (weight.double() * scale.reshape(shape)).to(weight)
-    state[f"{name}.bias"] = ((bias.double() - found.mean) * scale + goal.mean).to(bias)
+    bias = state[f"{layer.name}.bias"].double()
+    layer.put(state, scale, (bias - found.mean) * scale + goal.mean)

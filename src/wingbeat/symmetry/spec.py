@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -42,6 +42,8 @@ class PermutationSpec:
         leaf_of: number of the leaf of every group and of every fixed part, by name.
         parameters: names of what training moves, which distances count; buffers are not.
         largest_gap: largest relative change of an output in the numerical check.
+        compute: the outputs of the model for the example inputs with other weights, in float64;
+            None after pickling, or without the numerical check.
     """
 
     groups: tuple[Group, ...]
@@ -54,6 +56,9 @@ class PermutationSpec:
     leaf_of: Mapping[str, int] = field(default_factory=dict, repr=False)
     parameters: tuple[str, ...] = ()
     largest_gap: float = float("nan")
+    compute: Callable[[Mapping[str, Tensor]], list[Tensor]] | None = field(
+        default=None, repr=False, compare=False
+    )
 
     def named(self, name: str) -> Group:
         """Return a group by name.
@@ -147,7 +152,8 @@ class PermutationSpec:
             )
 
     def __getstate__(self) -> dict[str, object]:
-        return {**self.__dict__, "program": None}  # graphs do not pickle; all else does
+        # Graphs and the model itself stay behind; all else can be pickled.
+        return {**self.__dict__, "program": None, "compute": None}
 
 
 @dataclass(frozen=True, eq=False)

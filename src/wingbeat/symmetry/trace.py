@@ -12,6 +12,7 @@ from torch.fx import Node
 
 from wingbeat.symmetry.axes import Axis, Kind, find, is_wild, leaves, pin
 from wingbeat.symmetry.calls import Axes, Call, Notes, Value
+from wingbeat.symmetry.in_place import bases, mutated, without_writes, writes_to_view
 from wingbeat.symmetry.placeholders import placeholders
 from wingbeat.symmetry.rules import RULES
 from wingbeat.symmetry.rules.elementwise import elementwise
@@ -48,6 +49,7 @@ class TracedGraph:
 
 def traced(program: torch.export.ExportedProgram, model: nn.Module) -> TracedGraph:
     """Return the axes of a graph, of its decomposed form where that leaves more of them free."""
+    program = without_writes(program)
     first = _twice(program, model)
     if not first.notes.unknown:
         return first
@@ -108,15 +110,18 @@ def _call(
     found = RULES.get(call.name)
     if found is None and torch.Tag.pointwise in getattr(node.target, "tags", ()):
         found = elementwise
-    mutated = _mutated(node)
-    if found is None or (mutated is not None and found is not elementwise):
+    target = mutated(node)
+    if target is not None and writes_to_view(node):
+        _spoil([target, *bases(target)], values, call)
+        return call.give_up()
+    if found is None or (target is not None and found is not elementwise):
         return call.give_up()
     try:
         value = found(call)
     except LookupError:
         return call.give_up()
-    if mutated is not None:
-        _written(mutated, values, value, call)
+    if target is not None:
+        _written(target, values, value, call)
     return value
 
 
@@ -126,14 +131,14 @@ def operation(node: Node) -> str:
     return name if name.startswith("__") else name.removesuffix("_")
 
 
-def _mutated(node: Node) -> Node | None:
-    """Return the tensor that an in-place operation writes to."""
-    schema = getattr(node.target, "_schema", None)
-    writes = schema is not None and any(
-        a.alias_info is not None and a.alias_info.is_write for a in schema.arguments
-    )
-    target = node.args[0] if writes and node.args else None
-    return target if isinstance(target, Node) else None
+def _spoil(nodes: list[Node], values: dict[Node, Value], call: Call) -> None:
+    """Fix tensors that are written to in a way that cannot be followed."""
+    for node in nodes:
+        for axes in tensors(values.get(node)):
+            call.pin(axes)
+        found = values.get(node)
+        if isinstance(found, tuple):
+            values[node] = tuple(call.pinned(axis.size) for axis in found)
 
 
 def _written(target: Node, values: dict[Node, Value], value: Value, call: Call) -> None:

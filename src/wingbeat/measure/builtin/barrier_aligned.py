@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from wingbeat.errors import DIVERGED, NO_PERMUTATIONS, NO_PREDICTIONS
+from wingbeat.errors import DIVERGED, NO_PREDICTIONS
 from wingbeat.landscape import Probe, line
 from wingbeat.measure.builtin.barrier import ROWS, curve_rows
 from wingbeat.measure.metric import metric_of_run
-from wingbeat.measure.symmetries import aligned_rows, alignment, why_not_aligned
+from wingbeat.measure.symmetries import aligned_rows, alignment, why_none, why_not_aligned
 
 if TYPE_CHECKING:
     from wingbeat.landscape import Lines, Models
@@ -64,8 +64,7 @@ def barrier_aligned(context: MetricContext) -> None:
             values = lines.matrix(curve)[0]
         other = DIVERGED if lines is None or there else NO_PREDICTIONS
         aligned_rows(context, snapshot, metric, values, why_not_aligned(found, other))
-        none = NO_PERMUTATIONS if found is None else other
-        context.keep(f"final_{metric}", values, low=0.0, reason=none)
+        context.keep(f"final_{metric}", values, low=0.0, reason=why_none(found, other))
     if lines is not None:
         curve_rows(context, snapshot, lines, CURVE, f"line_aligned_{CURVE}")
 

@@ -20,7 +20,7 @@ from wingbeat.measure.table import object_array, owners
 from wingbeat.metrics.cka import LARGEST_ANGLE, LEAST_SAMPLES
 from wingbeat.replicas.fork import REFERENCE
 from wingbeat.representation.capture import Recorder
-from wingbeat.representation.layers import compare_stack, evaluation, fitting
+from wingbeat.representation.layers import compare_stack, evaluation, fitting, with_axes
 from wingbeat.task.batches import eval_batches, placer
 from wingbeat.task.data import len_of
 
@@ -84,7 +84,8 @@ def minibatches(context: MetricContext, snapshot: Snapshot) -> list[Any]:
     params = step.layout.flatten(snapshot.params)[0].to(step.device)
     buffers = {name: b[0].to(step.device) for name, b in snapshot.buffers.items()}
     with evaluation():
-        probe = step.evaluate(Recorder(task.loss), params, buffers, few)
+        recorder = with_axes(step, Recorder(task.loss), params, buffers, [few])
+        probe = step.evaluate(recorder, params, buffers, few)
     size = min(MINIBATCH, count, max(LEAST_SAMPLES["debiased"], fitting(probe, MEMORY)))
     size = -(-count // -(-count // size))
     return [batch for batch, _ in eval_batches(kept, size, place)]

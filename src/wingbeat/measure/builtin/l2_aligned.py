@@ -12,10 +12,16 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from wingbeat.errors import CONSTANT, DIVERGED, NO_PERMUTATIONS
+from wingbeat.errors import CONSTANT, DIVERGED
 from wingbeat.measure.budget import TRAINING_PASSES, evenly, forked_steps
 from wingbeat.measure.metric import Definition, metric_of_run
-from wingbeat.measure.symmetries import aligned_rows, alignment, specification, why_not_aligned
+from wingbeat.measure.symmetries import (
+    aligned_rows,
+    alignment,
+    specification,
+    why_none,
+    why_not_aligned,
+)
 from wingbeat.metrics.blocks import blocks
 from wingbeat.typing import Array
 
@@ -58,6 +64,7 @@ SWEEPS: Final = 5
 def l2_aligned(context: MetricContext) -> None:
     """Add the rows of "l2_aligned" and the share of units that alignment leaves in place."""
     values = shares = np.full(len(context.labels), np.nan)
+    found = None
     spec = specification(context)
     for step in affordable(context):
         context.tick(f"alignment at step {step}")
@@ -69,7 +76,7 @@ def l2_aligned(context: MetricContext) -> None:
         aligned_rows(context, snapshot, "l2_aligned", values, why_not_aligned(found))
         why = why_not_aligned(found, CONSTANT)
         aligned_rows(context, snapshot, "fixed_point_share", shares, why)
-    none = NO_PERMUTATIONS if spec is None else DIVERGED
+    none = why_none(found, DIVERGED)
     context.keep("final_l2_aligned", values, low=0.0, reason=none)
     none = none if spec is None or spec.groups else CONSTANT
     context.keep("final_fixed_point_share", shares, low=0.0, high=1.0, reason=none)

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from wingbeat.errors import DIVERGED, NO_PERMUTATIONS, NO_PREDICTIONS, TOO_FEW_REPLICAS
+from wingbeat.errors import DIVERGED, NO_PREDICTIONS, TOO_FEW_REPLICAS
 from wingbeat.landscape import Models, Probe
 from wingbeat.landscape import soup as soup_of
 from wingbeat.measure.builtin.barrier import ROWS
 from wingbeat.measure.metric import metric_of_run
-from wingbeat.measure.symmetries import alignment
+from wingbeat.measure.symmetries import alignment, why_none
 
 if TYPE_CHECKING:
     from wingbeat.landscape import Soup
@@ -58,13 +58,14 @@ def soup(context: MetricContext) -> None:
         why = why or ("" if models.finite[[0, *places]].all() else DIVERGED)
         made = None
         if not why:
-            moved = None if found is None else found.models.take(places)
+            whole = found is not None and not found.broken[list(places)].any()
+            moved = found.models.take(places) if found is not None and whole else None
             made = soup_of(probe, models.take(places), aligned=moved)
         for curve, row in GAINS.items():
             if curve.endswith("test") and "test" not in probe.data:
                 continue
             for aligned in (False, True):
-                lost = why or (NO_PERMUTATIONS if aligned and found is None else NO_PREDICTIONS)
+                lost = why or (why_none(found, NO_PREDICTIONS) if aligned else NO_PREDICTIONS)
                 value = _gain(made, curve, aligned=aligned)
                 context.out.add(
                     f"{row}_aligned" if aligned else row,

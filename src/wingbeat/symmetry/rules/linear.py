@@ -60,6 +60,19 @@ def product_of(call: Call, first: str, second: str) -> Axes:
     return (*lead, *rows, *columns)
 
 
+@rule("_grouped_mm", "grouped_mm", "grouped_mm_fallback")
+def grouped(call: Call) -> Value:
+    """Rows, sorted by expert, times their expert's matrix (experts, in, out)."""
+    first, second = ("self", "mat2") if "mat2" in call.bound else ("input", "weight")
+    rows, weight = call.axes(first), call.axes(second)
+    if len(rows) != 2 or len(weight) != 3:
+        return call.give_up()
+    call.pin((rows[0], weight[0]))
+    unify(rows[1], weight[1], call.why)
+    call.contracts(first)
+    return (rows[0], weight[2])
+
+
 @rule("einsum")
 def einsum(call: Call) -> Value:
     """One axis for each letter."""
