@@ -13,6 +13,7 @@ import pandas as pd
 
 from wingbeat.errors import StoreError
 from wingbeat.measure.metric import own_codes
+from wingbeat.measure.verdict import Verdict, of_all
 from wingbeat.trajectory.store import FolderStore, MemoryStore
 from wingbeat.trajectory.tensorfile import write_bytes
 from wingbeat.trajectory.trajectory import Trajectory
@@ -96,6 +97,14 @@ class Result:
         """The verdict: "convergent", "divergent" or "undetermined" (the interval holds 1)."""
         return str(self.summary["behavior"]["value"])
 
+    def verdict(self, perturbation: str | None = None) -> Verdict:
+        """Return the verdict with what must be known to read it: see `Verdict`.
+
+        Args:
+            perturbation: its name; None means the first.
+        """
+        return Verdict.of(self.summary, perturbation)
+
     def save(self, folder: str | Path) -> Path:
         """Write the result, its snapshots included, as a run folder that ``wb.load`` reads."""
         target = Path(folder)
@@ -158,7 +167,11 @@ class Result:
         shown = f"{value:.3g}" if value is not None else f"undefined ({ratio.get('reason')})"
         if ratio.get("low") is not None:
             shown += f" [{ratio['low']:.3g}, {ratio['high']:.3g}]"
-        return f"{self.behavior}: convergence ratio {shown}, noise floor {floor:.3g}"
+        found = self.verdict()
+        first = "TRAINING FAILED; " if found.training_failed else ""
+        grown = f", {found.grown} of {found.copies} copies grew" if found.copies else ""
+        text = f"{self.behavior}: convergence ratio {shown}{grown}, noise floor {floor:.3g}"
+        return f"{first}{text}"
 
 
 def _refuse_others(store: FolderStore, steps: tuple[int, ...]) -> None:
@@ -265,6 +278,7 @@ def as_json(result: Result) -> str:
     return json.dumps(
         {
             "behavior": result.behavior,
+            "verdicts": {k: v.to_json() for k, v in of_all(result.summary).items()},
             "summary": result.summary,
             "perturbations": result.perturbations,
             "warnings": list(result.warnings),

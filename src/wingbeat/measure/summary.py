@@ -23,7 +23,7 @@ from wingbeat.metrics import (
     spread_from_gram,
     spread_ratio,
 )
-from wingbeat.stats import Estimate, Scale, bootstrap, verdict
+from wingbeat.stats import VERDICT_LEVEL, Estimate, Scale, bootstrap, verdict
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -93,7 +93,7 @@ def summarise(facts: Sequence[PerturbationStatistics]) -> dict[str, Estimate]:
     if all(f.disagreement is not None for f in facts):
         values = np.concatenate([f.disagreement for f in facts if f.disagreement is not None])
         found["final_disagreement"] = _within(_mean(values, facts), 0.0, 1.0)
-    return found | _further(facts)
+    return found | _growth(facts) | _further(facts)
 
 
 def _whole(fact: PerturbationStatistics) -> Array:
@@ -115,10 +115,39 @@ def _further(facts: Sequence[PerturbationStatistics]) -> dict[str, Estimate]:
     return found
 
 
-def behavior(ratio: Estimate) -> dict[str, Any]:
-    """Return the verdict in the form of the summary."""
+def behavior(facts: Sequence[PerturbationStatistics], ratio: Estimate) -> dict[str, Any]:
+    """Return the word in the form of the summary, with the interval that it rests on.
+
+    It asks for more than the ratio's interval of 95 %: see `wingbeat.stats.VERDICT_LEVEL`.
+    """
     reason = ratio.reason or ratio.interval_reason
-    return {"value": verdict(ratio), "low": None, "high": None, "reason": reason}
+    if ratio.reason:
+        return {"value": verdict(ratio), "low": None, "high": None, "reason": reason}
+    wide = spread_ratio([(f.grams[0], f.grams[-1]) for f in facts], level=VERDICT_LEVEL)
+    return {**wide.to_json(), "value": verdict(wide), "reason": reason}
+
+
+def _growth(facts: Sequence[PerturbationStatistics]) -> dict[str, Estimate]:
+    """Return how many copies there are, how many grew, and by which factors.
+
+    A copy has grown that ends further from the reference than it began and above the noise
+    floor; one that broke down (not finite) has.
+    """
+    first = np.concatenate([f.distances[0] for f in facts])
+    last = np.concatenate([np.nan_to_num(f.distances[-1], nan=np.inf) for f in facts])
+    floor = max([0.0, *(f.floor for f in facts if np.isfinite(f.floor))])
+    grown = float(((last > first) & (last > floor)).sum())
+    begun = bool(np.isfinite(first).all())
+    found = {
+        "copies": Estimate(float(len(first))),
+        "copies_grown": Estimate(grown) if begun else Estimate.undefined(DIVERGED),
+    }
+    why = "" if np.isfinite(last).all() and begun else DIVERGED
+    why = why or ("" if (first > floor).all() else BELOW_NOISE_FLOOR)
+    for name, end in (("smallest", np.min), ("largest", np.max)):
+        one = Estimate.undefined(why) if why else Estimate(float(end(last / first)))
+        found[f"growth_{name}"] = one
+    return found
 
 
 def _groups(facts: Sequence[PerturbationStatistics]) -> list[int]:
