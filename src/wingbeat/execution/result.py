@@ -19,8 +19,6 @@ from wingbeat.trajectory.tensorfile import write_bytes
 from wingbeat.trajectory.trajectory import Trajectory
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from matplotlib.axes import Axes
 
 
@@ -182,8 +180,15 @@ def _refuse_others(store: FolderStore, steps: tuple[int, ...]) -> None:
         raise StoreError(msg)
 
 
-def write_files(result: Result, folder: Path) -> None:
-    """Write table, summary and description of a result, each file all or nothing."""
+def write_files(result: Result, folder: Path, codes: dict[str, str] | None = None) -> None:
+    """Write table, summary and description of a result, each file all or nothing.
+
+    Args:
+        result: what to write.
+        folder: where.
+        codes: digests of the metrics that are not built in; by default of their code as it is.
+    """
+    codes = own_codes(result.metrics) if codes is None else codes
     store = FolderStore(folder, create=False)
     folder.mkdir(parents=True, exist_ok=True)
     buffer = io.BytesIO()
@@ -200,26 +205,14 @@ def write_files(result: Result, folder: Path) -> None:
             "warnings": list(result.warnings),
             "seeds": list(result.trajectories),
             "metrics": list(result.metrics),
-            **_codes(result.metrics),
+            **({"metric_code": codes} if codes else {}),
             "table": hashlib.sha256(table).hexdigest(),
         },
     )
 
 
-def is_measured(folder: Path, metrics: Sequence[str]) -> bool:
-    """Tell whether a folder holds these metrics, with the table that belongs to its summary."""
-    found = FolderStore(folder).read_json("summary.json") or {}
-    known = _codes(metrics).get("metric_code") == found.get("metric_code")
-    return found.get("metrics") == list(metrics) and known and _intact(folder, found)
-
-
-def _codes(metrics: Sequence[str]) -> dict[str, dict[str, str]]:
-    """Return the code of the metrics that are not built in: other code under a name is new."""
-    found = own_codes(metrics)
-    return {"metric_code": found} if found else {}
-
-
-def _intact(folder: Path, found: dict[str, Any]) -> bool:
+def is_intact(folder: Path, found: dict[str, Any]) -> bool:
+    """Tell whether a folder has the table that belongs to its summary."""
     path = folder / "table.parquet"
     return path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == found["table"]
 
@@ -259,7 +252,7 @@ def load(folder: str | Path) -> Result:
 
 def _read_table(folder: Path, found: dict[str, Any]) -> pd.DataFrame:
     path = folder / "table.parquet"
-    if not _intact(folder, found):
+    if not is_intact(folder, found):
         msg = (
             f"{path} is missing or was altered: run the same command again; the table is made "
             "anew from the snapshots"

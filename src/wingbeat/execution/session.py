@@ -15,7 +15,8 @@ from wingbeat.determinism import (
     seeded,
 )
 from wingbeat.errors import RunError, StoreError
-from wingbeat.execution.result import Result, is_measured, load, write_files
+from wingbeat.execution.held import Held, Remeasure, kept
+from wingbeat.execution.result import Result, load
 from wingbeat.execution.summary import collect
 from wingbeat.measure import Measured, measure
 from wingbeat.measure.metric import needs_evaluation
@@ -52,6 +53,7 @@ class Options:
     driver: DriverName
     compiled: bool | None
     checkpoint_seconds: float
+    remeasure: Remeasure = "add"
 
 
 class Session:
@@ -74,17 +76,27 @@ class Session:
         self.choice: ExecutionPlan
 
     def result(self) -> Result:
-        """Train and measure what is not done yet, and return the result."""
-        if self.finished():
-            assert self.folder is not None
+        """Train and measure what is not done yet, and return all that the folder then holds."""
+        missing, there = self.missing(Held.of(self.folder), self.request.metrics)
+        if self.folder is not None and self.trained() and there.intact and not missing:
             return load(self.folder)
         with self._held():
-            part = self.measured()
+            # Once more: before the folder was held another process may have added to it.
+            missing, there = self.missing(Held.of(self.folder), self.request.metrics)
+            part = self.measured(missing)
             warnings = self.choice.warnings
             result = collect([part], self.condition, self.environment, warnings, self.folder)
-            if self.folder is not None:
-                write_files(result, self.folder)
-        return result
+            return kept(self.folder, there, result)
+
+    def missing(self, there: Held, wanted: tuple[str, ...]) -> tuple[tuple[str, ...], Held]:
+        """Return what has to be measured, and what to keep of a folder."""
+        if self.options.remeasure == "replace":
+            same = not there.missing(wanted) and set(there.metrics) == set(wanted)
+            return ((), there) if same else (wanted, Held())
+        if there.intact:
+            return there.missing(wanted), there
+        # The table is lost, but not what it was about: all of it is measured again.
+        return there.all_of(wanted, self.request.task.eval_metrics), there
 
     @contextlib.contextmanager
     def _held(self) -> Iterator[None]:
@@ -97,16 +109,6 @@ class Session:
             yield
         finally:
             self.store.unlock()
-
-    def finished(self) -> bool:
-        """Tell whether the folder holds this request, trained and measured.
-
-        Raises:
-            StoreError: it holds another request.
-        """
-        if self.folder is None or not self.trained():
-            return False
-        return is_measured(self.folder, self.request.metrics)
 
     def trained(self) -> bool:
         """Tell whether the folder holds this request with all its snapshots.
@@ -122,8 +124,11 @@ class Session:
             self._check_driver(facts, self.store)
         return self.store.sealed
 
-    def measured(self) -> tuple[Request, Trajectory, Measured, list[Member]]:
-        """Train what is not done yet and measure all of it."""
+    def measured(
+        self, metrics: tuple[str, ...]
+    ) -> tuple[Request, Trajectory, Measured, list[Member]]:
+        """Train what is not done yet, and measure these metrics of all of it."""
+        self.request = replace(self.request, metrics=metrics)
         seed = derive(self.request.task.seed, "run")
         hidden = HiddenState(self.request.task, self.step.skeleton)
         with (

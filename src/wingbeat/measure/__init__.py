@@ -158,4 +158,5 @@ def _facts(
         saturation=end,
         disagreement=None if apart is None else apart[own],
         steps_per_epoch=task.steps_per_epoch,
+        projections="projections" in context.shared,
     )

@@ -55,6 +55,7 @@ class PerturbationStatistics:
         scalars: further values of the replicas at the end, (N,) each, by name in the summary.
         numbers: further values of the perturbation as a whole, by name in the summary.
         all_grams: as ``grams``, over all tensors; None where none was left out.
+        projections: whether a metric asked for leading components.
     """
 
     seed: int
@@ -69,6 +70,7 @@ class PerturbationStatistics:
     scalars: Mapping[str, Scalar] = field(default_factory=dict)
     numbers: Mapping[str, float] = field(default_factory=dict)
     all_grams: Array | None = None
+    projections: bool = True
 
 
 def summarise(facts: Sequence[PerturbationStatistics]) -> dict[str, Estimate]:
@@ -77,7 +79,6 @@ def summarise(facts: Sequence[PerturbationStatistics]) -> dict[str, Estimate]:
     epochs = facts[0].steps_per_epoch
     found = {
         "convergence_ratio": _ratio(facts),
-        "convergence_ratio_projected": _projected(facts),
         "lyapunov": slope,
         "lyapunov_per_epoch": _scaled(slope, epochs),
         "lyapunov_two_point": _two_point(facts),
@@ -88,6 +89,8 @@ def summarise(facts: Sequence[PerturbationStatistics]) -> dict[str, Estimate]:
         "final_l2": _mean_distance(facts, -1),
         "saturation_distance": _mean_of(facts, lambda f: f.saturation.distance, DIVERGED),
     }
+    if all(f.projections for f in facts):
+        found["convergence_ratio_projected"] = _projected(facts)
     if any(f.all_grams is not None for f in facts):
         found["convergence_ratio_all"] = _ratio([replace(f, grams=_whole(f)) for f in facts])
     if all(f.disagreement is not None for f in facts):
