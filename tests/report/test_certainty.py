@@ -45,7 +45,7 @@ def case(whole=None, warnings=(), floor=0.0, **own):
         "growth_largest": scalar(80.0), "lyapunov_r2": scalar(0.95),
         "behavior": scalar("divergent", 40.0, 90.0), **own,
     }  # fmt: skip
-    result = full(names=(NAME,))
+    result = full(names=(NAME,)).but(metrics=("l2", "spread"))
     summary = {**result.summary, **(TRAINED if whole is None else whole)}
     summary |= {f"{NAME}/{k}": v for k, v in mine.items()}
     environment = {"driver": "loop", "mode": "object", "driver_reason": "asked for", "threads": 1}

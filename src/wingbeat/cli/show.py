@@ -31,6 +31,7 @@ def result(console: Console, found: Result, page: Path) -> None:
     console.print(
         f"driver {facts['driver']} ({facts['mode']}; {escape(why)}), {facts['threads']} thread(s)"
     )
+    console.print(f"measured {', '.join(found.metrics)}", highlight=False)
     verdict = verdict_text.read(found)
     console.print(f"reference {': '.join(verdict_text.reference(verdict))}", highlight=False)
     if unproven := verdict_text.not_shown(verdict):

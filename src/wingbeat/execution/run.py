@@ -55,9 +55,10 @@ def run(
         record_every: steps between snapshots; by default about 20 in all. Step 0, the last step
             and every fork step are always there.
         metrics: what to measure: names, or functions of your own declared with
-            `wingbeat.measure.metric`; by default all that needs weights and losses only, and the
-            evaluation metrics where the task has evaluation data. Names with a plus, as
-            "+disagreement", add to that; others replace it.
+            `wingbeat.measure.metric`. By default what needs weights and losses only (``wingbeat
+            metrics`` marks it), and where the task has evaluation data also ``eval_loss``,
+            ``accuracy``, ``disagreement`` (the last two if it has classes) and its own evaluation
+            metrics. Names with a plus, as "+barrier", add to that; others replace it.
         driver: "lockstep" (all replicas in one vectorised call), "loop" (one by one) or "auto"
             (measures both and keeps the faster).
         dtype: floating-point type of model and data.

@@ -14,7 +14,7 @@ from wingbeat.determinism import (
     fingerprint,
     seeded,
 )
-from wingbeat.errors import RunError, StoreError
+from wingbeat.errors import NO_PREDICTIONS, RunError, StoreError
 from wingbeat.execution.held import Held, Remeasure, kept
 from wingbeat.execution.result import Result, load
 from wingbeat.execution.summary import collect
@@ -35,8 +35,10 @@ from wingbeat.trajectory.store import FolderStore, MemoryStore, Store
 from wingbeat.trajectory.trajectory import Trajectory
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
     from pathlib import Path
+
+    import pandas as pd
 
     from wingbeat.execution.progress import Progress
     from wingbeat.execution.request import Request
@@ -147,7 +149,8 @@ class Session:
                 [p.label for p in self.request.perturbations if isinstance(p, Init)],
                 self.step,
             )
-        return self.request, self.trajectory, found, members
+        table = without_absent(found.table, self.request.unasked)
+        return self.request, self.trajectory, replace(found, table=table), members
 
     def _evaluator(self) -> Evaluator | None:
         if not needs_evaluation(self.request.metrics, self.request.task.eval_metrics):
@@ -290,6 +293,14 @@ class Session:
         if asked not in ("auto", has) and not there.get("gave_up"):
             msg = f"{store.folder} was begun with driver = {has!r}, and {asked!r} was asked for"
             raise StoreError(msg)
+
+
+def without_absent(table: pd.DataFrame, unasked: Collection[str]) -> pd.DataFrame:
+    """Leave out metrics that nobody asked for and for which the task gives no classes."""
+    absent = table["reason"] == NO_PREDICTIONS
+    there = set(table["metric"][~absent])
+    gone = [name for name in set(table["metric"][absent]) & set(unasked) if name not in there]
+    return table[~table["metric"].isin(gone)].reset_index(drop=True) if gone else table
 
 
 def members_of(store: FolderStore) -> list[Member]:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from wingbeat.study.runner import Runner
     from wingbeat.task.task import Task
 
-METRICS: Final = (*default_names(), "eval_loss", "accuracy", "disagreement")
+METRICS: Final = default_names(evaluated=True)
 REPLICAS: Final = 5
 
 
