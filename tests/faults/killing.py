@@ -70,7 +70,8 @@ def die_at_write(count, stage):
 
 def die_before(name):
     """Kill this process when a session comes to a function."""
-    setattr(sys.modules["wingbeat.execution.session"], name, lambda *_, **__: die())
+    home = "held" if name == "write_files" else "session"
+    setattr(sys.modules[f"wingbeat.execution.{home}"], name, lambda *_, **__: die())
 
 
 def forked(prepare, run, seconds=None):

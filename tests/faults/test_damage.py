@@ -74,14 +74,14 @@ def test_a_damaged_snapshot_stops_a_new_measurement(folder):
     path.write_bytes(path.read_bytes()[:-7])
     before = contents(folder)
     with pytest.raises(wb.StoreError, match=r"000004\.safetensors"):
-        go(folder, metrics=("l2",))
+        go(folder, metrics=("+barrier",))
     assert contents(folder) == before
 
 
 def test_a_lost_snapshot_of_a_finished_run_is_named(folder):
     (folder / "snapshots" / "000004.safetensors").unlink()
     with pytest.raises(wb.StoreError, match=r"000004|step 4"):
-        go(folder, metrics=("l2",))
+        go(folder, metrics=("+barrier",))
 
 
 @pytest.mark.parametrize("place", [3, 60, -1])
@@ -191,7 +191,7 @@ def test_a_lock_that_may_not_be_taken(kept, folder, monkeypatch):
 
     monkeypatch.setattr(filelock.FileLock, "_acquire", refused)
     with pytest.raises(wb.StoreError, match=r"cannot be written \(Permission denied\)"):
-        go(folder, metrics=("l2",))
+        go(folder, metrics=("+barrier",))
     assert go(folder).summary == wb.load(kept).summary, "a finished run needs no lock"
 
 

@@ -209,7 +209,7 @@ def test_everything_breaks_down(driver):
         steps=40,
     )
     result = wb.run(task, wb.Gaussian(0.1), replicas=3, driver=driver, record_every=10)
-    assert len([w for w in result.warnings if "not finite" in w]) == 5
+    assert len([w for w in result.warnings if "that is not finite" in w]) == 5
     assert result.behavior == "undetermined"
     assert result.summary["convergence_ratio"]["reason"] == "diverged"
     assert result.noise_floor == 0

@@ -28,6 +28,7 @@ class FakeResult:
     condition: dict[str, Any] = field(default_factory=dict)
     environment: dict[str, Any] = field(default_factory=dict)
     perturbations: tuple[dict[str, Any], ...] = ()
+    metrics: tuple[str, ...] = ()
 
     def but(self, **changes: Any) -> FakeResult:
         return replace(self, **changes)

@@ -9,7 +9,8 @@ from report_cases import FakeResult, full, scalar, table
 
 from wingbeat.errors import REASON_TEXT, REASONS
 from wingbeat.report.pages.definitions import bibtex, run_key
-from wingbeat.report.prose import alarms, headline, limits, meaning, number, percent, verdict
+from wingbeat.report.prose import number, percent
+from wingbeat.report.verdict_text import alarms, headline, limits, meaning, verdict
 
 
 def judged(behavior: str, ratio: dict[str, object], **changes: object) -> FakeResult:

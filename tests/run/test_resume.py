@@ -181,7 +181,8 @@ def test_other_metrics_are_measured_without_training(tmp_path, no_training):
     whole = go(task, tmp_path / "whole", metrics=("spread", "accuracy", "eval_loss"))
     go(task, tmp_path / "run", metrics=("l2",))
     no_training()
-    again = go(task, tmp_path / "run", metrics=("spread", "accuracy", "eval_loss"))
+    options = {"metrics": ("spread", "accuracy", "eval_loss"), "remeasure": "replace"}
+    again = go(task, tmp_path / "run", **options)
     assert set(again.table.metric) == {"spread", "accuracy", "eval_loss"}
     assert contents(tmp_path / "run") == contents(tmp_path / "whole")
     assert again.table.equals(whole.table)
@@ -256,12 +257,12 @@ def test_a_second_process_is_refused(tmp_path, no_training):
 def test_the_folder_is_held_until_the_table_is_written(tmp_path, monkeypatch):
     seen = []
 
-    def written(result, folder):
+    def written(result, folder, codes):
         with pytest.raises(wb.StoreError, match="in use"):
             FolderStore(folder).lock()
         seen.append(folder)
 
-    monkeypatch.setattr("wingbeat.execution.session.write_files", written)
+    monkeypatch.setattr("wingbeat.execution.held.write_files", written)
     go(plain(steps=2), tmp_path)
     assert seen == [tmp_path]
 

@@ -35,13 +35,20 @@ def perturbations(as_json_text: Json = False, markdown: Markdown = False) -> Non
     )
 
 
-_OF_METRICS = {"name": "name", "needs": "needs", "unit": "unit", "direction": "reads"}
+_OF_METRICS = {
+    "name": "name",
+    "needs": "needs",
+    "by_default": "by default",
+    "unit": "unit",
+    "direction": "reads",
+}
 _OF_PERTURBATIONS = {"kind": "kind", "size": "size", "fields": "fields"}
 
 
 def metric_facts() -> list[dict[str, Any]]:
     """Return what every metric declares, as JSON."""
-    names = ("name", "needs", "per", "unit", "direction", "caption", "source", "cost", "default")
+    of_the_whole = ("name", "needs", "per", "unit", "direction", "caption", "source", "cost")
+    names = (*of_the_whole, "default", "by_default")
     return [
         {
             **{name: getattr(found, name) for name in names},

@@ -16,6 +16,7 @@ from wingbeat.cli.onset import onset
 from wingbeat.cli.options import Arguments, Device, Driver, Dtype, Json, Place, folder_for
 from wingbeat.cli.study import study
 from wingbeat.errors import DriverError, RequestError, WingbeatError
+from wingbeat.execution.held import Remeasure
 from wingbeat.execution.request import default_seeds
 from wingbeat.execution.result import as_json, load
 from wingbeat.execution.run import run as run_task
@@ -66,6 +67,10 @@ def run(
         typer.Option("--compiled/--not-compiled", help="Compile the lock-step function."),
     ] = None,
     out: Out = None,
+    remeasure: Annotated[
+        str,
+        typer.Option(help="add: keep what the folder holds; replace: forget what is not asked."),
+    ] = "add",
     as_json_text: Json = False,
 ) -> None:
     """Fork a training run, measure how the copies part, and write a report."""
@@ -84,6 +89,7 @@ def run(
         compiled=compiled,
         seeds=None if seeds is None else default_seeds(seeds),
         out=folder,
+        remeasure=cast("Remeasure", remeasure),  # checked where it is used
         factory={"place": factory, "arguments": arguments},
         progress=False if as_json_text else None,
     )

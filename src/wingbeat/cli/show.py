@@ -8,6 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from wingbeat.measure.scalars import SCALARS
+from wingbeat.report import verdict_text
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,8 +19,11 @@ if TYPE_CHECKING:
     from wingbeat.execution.verify import Verification
 
 
+_RATES = ("lyapunov", "lyapunov_per_epoch")
+
+
 def result(console: Console, found: Result, page: Path) -> None:
-    """Print warnings first, then one table over all perturbations."""
+    """Print warnings first, then the reference, then one table for each perturbation."""
     for warning in found.warnings:
         console.print(f"[bold yellow]warning[/] {escape(warning)}")
     facts = found.environment
@@ -27,18 +31,42 @@ def result(console: Console, found: Result, page: Path) -> None:
     console.print(
         f"driver {facts['driver']} ({facts['mode']}; {escape(why)}), {facts['threads']} thread(s)"
     )
+    console.print(f"measured {', '.join(found.metrics)}", highlight=False)
+    verdict = verdict_text.read(found)
+    console.print(f"reference {': '.join(verdict_text.reference(verdict))}", highlight=False)
+    if unproven := verdict_text.not_shown(verdict):
+        console.print(f"[bold yellow]note[/] {escape(unproven)}", highlight=False)
     for perturbation in found.perturbations:
-        own = perturbation["name"]
-        verdict = found.summary[f"{own}/behavior"]["value"]
-        table = Table.grid(padding=(0, 2))
-        for scalar in SCALARS:
-            if scalar.printed and f"{own}/{scalar.name}" in found.summary:
-                table.add_row(f"  {scalar.label}", number(found.summary[f"{own}/{scalar.name}"]))
-        console.print(f"[bold]{escape(own)}[/]: {verdict}", highlight=False)
-        console.print(table)
+        _perturbation(console, found, perturbation["name"])
     floor = found.noise_floor
     console.print(f"noise floor {'exactly 0' if floor == 0 else f'{floor:.3g}'}")
     console.print(f"report: {escape(str(page))}", soft_wrap=True, highlight=False)
+
+
+def _perturbation(console: Console, found: Result, own: str) -> None:
+    """Print the word of one verdict, what it must not be read without, and its numbers.
+
+    Rates of a line that explains too little stand below the others, with their R².
+    """
+    verdict = verdict_text.read(found, own)
+    table, details = Table.grid(padding=(0, 2)), Table.grid(padding=(0, 2))
+    for scalar in SCALARS:
+        if not scalar.printed or f"{own}/{scalar.name}" not in found.summary:
+            continue
+        aside = scalar.name in _RATES and verdict.poor_fit
+        (details if aside else table).add_row(
+            f"  {scalar.label}", number(found.summary[f"{own}/{scalar.name}"])
+        )
+        if scalar.name == "convergence_ratio" and verdict.copies:
+            table.add_row("  copies that grew", ", ".join(verdict_text.copies(verdict)))
+    console.print(f"[bold]{escape(own)}[/]: {verdict.behavior}", highlight=False)
+    for sentence in (verdict_text.wider(verdict), *verdict_text.remarks(verdict)):
+        if sentence:
+            console.print(f"  {escape(sentence)}", highlight=False)
+    console.print(table)
+    if details.row_count:
+        console.print(f"  of the fit, R² {verdict.r2:.2g}:", style="dim", highlight=False)
+        console.print(details, style="dim")
 
 
 def number(entry: dict[str, Any] | None) -> str:

@@ -114,7 +114,7 @@ def _summary(
         if not per_epoch:
             del found["lyapunov_per_epoch"]
         entries = {key: estimate.to_json() for key, estimate in found.items()}
-        entries["behavior"] = behavior(found["convergence_ratio"])
+        entries["behavior"] = behavior([fact], found["convergence_ratio"])
         out |= {f"{name}/{key}": entry for key, entry in entries.items()} | entries
     return out
 

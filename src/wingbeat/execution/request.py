@@ -39,6 +39,8 @@ class Request:
         dtype: floating-point type of model and data.
         device: where it runs.
         factory: ``module:factory`` and its arguments, where the task was made by one.
+        unasked: those metrics that stand there by default: where the task has no such thing as a
+            class, they have no rows.
     """
 
     task: Task
@@ -49,6 +51,7 @@ class Request:
     dtype: torch.dtype
     device: torch.device
     factory: dict[str, Any] = field(default_factory=dict)
+    unasked: frozenset[str] = frozenset()
 
     @property
     def record(self) -> frozenset[int]:
@@ -150,7 +153,16 @@ def make_request(
         dtype=dtype,
         device=_device(device),
         factory=factory or {},
+        unasked=_unasked(metrics),
     )
+
+
+def _unasked(metrics: Sequence[str | Metric] | str | Metric | None) -> frozenset[str]:
+    """Return the metrics that nobody named: with "+name" or nothing, the others of the default."""
+    given = [metrics] if isinstance(metrics, str | Metric) else list(metrics or ())
+    if not all(isinstance(m, str) and m.startswith("+") for m in given):
+        return frozenset()
+    return frozenset(default_names(evaluated=True)) - {str(m).removeprefix("+") for m in given}
 
 
 def _metrics(task: Task, metrics: Sequence[str | Metric] | str | Metric | None) -> tuple[str, ...]:
@@ -163,8 +175,8 @@ def _metrics(task: Task, metrics: Sequence[str | Metric] | str | Metric | None) 
             f"metrics names {plain!r} beside '+{added[0]}': a name with + adds to the default, one "
             "without replaces it; give all with + or none"
         )
-    measured = ("eval_loss", *own) if task.eval_data is not None else ()
-    default = (*default_names(), *measured)
+    evaluated = task.eval_data is not None
+    default = (*default_names(evaluated=evaluated), *(own if evaluated else ()))
     if metrics is None:
         return default
     chosen = chosen_names([*default, *added] if added else metrics, own)

@@ -12,12 +12,11 @@ import pandas as pd
 from wingbeat.errors import StoreError
 from wingbeat.files import parquet, strict_json, write_bytes
 from wingbeat.measure.metric import own_codes
+from wingbeat.measure.verdict import Verdict, of_all
 from wingbeat.trajectory.store import FolderStore, MemoryStore
 from wingbeat.trajectory.trajectory import Trajectory
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from matplotlib.axes import Axes
 
 
@@ -94,6 +93,14 @@ class Result:
         """The verdict: "convergent", "divergent" or "undetermined" (the interval holds 1)."""
         return str(self.summary["behavior"]["value"])
 
+    def verdict(self, perturbation: str | None = None) -> Verdict:
+        """Return the verdict with what must be known to read it: see `Verdict`.
+
+        Args:
+            perturbation: its name; None means the first.
+        """
+        return Verdict.of(self.summary, perturbation)
+
     def save(self, folder: str | Path) -> Path:
         """Write the result, its snapshots included, as a run folder that ``wb.load`` reads."""
         target = Path(folder)
@@ -156,7 +163,11 @@ class Result:
         shown = f"{value:.3g}" if value is not None else f"undefined ({ratio.get('reason')})"
         if ratio.get("low") is not None:
             shown += f" [{ratio['low']:.3g}, {ratio['high']:.3g}]"
-        return f"{self.behavior}: convergence ratio {shown}, noise floor {floor:.3g}"
+        found = self.verdict()
+        first = "TRAINING FAILED; " if found.training_failed else ""
+        grown = f", {found.grown} of {found.copies} copies grew" if found.copies else ""
+        text = f"{self.behavior}: convergence ratio {shown}{grown}, noise floor {floor:.3g}"
+        return f"{first}{text}"
 
 
 def _refuse_others(store: FolderStore, steps: tuple[int, ...]) -> None:
@@ -167,8 +178,15 @@ def _refuse_others(store: FolderStore, steps: tuple[int, ...]) -> None:
         raise StoreError(msg)
 
 
-def write_files(result: Result, folder: Path) -> None:
-    """Write table, summary and description of a result, each file all or nothing."""
+def write_files(result: Result, folder: Path, codes: dict[str, str] | None = None) -> None:
+    """Write table, summary and description of a result, each file all or nothing.
+
+    Args:
+        result: what to write.
+        folder: where.
+        codes: digests of the metrics that are not built in; by default of their code as it is.
+    """
+    codes = own_codes(result.metrics) if codes is None else codes
     store = FolderStore(folder, create=False)
     folder.mkdir(parents=True, exist_ok=True)
     table = parquet(result.table)
@@ -183,26 +201,14 @@ def write_files(result: Result, folder: Path) -> None:
             "warnings": list(result.warnings),
             "seeds": list(result.trajectories),
             "metrics": list(result.metrics),
-            **_codes(result.metrics),
+            **({"metric_code": codes} if codes else {}),
             "table": hashlib.sha256(table).hexdigest(),
         },
     )
 
 
-def is_measured(folder: Path, metrics: Sequence[str]) -> bool:
-    """Tell whether a folder holds these metrics, with the table that belongs to its summary."""
-    found = FolderStore(folder).read_json("summary.json") or {}
-    known = _codes(metrics).get("metric_code") == found.get("metric_code")
-    return found.get("metrics") == list(metrics) and known and _intact(folder, found)
-
-
-def _codes(metrics: Sequence[str]) -> dict[str, dict[str, str]]:
-    """Return the code of the metrics that are not built in: other code under a name is new."""
-    found = own_codes(metrics)
-    return {"metric_code": found} if found else {}
-
-
-def _intact(folder: Path, found: dict[str, Any]) -> bool:
+def is_intact(folder: Path, found: dict[str, Any]) -> bool:
+    """Tell whether a folder has the table that belongs to its summary."""
     path = folder / "table.parquet"
     return path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == found["table"]
 
@@ -242,7 +248,7 @@ def load(folder: str | Path) -> Result:
 
 def _read_table(folder: Path, found: dict[str, Any]) -> pd.DataFrame:
     path = folder / "table.parquet"
-    if not _intact(folder, found):
+    if not is_intact(folder, found):
         msg = (
             f"{path} is missing or was altered: run the same command again; the table is made "
             "anew from the snapshots"
@@ -261,6 +267,7 @@ def as_json(result: Result) -> str:
     return strict_json(
         {
             "behavior": result.behavior,
+            "verdicts": {k: v.to_json() for k, v in of_all(result.summary).items()},
             "summary": result.summary,
             "perturbations": result.perturbations,
             "warnings": list(result.warnings),

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from wingbeat.errors import StoreError
+from wingbeat.execution.held import Held, Remeasure, check_remeasure, kept
 from wingbeat.execution.progress import Progress
 from wingbeat.execution.request import Request, as_folder, check_seeds, make_request
-from wingbeat.execution.result import Result, is_measured, load, write_files
+from wingbeat.execution.result import Result, load
 from wingbeat.execution.session import Options, Session
 from wingbeat.execution.summary import collect
 from wingbeat.replicas.driver_selection import DriverName
@@ -41,6 +43,7 @@ def run(
     checkpoint_seconds: float = 10.0,
     progress: bool | None = None,
     factory: dict[str, Any] | None = None,
+    remeasure: Remeasure = "add",
 ) -> Result:
     """Fork a training run, train the copies under the same noise, and measure how they part.
 
@@ -52,9 +55,10 @@ def run(
         record_every: steps between snapshots; by default about 20 in all. Step 0, the last step
             and every fork step are always there.
         metrics: what to measure: names, or functions of your own declared with
-            `wingbeat.measure.metric`; by default all that needs weights and losses only, and the
-            evaluation metrics where the task has evaluation data. Names with a plus, as
-            "+disagreement", add to that; others replace it.
+            `wingbeat.measure.metric`. By default what needs weights and losses only (``wingbeat
+            metrics`` marks it), and where the task has evaluation data also ``eval_loss``,
+            ``accuracy``, ``disagreement`` (the last two if it has classes) and its own evaluation
+            metrics. Names with a plus, as "+barrier", add to that; others replace it.
         driver: "lockstep" (all replicas in one vectorised call), "loop" (one by one) or "auto"
             (measures both and keeps the faster).
         dtype: floating-point type of model and data.
@@ -66,6 +70,8 @@ def run(
         checkpoint_seconds: time between checkpoints when ``out`` is given.
         progress: show progress bars; None shows them on a terminal.
         factory: ``module:factory`` and arguments, kept in the condition.
+        remeasure: "add" measures what the folder lacks and keeps the rest, metrics and base seeds
+            of before included; "replace" forgets what was not asked for now. Snapshots stay.
 
     Returns:
         The result; see ``Result``.
@@ -101,8 +107,9 @@ def run(
         device=device,
         factory=factory,
     )
+    check_remeasure(remeasure)
     chosen_seeds = check_seeds(seeds)
-    options = Options(driver, compiled, checkpoint_seconds)
+    options = Options(driver, compiled, checkpoint_seconds, remeasure)
     folder = as_folder(out)
     with Progress(progress) as bar:
         if chosen_seeds is None:
@@ -115,22 +122,53 @@ def _several(
     request: Request, options: Options, folder: Path | None, seeds: tuple[int, ...], bar: Progress
 ) -> Result:
     _refuse_single(folder)
+    there = Held.of(folder)
+    extra = _more_seeds(request, options, folder, seeds, there, bar)
+    every = tuple(dict.fromkeys((*(s for s in there.seeds if s in {*seeds, *extra}), *seeds)))
     sessions = [
-        Session(request.with_seed(s), options, folder and folder / f"seed-{s}", bar) for s in seeds
+        Session(request.with_seed(s), options, folder and folder / f"seed-{s}", bar) for s in every
     ]
     check_varied([session.step for session in sessions])
-    known = _known(folder, seeds, request.metrics)
-    if known is not None and all(session.trained() for session in sessions):
-        return known
-    parts = [session.measured() for session in sessions]
     first = sessions[0]
-    condition = {**first.condition, "seeds": list(seeds)}
+    if set(every) == set(there.seeds):
+        missing, there = first.missing(there, request.metrics)
+    else:  # means over base seeds need the same metrics of all of them
+        missing, there = first.missing(replace(there, intact=False), request.metrics)
+    trained = [session.trained() for session in sessions]
+    if folder and there.intact and not missing and all(trained):
+        return _with_note(load(folder), extra)
+    parts = [session.measured(missing) for session in sessions]
+    condition = {**first.condition, "seeds": list(every)}
     result = collect(
         parts, condition, first.environment, first.choice.warnings, folder, several=True
     )
-    if folder is not None:
-        write_files(result, folder)
-    return result
+    return _with_note(kept(folder, there, result), extra)
+
+
+def _more_seeds(
+    request: Request,
+    options: Options,
+    folder: Path | None,
+    seeds: tuple[int, ...],
+    there: Held,
+    bar: Progress,
+) -> list[int]:
+    """Return base seeds that the folder holds and that were not asked for now."""
+    if folder is None or options.remeasure == "replace":
+        return []
+    others = [s for s in there.seeds if s not in seeds]
+    made = {s: Session(request.with_seed(s), options, folder / f"seed-{s}", bar) for s in others}
+    return [s for s, session in made.items() if session.trained()]
+
+
+def _with_note(result: Result, extra: list[int]) -> Result:
+    if not extra:
+        return result
+    note = (
+        f"The folder also holds the base seeds {', '.join(map(str, extra))}: table and intervals "
+        "are about all of them. remeasure='replace' leaves them out."
+    )
+    return replace(result, warnings=(*result.warnings, note))
 
 
 def _refuse_single(folder: Path | None) -> None:
@@ -141,12 +179,3 @@ def _refuse_single(folder: Path | None) -> None:
             "with out="
         )
         raise StoreError(msg)
-
-
-def _known(folder: Path | None, seeds: tuple[int, ...], metrics: tuple[str, ...]) -> Result | None:
-    """Return the result that the folder holds already, if it is of these seeds and metrics."""
-    found = FolderStore(folder).read_json("summary.json") if folder else None
-    if not folder or not found:
-        return None
-    same = found["seeds"] == list(seeds) and is_measured(folder, metrics)
-    return load(folder) if same else None

@@ -13,9 +13,10 @@ from wingbeat.determinism import (
     fingerprint,
     seeded,
 )
-from wingbeat.errors import RunError
+from wingbeat.errors import NO_PREDICTIONS, RunError
 from wingbeat.execution.folder import agree, check_driver, freeze
-from wingbeat.execution.result import Result, is_measured, load, write_files
+from wingbeat.execution.held import Held, Remeasure, kept
+from wingbeat.execution.result import Result, load
 from wingbeat.execution.summary import collect
 from wingbeat.measure import Measured, measure
 from wingbeat.measure.metric import needs_evaluation
@@ -34,8 +35,10 @@ from wingbeat.trajectory.store import FolderStore, MemoryStore, Store
 from wingbeat.trajectory.trajectory import Trajectory
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
     from pathlib import Path
+
+    import pandas as pd
 
     from wingbeat.execution.progress import Progress
     from wingbeat.execution.request import Request
@@ -52,6 +55,7 @@ class Options:
     driver: DriverName
     compiled: bool | None
     checkpoint_seconds: float
+    remeasure: Remeasure = "add"
 
 
 class Session:
@@ -74,17 +78,27 @@ class Session:
         self.choice: ExecutionPlan
 
     def result(self) -> Result:
-        """Train and measure what is not done yet, and return the result."""
-        if self.finished():
-            assert self.folder is not None
+        """Train and measure what is not done yet, and return all that the folder then holds."""
+        missing, there = self.missing(Held.of(self.folder), self.request.metrics)
+        if self.folder is not None and self.trained() and there.intact and not missing:
             return load(self.folder)
         with self._held():
-            part = self.measured()
+            # Once more: before the folder was held another process may have added to it.
+            missing, there = self.missing(Held.of(self.folder), self.request.metrics)
+            part = self.measured(missing)
             warnings = self.choice.warnings
             result = collect([part], self.condition, self.environment, warnings, self.folder)
-            if self.folder is not None:
-                write_files(result, self.folder)
-        return result
+            return kept(self.folder, there, result)
+
+    def missing(self, there: Held, wanted: tuple[str, ...]) -> tuple[tuple[str, ...], Held]:
+        """Return what has to be measured, and what to keep of a folder."""
+        if self.options.remeasure == "replace":
+            same = not there.missing(wanted) and set(there.metrics) == set(wanted)
+            return ((), there) if same else (wanted, Held())
+        if there.intact:
+            return there.missing(wanted), there
+        # The table is lost, but not what it was about: all of it is measured again.
+        return there.all_of(wanted, self.request.task.eval_metrics), there
 
     @contextlib.contextmanager
     def _held(self) -> Iterator[None]:
@@ -97,16 +111,6 @@ class Session:
             yield
         finally:
             self.store.unlock()
-
-    def finished(self) -> bool:
-        """Tell whether the folder holds this request, trained and measured.
-
-        Raises:
-            StoreError: it holds another request.
-        """
-        if self.folder is None or not self.trained():
-            return False
-        return is_measured(self.folder, self.request.metrics)
 
     def trained(self) -> bool:
         """Tell whether the folder holds this request with all its snapshots.
@@ -122,8 +126,11 @@ class Session:
             check_driver(self.store, facts, self.options.driver)
         return self.store.sealed
 
-    def measured(self) -> tuple[Request, Trajectory, Measured, list[Member]]:
-        """Train what is not done yet and measure all of it."""
+    def measured(
+        self, metrics: tuple[str, ...]
+    ) -> tuple[Request, Trajectory, Measured, list[Member]]:
+        """Train what is not done yet, and measure these metrics of all of it."""
+        self.request = replace(self.request, metrics=metrics)
         seed = derive(self.request.task.seed, "run")
         hidden = HiddenState(self.request.task, self.step.skeleton)
         with (
@@ -142,7 +149,8 @@ class Session:
                 [p.label for p in self.request.perturbations if isinstance(p, Init)],
                 self.step,
             )
-        return self.request, self.trajectory, found, members
+        table = without_absent(found.table, self.request.unasked)
+        return self.request, self.trajectory, replace(found, table=table), members
 
     def _evaluator(self) -> Evaluator | None:
         if not needs_evaluation(self.request.metrics, self.request.task.eval_metrics):
@@ -251,6 +259,14 @@ class Session:
         )
         if fresh:
             self.bar.note(self.choice.sentence())
+
+
+def without_absent(table: pd.DataFrame, unasked: Collection[str]) -> pd.DataFrame:
+    """Leave out metrics that nobody asked for and for which the task gives no classes."""
+    absent = table["reason"] == NO_PREDICTIONS
+    there = set(table["metric"][~absent])
+    gone = [name for name in set(table["metric"][absent]) & set(unasked) if name not in there]
+    return table[~table["metric"].isin(gone)].reset_index(drop=True) if gone else table
 
 
 def members_of(store: FolderStore) -> list[Member]:

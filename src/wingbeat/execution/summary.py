@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from wingbeat.execution.result import Result
+from wingbeat.measure.reference_training import entries as training_entries
 from wingbeat.measure.summary import behavior, summarise
+from wingbeat.measure.verdict import training_failure
 from wingbeat.stats import Estimate
 
 if TYPE_CHECKING:
@@ -34,7 +36,14 @@ def collect(
     """Return the result of the measures of one or several base seeds."""
     floor = max(measured.noise_floor for _, _, measured, _ in parts)
     summary = _summary(parts, floor)
-    notes = [*_twin_warning(floor, environment), *warnings, *_diverged(parts), *_left_out(parts)]
+    failed = training_failure(summary)
+    notes = [
+        *([failed] if failed else []),
+        *_twin_warning(floor, environment),
+        *warnings,
+        *_diverged(parts),
+        *_left_out(parts),
+    ]
     tables = [m.table.assign(seed=r.task.seed) if several else m.table for r, _, m, _ in parts]
     return Result(
         table=pd.concat(tables, ignore_index=True) if several else tables[0],
@@ -51,6 +60,7 @@ def collect(
 
 def _summary(parts: Sequence[Part], floor: float) -> dict[str, dict[str, Any]]:
     out: dict[str, dict[str, Any]] = {"noise_floor": Estimate(floor, floor, floor).to_json()}
+    out |= training_entries([measured.training for _, _, measured, _ in parts])
     names = [p.label for p in parts[0][0].perturbations]
     if not names:
         out["behavior"] = {
@@ -60,9 +70,10 @@ def _summary(parts: Sequence[Part], floor: float) -> dict[str, dict[str, Any]]:
             "reason": "too_few_replicas",
         }
     for place, name in enumerate(names):
-        found = summarise([measured.facts[name] for _, _, measured, _ in parts])
+        facts = [measured.facts[name] for _, _, measured, _ in parts]
+        found = summarise(facts)
         entries = {key: estimate.to_json() for key, estimate in found.items()}
-        entries["behavior"] = behavior(found["convergence_ratio"])
+        entries["behavior"] = behavior(facts, found["convergence_ratio"])
         out |= {f"{name}/{key}": entry for key, entry in entries.items()}
         if place == 0:
             out |= entries

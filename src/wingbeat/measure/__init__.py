@@ -16,6 +16,7 @@ from wingbeat.measure.exponents import Saturation, saturation
 from wingbeat.measure.metric import METRICS, Curve, Definition, Metric, metric_of_run
 from wingbeat.measure.outputs import Evaluator
 from wingbeat.measure.own import metric
+from wingbeat.measure.reference_training import ReferenceTraining, reference_training
 from wingbeat.measure.row_declarations import task_metric
 from wingbeat.measure.signal import without_signal
 from wingbeat.measure.summary import PerturbationStatistics
@@ -50,7 +51,8 @@ __all__ = [
 class Measured:
     """The measures of one base seed: the table, and what the summary is made of.
 
-    ``left_out`` names tensors that move by rounding alone; see ``measure.signal``.
+    ``left_out`` names tensors that move by rounding alone; see ``measure.signal``. ``training`` is
+    what the reference made of its training; None where no loss was recorded.
     """
 
     table: pd.DataFrame
@@ -58,6 +60,7 @@ class Measured:
     noise_floor: float
     diverged: dict[str, int]
     left_out: tuple[str, ...] = ()
+    training: ReferenceTraining | None = None
 
 
 def measure(
@@ -100,7 +103,9 @@ def measure(
         for name in weights.groups
     }
     table, floor = context.out.table(), weights.noise_floor
-    return Measured(table, facts, floor, trajectory.diverged(), left_out)
+    losses = trajectory.losses[:, 0].double().numpy()
+    training = reference_training(task.seed, losses, last)
+    return Measured(table, facts, floor, trajectory.diverged(), left_out, training)
 
 
 def _whole_run(context: MetricContext, metrics: Sequence[Metric], needs: tuple[str, ...]) -> None:
@@ -159,4 +164,5 @@ def _facts(
         saturation=end,
         disagreement=None if apart is None else apart[own],
         steps_per_epoch=task.steps_per_epoch,
+        projections="projections" in context.shared,
     )

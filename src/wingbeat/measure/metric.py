@@ -95,7 +95,8 @@ class Metric:
         figure: how it is drawn; None if it has no figure or one that the report makes itself.
         definitions: terms that the report explains.
         accumulate: for "outputs": makes what class scores are added to, batch by batch.
-        default: whether a run that asks for nothing measures it.
+        default: whether a run that asks for nothing measures it; one that needs "outputs" only
+            where there are evaluation data.
         order: place in lists, lower first.
         declared: the function of one's own, where ``function`` is made from it.
     """
@@ -131,6 +132,13 @@ class Metric:
             )
         object.__setattr__(self, "rows", self.rows or (self.name,))
         object.__setattr__(self, "label", self.label or self.name.replace("_", " "))
+
+    @property
+    def by_default(self) -> str:
+        """When a run that asks for nothing measures it, in words; "" for never."""
+        if not self.default:
+            return ""
+        return "with evaluation data" if self.needs == "outputs" else "yes"
 
     def _require(self, field: str, value: str, known: tuple[str, ...]) -> None:
         if value not in known:
@@ -197,13 +205,19 @@ def known_here() -> tuple[Metric, ...]:
     return tuple(sorted(METRICS, key=lambda found: (found.order, found.name)))
 
 
-def default_names() -> tuple[str, ...]:
-    """Return what is measured when nothing is asked for: all that evaluates no model.
+def default_names(*, evaluated: bool = False) -> tuple[str, ...]:
+    """Return what is measured when nothing is asked for.
+
+    Args:
+        evaluated: whether there are evaluation data. Without them it is what evaluates no model.
 
     >>> default_names()[:3]
     ('l2', 'relative_l2', 'cosine')
+    >>> default_names(evaluated=True)[-3:]
+    ('eval_loss', 'accuracy', 'disagreement')
     """
-    return tuple(found.name for found in known_here() if found.default)
+    usual = (found for found in known_here() if found.default)
+    return tuple(found.name for found in usual if evaluated or found.needs != "outputs")
 
 
 def chosen_names(

@@ -41,12 +41,14 @@ class Outputs:
         scalars: means over samples, (E,), by metric name.
         predictions: arg max class (E, samples), −1 where a score is not finite; None where the
             task gives no class scores.
+        labels: right classes (samples,); None where the task gives none.
         totals: by metric, what its accumulator made of the class scores; empty where the task
             gives none.
     """
 
     scalars: dict[str, Array] = field(default_factory=dict)
     predictions: NDArray[np.int64] | None = None
+    labels: NDArray[np.int64] | None = None
     totals: dict[str, Accumulator] = field(default_factory=dict)
 
     def disagreement(self) -> Array | None:
@@ -90,7 +92,7 @@ class Evaluator:
         params = self.step.layout.flatten(snapshot.params)
         place = placer(self.step.dtype, self.step.device)
         data = eval_batches(self.task.eval_data, self.task.eval_batch_size, place)
-        rows = []
+        rows, right = [], []
         groups = perturbed(snapshot.labels)
         totals = {name: make(groups) for name, make in self.accumulate.items()}
         scored = False
@@ -101,9 +103,12 @@ class Evaluator:
                     for a in range(0, count, size)
                 ]
                 row = {k: torch.cat([p[k] for p in parts]) for k in parts[0]}
-                scored |= _add(totals, row.pop(_SCORES, None), row.pop(_LABELS, None))
+                labels = row.pop(_LABELS, None)
+                scored |= _add(totals, row.pop(_SCORES, None), labels)
                 rows.append((row, weight))
-        return replace(_joined(rows), totals=totals if scored else {})
+                right += [] if labels is None else [labels[0].long().cpu().numpy()]
+        known = np.concatenate(right) if right else None
+        return replace(_joined(rows), totals=totals if scored else {}, labels=known)
 
     def _part(self, params: Tensor, buffers: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
         params = params.to(self.step.device)
@@ -135,8 +140,7 @@ class Evaluator:
             if self.accumulate:
                 found[_SCORES] = scores
             if labels is not None:
-                if self.accumulate:
-                    found[_LABELS] = labels
+                found[_LABELS] = labels
                 right = (found["predictions"] == labels).to(scores.dtype).mean()
                 found["accuracy"] = torch.where(finite.all(), right, torch.nan)
         return found

@@ -23,7 +23,7 @@ from wingbeat.metrics import (
     spread_from_gram,
     spread_ratio,
 )
-from wingbeat.stats import Estimate, Scale, bootstrap, verdict
+from wingbeat.stats import VERDICT_LEVEL, Estimate, Scale, bootstrap, verdict
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -55,6 +55,7 @@ class PerturbationStatistics:
         scalars: further values of the replicas at the end, (N,) each, by name in the summary.
         numbers: further values of the perturbation as a whole, by name in the summary.
         all_grams: as ``grams``, over all tensors; None where none was left out.
+        projections: whether a metric asked for leading components.
     """
 
     seed: int
@@ -69,6 +70,7 @@ class PerturbationStatistics:
     scalars: Mapping[str, Scalar] = field(default_factory=dict)
     numbers: Mapping[str, float] = field(default_factory=dict)
     all_grams: Array | None = None
+    projections: bool = True
 
 
 def summarise(facts: Sequence[PerturbationStatistics]) -> dict[str, Estimate]:
@@ -77,7 +79,6 @@ def summarise(facts: Sequence[PerturbationStatistics]) -> dict[str, Estimate]:
     epochs = facts[0].steps_per_epoch
     found = {
         "convergence_ratio": _ratio(facts),
-        "convergence_ratio_projected": _projected(facts),
         "lyapunov": slope,
         "lyapunov_per_epoch": _scaled(slope, epochs),
         "lyapunov_two_point": _two_point(facts),
@@ -88,12 +89,14 @@ def summarise(facts: Sequence[PerturbationStatistics]) -> dict[str, Estimate]:
         "final_l2": _mean_distance(facts, -1),
         "saturation_distance": _mean_of(facts, lambda f: f.saturation.distance, DIVERGED),
     }
+    if all(f.projections for f in facts):
+        found["convergence_ratio_projected"] = _projected(facts)
     if any(f.all_grams is not None for f in facts):
         found["convergence_ratio_all"] = _ratio([replace(f, grams=_whole(f)) for f in facts])
     if all(f.disagreement is not None for f in facts):
         values = np.concatenate([f.disagreement for f in facts if f.disagreement is not None])
         found["final_disagreement"] = _within(_mean(values, facts), 0.0, 1.0)
-    return found | _further(facts)
+    return found | _growth(facts) | _further(facts)
 
 
 def _whole(fact: PerturbationStatistics) -> Array:
@@ -115,10 +118,39 @@ def _further(facts: Sequence[PerturbationStatistics]) -> dict[str, Estimate]:
     return found
 
 
-def behavior(ratio: Estimate) -> dict[str, Any]:
-    """Return the verdict in the form of the summary."""
+def behavior(facts: Sequence[PerturbationStatistics], ratio: Estimate) -> dict[str, Any]:
+    """Return the word in the form of the summary, with the interval that it rests on.
+
+    It asks for more than the ratio's interval of 95 %: see `wingbeat.stats.VERDICT_LEVEL`.
+    """
     reason = ratio.reason or ratio.interval_reason
-    return {"value": verdict(ratio), "low": None, "high": None, "reason": reason}
+    if ratio.reason:
+        return {"value": verdict(ratio), "low": None, "high": None, "reason": reason}
+    wide = spread_ratio([(f.grams[0], f.grams[-1]) for f in facts], level=VERDICT_LEVEL)
+    return {**wide.to_json(), "value": verdict(wide), "reason": reason}
+
+
+def _growth(facts: Sequence[PerturbationStatistics]) -> dict[str, Estimate]:
+    """Return how many copies there are, how many grew, and by which factors.
+
+    A copy has grown that ends further from the reference than it began and above the noise
+    floor; one that broke down (not finite) has.
+    """
+    first = np.concatenate([f.distances[0] for f in facts])
+    last = np.concatenate([np.nan_to_num(f.distances[-1], nan=np.inf) for f in facts])
+    floor = max([0.0, *(f.floor for f in facts if np.isfinite(f.floor))])
+    grown = float(((last > first) & (last > floor)).sum())
+    begun = bool(np.isfinite(first).all())
+    found = {
+        "copies": Estimate(float(len(first))),
+        "copies_grown": Estimate(grown) if begun else Estimate.undefined(DIVERGED),
+    }
+    why = "" if np.isfinite(last).all() and begun else DIVERGED
+    why = why or ("" if (first > floor).all() else BELOW_NOISE_FLOOR)
+    for name, end in (("smallest", np.min), ("largest", np.max)):
+        one = Estimate.undefined(why) if why else Estimate(float(end(last / first)))
+        found[f"growth_{name}"] = one
+    return found
 
 
 def _groups(facts: Sequence[PerturbationStatistics]) -> list[int]:

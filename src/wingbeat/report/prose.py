@@ -1,11 +1,11 @@
-"""Numbers and verdicts in plain words."""
+"""Numbers, intervals and reasons in plain words."""
 
 from __future__ import annotations
 
 import math
 
 from wingbeat.errors import REASON_TEXT
-from wingbeat.report.result_access import ResultEntry, ResultLike, entry, first_name, text_value
+from wingbeat.report.result_access import ResultEntry
 
 _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
@@ -65,42 +65,6 @@ def floor_text(floor: float) -> str:
     return "noise floor: exactly 0" if floor == 0 else f"noise floor: {number(floor)}"
 
 
-def verdict(result: ResultLike, perturbation: str | None = None) -> str:
-    """Return the recorded verdict: convergent, divergent or undetermined.
-
-    None as perturbation means the first one.
-    """
-    if perturbation is None:
-        first = first_name(result)
-        return str(result.behavior) if first is None else verdict(result, first)
-    return text_value(result, "behavior", perturbation) or "undetermined"
-
-
-def headline(result: ResultLike) -> str:
-    """Return the verdict on the first perturbation as one sentence."""
-    known = {
-        "convergent": "Convergent: training drew the nudged copies closer together.",
-        "divergent": "Divergent: training drove the nudged copies apart.",
-    }
-    found = known.get(
-        verdict(result), _undetermined(entry(result, "convergence_ratio", first_name(result)))
-    )
-    return f"{found} Read the warning first." if alarms(result) else found
-
-
-def _undetermined(ratio: ResultEntry) -> str:
-    if not ratio.defined:
-        why = reason(ratio)
-        tail = f", because {why}." if why else "."
-        return f"Undetermined: the convergence ratio is not defined{tail}"
-    if not ratio.has_interval:
-        why = no_interval(ratio)
-        return f"Undetermined: the convergence ratio has {why}."
-    if ratio.low <= 1 <= ratio.high:
-        return "Undetermined: the interval holds 1, so the copies may have drawn together or apart."
-    return "Undetermined: the run gives no verdict."
-
-
 def percent(share: float) -> str:
     """Return a share as a percentage.
 
@@ -119,77 +83,3 @@ def duration(seconds: float) -> str:
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
-
-
-def meaning(result: ResultLike) -> tuple[str, ...]:
-    """Return what the headline number says, one paragraph each, in plain language."""
-    ratio = entry(result, "convergence_ratio", first_name(result))
-    said = [
-        (
-            "The convergence ratio is the spread of the copies at the last step divided by their "
-            "spread right after the nudge. Spread is the root of the summed variance of every "
-            "trainable weight that the loss depends on, over the copies. Below 1 the copies drew "
-            "together, above 1 they drifted apart, and 1 means that training kept their distance."
-        )
-    ]
-    if ratio.defined:
-        said.append(
-            f"Here the copies end with {number(ratio.value)} times the spread they started with"
-            + (f" (95 % interval {interval(ratio)})." if ratio.has_interval else ".")
-        )
-    rate = entry(result, "lyapunov", first_name(result))
-    if rate.defined:
-        sense = "grew" if rate.value > 0 else "shrank"
-        steps = math.log(2) / abs(rate.value) if rate.value else math.inf
-        said.append(
-            f"Over the fitted window the distance {sense} at a rate of {number(rate.value)} per "
-            f"step; kept up, that would {'double' if rate.value > 0 else 'halve'} it every "
-            f"{number(steps)} steps.{_fit_quality(result)}"
-        )
-    return tuple(said)
-
-
-def _fit_quality(result: ResultLike) -> str:
-    r2 = entry(result, "lyapunov_r2", first_name(result))
-    if not r2.defined:
-        return ""
-    poor = ": the change was not exponential, and one rate is a crude summary" * (r2.value < 0.8)
-    return f" The straight line explains {percent(r2.value)} of ln distance{poor}."
-
-
-def limits(result: ResultLike) -> tuple[str, ...]:
-    """Return what the headline number does not say, one paragraph each."""
-    said = [
-        (
-            "It speaks of this model, these data, this optimizer and schedule, this size and time "
-            "of the nudge, and this many steps. Training for longer can give another verdict."
-        ),
-        (
-            "“Convergent” does not mean that training reached a minimum, and “divergent” does not "
-            "mean that it failed: both speak of the distance between copies in weight space only."
-        ),
-        (
-            "Distance in weights is not difference in function. Two nets far apart in weights can "
-            "predict the same; the losses and the disagreement of predictions show that."
-        ),
-    ]
-    if not entry(result, "convergence_ratio", first_name(result)).has_interval:
-        said.append("There is no interval, so nothing is known about the error of this value.")
-    else:
-        said.append(
-            "The interval comes from the copies that were run. It covers the draw of the nudges, "
-            "and other base seeds only where the run was asked for several."
-        )
-    return tuple(said)
-
-
-def alarms(result: ResultLike) -> tuple[str, ...]:
-    """Return what must be read before any number: the run's warnings, and a broken null twin."""
-    found = [str(w) for w in result.warnings]
-    if result.noise_floor != 0 and not found:
-        found.append(
-            f"The unperturbed twin did not stay identical to the reference "
-            f"({floor_text(result.noise_floor)}). Distances at or below the floor are noise of "
-            f"the execution, not sensitivity, and are marked as undefined."
-        )
-    return tuple(found)

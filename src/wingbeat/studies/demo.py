@@ -12,8 +12,9 @@ from wingbeat.errors import WingbeatError
 from wingbeat.execution.run import run
 from wingbeat.measure.metric import default_names
 from wingbeat.replicas.perturb import Gaussian
-from wingbeat.report.prose import floor_text, interval, number, reason, verdict
+from wingbeat.report.prose import floor_text, interval, number, reason
 from wingbeat.report.result_access import ResultEntry, entry, names
+from wingbeat.report.verdict_text import copies, no_one_rate, read, reference, verdict
 from wingbeat.studies.dynamics import STUDY, DynamicsPlan
 from wingbeat.tasks.cnn import digits_task
 from wingbeat.tasks.dense import circles_task
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from wingbeat.study.runner import Runner
     from wingbeat.task.task import Task
 
-METRICS: Final = (*default_names(), "eval_loss", "accuracy", "disagreement")
+METRICS: Final = default_names(evaluated=True)
 REPLICAS: Final = 5
 
 
@@ -94,11 +95,15 @@ def _analysed(task: Task, folder: Path) -> tuple[Result, Path]:
 
 
 def account(result: Result) -> Iterator[str]:
-    """Yield the noise floor and, for each perturbation, verdict, ratio and rate in two lines."""
+    """Yield noise floor and reference, then verdict, ratio, copies and rate of each nudge."""
     yield f"{result.condition['task']['name'] or 'run'} ({floor_text(result.noise_floor)})"
+    yield f"  reference {': '.join(reference(read(result)))}"
     for name in names(result):
+        found = read(result, name)
         ratio, rate = (_told(entry(result, key, name)) for key in ("convergence_ratio", "lyapunov"))
+        rate = no_one_rate(found) or rate
         yield f"  {name}: {verdict(result, name)}; final distance between copies ÷ initial: {ratio}"
+        yield f"    copies that grew: {', '.join(copies(found))}"
         yield f"    rate at which they part, per step: {rate}"
 
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 @metric_of_run(
     "accuracy",
     needs="outputs",
+    default=True,
     per="replica",
     unit="share",
     range=(0, 1),

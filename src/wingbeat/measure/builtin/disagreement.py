@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 @metric_of_run(
     "disagreement",
     needs="outputs",
+    default=True,
     per="replica",
     compares=True,
     unit="share",

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 @metric_of_run(
     "eval_loss",
     needs="outputs",
+    default=True,
     per="replica",
     unit="loss",
     range=(-inf, inf),

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from html import escape
 
-from wingbeat.report.prose import alarms, floor_text, headline, interval, number, reason, verdict
+from wingbeat.report.prose import floor_text, interval, number, reason
 from wingbeat.report.result_access import ResultLike, entry, names
+from wingbeat.report.verdict_text import alarms, copies, headline, read, reference, verdict
 
 _BOX = (
     "font-family:system-ui,sans-serif;font-size:14px;line-height:1.45;max-width:46em;"
@@ -28,7 +29,10 @@ def notebook_html(result: ResultLike) -> str:
     parts = [f'<div style="{_BOX}">']
     parts += [f'<p style="{_ALARM}">{escape(text)}</p>' for text in alarms(result)]
     parts.append(f'<p style="margin:0 0 8px;font-weight:600">{escape(headline(result))}</p>')
-    heads = ("perturbation", "verdict", "convergence ratio", "λ per step", "replicas")
+    if read(result).training:
+        told = ": ".join(reference(read(result)))
+        parts.append(f'<p style="margin:0 0 8px">{escape(f"Reference {told}")}</p>')
+    heads = ("perturbation", "verdict", "convergence ratio", "grew", "λ per step", "replicas")
     cells = "".join(f'<th style="{_CELL};opacity:.7">{escape(h)}</th>' for h in heads)
     rows = "".join(_row(result, name) for name in names(result))
     parts.append(
@@ -47,10 +51,19 @@ def _row(result: ResultLike, name: str) -> str:
         name,
         verdict(result, name),
         value_text(result, "convergence_ratio", name),
-        value_text(result, "lyapunov", name),
+        copies(read(result, name))[0],
+        rate_text(result, name),
         str(count),
     )
     return "<tr>" + "".join(f'<td style="{_CELL}">{escape(c)}</td>' for c in cells) + "</tr>"
+
+
+def rate_text(result: ResultLike, name: str) -> str:
+    """Return the exponent, or that there is no one exponent and the R² that says so."""
+    found = read(result, name)
+    if not found.poor_fit:
+        return value_text(result, "lyapunov", name)
+    return f"none (R² {number(found.r2)})"
 
 
 def value_text(result: ResultLike, key: str, perturbation: str | None = None) -> str:

@@ -7,21 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from wingbeat.measure.scalars import SCALARS
+from wingbeat.measure.verdict import Verdict
 from wingbeat.report.figures.records import MOST_FAMILIES
 from wingbeat.report.pages.definitions import bibtex, definitions, run_key, version
 from wingbeat.report.pages.notebook import value_text
-from wingbeat.report.prose import (
-    alarms,
-    floor_text,
-    headline,
-    interval,
-    limits,
-    meaning,
-    no_interval,
-    number,
-    reason,
-    verdict,
-)
+from wingbeat.report.prose import floor_text, interval, no_interval, number, percent, reason
 from wingbeat.report.result_access import (
     ResultEntry,
     ResultLike,
@@ -30,6 +20,16 @@ from wingbeat.report.result_access import (
     entry,
     first_name,
     names,
+)
+from wingbeat.report.verdict_text import (
+    alarms,
+    copies,
+    headline,
+    limits,
+    meaning,
+    read,
+    reference,
+    verdict,
 )
 
 _LONGEST_TEXT = 400
@@ -61,27 +61,30 @@ def texts(result: ResultLike) -> dict[str, Any]:
 
 def _facts(result: ResultLike) -> list[dict[str, str]]:
     """Return the numbers beside the headline: name, value, and what stands below it."""
-    ratio, rate = (
-        entry(result, key, first_name(result)) for key in ("convergence_ratio", "lyapunov")
-    )
+    found = read(result, first_name(result))
+    ratio = entry(result, "convergence_ratio", first_name(result))
     floor = floor_text(result.noise_floor).partition(": ")[2]
     counts = [int(p.get("replicas", 0)) for p in result.perturbations]
     seeds = len(base_seeds(result))
     each = f", each of {seeds} base seeds" if seeds > 1 else ""
-    return [
-        {"name": "convergence ratio", "value": number(ratio.value), "below": _below(ratio)},
-        {
-            "name": "noise floor",
-            "value": floor,
-            "below": "distance of the unperturbed twin",
-        },
-        {"name": "exponent λ per step", "value": number(rate.value), "below": _below(rate)},
-        {
-            "name": "replicas",
-            "value": str(sum(counts)),
-            "below": f"in {len(counts)} perturbation{'' if len(counts) == 1 else 's'}{each}",
-        },
-    ]
+    several = f"in {len(counts)} perturbation{'' if len(counts) == 1 else 's'}{each}"
+    facts = (
+        ("reference", *reference(found)),
+        ("convergence ratio", number(ratio.value), _below(ratio)),
+        ("copies that grew", *copies(found)),
+        ("exponent λ per step", *_exponent(result, found)),
+        ("noise floor", floor, "distance of the unperturbed twin"),
+        ("replicas", str(sum(counts)), several),
+    )
+    return [dict(zip(("name", "value", "below"), fact, strict=True)) for fact in facts]
+
+
+def _exponent(result: ResultLike, found: Verdict) -> tuple[str, str]:
+    """Return the exponent and its interval; none where one rate does not describe the growth."""
+    rate = entry(result, "lyapunov", first_name(result))
+    if not found.poor_fit:
+        return number(rate.value), _below(rate)
+    return "none", f"a straight line explains {percent(found.r2)} of ln distance; see Results"
 
 
 def _below(value: ResultEntry) -> str:
@@ -130,6 +133,9 @@ def _range(values: Sequence[Any], *, percent: bool = False) -> str:
 def _results(result: ResultLike, name: str) -> dict[str, Any]:
     known = [found for found in SCALARS if f"{name}/{found.name}" in result.summary]
     cells = [(found.column, value_text(result, found.name, name)) for found in known]
+    grown = read(result, name)
+    if grown.copies:
+        cells.insert(0, ("copies that grew", ", ".join(copies(grown))))
     return {"name": name, "verdict": verdict(result, name), "cells": cells}
 
 
