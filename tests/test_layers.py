@@ -22,7 +22,7 @@ LEVELS = (
     ("landscape", "representation", "curvature", "lyapunov"),
     ("measure",),
     ("execution",),
-    ("analyses", "twins"),
+    ("analyses", "twins", "scripts"),
     ("study",),
     ("report",),
     ("tasks",),

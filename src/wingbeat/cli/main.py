@@ -14,6 +14,7 @@ from wingbeat.cli.compare import compare
 from wingbeat.cli.listing import metrics, perturbations
 from wingbeat.cli.noise import noise
 from wingbeat.cli.onset import onset
+from wingbeat.cli.scripts import fork, measure, nudge
 from wingbeat.cli.study import study
 from wingbeat.errors import DriverError, RequestError, WingbeatError
 from wingbeat.execution.request import default_seeds
@@ -35,6 +36,9 @@ app.command()(noise)
 app.command()(compare)
 app.command()(metrics)
 app.command()(perturbations)
+app.command()(nudge)
+app.command()(fork)
+app.command()(measure)
 
 Place = Annotated[
     str, typer.Argument(metavar="MODULE:FACTORY", help="Function that returns a wb.Task.")
