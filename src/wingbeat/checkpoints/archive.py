@@ -50,7 +50,7 @@ def read_records(path: Path, base: int = 0, size: int | None = None) -> dict[str
     """
     size = path.stat().st_size - base if size is None else size
     try:
-        with path.open("rb") as whole, zipfile.ZipFile(Window(whole, base, size)) as file:
+        with path.open("rb") as whole, zipfile.ZipFile(FilePart(whole, base, size)) as file:
             infos = file.infolist()
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
         raise _wrong(path, f"its directory cannot be read: {error}") from error
@@ -71,7 +71,7 @@ def read_records(path: Path, base: int = 0, size: int | None = None) -> dict[str
     return found
 
 
-class Window(io.RawIOBase):
+class FilePart(io.RawIOBase):
     """A part of an open file as a file of its own, read-only.
 
     Args:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from wingbeat.checkpoints.archive import Record, Window, check_records, read_records
+from wingbeat.checkpoints.archive import FilePart, Record, check_records, read_records
 from wingbeat.checkpoints.single_file import natural
 from wingbeat.checkpoints.source import Entry, Piece, read_whole
 from wingbeat.checkpoints.torch_file import LARGEST_HELD, kind_of
@@ -201,7 +201,7 @@ def _chunk(
     path = _file(folder, info.relative_path)
     records = read_records(path, info.offset, info.length)
     with path.open("rb") as file:
-        window: Any = Window(file, info.offset, info.length)
+        window: Any = FilePart(file, info.offset, info.length)
         tensor = torch.load(window, weights_only=True, map_location="meta")
         numbers = [r for n, r in records.items() if n.endswith("/data/0")]
         if not isinstance(tensor, Tensor) or tensor.dtype != dtype or len(numbers) != 1:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from wingbeat.checkpoints.source import Entry, Source
 
 Why = Literal["missing", "shape", "integer", "complex", "quantised", "statistic", "tied"]
-_STATISTICS = ("running_mean", "running_var")
+STATISTICS = ("running_mean", "running_var")
 # What GPTQ and AWQ call codes; endings of codes of compressed-tensors, torchao and quanto.
 _PACKED = ("qweight", "qzeros", "g_idx")
 _CODES = ("_packed", "_qdata", "_data")
@@ -104,7 +104,7 @@ def _left_out(
 def _by_name(name: str, packed: frozenset[str]) -> tuple[Why, str] | None:
     if name in packed:
         return "quantised", "packed weights or their scale"
-    if name.rpartition(".")[2] in _STATISTICS:
+    if name.rpartition(".")[2] in STATISTICS:
         return "statistic", "of a normalisation layer"
     return None
 

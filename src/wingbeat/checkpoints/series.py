@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
@@ -15,13 +16,16 @@ from wingbeat.checkpoints.pattern import Found, find
 from wingbeat.checkpoints.prefixes import aligned
 from wingbeat.checkpoints.source import read_whole
 from wingbeat.errors import RequestError, StoreError, nearest
-from wingbeat.replicas.fork import REFERENCE
+from wingbeat.replicas.fork import NULL, REFERENCE
 from wingbeat.replicas.snapshot import Snapshot
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from torch import Tensor
+
+_LABEL = re.compile(r"[^#/]+#\d+")
+"""The label of a perturbed copy, as a folder's name."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +35,7 @@ class Series:
     Attributes:
         pattern: what was asked for.
         replicas: their names, the reference first.
-        labels: "reference", then ``group#name``. There is no unperturbed twin.
+        labels: "reference", "null" if one of them is the unperturbed twin, then ``group#name``.
         paths: (replica, step) → path.
         left_out: tensors that not all checkpoints share as floating-point numbers.
         notes: what was found and is not used, in sentences.
@@ -107,6 +111,7 @@ def open_series(
     pattern: str,
     *,
     reference: str | None = None,
+    null: str | None = None,
     group: str = "runs",
     key: str | None = None,
     check: bool = True,
@@ -116,6 +121,8 @@ def open_series(
     Args:
         pattern: see `wingbeat.checkpoints.pattern.find`.
         reference: name of the replica to measure from; by default the first.
+        null: name of the replica that is an unperturbed twin, if there is one. Names of the
+            form ``perturbation#number`` are then labels as they are.
         group: what the other replicas are called together, in the ``perturbation`` column.
         key: where the tensors are inside ``.pt`` files that hold more than a state dict.
         check: read files that carry a checksum once, and refuse those that were altered.
@@ -125,7 +132,7 @@ def open_series(
         StoreError: a file is damaged, asks to run code or is not what its name says.
     """
     found = find(pattern)
-    replicas = _ordered(found, reference)
+    replicas = _ordered(found, reference, null)
     keys = [(r, s) for r in replicas for s in found.steps]
     sources = aligned([open_checkpoint(found.paths[k], key=key) for k in keys])
     labels = [f"{r or 'run'}@{s}" for r, s in keys]
@@ -139,7 +146,7 @@ def open_series(
     return Series(
         pattern=pattern,
         replicas=replicas,
-        labels=(REFERENCE, *(f"{group}#{r.replace('#', '_') or 'run'}" for r in replicas[1:])),
+        labels=(REFERENCE, *(_label(r, null, group) for r in replicas[1:])),
         paths=found.paths,
         left_out=left_out,
         notes=(
@@ -153,11 +160,23 @@ def open_series(
     )
 
 
-def _ordered(found: Found, reference: str | None) -> tuple[str, ...]:
+def _ordered(found: Found, reference: str | None, null: str | None) -> tuple[str, ...]:
     first = found.replicas[0] if reference is None else reference
-    if first not in found.replicas:
-        raise RequestError(f"there is no replica {first!r}: {nearest(first, found.replicas)}")
-    return (first, *(r for r in found.replicas if r != first))
+    named = [first] if null is None else [first, null]
+    for name in named:
+        if name not in found.replicas:
+            raise RequestError(f"there is no replica {name!r}: {nearest(name, found.replicas)}")
+    if len(set(named)) < len(named):
+        raise RequestError(f"{first!r} is the reference and cannot be its own twin: name another")
+    return (*named, *(r for r in found.replicas if r not in named))
+
+
+def _label(replica: str, null: str | None, group: str) -> str:
+    if replica == null:
+        return NULL
+    if null is not None and _LABEL.fullmatch(replica):
+        return replica
+    return f"{group}#{replica.replace('#', '_') or 'run'}"
 
 
 def _told(left_out: Sequence[LeftOut]) -> list[str]:
@@ -173,6 +192,7 @@ def describe(series: Series) -> dict[str, Any]:
     return {
         "checkpoints": series.pattern,
         "reference": series.replicas[0],
+        **({"null": series.replicas[1]} if NULL in series.labels else {}),
         "replicas": dict(zip(series.labels, series.replicas, strict=True)),
         "steps": series.steps(),
         "tensors": len(series.tensors),

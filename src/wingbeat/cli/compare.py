@@ -27,7 +27,7 @@ from wingbeat.files import strict_json
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from wingbeat.cli.compare_models import BetweenModels, Layer
+    from wingbeat.cli.compare_models import BetweenModels, ComparedLayer
 
 RESERVE = 128 << 20
 """Bytes kept for what Python and torch take on top of their start and of the buffers."""
@@ -173,7 +173,7 @@ def _show_model(console: Console, one: BetweenModels) -> None:
         console.print(f"  {value}  {_text(layer.name)}", highlight=False, soft_wrap=True)
 
 
-def _turned(layer: Layer) -> float:
+def _turned(layer: ComparedLayer) -> float:
     return 1.0 if layer.angular_cka is None else -layer.angular_cka  # the undefined ones last
 
 

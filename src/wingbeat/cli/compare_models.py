@@ -36,7 +36,7 @@ SAMPLES = 512
 
 
 @dataclass(frozen=True)
-class Layer:
+class ComparedLayer:
     """How alike a layer of the two models is, on the same samples.
 
     Attributes:
@@ -73,7 +73,7 @@ class BetweenModels:
     aligned_l2: float | None = None
     reason: str = ""
     angular_cka: float | None = None
-    layers: tuple[Layer, ...] = field(default=())
+    layers: tuple[ComparedLayer, ...] = field(default=())
     cka_reason: str = ""
 
     def rows(self, a: str) -> pd.DataFrame:
@@ -148,7 +148,7 @@ def _representations(task: Task, first: nn.Module, other: nn.Module) -> dict[str
         return {"cka_reason": str(error)}
     rows = zip(found.first, np.diagonal(found.cka), np.diagonal(found.reasons), strict=True)
     layers = tuple(
-        Layer(name, _finite(value), _finite(np.arccos(value)), str(why))
+        ComparedLayer(name, _finite(value), _finite(np.arccos(value)), str(why))
         for name, value, why in rows
     )
     angles = [layer.angular_cka for layer in layers if layer.angular_cka is not None]

@@ -14,6 +14,7 @@ from wingbeat.cli.listing import metrics, perturbations
 from wingbeat.cli.noise import noise
 from wingbeat.cli.onset import onset
 from wingbeat.cli.options import Arguments, Device, Driver, Dtype, Json, Place, folder_for
+from wingbeat.cli.scripts import fork, measure, nudge
 from wingbeat.cli.study import study
 from wingbeat.errors import DriverError, RequestError, WingbeatError
 from wingbeat.execution.held import Remeasure
@@ -37,6 +38,9 @@ app.command()(noise)
 app.command()(compare)
 app.command()(metrics)
 app.command()(perturbations)
+app.command()(nudge)
+app.command()(fork)
+app.command()(measure)
 
 Out = Annotated[Path | None, typer.Option(help="Folder of the run; default runs/<factory>.")]
 

@@ -26,6 +26,7 @@ def command_for(study: NamedStudy) -> Callable[..., None]:
     def command(
         out: Path, workers: int | None, keep_weights: bool, as_json_text: bool, **given: Any
     ) -> None:
+        """Run the study; typer shows the study's own help instead."""
         make_importable(Path.cwd())
         for name in dicts:
             given[name] = parse_arguments(given[name] or [])

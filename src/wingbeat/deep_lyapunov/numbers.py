@@ -42,7 +42,7 @@ class TrajectoryMetrics:
 
 
 @dataclass(eq=False)
-class Numbers:
+class PlainResults:
     """The fields of `AnalysisResults`. Undefined numbers are NaN and ``reason`` says why.
 
     Attributes:
@@ -130,7 +130,7 @@ class Numbers:
         return cls(**made, trajectory_metrics=read)
 
 
-def _read(kind: type[Numbers | TrajectoryMetrics], data: Mapping[str, Any]) -> dict[str, Any]:
+def _read(kind: type[PlainResults | TrajectoryMetrics], data: Mapping[str, Any]) -> dict[str, Any]:
     """Return the fields of a dataclass from what JSON holds, each checked by its type."""
     needed = {f.name for f in fields(kind) if f.default is f.default_factory is MISSING}
     if missing := sorted(needed - data.keys()):

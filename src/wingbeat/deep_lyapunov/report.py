@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wingbeat.deep_lyapunov.config import VisualizationConfig
-from wingbeat.deep_lyapunov.numbers import Numbers
+from wingbeat.deep_lyapunov.numbers import PlainResults
 from wingbeat.errors import RequestError
 from wingbeat.report.figures.table import Table
 from wingbeat.report.pages.still import Part, Picture, StillPage
@@ -49,7 +49,7 @@ _LEGACY = (
 
 
 def write_report(
-    results: Numbers,
+    results: PlainResults,
     drawings: Mapping[str, Drawing],
     folder: Path,
     embed: bool,
@@ -77,7 +77,7 @@ def write_report(
     logger.info("Report written to %s", folder / name)
 
 
-def _page(results: Numbers, pictures: tuple[Picture, ...]) -> StillPage:
+def _page(results: PlainResults, pictures: tuple[Picture, ...]) -> StillPage:
     meaning = _MEANING.get(results.behavior, "")
     if results.reason:
         meaning += f" Ratio and exponent are undefined: {results.reason}."
@@ -95,7 +95,7 @@ def _page(results: Numbers, pictures: tuple[Picture, ...]) -> StillPage:
     return StillPage("Stability Analysis Report", results.behavior, meaning, tuple(sections))
 
 
-def _rows(results: Numbers) -> Iterator[tuple[str, str, str]]:
+def _rows(results: PlainResults) -> Iterator[tuple[str, str, str]]:
     """Yield name, value and remark of each number."""
     why = results.reason or results.interval_reason
     for name, value, interval in (
@@ -114,7 +114,7 @@ def _rows(results: Numbers) -> Iterator[tuple[str, str, str]]:
     yield "Parameters", f"{results.n_parameters:,}", "trainable weights"
 
 
-def _trajectories(results: Numbers) -> Table:
+def _trajectories(results: PlainResults) -> Table:
     names = ("final_loss", "final_accuracy", "path_length", "velocity_mean", "velocity_std")
     rows = (
         (str(one.trajectory_id), *(_number(getattr(one, name)) for name in names))

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from wingbeat.deep_lyapunov.config import VisualizationConfig
-from wingbeat.deep_lyapunov.numbers import Numbers, TrajectoryMetrics
+from wingbeat.deep_lyapunov.numbers import PlainResults, TrajectoryMetrics
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -17,7 +17,7 @@ __all__ = ["AnalysisResults", "TrajectoryMetrics"]
 
 
 @dataclass(eq=False)
-class AnalysisResults(Numbers):
+class AnalysisResults(PlainResults):
     """The result of an analysis: the numbers, and how they are drawn and written.
 
     >>> import numpy as np

@@ -11,14 +11,15 @@ from wingbeat.checkpoints.series import Series, describe
 from wingbeat.determinism import fingerprint
 from wingbeat.errors import NO_TWIN, TOO_FEW_REPLICAS, RequestError
 from wingbeat.execution.result import Result
-from wingbeat.measure import PerturbationStatistics, measure
+from wingbeat.measure import measure
 from wingbeat.measure.metric import METRICS, Metric, chosen_names, default_names
 from wingbeat.measure.summary import behavior, summarise
+from wingbeat.replicas.fork import NULL
 from wingbeat.stats import Estimate
 from wingbeat.trajectory.trajectory import Trajectory, perturbed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
     from wingbeat.measure import Measured
     from wingbeat.task.task import Task
@@ -46,8 +47,8 @@ def measure_checkpoints(
     """Measure checkpoints of training runs that were made elsewhere.
 
     The reference is one of the runs; the spread is that of all others. Whether they saw the same
-    batches, only who made them knows: where they did not, distances measure that too. There is
-    no unperturbed twin, so the noise floor is undefined.
+    batches, only who made them knows: where they did not, distances measure that too. Unless
+    one replica is an unperturbed twin (``null=``) the noise floor is undefined.
 
     Args:
         trajectory: from `Trajectory.from_checkpoints`, or its pattern.
@@ -91,7 +92,7 @@ def measure_checkpoints(
     found = measure(trajectory, unknown, wanted, None, tick)
     return Result(
         table=found.table,
-        summary=_summary(found.facts, per_epoch=steps_per_epoch is not None),
+        summary=_summary(found, NULL in series.labels, per_epoch=steps_per_epoch is not None),
         condition=describe(series),
         environment=_environment(),
         perturbations=_perturbations(series, found),
@@ -101,21 +102,24 @@ def measure_checkpoints(
     )
 
 
-def _summary(
-    facts: Mapping[str, PerturbationStatistics], *, per_epoch: bool
-) -> dict[str, dict[str, Any]]:
+def _summary(found: Measured, twin: bool, *, per_epoch: bool) -> dict[str, dict[str, Any]]:
     nothing = {"value": None, "low": None, "high": None}
+    floor = found.noise_floor
     out: dict[str, dict[str, Any]] = {
-        "noise_floor": Estimate.undefined(NO_TWIN).to_json(),
+        "noise_floor": (
+            Estimate(floor, floor, floor) if twin else Estimate.undefined(NO_TWIN)
+        ).to_json(),
         "behavior": {**nothing, "value": "undetermined", "reason": TOO_FEW_REPLICAS},
     }
-    for name, fact in facts.items():
-        found = summarise([fact])
+    for place, (name, fact) in enumerate(found.facts.items()):
+        own = summarise([fact])
         if not per_epoch:
-            del found["lyapunov_per_epoch"]
-        entries = {key: estimate.to_json() for key, estimate in found.items()}
-        entries["behavior"] = behavior([fact], found["convergence_ratio"])
-        out |= {f"{name}/{key}": entry for key, entry in entries.items()} | entries
+            del own["lyapunov_per_epoch"]
+        entries = {key: estimate.to_json() for key, estimate in own.items()}
+        entries["behavior"] = behavior([fact], own["convergence_ratio"])
+        out |= {f"{name}/{key}": entry for key, entry in entries.items()}
+        if place == 0:
+            out |= entries
     return out
 
 
@@ -146,13 +150,13 @@ def _perturbations(series: Series, found: Measured) -> list[dict[str, Any]]:
 
 
 def _warnings(series: Series) -> tuple[str, ...]:
-    notes = [
-        (
+    notes = []
+    if NULL not in series.labels:
+        notes.append(
             "These checkpoints were made elsewhere: there is no unperturbed twin, so the noise "
             "floor is unknown and no small distance can be told from noise."
         )
-    ]
-    if len(series.replicas) > 1:
+    if len(series.replicas) > 1 and NULL not in series.labels:
         notes.append(
             f"All distances are from the replica {series.replicas[0]!r}; the spread is that of "
             "the other replicas. If they did not see the same batches, that is measured too."

@@ -17,6 +17,8 @@ from wingbeat.trajectory.store import FolderStore, MemoryStore
 from wingbeat.trajectory.trajectory import Trajectory
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from matplotlib.axes import Axes
 
 
@@ -230,20 +232,32 @@ def load(folder: str | Path) -> Result:
         )
         msg = f"{folder} holds {state} (there is no summary.json)"
         raise StoreError(msg)
-    seeds = found["seeds"]
-    single = (folder / "snapshots").is_dir()
-    folders = {seed: folder if single else folder / f"seed-{seed}" for seed in seeds}
+    condition = store.read_json("condition.json")
     return Result(
         table=_read_table(folder, found),
         summary=found["summary"],
-        condition=store.read_json("condition.json"),
+        condition=condition,
         environment=store.read_json("environment.json"),
         perturbations=found["perturbations"],
-        trajectories={seed: Trajectory(FolderStore(path)) for seed, path in folders.items()},
+        trajectories=_trajectories(folder, condition, found["seeds"]),
         warnings=tuple(found["warnings"]),
         metrics=tuple(found["metrics"]),
         folder=folder,
     )
+
+
+def _trajectories(
+    folder: Path, condition: dict[str, Any], seeds: Sequence[int]
+) -> dict[int, Trajectory]:
+    """Return the recorded runs: snapshots of ours, or the checkpoints of a script."""
+    if "checkpoints" in condition:
+        reference, null = condition.get("reference"), condition.get("null")
+        pattern = condition["checkpoints"]
+        found = Trajectory.from_checkpoints(pattern, reference=reference, null=null, check=False)
+        return {0: found}
+    single = (folder / "snapshots").is_dir()
+    folders = {seed: folder if single else folder / f"seed-{seed}" for seed in seeds}
+    return {seed: Trajectory(FolderStore(path)) for seed, path in folders.items()}
 
 
 def _read_table(folder: Path, found: dict[str, Any]) -> pd.DataFrame:

@@ -38,6 +38,7 @@ class Trajectory:
         pattern: str,
         *,
         reference: str | None = None,
+        null: str | None = None,
         group: str = "runs",
         key: str | None = None,
         check: bool = True,
@@ -49,13 +50,14 @@ class Trajectory:
                 for the step, the others for the replica. ``{step}`` and ``{replica}`` say it
                 by name. safetensors, sharded or not, and ``.pt`` state dicts are read.
             reference: the replica to measure from; by default the first.
+            null: the replica that is an unperturbed twin, if there is one.
             group: what the other replicas are called together.
             key: where the tensors are inside ``.pt`` files that hold more than a state dict.
             check: read files that carry a checksum once, and refuse those that were altered.
 
         Returns:
-            Labels are "reference" and ``group#name``; there is no unperturbed twin, hence no
-            noise floor. Steps that not every replica has are left out.
+            Labels are "reference", "null" for the twin, and ``group#name``; without a twin
+            there is no noise floor. Steps that not every replica has are left out.
 
         Raises:
             RequestError: nothing matches, or the checkpoints share no tensor.
@@ -75,7 +77,10 @@ class Trajectory:
         """
         from wingbeat.checkpoints.series import open_series
 
-        return cls(open_series(pattern, reference=reference, group=group, key=key, check=check))
+        series = open_series(
+            pattern, reference=reference, null=null, group=group, key=key, check=check
+        )
+        return cls(series)
 
     @property
     def store(self) -> Store:

@@ -1,0 +1,122 @@
+"""``wingbeat nudge``, ``fork`` and ``measure``: checkpoints and scripts as they are."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from wingbeat.cli import parse, show
+from wingbeat.cli.options import Json
+from wingbeat.execution.external import measure_checkpoints
+from wingbeat.execution.progress import Progress
+from wingbeat.execution.result import Result, as_json
+from wingbeat.scripts import fork as fork_script
+from wingbeat.scripts import nudge as nudge_checkpoint
+from wingbeat.trajectory.trajectory import Trajectory
+
+Checkpoint = Annotated[
+    Path, typer.Argument(help="File or folder: safetensors (also sharded), .pt, .bin, .ckpt.")
+]
+Perturb = Annotated[
+    list[str], typer.Option("--perturb", help="kind:size[,field=value]…; may be repeated.")
+]
+Replicas = Annotated[int, typer.Option(help="Nudged copies for each perturbation.")]
+Seed = Annotated[int, typer.Option(help="Base seed of the nudges.")]
+Key = Annotated[
+    str | None, typer.Option(help="Where the tensors are inside .pt files that hold more.")
+]
+Out = Annotated[Path, typer.Option(help="Folder of the copies and of what they become.")]
+Report = Annotated[Path | None, typer.Option(help="Where to write the report page.")]
+
+
+def nudge(
+    checkpoint: Checkpoint,
+    perturb: Perturb,
+    out: Out,
+    replicas: Replicas = 5,
+    seed: Seed = 0,
+    key: Key = None,
+    as_json_text: Json = False,
+) -> None:
+    """Copy a checkpoint and nudge the weights of the copies; all else stays byte for byte."""
+    given = [parse.parse_perturbation(text) for text in perturb]
+    copies = nudge_checkpoint(checkpoint, given, out, replicas=replicas, seed=seed, key=key)
+    if as_json_text:
+        facts = [{**asdict(c), "path": str(c.path)} for c in copies]
+        typer.echo(json.dumps(facts, indent=1, ensure_ascii=False))
+        return
+    for copy in copies:
+        typer.echo(f"{copy.path}  moved by {100 * copy.relative:.3g} %")
+
+
+def fork(
+    checkpoint: Checkpoint,
+    command: Annotated[
+        list[str],
+        typer.Argument(metavar="-- COMMAND...", help="Your script, with {checkpoint} and {out}."),
+    ],
+    perturb: Perturb,
+    out: Out,
+    replicas: Replicas = 3,
+    seed: Seed = 0,
+    pattern: Annotated[
+        str | None, typer.Option(help="Names of its checkpoints, as checkpoint-{step}.")
+    ] = None,
+    key: Key = None,
+    jobs: Annotated[int, typer.Option(help="Copies that run side by side.")] = 1,
+    device: Annotated[
+        list[str] | None, typer.Option(help="CUDA device for the jobs in turn; may be repeated.")
+    ] = None,
+    report: Report = None,
+    as_json_text: Json = False,
+) -> None:
+    """Run your unchanged script from nudged copies of a checkpoint, and measure how they part."""
+    result = fork_script(
+        checkpoint,
+        [parse.parse_perturbation(text) for text in perturb],
+        command,
+        out,
+        replicas=replicas,
+        seed=seed,
+        pattern=pattern,
+        key=key,
+        jobs=jobs,
+        devices=device or (),
+        progress=False if as_json_text else None,
+    )
+    _print(result, report or out / "report.html", as_json_text)
+
+
+def measure(
+    pattern: Annotated[str, typer.Argument(help="As 'runs/{replica}/step-{step}'.")],
+    reference: Annotated[
+        str | None, typer.Option(help="Replica to measure from; default the first.")
+    ] = None,
+    null: Annotated[
+        str | None, typer.Option(help="Replica that is an unperturbed twin, if there is one.")
+    ] = None,
+    metric: Annotated[
+        list[str] | None, typer.Option(help="Metric of the weights; may be repeated.")
+    ] = None,
+    key: Key = None,
+    report: Report = None,
+    as_json_text: Json = False,
+) -> None:
+    """Measure checkpoints that any script wrote: distances, spread, exponents, floor."""
+    with Progress(False if as_json_text else None) as bar:
+        trajectory = Trajectory.from_checkpoints(pattern, reference=reference, null=null, key=key)
+        result = measure_checkpoints(trajectory, metric or None, tick=bar.say)
+    _print(result, report or Path("report.html"), as_json_text)
+
+
+def _print(result: Result, page: Path, as_json_text: bool) -> None:
+    result.report(page)
+    if as_json_text:
+        typer.echo(json.dumps({**json.loads(as_json(result)), "report": str(page)}, indent=1))
+    else:
+        show.result(Console(), result, page)

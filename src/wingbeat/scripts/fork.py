@@ -1,0 +1,153 @@
+"""Fork an unchanged training script from one of its checkpoints, and measure how copies part."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from wingbeat.errors import RequestError, StoreError
+from wingbeat.execution.external import measure_checkpoints
+from wingbeat.execution.progress import Progress
+from wingbeat.execution.result import load, write_files
+from wingbeat.replicas.fork import NULL, REFERENCE
+from wingbeat.replicas.perturb import Perturbation
+from wingbeat.scripts.collect import first_step, lay_out, written
+from wingbeat.scripts.command import Command, run_all
+from wingbeat.scripts.nudge import REALISED, nudge
+from wingbeat.task.describe import difference
+from wingbeat.trajectory.store import FolderStore
+from wingbeat.trajectory.trajectory import Trajectory
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from wingbeat.execution.result import Result
+    from wingbeat.measure.metric import Metric
+
+
+def fork(
+    checkpoint: str | Path,
+    perturbations: Sequence[Perturbation] | Perturbation,
+    command: Sequence[str],
+    out: str | Path,
+    *,
+    replicas: int = 3,
+    seed: int = 0,
+    pattern: str | None = None,
+    key: str | None = None,
+    metrics: Sequence[str | Metric] | None = None,
+    jobs: int = 1,
+    devices: Sequence[str] = (),
+    progress: bool | None = None,
+) -> Result:
+    """Run a training script from nudged copies of a checkpoint, and measure how they part.
+
+    The script runs once from the checkpoint itself (the reference), once from an untouched copy
+    (the twin: does this script repeat itself?), and once from each nudged copy, everything else
+    alike. A second call skips what is done; a copy that was stopped half way begins anew.
+
+    Args:
+        checkpoint: file or folder to fork from, in any format that `compare` reads.
+        perturbations: those that change weights.
+        command: the words of the command; ``{checkpoint}`` and ``{out}`` stand for the copy's
+            checkpoint and the folder that it writes to.
+        out: folder of the whole: ``starts/``, ``runs/<label>/`` and a log for each, the result.
+        replicas: nudged copies for each perturbation.
+        seed: base seed of the nudges.
+        pattern: how the script names its checkpoints below ``{out}``, as "checkpoint-{step}";
+            by default the usual names are tried.
+        key: where the weights are inside ``.pt`` files that hold several groups.
+        metrics: names of metrics that need weights only; default: all of them.
+        jobs: how many copies run side by side.
+        devices: given to the jobs in turn as ``CUDA_VISIBLE_DEVICES``.
+        progress: show which copy runs; None shows it on a terminal.
+
+    Returns:
+        A result as of `measure_checkpoints`, with the twin's noise floor; it is in ``out`` too.
+
+    Raises:
+        RequestError: the command names no ``{checkpoint}`` or ``{out}``, a perturbation needs
+            training, or nothing can be nudged; no process was started.
+        RunError: the script failed, or wrote no checkpoint that can be found; the end of its log
+            is in the message, and what is done is kept.
+        StoreError: ``out`` holds another request.
+    """
+    asked = Command(tuple(command))
+    given = [perturbations] if isinstance(perturbations, Perturbation) else list(perturbations)
+    if any(p.at for p in given):
+        raise RequestError("the checkpoint says when it is forked: leave out the step (@step, at=)")
+    folder, origin = Path(out), Path(checkpoint)
+    _agree(folder, asked, given, replicas, seed, origin)
+    copies = nudge(origin, given, folder / "starts", replicas=replicas, seed=seed, key=key)
+    starts = {REFERENCE: origin, **{copy.label: copy.path for copy in copies}}
+    with Progress(progress) as bar:
+        run_all(asked, starts, folder / "runs", jobs=jobs, devices=devices, tick=bar.say)
+        bar.say("measuring")
+        found = {}
+        for label in starts:
+            name, found[label] = written(folder / "runs" / label, pattern)
+            pattern = pattern or name  # what holds for the reference holds for all
+        at = first_step(origin, list(found[REFERENCE]))
+        notes = lay_out(starts, found, at, folder / "view")
+        view = f"{folder / 'view'}/{{replica}}/step-{{step}}"
+        trajectory = Trajectory.from_checkpoints(view, reference=REFERENCE, null=NULL, key=key)
+        result = measure_checkpoints(trajectory, metrics)
+    notes += [f"{c.label} moved no weight: rounding swallowed it" for c in copies[1:] if not c.l2]
+    notes += _ignored(result)
+    result = replace(
+        result,
+        warnings=(*result.warnings, *notes),
+        perturbations=_described(result, copies),
+        folder=folder,
+    )
+    write_files(result, folder)
+    return load(folder)
+
+
+def _agree(
+    folder: Path,
+    command: Command,
+    perturbations: Sequence[Perturbation],
+    replicas: int,
+    seed: int,
+    origin: Path,
+) -> None:
+    """Refuse a folder that holds the forks of another request."""
+    store = FolderStore(folder)
+    asked: dict[str, Any] = {
+        "command": list(command.words),
+        "perturbations": [p.describe() for p in perturbations],
+        "replicas": replicas,
+        "seed": seed,
+        "checkpoint": str(origin.resolve()),
+    }
+    there = store.read_json("fork.json")
+    found = None if there is None else difference(there, asked)
+    if found:
+        raise StoreError(f"{folder} holds another fork ({found}): choose another folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    store.write_json("fork.json", asked)
+
+
+def _described(result: Result, copies: Sequence[Any]) -> list[dict[str, Any]]:
+    known = {copy.label: copy for copy in copies}
+    out = []
+    for one in result.perturbations:
+        own = [c for label, c in known.items() if label.rsplit("#", 1)[0] == one["name"]]
+        realised = {"l2": [c.l2 for c in own], "changed": [c.changed for c in own]}
+        out.append({**one, "realised": realised, "description": f"see starts/{REALISED}"})
+    return out
+
+
+def _ignored(result: Result) -> list[str]:
+    """Say so where no copy differs from the reference once the script has run."""
+    last = result.table[(result.table["metric"] == "l2") & (result.table["layer"] == "")]
+    last = last[(last["step"] == last["step"].max()) & (last["b"] != NULL)]
+    if not len(last) or float(last["value"].max()) > 0.0:
+        return []
+    note = (
+        "No copy differs from the reference at the end: the script seems to ignore the checkpoint "
+        "that it is given."
+    )
+    return [note]

@@ -1,0 +1,148 @@
+"""An unchanged script, forked from its checkpoint: twin, copies, resume, and what can go wrong."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+import wingbeat as wb
+from wingbeat.cli.main import app
+from wingbeat.scripts import fork
+
+SCRIPT = Path(__file__).with_name("train_plain.py")
+COMMAND = (sys.executable, str(SCRIPT), "--resume", "{checkpoint}", "--output", "{out}")
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint of step 20, written by the script itself."""
+    folder = tmp_path_factory.mktemp("first")
+    subprocess.run(
+        [sys.executable, str(SCRIPT), "--output", str(folder), "--steps", "20"], check=True
+    )
+    return folder / "ckpt_20.pt"
+
+
+def forked(checkpoint: Path, out: Path, *more: str, **changed: Any) -> Any:
+    options = {"perturbations": wb.Gaussian(0.01), "replicas": 2, "key": "model"} | changed
+    return fork(checkpoint, options.pop("perturbations"), (*COMMAND, *more), out, **options)
+
+
+def test_the_script_repeats_itself_and_copies_part(checkpoint: Path, tmp_path: Path) -> None:
+    result = forked(checkpoint, tmp_path / "x")
+    assert result.noise_floor == 0.0
+    assert result.steps == (20, 30, 40, 50)
+    assert result.labels == ("reference", "null", "gaussian-0.01@0#1", "gaussian-0.01@0#2")
+    whole = result.table[(result.table.metric == "l2") & (result.table.layer == "")]
+    for label in result.labels[2:]:
+        last = torch.load(tmp_path / "x/runs" / label / "ckpt_50.pt", weights_only=True)["model"]
+        there = torch.load(tmp_path / "x/runs/reference/ckpt_50.pt", weights_only=True)["model"]
+        floats = [n for n in last if n.endswith(("weight", "bias"))]
+        apart = sum(float((last[n].double() - there[n].double()).square().sum()) for n in floats)
+        found = whole[(whole.b == label) & (whole.step == 50)].value.item()
+        assert found == pytest.approx(apart**0.5, rel=1e-12)
+        assert found > 0
+    assert (tmp_path / "x/runs/reference.log").read_text().count("loss") == 3
+    loaded = wb.load(tmp_path / "x")
+    assert loaded.table.equals(result.table)
+    assert loaded.report(tmp_path / "page.html").exists()
+
+
+def test_a_second_call_starts_nothing(checkpoint: Path, tmp_path: Path) -> None:
+    first = forked(checkpoint, tmp_path)
+    marks = {p: p.read_bytes() for p in (tmp_path / "runs").glob("*.json")}
+    assert len(marks) == 4
+    assert forked(checkpoint, tmp_path).table.equals(first.table)
+    assert {p: p.read_bytes() for p in (tmp_path / "runs").glob("*.json")} == marks
+
+
+def test_a_copy_that_was_stopped_begins_anew(checkpoint: Path, tmp_path: Path) -> None:
+    first = forked(checkpoint, tmp_path)
+    (tmp_path / "runs/null.done.json").unlink()
+    (tmp_path / "runs/null/ckpt_50.pt").write_bytes(b"half")
+    assert forked(checkpoint, tmp_path).table.equals(first.table)
+
+
+def test_side_by_side_is_the_same(checkpoint: Path, tmp_path: Path) -> None:
+    one = forked(checkpoint, tmp_path / "one")
+    two = forked(checkpoint, tmp_path / "two", jobs=2)
+    assert one.table.equals(two.table)
+
+
+def test_a_script_that_does_not_repeat_itself(checkpoint: Path, tmp_path: Path) -> None:
+    result = forked(checkpoint, tmp_path, "--noisy")
+    assert result.noise_floor > 0
+
+
+def test_a_script_that_ignores_its_checkpoint(checkpoint: Path, tmp_path: Path) -> None:
+    command = (*COMMAND[:2], "--output", "{out}", "--resume=", "--seed", "1")
+    ignoring = ("sh", "-c", 'shift; exec "$@"', "sh", "{checkpoint}", *command)
+    result = fork(checkpoint, wb.Gaussian(0.01), ignoring, tmp_path, replicas=1, key="model")
+    assert any("ignore the checkpoint" in warning for warning in result.warnings)
+
+
+@pytest.mark.parametrize("missing", ["{checkpoint}", "{out}"])
+def test_a_command_without_places(checkpoint: Path, tmp_path: Path, missing: str) -> None:
+    command = [word for word in COMMAND if word != missing]
+    with pytest.raises(wb.RequestError, match="does not name"):
+        fork(checkpoint, wb.Gaussian(0.01), command, tmp_path, key="model")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_script_that_fails(checkpoint: Path, tmp_path: Path) -> None:
+    with pytest.raises(wb.RunError, match="reference ended with exit code 1") as failed:
+        forked(checkpoint, tmp_path, "--fail-at", "25")
+    assert "the disk of this script is full" in str(failed.value)
+
+
+def test_a_program_that_does_not_exist(checkpoint: Path, tmp_path: Path) -> None:
+    command = ("no-such", "{checkpoint}", "{out}")
+    with pytest.raises(wb.RequestError, match="cannot be run"):
+        fork(checkpoint, wb.Gaussian(1), command, tmp_path, key="model")
+
+
+def test_a_script_that_writes_nothing(checkpoint: Path, tmp_path: Path) -> None:
+    command = ("echo", "{checkpoint}", "{out}")
+    with pytest.raises(wb.RunError, match="no checkpoint with a step in its name"):
+        fork(checkpoint, wb.Gaussian(0.01), command, tmp_path, key="model")
+
+
+def test_several_groups_need_a_key(checkpoint: Path, tmp_path: Path) -> None:
+    with pytest.raises(wb.RequestError, match="has no 'nonsense'"):
+        forked(checkpoint, tmp_path, key="nonsense")
+
+
+@pytest.mark.parametrize(
+    "wrong", [wb.DataOrder(1), wb.BatchGradient(0.1), wb.Init(1), wb.Gaussian(0.01, at=5)]
+)
+def test_what_a_checkpoint_cannot_carry(checkpoint: Path, tmp_path: Path, wrong: Any) -> None:
+    with pytest.raises(wb.RequestError):
+        forked(checkpoint, tmp_path, perturbations=wrong)
+
+
+def test_another_request_in_the_folder(checkpoint: Path, tmp_path: Path) -> None:
+    forked(checkpoint, tmp_path)
+    with pytest.raises(wb.StoreError, match="holds another fork"):
+        forked(checkpoint, tmp_path, replicas=3)
+
+
+def test_the_command_line(checkpoint: Path, tmp_path: Path) -> None:
+    words = ["fork", str(checkpoint), "--perturb", "gaussian:0.01", "--replicas", "1"]
+    words += ["--out", str(tmp_path / "x"), "--key", "model", "--json", "--", *COMMAND]
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 0, done.output
+    found = json.loads(done.stdout)
+    assert found["summary"]["noise_floor"]["value"] == 0.0
+    assert Path(found["report"]).exists()
+    words = ["measure", f"{tmp_path}/x/runs/{{replica}}/ckpt_{{step}}.pt", "--key", "model"]
+    words += ["--reference", "reference", "--null", "null", "--json"]
+    done = CliRunner().invoke(app, [*words, "--report", str(tmp_path / "page.html")])
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["summary"]["noise_floor"]["value"] == 0.0
