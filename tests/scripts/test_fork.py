@@ -16,7 +16,7 @@ import wingbeat as wb
 from wingbeat.cli.main import app
 from wingbeat.scripts import fork
 
-SCRIPT = Path(__file__).with_name("train_plain.py")
+SCRIPT = Path(__file__).parents[2] / "examples/scripts/train_plain.py"
 COMMAND = (sys.executable, str(SCRIPT), "--resume", "{checkpoint}", "--output", "{out}")
 
 

@@ -50,12 +50,12 @@ class CopyPlan:
         """Whether it only tells how far it came from the reference."""
         return self.perturbation is None and self.at > 0
 
-    def streams(self, seed: int, step: int) -> Streams:
-        """Return the noise that the copy sees at a step."""
+    def streams(self, seed: int) -> tuple[Streams, Streams]:
+        """Return the noise that the copy sees before its fork, and from its fork on."""
         own = Streams.of(seed)
-        if isinstance(self.perturbation, StreamChange) and step >= self.at:
-            return self.perturbation.of_base(seed).streams(own, self.number)
-        return own
+        if isinstance(self.perturbation, StreamChange):
+            return own, self.perturbation.of_base(seed).streams(own, self.number)
+        return own, own
 
     def build_seed(self, seed: int) -> int:
         """Return the seed that its parts are built with."""

@@ -48,6 +48,7 @@ class Training:
         self.losses: list[Tensor] = []
         self.saved, self.every = time.monotonic(), checkpoint_seconds
         self.saving = not of_parts.unsaved(parts)
+        before, after = plan.streams(folder.seed)
         reference = None if plan.label == REFERENCE else folder.place(REFERENCE)
         self.copy = Copy(
             plan.label,
@@ -55,7 +56,7 @@ class Training:
             parts,
             asked.steps,
             self._begin(),
-            lambda step: plan.streams(folder.seed, step),
+            lambda step: after if step >= plan.at else before,
             reference,
             self._noted,
         )

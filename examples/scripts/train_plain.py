@@ -61,6 +61,6 @@ while step < last:
                 "step": step,
             }
             torch.save(state, output / f"ckpt_{step}.pt")
-            print(f"step {step}: loss {loss.item():.4f}")  # noqa: T201
+            print(f"step {step}: loss {loss.item():.4f}")
         if step == last:
             break
