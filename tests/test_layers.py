@@ -229,7 +229,7 @@ SHARED_NAMES = {
     "Weights",
 }
 """Public classes that are still called the same in two files; none may be added."""
-SHARED_PREFIXES = {"replicas/driver"}
+SHARED_PREFIXES: set[str] = set()
 """Files of a folder that are told apart by a prefix; none may be added."""
 LONG_FUNCTIONS: set[str] = set()
 

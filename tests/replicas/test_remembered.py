@@ -9,8 +9,8 @@ import cases
 import pytest
 
 import wingbeat as wb
-from wingbeat.replicas.driver_cache import Measured, key_of, load, store
-from wingbeat.replicas.driver_selection import DriverSelector
+from wingbeat.replicas.drivers.cache import Measured, key_of, load, store
+from wingbeat.replicas.drivers.selection import DriverSelector
 
 
 @pytest.fixture(autouse=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, cast
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -17,13 +17,11 @@ from wingbeat.cli.options import Arguments, Device, Driver, Dtype, Json, Place, 
 from wingbeat.cli.scripts import fork, measure, nudge
 from wingbeat.cli.study import study
 from wingbeat.errors import DriverError, RequestError, WingbeatError
-from wingbeat.execution.held import Remeasure
 from wingbeat.execution.request import default_seeds
 from wingbeat.execution.result import as_json, load
 from wingbeat.execution.run import run as run_task
 from wingbeat.execution.verify import verify as verify_task
 from wingbeat.files import strict_json
-from wingbeat.replicas.driver_selection import DriverName
 
 app = typer.Typer(
     help="How sensitive is a neural network's training to its starting point?",
@@ -87,7 +85,7 @@ def run(
         replicas=replicas,
         record_every=record_every,
         metrics=metric,
-        driver=_driver(driver),
+        driver=driver,
         dtype=parse.parse_dtype(dtype),
         device=device,
         compiled=compiled,
@@ -125,7 +123,7 @@ def verify(
         task,
         steps=steps,
         every=every,
-        driver=_driver(driver),
+        driver=driver,
         dtype=parse.parse_dtype(dtype),
         device=device,
         against=against,
@@ -164,10 +162,6 @@ def demo(out: Annotated[Path, typer.Option(help="Where to write.")] = Path("runs
     from wingbeat.studies.demo import demo as run_demo
 
     run_demo(out)
-
-
-def _driver(name: str) -> DriverName:
-    return cast("DriverName", name)  # checked where it is used
 
 
 def main() -> None:

@@ -14,7 +14,7 @@ from wingbeat.execution.request import Request, as_folder, check_seeds, make_req
 from wingbeat.execution.result import Result, load
 from wingbeat.execution.session import Options, Session
 from wingbeat.execution.summary import collect
-from wingbeat.replicas.driver_selection import DriverName
+from wingbeat.replicas.drivers.selection import DriverName
 from wingbeat.replicas.seeding import check_seeds as check_varied
 from wingbeat.trajectory.store import FolderStore
 

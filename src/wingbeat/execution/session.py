@@ -22,7 +22,7 @@ from wingbeat.measure import Measured, measure
 from wingbeat.measure.metric import needs_evaluation
 from wingbeat.measure.outputs import Evaluator
 from wingbeat.measure.rehearse import rehearse
-from wingbeat.replicas.driver_selection import DriverName, DriverSelector, ExecutionPlan
+from wingbeat.replicas.drivers.selection import DriverName, DriverSelector, ExecutionPlan
 from wingbeat.replicas.first_loss import first_loss
 from wingbeat.replicas.perturb import Init
 from wingbeat.replicas.replicas import Replicas
