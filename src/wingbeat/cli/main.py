@@ -17,6 +17,7 @@ from wingbeat.cli.options import Arguments, Device, Driver, Dtype, Json, Place, 
 from wingbeat.cli.scripts import fork, measure, nudge
 from wingbeat.cli.study import study
 from wingbeat.errors import DriverError, RequestError, WingbeatError
+from wingbeat.execution.held import Remeasure
 from wingbeat.execution.request import default_seeds
 from wingbeat.execution.result import as_json, load
 from wingbeat.execution.run import run as run_task
