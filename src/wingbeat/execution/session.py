@@ -49,7 +49,7 @@ _SAVING = 20.0  # checkpoints lie at least so many times their own writing apart
 
 
 @dataclass(frozen=True)
-class Options:
+class RunOptions:
     """How to execute, as far as the request does not decide it."""
 
     driver: DriverName
@@ -62,7 +62,7 @@ class Session:
     """One base seed of a run, from an empty or half-filled store to its measures."""
 
     def __init__(
-        self, request: Request, options: Options, folder: Path | None, bar: Progress
+        self, request: Request, options: RunOptions, folder: Path | None, bar: Progress
     ) -> None:
         self.request, self.options, self.bar, self.folder = request, options, bar, folder
         self.step = TrainingStep(request.task, request.dtype, request.device)

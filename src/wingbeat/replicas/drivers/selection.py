@@ -17,7 +17,7 @@ import torch
 from wingbeat.determinism import fingerprint
 from wingbeat.errors import DriverError
 from wingbeat.products import warn_if_not_reproducible
-from wingbeat.replicas.drivers.cache import Measured, key_of, load, store
+from wingbeat.replicas.drivers.cache import DriverTimings, key_of, load, store
 from wingbeat.replicas.drivers.lockstep import DisprovedError, Lockstep, Mode
 from wingbeat.replicas.drivers.object_loop import LOOP, alone
 from wingbeat.replicas.drivers.registry import AUTO, DRIVERS, DriverKind, check_driver
@@ -243,7 +243,7 @@ class DriverSelector:
         asked = {"sizes": sizes, "steps": self.steps, "compiled": compiled}
         return {**here, **asked, "programs": sorted(driver.signatures)}
 
-    def _timed(self, driver: Lockstep, compiled: bool | None) -> Measured:
+    def _timed(self, driver: Lockstep, compiled: bool | None) -> DriverTimings:
         """Return the fastest candidate: "loop", or a mode with "/" and a size of stacks."""
         spare = self._fill(driver)
         timings = {f"{driver.mode}": self._time(driver, 0, spare)}
@@ -252,11 +252,11 @@ class DriverSelector:
         best = min(timings, key=lambda name: timings[name])
         timings["loop"] = self._time(alone(self.step), 1)
         if timings["loop"] * LOOP_MARGIN < timings[best]:
-            return Measured("loop", timings)
+            return DriverTimings("loop", timings)
         left = timings[best] * self.steps / 1000
         if compiled is None and driver.mode == "traced" and left > COMPILE_SECONDS:
             best = self._try_compiled(best, timings)
-        return Measured(best, timings)
+        return DriverTimings(best, timings)
 
     def _try_compiled(self, best: str, timings: dict[str, float]) -> str:
         _, stroke, chunk = best.partition("/")
