@@ -22,8 +22,8 @@ from collections.abc import Callable, Sequence
 import torch
 
 import wingbeat as wb
+from wingbeat.replicas.drivers.loop import Loop
 from wingbeat.replicas.fork import fork, twin
-from wingbeat.replicas.loop import Loop
 from wingbeat.replicas.perturb import Perturbation
 from wingbeat.replicas.replicas import Replicas
 from wingbeat.task.batches import Batches, Streams

@@ -17,8 +17,9 @@ import torch
 
 import wingbeat as wb
 from wingbeat.determinism import fingerprint
-from wingbeat.replicas import first_loss, lockstep
-from wingbeat.replicas.driver_selection import DriverSelector
+from wingbeat.replicas import first_loss
+from wingbeat.replicas.drivers import lockstep
+from wingbeat.replicas.drivers.selection import DriverSelector
 from wingbeat.replicas.replicas import Replicas
 from wingbeat.task.hidden_state import HiddenState
 from wingbeat.tasks.dense import circles_task

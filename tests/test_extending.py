@@ -14,6 +14,7 @@ from run.tasks import plain, points, rows, value
 from typer.testing import CliRunner
 
 import wingbeat as wb
+from wingbeat.checkpoints.formats import FORMATS
 from wingbeat.cli.listing import (
     _OF_METRICS,
     _OF_PERTURBATIONS,
@@ -27,6 +28,7 @@ from wingbeat.curvature import threshold
 from wingbeat.errors import DriverError, RequestError
 from wingbeat.lyapunov import training_spectrum
 from wingbeat.measure.metric import METRICS
+from wingbeat.replicas.drivers import DRIVERS, driver
 from wingbeat.replicas.perturb import PERTURBATIONS
 from wingbeat.report.pages.run import render_page
 from wingbeat.study.condition import Condition
@@ -39,7 +41,7 @@ from wingbeat.testing import OptimizerConformance
 PAGE = (Path(__file__).parents[1] / "docs" / "extending.md").read_text(encoding="utf-8")
 FILE = re.compile(r"^```python\n# file: (\S+)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 POINTS = re.compile(r'^\[project\.entry-points\."(.+)"\]\n((?:["\w].*\n)+)', re.MULTILINE)
-REGISTRIES = (METRICS, PERTURBATIONS, OPTIMIZERS, RUNNERS)
+REGISTRIES = (METRICS, PERTURBATIONS, OPTIMIZERS, DRIVERS, RUNNERS, FORMATS)
 FIXED = {"replicas": 3, "record_every": 10, "driver": "loop", "dtype": torch.float64}
 
 
@@ -132,6 +134,46 @@ def test_a_class_defined_anew_has_no_form():
     with pytest.raises(DriverError, match="no pure form"):
         pure_optimizer(made)
     assert pure_optimizer(module.AveragedSGD([torch.nn.Parameter(torch.zeros(2))])).beta == 0.9
+
+
+def test_a_driver_is_found_by_name(tmp_path):
+    assert "mine.pairs" not in sys.modules, "nothing is loaded before it is asked for"
+    options = {**FIXED, "metrics": ["l2"], "driver": "pairs"}
+    found = wb.run(plain(), wb.Gaussian(0.1), out=tmp_path / "run", **options)
+    alone = wb.run(plain(), wb.Gaussian(0.1), **{**options, "driver": "loop"})
+    assert (found.environment["driver"], found.noise_floor) == ("pairs", 0.0)
+    own, expected = rows(found, metric="l2"), rows(alone, metric="l2")
+    assert own.value.to_numpy() == pytest.approx(expected.value.to_numpy(), rel=1e-10, abs=1e-12)
+    again = wb.run(plain(), wb.Gaussian(0.1), out=tmp_path / "run", **options)
+    assert again.table.equals(found.table)
+    with pytest.raises(RequestError, match="driver is 'pears': did you mean 'pairs'"):
+        wb.run(plain(), driver="pears")
+
+
+def test_a_driver_that_trains_otherwise_is_refused():
+    module = importlib.import_module("mine.pairs")
+
+    class Wrong(module.Pairs):
+        name = "wrong"
+
+        def __call__(self, state, batch, index):
+            after, losses = super().__call__(state, batch, index)
+            return after.map(lambda t: t * 1.01), losses
+
+    driver("wrong")(lambda step, mode: Wrong(step))
+    with pytest.raises(DriverError, match="does not repeat the plain loop at step 1"):
+        wb.run(plain(), wb.Gaussian(0.1), **{**FIXED, "driver": "wrong"})
+
+
+def test_a_checkpoint_format_is_found_by_content(tmp_path):
+    arrays = np.random.default_rng(0).normal(size=(2, 40, 7))
+    for name, array in zip("ab", arrays, strict=True):
+        np.save(tmp_path / f"{name}.npy", array)
+        (tmp_path / f"{name}.npy").rename(tmp_path / name)
+    assert FORMATS.find("npy").caption == "One array of NumPy."
+    found = wb.compare([tmp_path / "a", tmp_path / "b"])
+    assert found.formats == ("npy", "npy")
+    assert found.l2[1] == pytest.approx(np.linalg.norm(arrays[0] - arrays[1]))
 
 
 def test_a_runner_is_found_by_name(tmp_path):

@@ -145,11 +145,6 @@ def test_the_check_sees_a_wrong_import(tmp_path: Path) -> None:
     assert imported_units(source) == set()
 
 
-# Each leaves when somebody who works in that room cuts it; none may be added.
-CIRCLES_LEFT: set[str] = set()
-"""First file, by name, of every circle that is still there."""
-
-
 def imports_between(root: Path) -> dict[str, set[str]]:
     """Return for each module which modules it imports: late ones and those of types too."""
     files = {_module(root, path): path for path in sorted(root.rglob("*.py"))}
@@ -193,11 +188,8 @@ def _reached(graph: dict[str, set[str]], start: str) -> set[str]:
     return seen
 
 
-def test_no_new_circle_of_imports() -> None:
-    found = {circle[0]: circle for circle in circles(imports_between(SOURCE))}
-    added = {first: one for first, one in found.items() if first not in CIRCLES_LEFT}
-    assert not added
-    assert found.keys() >= CIRCLES_LEFT, "one was cut: take it out of CIRCLES_LEFT"
+def test_no_file_imports_itself_by_a_detour() -> None:
+    assert circles(imports_between(SOURCE)) == []
 
 
 def test_the_check_sees_circles_of_every_kind(tmp_path: Path) -> None:
@@ -214,24 +206,6 @@ def test_the_check_sees_circles_of_every_kind(tmp_path: Path) -> None:
 LONGEST_FILE = 400
 LONGEST_FUNCTION = 60
 """Lines, those of the docstring not counted: a command's options and their help need most."""
-SHARED_NAMES = {
-    # Rooms that are being rewritten.
-    "Claim",
-    "Files",
-    "Followed",
-    "Found",
-    "Kind",
-    "Measured",
-    "Options",
-    "Plan",
-    "Record",
-    "Source",
-    "Weights",
-}
-"""Public classes that are still called the same in two files; none may be added."""
-SHARED_PREFIXES = {"replicas/driver"}
-"""Files of a folder that are told apart by a prefix; none may be added."""
-LONG_FUNCTIONS: set[str] = set()
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(SOURCE)))
@@ -259,7 +233,7 @@ def test_functions_are_short() -> None:
         for path in FILES
         for name in long_functions(path.read_text(encoding="utf-8"))
     }
-    assert found == LONG_FUNCTIONS
+    assert not found
 
 
 def test_a_public_class_name_is_there_once() -> None:
@@ -268,9 +242,7 @@ def test_a_public_class_name_is_there_once() -> None:
         for node in ast.parse(path.read_text(encoding="utf-8")).body:
             if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
                 places.setdefault(node.name, []).append(str(path.relative_to(SOURCE)))
-    twice = {name: there for name, there in places.items() if len(there) > 1}
-    assert not {name: there for name, there in twice.items() if name not in SHARED_NAMES}
-    assert twice.keys() >= SHARED_NAMES, "one is unique now: take it out of SHARED_NAMES"
+    assert not {name: there for name, there in places.items() if len(there) > 1}
 
 
 def shared_prefixes(files: list[Path], root: Path) -> set[str]:
@@ -284,7 +256,7 @@ def shared_prefixes(files: list[Path], root: Path) -> set[str]:
 
 
 def test_a_folder_per_concept_and_never_a_prefix() -> None:
-    assert shared_prefixes(FILES, SOURCE) == SHARED_PREFIXES
+    assert not shared_prefixes(FILES, SOURCE)
 
 
 def test_the_checks_of_shape_see_a_fault(tmp_path: Path) -> None:

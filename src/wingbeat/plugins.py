@@ -25,6 +25,7 @@ GROUPS: Final = (
     "wingbeat.metrics",
     "wingbeat.perturbations",
     "wingbeat.optimizers",
+    "wingbeat.drivers",
     "wingbeat.runners",
     "wingbeat.checkpoint_formats",
     "wingbeat.studies",

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from wingbeat.determinism import derive, seeded
 from wingbeat.params import trainable
+from wingbeat.replicas.drivers.lockstep import Lockstep
+from wingbeat.replicas.drivers.loop import Loop, ObjectLoop
 from wingbeat.replicas.first_loss import first_loss
-from wingbeat.replicas.lockstep import Lockstep
-from wingbeat.replicas.loop import Loop, ObjectLoop
 from wingbeat.replicas.perturb import Gaussian, Perturbation
 from wingbeat.replicas.replicas import Replicas
 from wingbeat.replicas.snapshot import Snapshot

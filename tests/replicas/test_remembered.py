@@ -9,8 +9,8 @@ import cases
 import pytest
 
 import wingbeat as wb
-from wingbeat.replicas.driver_cache import Measured, key_of, load, store
-from wingbeat.replicas.driver_selection import DriverSelector
+from wingbeat.replicas.drivers.cache import DriverTimings, key_of, load, store
+from wingbeat.replicas.drivers.selection import DriverSelector
 
 
 @pytest.fixture(autouse=True)
@@ -48,7 +48,10 @@ def test_the_first_measurement_decides_for_good(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_what_another_process_kept_first_stands() -> None:
-    first, second = Measured("loop", {"loop": 1.0}), Measured("traced/8", {"traced/8": 0.5})
+    first, second = (
+        DriverTimings("loop", {"loop": 1.0}),
+        DriverTimings("traced/8", {"traced/8": 0.5}),
+    )
     key = key_of({"threads": 1})
     assert load(key) is None
     assert store(key, first) == first
@@ -61,7 +64,7 @@ def test_a_damaged_file_is_measured_anew(
     text: str, own_cache: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     key = key_of({"threads": 1})
-    store(key, Measured("loop", {"loop": 1.0}))
+    store(key, DriverTimings("loop", {"loop": 1.0}))
     (own_cache / "drivers" / f"{key}.json").write_text(text)
     assert load(key) is None
     assert key in caplog.text
@@ -69,6 +72,6 @@ def test_a_damaged_file_is_measured_anew(
 
 def test_a_cache_that_cannot_be_written_is_no_error(own_cache: Path) -> None:
     own_cache.write_text("a file stands where the folder should be")
-    measured = Measured("loop", {"loop": 1.0})
+    measured = DriverTimings("loop", {"loop": 1.0})
     assert store(key_of({}), measured) == measured
     assert chosen() in ("loop", "lockstep")

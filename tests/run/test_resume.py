@@ -13,7 +13,7 @@ from run.tasks import contents, noisy, plain
 from torch import nn
 
 import wingbeat as wb
-from wingbeat.replicas.loop import Loop, ObjectLoop
+from wingbeat.replicas.drivers.loop import Loop, ObjectLoop
 from wingbeat.replicas.replicas import Replicas
 from wingbeat.trajectory.store import FolderStore
 
@@ -285,7 +285,7 @@ def test_data_that_fail_in_the_middle(tmp_path):
 
 
 def test_a_warning_survives_a_restart(tmp_path, monkeypatch):
-    from wingbeat.replicas.driver_selection import DriverSelector
+    from wingbeat.replicas.drivers.selection import DriverSelector
 
     choose = DriverSelector.choose
     monkeypatch.setattr(

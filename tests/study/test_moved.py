@@ -25,7 +25,7 @@ from wingbeat.studies.phase_diagram.plan import DiagramPlan
 from wingbeat.studies.phase_diagram.plan import conditions as phase_diagram
 from wingbeat.study.condition import Condition, named
 from wingbeat.task.describe import code_digest
-from wingbeat.tasks.data.sources import Source
+from wingbeat.tasks.data.sources import DataSource
 from wingbeat.tasks.dense import circles_task, cross_entropy
 
 OLD = "wingbeat.zoo.dense"
@@ -43,9 +43,9 @@ KEYS = {
     "danovski": (danovski.conditions(danovski.DanovskiPlan(quick=True)), "5ca91399150329ae", 19),
 }
 DATA = {
-    "dense": Source("circles", "", stand_in=False, digest="circles"),
-    "cnn": Source("mnist", "", stand_in=False, digest="cb6314219fcbfaf9"),
-    "transformer": Source("sst2", "", stand_in=False, digest="6a79ff884555e933"),
+    "dense": DataSource("circles", "", stand_in=False, digest="circles"),
+    "cnn": DataSource("mnist", "", stand_in=False, digest="cb6314219fcbfaf9"),
+    "transformer": DataSource("sst2", "", stand_in=False, digest="6a79ff884555e933"),
 }
 """Data of each family, by name and digest, on the machine of then."""
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wingbeat.symmetry.axes import (
-    Kind,
+    AxisKind,
     factors,
     find,
     leaf,
@@ -73,7 +73,7 @@ def test_a_wild_factor_becomes_a_leaf_of_whoever_meets_it():
     unify(product([groups, wild(3)]), queries, "matmul")
     outer, inner = factors(queries)
     assert outer is find(groups)
-    assert inner.kind is Kind.LEAF
+    assert inner.kind is AxisKind.LEAF
     assert not inner.reason
 
 

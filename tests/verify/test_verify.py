@@ -11,8 +11,8 @@ from torch import nn
 
 import wingbeat as wb
 from wingbeat.execution.verify import Break, first_break
-from wingbeat.replicas import lockstep
-from wingbeat.replicas.driver_selection import DriverSelector
+from wingbeat.replicas.drivers import lockstep
+from wingbeat.replicas.drivers.selection import DriverSelector
 
 
 def counted():

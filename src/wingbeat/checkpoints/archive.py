@@ -25,7 +25,7 @@ _PIECE = 1 << 20
 
 
 @dataclass(frozen=True)
-class Record:
+class ArchiveRecord:
     """One entry of an archive: where its bytes lie in the file, and their CRC-32."""
 
     name: str
@@ -34,7 +34,7 @@ class Record:
     crc: int
 
 
-def read_records(path: Path, base: int = 0, size: int | None = None) -> dict[str, Record]:
+def read_records(path: Path, base: int = 0, size: int | None = None) -> dict[str, ArchiveRecord]:
     """Return the entries of a ``.pt`` archive by name, from its directory alone.
 
     Args:
@@ -57,7 +57,7 @@ def read_records(path: Path, base: int = 0, size: int | None = None) -> dict[str
     if len(infos) > MOST_RECORDS:
         raise _wrong(path, f"it has {len(infos):,} entries; {MOST_RECORDS:,} are allowed")
     _refuse_others(path, [info.filename for info in infos])
-    found: dict[str, Record] = {}
+    found: dict[str, ArchiveRecord] = {}
     end = 0
     for info in sorted(infos, key=lambda i: i.header_offset):
         _refuse(path, info)
@@ -67,7 +67,7 @@ def read_records(path: Path, base: int = 0, size: int | None = None) -> dict[str
         if info.header_offset < end or begin + info.file_size > size:
             raise _wrong(path, f"entry {info.filename!r} lies over another or outside the file")
         end = begin + info.file_size
-        found[info.filename] = Record(info.filename, base + begin, info.file_size, info.CRC)
+        found[info.filename] = ArchiveRecord(info.filename, base + begin, info.file_size, info.CRC)
     return found
 
 
@@ -119,7 +119,9 @@ class FilePart(io.RawIOBase):
         return len(found)
 
 
-def check_records(path: Path, records: Iterable[Record], tick: Callable[[int], None]) -> bool:
+def check_records(
+    path: Path, records: Iterable[ArchiveRecord], tick: Callable[[int], None]
+) -> bool:
     """Compare entries with their CRC-32; returns whether any had one.
 
     Raises:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from wingbeat.checkpoints.archive import FilePart, Record, check_records, read_records
+from wingbeat.checkpoints.archive import ArchiveRecord, FilePart, check_records, read_records
 from wingbeat.checkpoints.single_file import natural
 from wingbeat.checkpoints.source import Entry, Piece, read_whole
 from wingbeat.checkpoints.torch_file import LARGEST_HELD, kind_of
@@ -55,7 +55,7 @@ class Distributed:
     path: Path
     entries: Mapping[str, Entry]
     tied: Mapping[str, str]
-    records: tuple[tuple[Path, tuple[Record, ...]], ...]
+    records: tuple[tuple[Path, tuple[ArchiveRecord, ...]], ...]
     notes: tuple[str, ...] = ()
     format: str = "torch distributed checkpoint"
 
@@ -72,7 +72,7 @@ class _Chunk:
     offsets: tuple[int, ...]
     sizes: tuple[int, ...]
     piece: Piece
-    record: Record
+    record: ArchiveRecord
     held: Tensor | None
 
 
@@ -92,7 +92,7 @@ def read_distributed(folder: Path, *, key: str | None = None) -> Distributed:
     weights = choose(folder, content, key)
     places = {(i.fqn, tuple(i.offset or ())): info for i, info in described.storage_data.items()}
     entries: dict[str, Entry] = {}
-    read: list[tuple[Path, tuple[Record, ...]]] = []
+    read: list[tuple[Path, tuple[ArchiveRecord, ...]]] = []
     for name in sorted(weights.tensors, key=natural):
         flat = names[id(weights.tensors[name])]
         entries[name], chunks = _entry(folder, name, flat, described, places)

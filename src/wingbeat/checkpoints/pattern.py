@@ -21,7 +21,7 @@ MOST_FILES = 1_000_000
 
 
 @dataclass(frozen=True)
-class Found:
+class FoundFiles:
     """Checkpoints by replica and step.
 
     Attributes:
@@ -48,7 +48,7 @@ def is_pattern(text: str) -> bool:
     return _FIELD.search(text) is not None
 
 
-def find(pattern: str) -> Found:
+def find(pattern: str) -> FoundFiles:
     """Find the checkpoints that a pattern matches.
 
     The last ``*`` (or ``{step}``) stands for the step, read as `wingbeat.checkpoints.step` tells;
@@ -97,7 +97,7 @@ def _told(pattern: str, kinds: dict[str, Path]) -> str:
     return "The steps of the file names are epochs." if "epoch" in kinds else ""
 
 
-def _complete(pattern: str, paths: dict[tuple[str, int], Path], odd: int) -> Found:
+def _complete(pattern: str, paths: dict[tuple[str, int], Path], odd: int) -> FoundFiles:
     if not paths:
         msg = f"{pattern!r} matches no checkpoint with a whole number as its step"
         more = ": say where it stands with {step}" if odd and "{step}" not in pattern else ""
@@ -115,7 +115,7 @@ def _complete(pattern: str, paths: dict[tuple[str, int], Path], odd: int) -> Fou
         shown = ", ".join(map(str, less[:5])) + (" …" if len(less) > 5 else "")
         dropped.append(f"{len(less)} steps that not every replica has are not used ({shown}).")
     kept = {key: path for key, path in paths.items() if key[1] in set(steps)}
-    return Found(kept, tuple(replicas), steps, tuple(dropped))
+    return FoundFiles(kept, tuple(replicas), steps, tuple(dropped))
 
 
 def _matches(root: Path, parts: tuple[str, ...]) -> Iterator[tuple[Path, tuple[str, ...]]]:

@@ -12,7 +12,7 @@ import torch
 from wingbeat.checkpoints.compare import told
 from wingbeat.checkpoints.names import LeftOut, Shared, match
 from wingbeat.checkpoints.open import open_checkpoint
-from wingbeat.checkpoints.pattern import Found, find
+from wingbeat.checkpoints.pattern import FoundFiles, find
 from wingbeat.checkpoints.prefixes import aligned
 from wingbeat.checkpoints.source import read_whole
 from wingbeat.errors import RequestError, StoreError, nearest
@@ -160,7 +160,7 @@ def open_series(
     )
 
 
-def _ordered(found: Found, reference: str | None, null: str | None) -> tuple[str, ...]:
+def _ordered(found: FoundFiles, reference: str | None, null: str | None) -> tuple[str, ...]:
     first = found.replicas[0] if reference is None else reference
     named = [first] if null is None else [first, null]
     for name in named:

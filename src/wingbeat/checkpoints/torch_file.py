@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from wingbeat.checkpoints.archive import Record, check_records, read_records
+from wingbeat.checkpoints.archive import ArchiveRecord, check_records, read_records
 from wingbeat.checkpoints.names import few
 from wingbeat.checkpoints.plain_data import stands
 from wingbeat.checkpoints.source import FLOATS, Entry, Kind, bytes_of, read_bytes
-from wingbeat.checkpoints.weights import Weights, choose, flattened
+from wingbeat.checkpoints.weights import CheckpointWeights, choose, flattened
 from wingbeat.errors import RequestError, StoreError
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class TorchFile:
     path: Path
     entries: Mapping[str, Entry]
     tied: Mapping[str, str]
-    records: tuple[Record, ...]
+    records: tuple[ArchiveRecord, ...]
     notes: tuple[str, ...] = ()
     format: str = "PyTorch"
 
@@ -87,7 +87,10 @@ def _refuse_meta(path: Path, content: Any) -> None:
 
 
 def _opened(
-    path: Path, weights: Weights, places: dict[int, Record], records: tuple[Record, ...]
+    path: Path,
+    weights: CheckpointWeights,
+    places: dict[int, ArchiveRecord],
+    records: tuple[ArchiveRecord, ...],
 ) -> TorchFile:
     entries: dict[str, Entry] = {}
     tied: dict[str, str] = {}
@@ -141,7 +144,7 @@ def _why(path: Path, error: Exception) -> str:
     return f"{path} is no sound PyTorch file: {first_line}. Copy or download it again"
 
 
-def _placed(content: Any, places: dict[int, Record]) -> bool:
+def _placed(content: Any, places: dict[int, ArchiveRecord]) -> bool:
     """Tell whether every tensor's place is known and is that of an entry of the archive."""
     tensors = flattened(content).values()
     return all(t.layout is torch.strided and _place(t) in places for t in tensors)
@@ -155,7 +158,7 @@ def _identity(tensor: Tensor) -> Any:
     return where, tensor.storage_offset(), tuple(tensor.shape), tensor.stride(), tensor.dtype
 
 
-def _entry(path: Path, name: str, tensor: Tensor, places: dict[int, Record]) -> Entry:
+def _entry(path: Path, name: str, tensor: Tensor, places: dict[int, ArchiveRecord]) -> Entry:
     dtype, shape = str(tensor.dtype).removeprefix("torch."), tuple(tensor.shape)
     kind = kind_of(tensor)
     if kind != "float":
@@ -185,7 +188,7 @@ def _dense(path: Path, name: str, tensor: Tensor) -> Tensor:
     return tensor.detach().contiguous()
 
 
-def _require_inside(path: Path, name: str, tensor: Tensor, record: Record) -> None:
+def _require_inside(path: Path, name: str, tensor: Tensor, record: ArchiveRecord) -> None:
     """Refuse a tensor that claims more numbers than its entry of the archive holds."""
     last = tensor.storage_offset() + sum(
         (n - 1) * s for n, s in zip(tensor.shape, tensor.stride(), strict=True)

@@ -29,7 +29,7 @@ _OTHERS = re.compile(r"optim|sched|scaler|rng|random|callback|loops$|amp$", re.I
 
 
 @dataclass(frozen=True)
-class Weights:
+class CheckpointWeights:
     """The weights found in a file's content.
 
     Attributes:
@@ -51,7 +51,7 @@ class Weights:
         return (f"Weights are those of {self.group!r}; not read: {shown}.",)
 
 
-def choose(path: Path, content: Any, key: str | None) -> Weights:
+def choose(path: Path, content: Any, key: str | None) -> CheckpointWeights:
     """Return the weights in a file's content, chosen by what they are.
 
     A mapping whose tensors lie beside an optimizer, or that holds nothing but what a training
@@ -73,17 +73,17 @@ def choose(path: Path, content: Any, key: str | None) -> Weights:
     return found
 
 
-def _keyed(path: Path, content: Any, key: str) -> Weights:
+def _keyed(path: Path, content: Any, key: str) -> CheckpointWeights:
     for part in key.split("."):
         if not isinstance(content, Mapping) or part not in content:
             has = ", ".join(map(repr, list(content)[:20])) if isinstance(content, Mapping) else ""
             msg = f"{path} has no {key!r}: it has {has or 'nothing there'}"
             raise RequestError(msg)
         content = content[part]
-    return Weights(flattened(content), key)
+    return CheckpointWeights(flattened(content), key)
 
 
-def _within(path: Path, content: Mapping[Any, Any], place: str) -> Weights:
+def _within(path: Path, content: Mapping[Any, Any], place: str) -> CheckpointWeights:
     """Return the weights of a mapping, of a group inside it where it is a training checkpoint."""
     if is_optimizer(content):
         msg = (
@@ -94,11 +94,11 @@ def _within(path: Path, content: Mapping[Any, Any], place: str) -> Weights:
     groups = {k: v for k, v in content.items() if isinstance(v, Mapping) and flattened(v)}
     loose = [k for k, v in content.items() if isinstance(v, Tensor)]
     if not _is_training(content, groups, loose, top=not place):
-        return Weights(flattened(content), place)
+        return CheckpointWeights(flattened(content), place)
     name = _one(path, groups, place)
     found = _within(path, groups[name], f"{place}.{name}" if place else str(name))
     held = [*loose, *(k for k in groups if k != name)]
-    return Weights(found.tensors, found.group, (*map(str, held), *found.beside))
+    return CheckpointWeights(found.tensors, found.group, (*map(str, held), *found.beside))
 
 
 def _is_training(

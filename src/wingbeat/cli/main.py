@@ -23,7 +23,6 @@ from wingbeat.execution.result import as_json, load
 from wingbeat.execution.run import run as run_task
 from wingbeat.execution.verify import verify as verify_task
 from wingbeat.files import strict_json
-from wingbeat.replicas.driver_selection import DriverName
 
 app = typer.Typer(
     help="How sensitive is a neural network's training to its starting point?",
@@ -87,7 +86,7 @@ def run(
         replicas=replicas,
         record_every=record_every,
         metrics=metric,
-        driver=_driver(driver),
+        driver=driver,
         dtype=parse.parse_dtype(dtype),
         device=device,
         compiled=compiled,
@@ -125,7 +124,7 @@ def verify(
         task,
         steps=steps,
         every=every,
-        driver=_driver(driver),
+        driver=driver,
         dtype=parse.parse_dtype(dtype),
         device=device,
         against=against,
@@ -164,10 +163,6 @@ def demo(out: Annotated[Path, typer.Option(help="Where to write.")] = Path("runs
     from wingbeat.studies.demo import demo as run_demo
 
     run_demo(out)
-
-
-def _driver(name: str) -> DriverName:
-    return cast("DriverName", name)  # checked where it is used
 
 
 def main() -> None:

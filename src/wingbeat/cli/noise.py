@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from math import isfinite
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import Annotated, Any
 
 import typer
 
@@ -13,7 +13,6 @@ from wingbeat.analyses.noise_sources.compare import SOURCES_BY_DEFAULT
 from wingbeat.cli import parse
 from wingbeat.cli.options import Arguments, Device, Driver, Dtype, Json, Place, folder_for
 from wingbeat.files import strict_json
-from wingbeat.replicas.driver_selection import DriverName
 
 
 def noise(
@@ -39,7 +38,7 @@ def noise(
         parse.load_task(factory, arguments),
         source or SOURCES_BY_DEFAULT,
         replicas=replicas,
-        driver=cast("DriverName", driver),  # checked where it is used
+        driver=driver,
         dtype=parse.parse_dtype(dtype),
         device=device,
         out=out or folder_for(factory, "noise"),

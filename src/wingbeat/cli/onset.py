@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, cast
+from typing import Annotated
 
 import typer
 
@@ -12,7 +12,6 @@ from wingbeat.analyses.onset import METRICS, Onset, find_onset, onset_cost
 from wingbeat.cli import parse
 from wingbeat.cli.options import Arguments, Device, Driver, Dtype, Json, Place, folder_for
 from wingbeat.files import strict_json
-from wingbeat.replicas.driver_selection import DriverName
 
 
 def onset(
@@ -53,7 +52,7 @@ def onset(
         share=share,
         steps=step,
         tolerance=tolerance,
-        driver=cast("DriverName", driver),  # checked where it is used
+        driver=driver,
         dtype=parse.parse_dtype(dtype),
         device=device,
         out=out or folder_for(factory, "onset"),

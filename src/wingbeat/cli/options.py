@@ -15,7 +15,7 @@ Arguments = Annotated[
     typer.Option("--arg", help="Argument of the factory, name=value; may be repeated."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
-Driver = Annotated[str, typer.Option(help="auto, lockstep or loop.")]
+Driver = Annotated[str, typer.Option(help="auto, lockstep, loop, or one of a package.")]
 Dtype = Annotated[str, typer.Option(help="float32, float64, bfloat16 or float16.")]
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps, …")]
 

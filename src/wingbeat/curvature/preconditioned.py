@@ -13,8 +13,8 @@ from wingbeat.curvature.hvp import Hessian
 from wingbeat.curvature.lanczos import eigenpairs
 from wingbeat.curvature.thresholds import of_rule
 from wingbeat.errors import DriverError, RequestError
+from wingbeat.replicas.drivers.loop import Loop
 from wingbeat.replicas.fork import REFERENCE, stack, twin
-from wingbeat.replicas.loop import Loop
 from wingbeat.replicas.replicas import Replicas
 from wingbeat.task.batches import Batches, Streams
 from wingbeat.task.step import State, TrainingStep

@@ -52,6 +52,7 @@ def prepared(loader: Any, device: str, after_pass: Callback | None = None) -> An
         return loader
 
     def batches(source: Iterator[Any]) -> Iterator[Any]:
+        """Yield the batches, and tell at the end whether the pass was a whole one."""
         whole = False
         try:
             for batch in source:

@@ -166,6 +166,7 @@ def _reader(name: str, written: str) -> Callable[[Any], Any]:
         return _READERS[written]
 
     def array(value: Any) -> Array | None:
+        """Return what JSON holds as an array, with the axes that the field has."""
         if value is None:
             optional = "None" in written or name == "pca_trajectories"
             return None if optional else np.empty(0)

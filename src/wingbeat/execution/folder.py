@@ -12,7 +12,7 @@ from wingbeat.task.describe import difference
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from wingbeat.replicas.driver_selection import DriverName, DriverSelector, ExecutionPlan
+    from wingbeat.replicas.drivers.selection import DriverName, DriverSelector, ExecutionPlan
     from wingbeat.trajectory.store import FolderStore
 
 

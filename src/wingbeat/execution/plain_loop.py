@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 import torch
 
 from wingbeat.determinism import derive
+from wingbeat.replicas.drivers.loop import ObjectLoop
+from wingbeat.replicas.drivers.object_loop import Remembering
 from wingbeat.replicas.fork import REFERENCE, twin
-from wingbeat.replicas.loop import ObjectLoop
-from wingbeat.replicas.object_loop import Remembering
 from wingbeat.replicas.replicas import Replicas
 from wingbeat.replicas.training_run import TrainingRun, advance
 from wingbeat.task.batches import Batches, Streams

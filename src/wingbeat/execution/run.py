@@ -12,9 +12,9 @@ from wingbeat.execution.held import Held, Remeasure, check_remeasure, kept
 from wingbeat.execution.progress import Progress
 from wingbeat.execution.request import Request, as_folder, check_seeds, make_request
 from wingbeat.execution.result import Result, load
-from wingbeat.execution.session import Options, Session
+from wingbeat.execution.session import RunOptions, Session
 from wingbeat.execution.summary import collect
-from wingbeat.replicas.driver_selection import DriverName
+from wingbeat.replicas.drivers.selection import DriverName
 from wingbeat.replicas.seeding import check_seeds as check_varied
 from wingbeat.trajectory.store import FolderStore
 
@@ -109,7 +109,7 @@ def run(
     )
     check_remeasure(remeasure)
     chosen_seeds = check_seeds(seeds)
-    options = Options(driver, compiled, checkpoint_seconds, remeasure)
+    options = RunOptions(driver, compiled, checkpoint_seconds, remeasure)
     folder = as_folder(out)
     with Progress(progress) as bar:
         if chosen_seeds is None:
@@ -119,7 +119,11 @@ def run(
 
 
 def _several(
-    request: Request, options: Options, folder: Path | None, seeds: tuple[int, ...], bar: Progress
+    request: Request,
+    options: RunOptions,
+    folder: Path | None,
+    seeds: tuple[int, ...],
+    bar: Progress,
 ) -> Result:
     _refuse_single(folder)
     there = Held.of(folder)
@@ -147,7 +151,7 @@ def _several(
 
 def _more_seeds(
     request: Request,
-    options: Options,
+    options: RunOptions,
     folder: Path | None,
     seeds: tuple[int, ...],
     there: Held,

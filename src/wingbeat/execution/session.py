@@ -22,7 +22,7 @@ from wingbeat.measure import Measured, measure
 from wingbeat.measure.metric import needs_evaluation
 from wingbeat.measure.outputs import Evaluator
 from wingbeat.measure.rehearse import rehearse
-from wingbeat.replicas.driver_selection import DriverName, DriverSelector, ExecutionPlan
+from wingbeat.replicas.drivers.selection import DriverName, DriverSelector, ExecutionPlan
 from wingbeat.replicas.first_loss import first_loss
 from wingbeat.replicas.perturb import Init
 from wingbeat.replicas.replicas import Replicas
@@ -49,7 +49,7 @@ _SAVING = 20.0  # checkpoints lie at least so many times their own writing apart
 
 
 @dataclass(frozen=True)
-class Options:
+class RunOptions:
     """How to execute, as far as the request does not decide it."""
 
     driver: DriverName
@@ -62,7 +62,7 @@ class Session:
     """One base seed of a run, from an empty or half-filled store to its measures."""
 
     def __init__(
-        self, request: Request, options: Options, folder: Path | None, bar: Progress
+        self, request: Request, options: RunOptions, folder: Path | None, bar: Progress
     ) -> None:
         self.request, self.options, self.bar, self.folder = request, options, bar, folder
         self.step = TrainingStep(request.task, request.dtype, request.device)

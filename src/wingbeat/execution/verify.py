@@ -28,9 +28,9 @@ from wingbeat.execution.plain_loop import Path as Path_
 from wingbeat.execution.progress import Progress
 from wingbeat.execution.request import make_request
 from wingbeat.files import write_json
-from wingbeat.replicas.driver_selection import DriverName, DriverSelector, ExecutionPlan
+from wingbeat.replicas.drivers.object_loop import Remembering
+from wingbeat.replicas.drivers.selection import DriverName, DriverSelector, ExecutionPlan
 from wingbeat.replicas.first_loss import first_loss
-from wingbeat.replicas.object_loop import Remembering
 from wingbeat.replicas.replicas import Replicas
 from wingbeat.replicas.training_run import TrainingRun, advance
 from wingbeat.task.batches import Batches

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from wingbeat.errors import DriverError
+from wingbeat.replicas.drivers.object_loop import alone
 from wingbeat.replicas.fork import NULL, REFERENCE, Member, fork, twin
-from wingbeat.replicas.object_loop import alone
 from wingbeat.replicas.proofs import Proofs
 from wingbeat.replicas.replicas import Replicas
 from wingbeat.replicas.snapshot import Snapshot

@@ -13,7 +13,7 @@ import torch
 
 from wingbeat.determinism import derive, seed_all
 from wingbeat.errors import RequestError, RunError
-from wingbeat.replicas.object_loop import alone
+from wingbeat.replicas.drivers.object_loop import alone
 from wingbeat.task.batches import Streams
 from wingbeat.task.build import why_objects
 

@@ -7,9 +7,10 @@ import json
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from wingbeat.errors import RequestError, nearest
+from wingbeat.replicas.drivers.registry import check_driver
 from wingbeat.study.condition import Condition, named
 
 
@@ -27,7 +28,7 @@ class Fields(BaseModel):
     seeds: tuple[int, ...]
     dtype: Literal["float16", "bfloat16", "float32", "float64"]
     device: str
-    driver: Literal["auto", "lockstep", "loop"]
+    driver: Annotated[str, AfterValidator(check_driver)]
     measures: tuple[str, ...]
     tags: dict[str, Any]
     optimizer: dict[str, Any] | None

@@ -16,7 +16,7 @@ import torch
 from wingbeat.errors import RequestError, nearest
 from wingbeat.execution.request import usual_record_every
 from wingbeat.moved import first_names
-from wingbeat.replicas.driver_selection import DriverName
+from wingbeat.replicas.drivers.selection import DriverName
 from wingbeat.replicas.perturb import Perturbation, perturbation_of
 from wingbeat.task.task import Task
 

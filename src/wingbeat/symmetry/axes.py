@@ -17,7 +17,7 @@ from math import prod
 from typing import Final
 
 
-class Kind(Enum):
+class AxisKind(Enum):
     """What an axis is made of."""
 
     LEAF = "leaf"
@@ -57,7 +57,7 @@ class Axis:
 
     def __init__(
         self,
-        kind: Kind,
+        kind: AxisKind,
         size: int,
         parts: tuple[Axis, ...] = (),
         index: Axis | None = None,
@@ -70,7 +70,7 @@ class Axis:
         self.serial = next(_serials)
 
 
-ONE: Final = Axis(Kind.PRODUCT, 1)
+ONE: Final = Axis(AxisKind.PRODUCT, 1)
 """The axis of size one: the empty product."""
 
 
@@ -90,12 +90,12 @@ def leaf(size: int, reason: str = "") -> Axis:
     >>> leaf(3).size, leaf(1) is ONE
     (3, True)
     """
-    return ONE if size == 1 else Axis(Kind.LEAF, size, reason=reason)
+    return ONE if size == 1 else Axis(AxisKind.LEAF, size, reason=reason)
 
 
 def wild(size: int) -> Axis:
     """Return an axis along which the tensor is constant."""
-    return ONE if size == 1 else Axis(Kind.WILD, size)
+    return ONE if size == 1 else Axis(AxisKind.WILD, size)
 
 
 def product(parts: Sequence[Axis]) -> Axis:
@@ -109,14 +109,16 @@ def product(parts: Sequence[Axis]) -> Axis:
     if not flat:
         return ONE
     return (
-        flat[0] if len(flat) == 1 else Axis(Kind.PRODUCT, prod(f.size for f in flat), tuple(flat))
+        flat[0]
+        if len(flat) == 1
+        else Axis(AxisKind.PRODUCT, prod(f.size for f in flat), tuple(flat))
     )
 
 
 def total(parts: Sequence[Axis]) -> Axis:
     """Return axes laid end to end, flattened and without empty ones."""
     flat = [segment for part in parts for segment in segments(part) if segment.size]
-    return flat[0] if len(flat) == 1 else Axis(Kind.SUM, sum(s.size for s in flat), tuple(flat))
+    return flat[0] if len(flat) == 1 else Axis(AxisKind.SUM, sum(s.size for s in flat), tuple(flat))
 
 
 def family(index: Axis, members: Sequence[Axis]) -> Axis:
@@ -124,13 +126,13 @@ def family(index: Axis, members: Sequence[Axis]) -> Axis:
     roots = [find(member) for member in members]
     if all(root is roots[0] for root in roots):
         return roots[0]
-    return Axis(Kind.FAMILY, roots[0].size, tuple(roots), index)
+    return Axis(AxisKind.FAMILY, roots[0].size, tuple(roots), index)
 
 
 def factors(axis: Axis) -> list[Axis]:
     """Return the factors of an axis, outermost first; an axis that is no product is its own."""
     root = find(axis)
-    if root.kind is not Kind.PRODUCT:
+    if root.kind is not AxisKind.PRODUCT:
         return [root]
     return [factor for part in root.parts for factor in factors(part)]
 
@@ -138,7 +140,7 @@ def factors(axis: Axis) -> list[Axis]:
 def segments(axis: Axis) -> list[Axis]:
     """Return the pieces of a sum in order; an axis that is no sum is its own."""
     root = find(axis)
-    if root.kind is not Kind.SUM:
+    if root.kind is not AxisKind.SUM:
         return [root]
     return [segment for part in root.parts for segment in segments(part)]
 
@@ -146,7 +148,7 @@ def segments(axis: Axis) -> list[Axis]:
 def leaves(axis: Axis) -> Iterator[Axis]:
     """Yield every leaf of the tree below an axis, the index leaves of families left out."""
     root = find(axis)
-    if root.kind is Kind.LEAF:
+    if root.kind is AxisKind.LEAF:
         yield root
     for part in root.parts:
         yield from leaves(part)
@@ -161,4 +163,4 @@ def pin(axis: Axis, reason: str) -> None:
 def is_wild(axis: Axis) -> bool:
     """Tell whether any part of an axis is constant along itself."""
     root = find(axis)
-    return root.kind is Kind.WILD or any(is_wild(part) for part in root.parts)
+    return root.kind is AxisKind.WILD or any(is_wild(part) for part in root.parts)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from wingbeat.symmetry.axes import Axis, Kind, factors, find, segments
+from wingbeat.symmetry.axes import Axis, AxisKind, factors, find, segments
 from wingbeat.symmetry.cut import chosen
 
 Step = tuple[str, int, tuple[int, ...]]
@@ -58,7 +58,7 @@ def blocks(axes: Sequence[Axis], numbers: dict[int, int]) -> tuple[AxisBlock, ..
     found = []
     for steps, parts in _expand((), [find(axis) for axis in axes]):
         leaves = tuple(
-            -1 if part.kind is Kind.WILD else numbers.setdefault(id(part), len(numbers))
+            -1 if part.kind is AxisKind.WILD else numbers.setdefault(id(part), len(numbers))
             for part in parts
         )
         found.append(AxisBlock(steps, leaves))
@@ -74,12 +74,12 @@ def _expand(
         if part.size == 1:
             yield from _expand((*steps, ("select", dim, (0,))), before + after)
             return
-        if part.kind is Kind.PRODUCT:
+        if part.kind is AxisKind.PRODUCT:
             inner = factors(part)
             step: Step = ("split", dim, tuple(factor.size for factor in inner))
             yield from _expand((*steps, step), before + inner + after)
             return
-        if part.kind is Kind.SUM:
+        if part.kind is AxisKind.SUM:
             start = 0
             for piece in segments(part):
                 step = ("narrow", dim, (start, piece.size))
@@ -91,9 +91,9 @@ def _expand(
                 rest = [find(chosen(other, part, value)) for other in before + after]
                 yield from _expand((*steps, ("select", dim, (value,))), rest)
             return
-    if any(part.kind is Kind.FAMILY for part in parts):
+    if any(part.kind is AxisKind.FAMILY for part in parts):
         # All members are the same axis by now, so any of them will do.
-        members = [part.parts[0] if part.kind is Kind.FAMILY else part for part in parts]
+        members = [part.parts[0] if part.kind is AxisKind.FAMILY else part for part in parts]
         yield from _expand(steps, [find(member) for member in members])
         return
     yield steps, parts
@@ -101,6 +101,6 @@ def _expand(
 
 def _uses(axis: Axis, index: Axis) -> bool:
     root = find(axis)
-    if root.kind is Kind.FAMILY and root.index is not None and find(root.index) is index:
+    if root.kind is AxisKind.FAMILY and root.index is not None and find(root.index) is index:
         return True
     return any(_uses(part, index) for part in root.parts)

@@ -6,7 +6,7 @@ from math import prod
 
 from wingbeat.symmetry.axes import (
     Axis,
-    Kind,
+    AxisKind,
     factors,
     family,
     find,
@@ -26,21 +26,21 @@ def cut(axis: Axis, place: int) -> tuple[Axis, Axis] | None:
     (2, 3)
     """
     root = find(axis)
-    if root.kind is Kind.LEAF and not root.is_index:
+    if root.kind is AxisKind.LEAF and not root.is_index:
         halves = leaf(place, root.reason), leaf(root.size - place, root.reason)
-        root.forward = Axis(Kind.SUM, root.size, halves)
+        root.forward = Axis(AxisKind.SUM, root.size, halves)
         return halves
-    if root.kind is Kind.WILD:
+    if root.kind is AxisKind.WILD:
         return wild(place), wild(root.size - place)
-    if root.kind is Kind.SUM:
+    if root.kind is AxisKind.SUM:
         return _cut_sum(root, place)
-    if root.kind is Kind.FAMILY and root.index is not None:
+    if root.kind is AxisKind.FAMILY and root.index is not None:
         pairs = [pair for pair in (cut(member, place) for member in root.parts) if pair]
         if len(pairs) == len(root.parts):
             return family(root.index, [p[0] for p in pairs]), family(
                 root.index, [p[1] for p in pairs]
             )
-    return _cut_product(root, place) if root.kind is Kind.PRODUCT else None
+    return _cut_product(root, place) if root.kind is AxisKind.PRODUCT else None
 
 
 def _cut_sum(root: Axis, place: int) -> tuple[Axis, Axis] | None:
@@ -78,11 +78,11 @@ def unrolled(axis: Axis) -> Axis:
 def chosen(axis: Axis, index: Axis, value: int) -> Axis:
     """Return the axis with families over ``index`` replaced by their member at ``value``."""
     root = find(axis)
-    if root.kind is Kind.FAMILY and root.index is not None and find(root.index) is find(index):
+    if root.kind is AxisKind.FAMILY and root.index is not None and find(root.index) is find(index):
         return chosen(root.parts[value], index, value)
     if not root.parts:
         return root
     parts = [chosen(part, index, value) for part in root.parts]
-    if root.kind is Kind.FAMILY and root.index is not None:
+    if root.kind is AxisKind.FAMILY and root.index is not None:
         return family(root.index, parts)
-    return product(parts) if root.kind is Kind.PRODUCT else total(parts)
+    return product(parts) if root.kind is AxisKind.PRODUCT else total(parts)

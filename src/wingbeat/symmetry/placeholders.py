@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.export.graph_signature import InputKind, InputSpec
 from torch.fx import Node
 
-from wingbeat.symmetry.axes import Kind, leaf, wild
+from wingbeat.symmetry.axes import AxisKind, leaf, wild
 from wingbeat.symmetry.calls import Axes, Value
 from wingbeat.symmetry.export import PREFIX
 
@@ -109,7 +109,7 @@ def _still_constant(name: str, tensor: Tensor, shared: dict[Tied, Axes]) -> Axes
     own = shared[_memory(tensor)]
     seen = constant_axes(tensor.detach(), f"buffer {name}")
     return tuple(
-        mine if axis.kind is Kind.WILD else axis for mine, axis in zip(own, seen, strict=True)
+        mine if axis.kind is AxisKind.WILD else axis for mine, axis in zip(own, seen, strict=True)
     )
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.fx import Node
 
-from wingbeat.symmetry.axes import Axis, Kind, find, is_wild, leaves, pin
+from wingbeat.symmetry.axes import Axis, AxisKind, find, is_wild, leaves, pin
 from wingbeat.symmetry.calls import Axes, Call, Notes, Value
 from wingbeat.symmetry.in_place import bases, mutated, without_writes, writes_to_view
 from wingbeat.symmetry.placeholders import placeholders
@@ -159,7 +159,7 @@ def _settle(trace: TracedGraph) -> None:
             present = {id(f) for axis in axes for f in _nodes(axis) if f.is_index}
             for axis in axes:
                 for node in _nodes(axis):
-                    if node.kind is not Kind.FAMILY or node.index is None:
+                    if node.kind is not AxisKind.FAMILY or node.index is None:
                         continue
                     if id(find(node.index)) not in present and _differ(node):
                         collapsed(node)

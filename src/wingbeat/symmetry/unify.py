@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from wingbeat.symmetry.axes import (
     ONE,
     Axis,
-    Kind,
+    AxisKind,
     factors,
     family,
     find,
@@ -48,33 +48,33 @@ def unify(a: Axis, b: Axis, why: str) -> Axis:
         return a
     if a.size == 1:
         return ONE
-    if Kind.WILD in (a.kind, b.kind):
-        return b if a.kind is Kind.WILD else a
+    if AxisKind.WILD in (a.kind, b.kind):
+        return b if a.kind is AxisKind.WILD else a
     kinds = {a.kind, b.kind}
-    if Kind.FAMILY in kinds:
+    if AxisKind.FAMILY in kinds:
         return _families(a, b, why)
-    if Kind.LEAF in kinds:
+    if AxisKind.LEAF in kinds:
         return _leaf(a, b, why)
-    return _sums(a, b, why) if Kind.SUM in kinds else _products(a, b, why)
+    return _sums(a, b, why) if AxisKind.SUM in kinds else _products(a, b, why)
 
 
 def tamed(axis: Axis) -> Axis:
     """Return the axis with every wild part replaced by a new leaf."""
     root = find(axis)
-    if root.kind is Kind.WILD:
+    if root.kind is AxisKind.WILD:
         return leaf(root.size)
     if not is_wild(root):
         return root
     parts = [tamed(part) for part in root.parts]
-    if root.kind is Kind.FAMILY and root.index is not None:
+    if root.kind is AxisKind.FAMILY and root.index is not None:
         return family(root.index, parts)
-    return product(parts) if root.kind is Kind.PRODUCT else total(parts)
+    return product(parts) if root.kind is AxisKind.PRODUCT else total(parts)
 
 
 def collapsed(axis: Axis) -> Axis:
     """Return one axis for all members of a family, which from now on move together."""
     root = find(axis)
-    if root.kind is not Kind.FAMILY:
+    if root.kind is not AxisKind.FAMILY:
         return root
     first = root.parts[0]
     for member in root.parts[1:]:
@@ -85,7 +85,7 @@ def collapsed(axis: Axis) -> Axis:
 def _leaf(a: Axis, b: Axis, why: str) -> Axis:
     if a.kind is b.kind:
         return _join(a, b)
-    return _adopt(a, b, why) if a.kind is Kind.LEAF else _adopt(b, a, why)
+    return _adopt(a, b, why) if a.kind is AxisKind.LEAF else _adopt(b, a, why)
 
 
 def _join(a: Axis, b: Axis) -> Axis:
@@ -189,16 +189,16 @@ def split(axis: Axis, outer: int) -> tuple[Axis, Axis] | None:
     if root.size % outer:
         return None
     inner = root.size // outer
-    if root.kind is Kind.LEAF:
+    if root.kind is AxisKind.LEAF:
         halves = leaf(outer, root.reason), leaf(inner, root.reason)
         root.forward = product(halves)
         return halves
-    if root.kind is Kind.WILD:
+    if root.kind is AxisKind.WILD:
         return wild(outer), wild(inner)
-    if root.kind is Kind.PRODUCT:
+    if root.kind is AxisKind.PRODUCT:
         found = take(factors(root), outer)
         return (product(found[0]), product(found[1])) if found else None
-    return _split_sum(root, inner) if root.kind is Kind.SUM else _split_family(root, outer)
+    return _split_sum(root, inner) if root.kind is AxisKind.SUM else _split_family(root, outer)
 
 
 def _split_sum(root: Axis, inner: int) -> tuple[Axis, Axis] | None:

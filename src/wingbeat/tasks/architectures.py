@@ -19,7 +19,7 @@ from wingbeat.errors import RequestError
 from wingbeat.task.task import Task
 from wingbeat.tasks.cnn import image_cnn
 from wingbeat.tasks.data.sklearn import Labelled, circles
-from wingbeat.tasks.data.sources import Source, images, reviews
+from wingbeat.tasks.data.sources import DataSource, images, reviews
 from wingbeat.tasks.data.text import encoded, vocabulary
 from wingbeat.tasks.dense import (
     binary_cross_entropy,
@@ -33,7 +33,7 @@ from wingbeat.tasks.models.transformer import Kind, Transformer
 Family = Literal["dense", "cnn", "transformer"]
 FAMILIES: Final[tuple[Family, ...]] = ("dense", "cnn", "transformer")
 FAMILY_NAMES: Final = {"dense": "Dense", "cnn": "CNN", "transformer": "Transformer"}
-CIRCLES: Final = Source(
+CIRCLES: Final = DataSource(
     "circles", "scikit-learn's two circles (1,000 / 1,000 points)", stand_in=False, digest="circles"
 )
 
@@ -242,18 +242,18 @@ def transformer_task(
     return for_epochs(task, epochs)
 
 
-def source_of(family: Family) -> Source:
+def source_of(family: Family) -> DataSource:
     """Return the data that a family is trained on, as found on this machine."""
     return {"dense": lambda: CIRCLES, "cnn": _images_source, "transformer": _reviews_source}[
         family
     ]()
 
 
-def _images_source() -> Source:
+def _images_source() -> DataSource:
     return images().source
 
 
-def _reviews_source() -> Source:
+def _reviews_source() -> DataSource:
     return reviews().source
 
 
@@ -265,7 +265,7 @@ def _some(data: Labelled, n: int) -> Labelled:
     return data[0][order], data[1][order]
 
 
-def _require_data(found: Source, name: str, digest: str) -> None:
+def _require_data(found: DataSource, name: str, digest: str) -> None:
     if (found.name, found.digest) != (name, digest):
         msg = (
             f"the condition was made for the data {name!r} ({digest}), and {found.name!r} "

@@ -15,7 +15,7 @@ from wingbeat.errors import RequestError, nearest
 from wingbeat.task.task import Task
 from wingbeat.tasks.data.cifar10 import photos
 from wingbeat.tasks.data.sklearn import Labelled, digits, spread
-from wingbeat.tasks.data.sources import Source, digest_of
+from wingbeat.tasks.data.sources import DataSource, digest_of
 from wingbeat.tasks.dense import cross_entropy, mlp
 
 DATA: Final = ("digits", "cifar10")
@@ -134,7 +134,7 @@ def centred(data: str, n: int) -> tuple[Labelled, Labelled]:
     return ((x - mean) / size, train[1][:n]), ((other - mean) / size, test[1][:1000])
 
 
-def source(data: str) -> Source:
+def source(data: str) -> DataSource:
     """Return what a data set of ``tanh_task`` is.
 
     Raises:
@@ -150,7 +150,7 @@ def source(data: str) -> Source:
         return photos().source
     train, test = digits()
     label = f"scikit-learn's 8x8 digits ({len(train[0]):,} / {len(test[0]):,} images)"
-    return Source("digits", label, False, digest_of(*train, *test))
+    return DataSource("digits", label, False, digest_of(*train, *test))
 
 
 def stand_in_alarms(data: str) -> tuple[str, ...]:

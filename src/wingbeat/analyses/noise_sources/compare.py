@@ -21,7 +21,7 @@ from wingbeat.measure.metric import (
     is_scalar_of_evaluation,
     scalars_of_evaluation,
 )
-from wingbeat.replicas.driver_selection import DriverName
+from wingbeat.replicas.drivers.selection import DriverName
 from wingbeat.replicas.first_loss import first_loss
 from wingbeat.task.batches import Batches
 from wingbeat.task.data import len_of

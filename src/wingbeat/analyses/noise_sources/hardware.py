@@ -18,7 +18,7 @@ from wingbeat.errors import RequestError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from wingbeat.replicas.driver_selection import DriverName
+    from wingbeat.replicas.drivers.selection import DriverName
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from wingbeat.errors import RequestError
 from wingbeat.execution.progress import Progress
 from wingbeat.execution.request import make_request
 from wingbeat.measure.metric import Metric, own_codes
-from wingbeat.replicas.driver_selection import DriverName
+from wingbeat.replicas.drivers.selection import DriverName
 from wingbeat.replicas.perturb import Gaussian, Init, Nudge, Perturbation
 from wingbeat.trajectory.store import FolderStore
 

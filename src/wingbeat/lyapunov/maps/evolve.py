@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Plan:
+class EvolutionPlan:
     """A checked request: what is iterated, how long, with how many tangents.
 
     Attributes:
@@ -49,7 +49,7 @@ class Plan:
 
 def plan(
     state: State, steps: int, *, k: int | None, discard: int, every: int, batched: bool
-) -> Plan:
+) -> EvolutionPlan:
     """Check a request and say how it will be carried out.
 
     Raises:
@@ -72,7 +72,9 @@ def plan(
             f"k is {k}, but the state has {layout.size} coordinates; give 1 to {layout.size}"
         )
     before = _intervals(discard, every)
-    return Plan(layout, start, k, (*before, *_intervals(steps - discard, every)), len(before))
+    return EvolutionPlan(
+        layout, start, k, (*before, *_intervals(steps - discard, every)), len(before)
+    )
 
 
 def _intervals(steps: int, every: int) -> tuple[int, ...]:
@@ -93,7 +95,7 @@ def orthonormal(batch: int, n: int, k: int, seed: int) -> Array:
 
 
 def evolve(
-    step: Step, work: Plan, *, first: int, seed: int, keep: bool, compiled: bool
+    step: Step, work: EvolutionPlan, *, first: int, seed: int, keep: bool, compiled: bool
 ) -> Iterator[JacobianBlock]:
     """Check a map and yield its triangular factors, block by block.
 

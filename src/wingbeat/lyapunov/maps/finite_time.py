@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from wingbeat.errors import DIVERGED
-from wingbeat.lyapunov.maps.evolve import Plan, derivatives, plan
+from wingbeat.lyapunov.maps.evolve import EvolutionPlan, derivatives, plan
 from wingbeat.lyapunov.maps.tangent_propagator import TangentPropagator
 from wingbeat.lyapunov.maps.validate_map import FlatMap, examine
 from wingbeat.typing import Array
@@ -83,7 +83,9 @@ def finite_time(
     return FiniteTime(history[-1][axis], history[:, axis], direction[axis], reason)
 
 
-def jacobian_products(step: Step, work: Plan, first: int) -> Iterator[tuple[Tensor, Array, Array]]:
+def jacobian_products(
+    step: Step, work: EvolutionPlan, first: int
+) -> Iterator[tuple[Tensor, Array, Array]]:
     """Yield after each step the states, the derivative so far scaled to 1, and its logarithm.
 
     Args:

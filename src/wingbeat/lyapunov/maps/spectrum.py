@@ -11,7 +11,7 @@ import numpy as np
 from wingbeat.errors import DIVERGED, OVERFLOW
 from wingbeat.lyapunov.maps.batch_means import batch_means_error
 from wingbeat.lyapunov.maps.dimension import Dimension, kaplan_yorke
-from wingbeat.lyapunov.maps.evolve import Plan, derivatives, evolve, plan
+from wingbeat.lyapunov.maps.evolve import EvolutionPlan, derivatives, evolve, plan
 from wingbeat.typing import Array
 
 if TYPE_CHECKING:
@@ -223,7 +223,7 @@ def _logs(block: JacobianBlock) -> Array:
 
 
 def _result(
-    work: Plan,
+    work: EvolutionPlan,
     logs: Array,
     stops: NDArray[np.int64],
     first: int,

@@ -22,7 +22,7 @@ from wingbeat.lyapunov.training.window import TangentWindow
 from wingbeat.typing import Array
 
 if TYPE_CHECKING:
-    from wingbeat.lyapunov.training.tangent_trajectory import Followed
+    from wingbeat.lyapunov.training.tangent_trajectory import TangentRecord
     from wingbeat.task.task import Task
 
 
@@ -89,7 +89,7 @@ def small_rate(
     window: TangentWindow,
     ratio: int,
     seeds: Sequence[int],
-    follow: Callable[[Task, TangentWindow, int], Followed],
+    follow: Callable[[Task, TangentWindow, int], TangentRecord],
 ) -> Baseline:
     """Measure the baseline on every base seed.
 

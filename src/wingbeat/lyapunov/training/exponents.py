@@ -15,7 +15,7 @@ from wingbeat.lyapunov.maps.batch_means import batch_count
 from wingbeat.lyapunov.maps.dimension import Dimension, kaplan_yorke
 from wingbeat.lyapunov.training.baseline import Baseline, Judgement, judge, mean_error, small_rate
 from wingbeat.lyapunov.training.tangent import TangentStep
-from wingbeat.lyapunov.training.tangent_trajectory import Followed, Wanted, follow
+from wingbeat.lyapunov.training.tangent_trajectory import TangentRecord, Wanted, follow
 from wingbeat.lyapunov.training.window import TangentWindow, window_of
 from wingbeat.typing import Array
 
@@ -39,7 +39,7 @@ class TrainingSpectrum:
 
     Attributes:
         runs: one for each base seed: its exponents, its history, where its leading tangent
-            lives, its neutral directions; see `Followed`.
+            lives, its neutral directions; see `TangentRecord`.
         window: which updates were measured.
         parameters: number P of trainable parameters.
         dimension: number D of coordinates: parameters, optimizer state, moving buffers.
@@ -47,7 +47,7 @@ class TrainingSpectrum:
         baseline: at a small learning rate, if it was asked for.
     """
 
-    runs: tuple[Followed, ...]
+    runs: tuple[TangentRecord, ...]
     window: TangentWindow
     parameters: int
     dimension: int
@@ -239,7 +239,7 @@ def training_spectrum(
         wanted = Wanted(k, tangent_seed, deflate, neutral_checks, check and place == 0)
         runs.append(follow(own.reseeded(seed), window, wanted))
 
-    def small(task: Task, window: TangentWindow, seed: int) -> Followed:
+    def small(task: Task, window: TangentWindow, seed: int) -> TangentRecord:
         recorded = window.steps >= RECORDED_FROM
         own = TangentStep(task, dtype, device, seed=seed, recorded=recorded)
         return follow(own, window, Wanted(1, tangent_seed, deflate, int(deflate), check=False))

@@ -20,10 +20,10 @@ from wingbeat.errors import BELOW_NOISE_FLOOR, DIVERGED, DriverError, RequestErr
 from wingbeat.lyapunov.maps.batch_means import batch_means_error
 from wingbeat.lyapunov.maps.orthonormal import random_direction
 from wingbeat.lyapunov.training.window import TangentWindow, window_of
+from wingbeat.replicas.drivers.lockstep import Lockstep
+from wingbeat.replicas.drivers.object_loop import alone
 from wingbeat.replicas.first_loss import first_loss
 from wingbeat.replicas.fork import NULL, REFERENCE, Member
-from wingbeat.replicas.lockstep import Lockstep
-from wingbeat.replicas.object_loop import alone
 from wingbeat.replicas.proofs import Proofs
 from wingbeat.replicas.replicas import Driver, Replicas
 from wingbeat.task.batches import Batches, Streams

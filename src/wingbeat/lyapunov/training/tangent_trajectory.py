@@ -47,7 +47,7 @@ class Wanted:
 
 
 @dataclass(frozen=True)
-class Followed:
+class TangentRecord:
     """One training run with its tangents.
 
     Attributes:
@@ -108,7 +108,7 @@ class _Course:
         return True
 
 
-def follow(own: TangentStep, window: TangentWindow, wanted: Wanted) -> Followed:
+def follow(own: TangentStep, window: TangentWindow, wanted: Wanted) -> TangentRecord:
     """Warm a run up, start tangents in its parameters and follow them to its end.
 
     Args:
@@ -143,7 +143,7 @@ def _measured(
     deflating: NeutralWatch | None,
     going: bool,
     missed: float,
-) -> Followed:
+) -> TangentRecord:
     lengths, k = window.lengths, len(course.tangents)
     size = course.own.coordinates.layout.size
     logs, own_logs = np.full((len(lengths), k), nan), np.full(len(lengths), nan)
@@ -177,7 +177,7 @@ def _measured(
         block = (np.nansum(logs, axis=0) + end - begin) / max(done, 1)
     if reason and done:
         block[0] = np.nansum(own_logs) / done
-    return Followed(
+    return TangentRecord(
         course.own.seed,
         spectrum,
         block[order],

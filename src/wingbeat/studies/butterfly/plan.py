@@ -16,7 +16,7 @@ from typing import Any, Final, cast
 from wingbeat.errors import RequestError, nearest
 from wingbeat.execution.request import default_seeds
 from wingbeat.landscape.data import chosen
-from wingbeat.replicas.driver_selection import DriverName
+from wingbeat.replicas.drivers.selection import DriverName
 from wingbeat.studies.butterfly.grid import (
     HEAD,
     Cell,

@@ -187,6 +187,7 @@ def _highest(found: DynamicsFindings) -> Iterator[Claim]:
     used = {f.family: f.used for f in found.families}
 
     def lead(definition: Definition) -> Estimate | None:
+        """Return how far the transformers lie above the higher of the others."""
         if set(used) != set(COUNTS):
             return None
         parts = [used["transformer"], used["dense"], used["cnn"]]

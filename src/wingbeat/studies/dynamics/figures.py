@@ -191,6 +191,7 @@ def explained(found: DynamicsFindings) -> DotFigure:
     rows = table[table["metric"] == "pca_explained"]
 
     def share(components: int) -> Value:
+        """Return what estimates the share that so many components explain."""
         used = rows[rows["step"] <= components].groupby("key")["value"].sum(min_count=1)
 
         def of_net(net: Net) -> Estimate:

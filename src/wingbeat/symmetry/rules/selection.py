@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from wingbeat.symmetry.axes import ONE, Axis, Kind, find
+from wingbeat.symmetry.axes import ONE, Axis, AxisKind, find
 from wingbeat.symmetry.calls import Axes, Call, Value, place_of
 from wingbeat.symmetry.cut import chosen, cut
 from wingbeat.symmetry.rules.registry import rule
@@ -74,7 +74,7 @@ def _one(call: Call, axes: Axes, dim: int, value: int) -> Axes:
     if root.is_index:
         return _at(axes, dim, value, keep=False)
     call.notes.indexed |= root.origins
-    if root.kind is not Kind.LEAF or not root.reason:
+    if root.kind is not AxisKind.LEAF or not root.reason:
         pieces(call, axes, dim, [value, 1, root.size - value - 1])
     return axes[:dim] + axes[dim + 1 :]
 

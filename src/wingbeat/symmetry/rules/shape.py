@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from wingbeat.symmetry.axes import ONE, Axis, Kind, factors, family, find, leaf, product, wild
+from wingbeat.symmetry.axes import ONE, Axis, AxisKind, factors, family, find, leaf, product, wild
 from wingbeat.symmetry.calls import Axes, Call, Value, place_of, places_of
 from wingbeat.symmetry.reshape import regroup
 from wingbeat.symmetry.rules.registry import rule
@@ -29,7 +29,7 @@ def _mark(call: Call, place: int, axes: Sequence[Axis]) -> None:
         return
     for offset, axis in enumerate(axes):
         root, origin = find(axis), (call.node.name, place + offset)
-        if root.kind is not Kind.LEAF:
+        if root.kind is not AxisKind.LEAF:
             continue
         root.origins |= {origin}
         if origin in call.index_axes and not root.is_index:
@@ -43,7 +43,7 @@ def _mark(call: Call, place: int, axes: Sequence[Axis]) -> None:
 def _into_families(axis: Axis, index: Axis) -> None:
     """Give every free leaf of an axis one member for each value of the index."""
     for factor in factors(axis):
-        if factor.kind is Kind.LEAF and not factor.reason:
+        if factor.kind is AxisKind.LEAF and not factor.reason:
             members = [leaf(factor.size) for _ in range(index.size)]
             factor.forward = family(index, members)
 

@@ -12,7 +12,7 @@ import torch
 
 from wingbeat.errors import StoreError
 from wingbeat.tasks.data.sklearn import Labelled, digits
-from wingbeat.tasks.data.sources import Images, Source, digest_of, fetched, find_folder
+from wingbeat.tasks.data.sources import DataSource, Images, digest_of, fetched, find_folder
 
 ADDRESS: Final = "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"
 HASH: Final = "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd"
@@ -75,7 +75,9 @@ def _cifar(folder: Path) -> Images:
     size = f"{len(train[0]):,} / {len(test[0]):,} images"
     whole = (len(train[0]), len(test[0])) == (50_000, 10_000)
     label = f"CIFAR-10 ({size})" if whole else f"CIFAR-10, subset ({size})"
-    return Images(Source("cifar10", label, False, digest_of(*train, *test)), *_scaled(train, test))
+    return Images(
+        DataSource("cifar10", label, False, digest_of(*train, *test)), *_scaled(train, test)
+    )
 
 
 @lru_cache(maxsize=1)
@@ -83,7 +85,7 @@ def _coloured_digits() -> Images:
     train, test = ((_coloured(x), y) for x, y in digits())
     size = f"{len(train[0]):,} / {len(test[0]):,} images"
     label = f"stand-in for photographs: scikit-learn's 8x8 digits enlarged to 32x32 ({size})"
-    source = Source("digits-coloured", label, True, digest_of(*train, *test))
+    source = DataSource("digits-coloured", label, True, digest_of(*train, *test))
     return Images(source, *_scaled(train, test))
 
 

@@ -13,7 +13,7 @@ from typing import Final
 
 from wingbeat.determinism import derive
 from wingbeat.errors import RequestError, StoreError
-from wingbeat.tasks.data.sources import Source, find_folder
+from wingbeat.tasks.data.sources import DataSource, find_folder
 
 MARK: Final = "####"
 """What stands before the final answer."""
@@ -47,7 +47,7 @@ class Problem:
 class Problems:
     """Word problems in two splits."""
 
-    source: Source
+    source: DataSource
     train: tuple[Problem, ...]
     test: tuple[Problem, ...]
 
@@ -153,7 +153,7 @@ def _problem(path: Path, place: int, line: str) -> Problem:
 def _gsm8k(folder: Path) -> Problems:
     train, test = (read_problems(folder / file) for file in _FILES)
     label = f"GSM8K ({len(train):,} / {len(test):,} problems)"
-    return Problems(Source("gsm8k", label, False, _digest(train, test)), train, test)
+    return Problems(DataSource("gsm8k", label, False, _digest(train, test)), train, test)
 
 
 def _sums() -> Problems:
@@ -162,7 +162,7 @@ def _sums() -> Problems:
         "stand-in for word problems: sums of a seeded grammar "
         f"({len(train):,} / {len(test):,} problems)"
     )
-    return Problems(Source("sums", label, True, _digest(train, test)), train, test)
+    return Problems(DataSource("sums", label, True, _digest(train, test)), train, test)
 
 
 def _sum(draws: random.Random) -> Problem:

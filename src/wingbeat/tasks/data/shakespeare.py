@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from wingbeat.errors import RequestError, StoreError
-from wingbeat.tasks.data.sources import Source, fetched, find_folder, words_digest
+from wingbeat.tasks.data.sources import DataSource, fetched, find_folder, words_digest
 from wingbeat.tasks.data.text import Corpus, grammar
 
 ADDRESS: Final = (
@@ -31,7 +31,7 @@ class Characters:
         train, test: windows and the same windows one character later, each ``(n, length)`` int64.
     """
 
-    source: Source
+    source: DataSource
     alphabet: str
     train: tuple[Tensor, Tensor]
     test: tuple[Tensor, Tensor]
@@ -82,21 +82,21 @@ def windows(numbers: Tensor, length: int) -> tuple[Tensor, Tensor]:
     return numbers[:end].reshape(count, length), numbers[1 : end + 1].reshape(count, length)
 
 
-def _shakespeare(folder: Path) -> tuple[Source, str]:
+def _shakespeare(folder: Path) -> tuple[DataSource, str]:
     path = folder / "input.txt"
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise StoreError(f"{path} cannot be read ({error}): fetch it again") from error
     label = f"tinyshakespeare ({len(text):,} characters)"
-    return Source("tinyshakespeare", label, False, words_digest(Corpus((text,), (0,)))), text
+    return DataSource("tinyshakespeare", label, False, words_digest(Corpus((text,), (0,)))), text
 
 
-def _grammar() -> tuple[Source, str]:
+def _grammar() -> tuple[DataSource, str]:
     made = grammar(6000, seed=0)
     text = "\n".join(made.texts)
     label = f"stand-in for plays: sentences of a seeded grammar ({len(text):,} characters)"
-    return Source("grammar-characters", label, True, words_digest(made)), text
+    return DataSource("grammar-characters", label, True, words_digest(made)), text
 
 
 def _download(folder: Path) -> bool:

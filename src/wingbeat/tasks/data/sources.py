@@ -46,7 +46,7 @@ _SST2_FOLDERS = ("SST-2", "glue_data/SST-2")
 
 
 @dataclass(frozen=True)
-class Source:
+class DataSource:
     """What a data set is, for tables and captions.
 
     Attributes:
@@ -66,7 +66,7 @@ class Source:
 class Images:
     """Images ``(n, channels, side, side)`` float32 with labels ``(n,)`` int64, in two splits."""
 
-    source: Source
+    source: DataSource
     train: Labelled
     test: Labelled
 
@@ -75,7 +75,7 @@ class Images:
 class Reviews:
     """Sentences with labels 0 (negative) and 1 (positive), in two splits."""
 
-    source: Source
+    source: DataSource
     train: Corpus
     test: Corpus
 
@@ -221,7 +221,7 @@ def _mnist(folder: Path) -> Images:
     whole = (len(train[0]), len(test[0])) == (60_000, 10_000)
     size = f"{len(train[0]):,} / {len(test[0]):,} images"
     label = f"MNIST ({size})" if whole else f"MNIST, subset with a split of its own ({size})"
-    return Images(Source("mnist", label, False, digest_of(*train, *test)), train, test)
+    return Images(DataSource("mnist", label, False, digest_of(*train, *test)), train, test)
 
 
 def _enlarged_digits() -> Images:
@@ -230,7 +230,7 @@ def _enlarged_digits() -> Images:
         "stand-in for handwritten digits: scikit-learn's 8x8 digits enlarged to 28x28 "
         f"({len(train[0]):,} / {len(test[0]):,} images)"
     )
-    return Images(Source("digits-enlarged", label, True, digest_of(*train, *test)), train, test)
+    return Images(DataSource("digits-enlarged", label, True, digest_of(*train, *test)), train, test)
 
 
 def _enlarged(images: Tensor) -> Tensor:
@@ -244,7 +244,7 @@ def _sst2(folder: Path) -> Reviews:
     kind = "phrases and sentences" if len(train.texts) > 60_000 else "whole sentences"
     label = f"SST-2, {kind} ({len(train.texts):,} train / {len(test.texts):,} dev)"
     digest = words_digest(train, test)
-    return Reviews(Source("sst2", label, False, digest), train, test)
+    return Reviews(DataSource("sst2", label, False, digest), train, test)
 
 
 def _grammar() -> Reviews:
@@ -253,7 +253,7 @@ def _grammar() -> Reviews:
         "stand-in for film reviews: sentences of a seeded grammar with negation "
         f"({len(train.texts):,} train / {len(test.texts):,} test)"
     )
-    return Reviews(Source("grammar", label, True, words_digest(train, test)), train, test)
+    return Reviews(DataSource("grammar", label, True, words_digest(train, test)), train, test)
 
 
 def digest_of(*tensors: Tensor) -> str:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from wingbeat.replicas.loop import ObjectLoop
+from wingbeat.replicas.drivers.loop import Loop, ObjectLoop
+from wingbeat.replicas.drivers.registry import driver
 from wingbeat.task.hidden_state import HiddenState, is_hidden
 from wingbeat.task.step import State, TrainingStep
 
@@ -12,6 +13,10 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from wingbeat.task.data import Batch
+
+
+LOOP: Final = "loop"
+"""Name of the driver that every other one is held to."""
 
 
 def alone(step: TrainingStep) -> ObjectLoop | Remembering:
@@ -55,3 +60,9 @@ class Remembering:
     def release(self) -> None:
         """Leave the user's objects as they were before the run."""
         self.hidden.put(self.first)
+
+
+@driver(LOOP, modes=("object", "eager"), caption="One replica after another.", stacks=False)
+def make_loop(step: TrainingStep, mode: str) -> Loop | ObjectLoop | Remembering:
+    """Return the loop driver; "eager" goes on with runs that were begun on the pure step."""
+    return Loop(step) if mode == "eager" else alone(step)

@@ -10,17 +10,17 @@ import logging
 import math
 import time
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from wingbeat.determinism import fingerprint
-from wingbeat.errors import DriverError, RequestError, nearest
+from wingbeat.errors import DriverError
 from wingbeat.products import warn_if_not_reproducible
-from wingbeat.replicas.driver_cache import Measured, key_of, load, store
-from wingbeat.replicas.lockstep import DisprovedError, Lockstep, Mode
-from wingbeat.replicas.loop import Loop
-from wingbeat.replicas.object_loop import alone
+from wingbeat.replicas.drivers.cache import DriverTimings, key_of, load, store
+from wingbeat.replicas.drivers.lockstep import DisprovedError, Lockstep, Mode
+from wingbeat.replicas.drivers.object_loop import LOOP, alone
+from wingbeat.replicas.drivers.registry import AUTO, DRIVERS, DriverKind, check_driver
 from wingbeat.replicas.reads import NotRecordableError
 from wingbeat.replicas.replicas import Driver, Replicas, partition
 from wingbeat.task.data import len_of
@@ -34,7 +34,8 @@ if TYPE_CHECKING:
     from wingbeat.task.batches import Batches
     from wingbeat.task.step import State, TrainingStep
 
-DriverName = Literal["auto", "lockstep", "loop"]
+DriverName = str
+"""\"auto\", or a name in `DRIVERS`: \"lockstep\", \"loop\", or one that a package declares."""
 CHUNKS = (8, 32)
 """Stack sizes that "auto" tries besides the whole."""
 LOOP_MARGIN = 1.2
@@ -132,28 +133,18 @@ class DriverSelector:
         return (warning,)
 
     def _chosen(self, wanted: DriverName, compiled: bool | None) -> ExecutionPlan:
-        if wanted not in ("auto", "lockstep", "loop"):
-            msg = f"driver is {wanted!r}: {nearest(str(wanted), ('auto', 'lockstep', 'loop'))}"
-            raise RequestError(msg)
-        if wanted == "loop":
+        if check_driver(wanted) == AUTO:
+            return self._measured(compiled)
+        if wanted == LOOP:
             return self._loop("asked for")
-        if wanted == "lockstep":
-            return self._checked(
-                self._lockstep("compiled" if compiled else "traced"), 0, "asked for"
-            )
-        return self._measured(compiled)
+        kind = DRIVERS.find(wanted)
+        driver = self._held(kind, kind.first_mode(compiled))
+        return self._checked(driver, 0 if kind.stacks else 1, "asked for")
 
     def frozen(self, facts: dict[str, Any]) -> ExecutionPlan:
         """Return the execution that an earlier start of the same run chose."""
-        driver: Driver
-        if facts["driver"] == "loop":
-            # Runs that were begun before the loop called the optimizer itself go on as they were.
-            old = facts["mode"] == "eager"
-            driver = Loop(self.step) if old else self._loop("").driver
-        else:
-            driver = Lockstep(self.step, facts["mode"])
         return ExecutionPlan(
-            driver,
+            DRIVERS.find(facts["driver"]).function(self.step, facts["mode"]),
             facts["chunk"],
             max(1, int(facts["spare"])),
             facts["driver_reason"],
@@ -167,13 +158,23 @@ class DriverSelector:
 
     def _lockstep(self, mode: Mode) -> Lockstep:
         """Return a lock-step driver that has run once, recorded if the model allows it."""
+        driver = self._held(DRIVERS.find("lockstep"), mode)
+        assert isinstance(driver, Lockstep)
+        return driver
+
+    def _held(self, kind: DriverKind, mode: str) -> Driver:
+        """Return a driver that has run once and was held to a plain loop, in the first mode to do.
+
+        Raises:
+            DriverError: it cannot run the model in any mode, or trains otherwise.
+        """
         if self.step.remembers:
             names = ", ".join(self.step.remembers[:3])
             msg = f"the model or the loss keeps hidden state: it changes {names}"
             raise DriverError(msg)
-        driver = Lockstep(self.step, mode)
+        driver = kind.function(self.step, mode)
         try:
-            replicas = self._replicas(driver, 0, self.stack_schedule[-1])
+            replicas = self._replicas(driver, 0 if kind.stacks else 1, self.stack_schedule[-1])
             replicas.advance(0)
             if self.steps > 1:
                 replicas.advance(1)  # the run itself proves this step; see ``Proofs``
@@ -181,10 +182,11 @@ class DriverSelector:
         except (UnlikePlainError, DisprovedError, NotRecordableError):
             raise
         except DriverError:
-            if mode == "eager":
+            left = kind.modes[kind.modes.index(mode) + 1 :]
+            if not left:
                 raise
             self.step.renew()  # the attempt may have left its tensors in the model
-            return self._lockstep("traced" if mode == "compiled" else "eager")
+            return self._held(kind, left[0])
         return driver
 
     def _hold_to_plain(self, losses: Tensor) -> None:
@@ -241,7 +243,7 @@ class DriverSelector:
         asked = {"sizes": sizes, "steps": self.steps, "compiled": compiled}
         return {**here, **asked, "programs": sorted(driver.signatures)}
 
-    def _timed(self, driver: Lockstep, compiled: bool | None) -> Measured:
+    def _timed(self, driver: Lockstep, compiled: bool | None) -> DriverTimings:
         """Return the fastest candidate: "loop", or a mode with "/" and a size of stacks."""
         spare = self._fill(driver)
         timings = {f"{driver.mode}": self._time(driver, 0, spare)}
@@ -250,11 +252,11 @@ class DriverSelector:
         best = min(timings, key=lambda name: timings[name])
         timings["loop"] = self._time(alone(self.step), 1)
         if timings["loop"] * LOOP_MARGIN < timings[best]:
-            return Measured("loop", timings)
+            return DriverTimings("loop", timings)
         left = timings[best] * self.steps / 1000
         if compiled is None and driver.mode == "traced" and left > COMPILE_SECONDS:
             best = self._try_compiled(best, timings)
-        return Measured(best, timings)
+        return DriverTimings(best, timings)
 
     def _try_compiled(self, best: str, timings: dict[str, float]) -> str:
         _, stroke, chunk = best.partition("/")
@@ -282,7 +284,7 @@ class DriverSelector:
         return round(best * 1000, 3)
 
     def _checked(
-        self, driver: Lockstep, chunk: int, reason: str, timings: dict[str, float] | None = None
+        self, driver: Driver, chunk: int, reason: str, timings: dict[str, float] | None = None
     ) -> ExecutionPlan:
         """Prove that a replica's bits depend neither on its place nor on who rides along."""
         for spare in sorted({self._fill(driver), max(self._fill(driver), self._even())}):
@@ -310,13 +312,15 @@ class DriverSelector:
             seen += [s for s, same in zip(replicas.states(), base, strict=True) if same]
         return all(_same_state(seen[0], s) for s in seen[1:])
 
-    def _fill(self, driver: Lockstep) -> int:
+    def _fill(self, driver: Driver) -> int:
         """Return what a stack is filled up to a multiple of.
 
         A few steps may hide that an operation is uneven, so it is not left to the check alone.
         """
-        lanes = [VECTOR_LOOP // math.gcd(VECTOR_LOOP, channels) for channels in driver.lanes]
-        return max([self._even() if driver.uneven else 1, *lanes])
+        # Of a driver that does not say, anything may be uneven.
+        channels = getattr(driver, "lanes", ())
+        lanes = [VECTOR_LOOP // math.gcd(VECTOR_LOOP, count) for count in channels]
+        return max([self._even() if getattr(driver, "uneven", True) else 1, *lanes])
 
     def _even(self) -> int:
         """Return the least stack size whose activations fill whole vector loops, in any layout."""

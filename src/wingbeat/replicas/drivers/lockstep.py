@@ -13,7 +13,7 @@ import random
 import time
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 import numpy as np
 import torch
@@ -23,6 +23,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils import _pytree as pytree
 
 from wingbeat.errors import DriverError
+from wingbeat.replicas.drivers.registry import driver
 from wingbeat.replicas.reads import NotRecordableError, ReadsRefused, refuse_dynamic
 from wingbeat.replicas.simplify import simplify
 from wingbeat.task.batches import only_tensors
@@ -53,7 +54,8 @@ class DisprovedError(DriverError):
     """A recording was found to take another step than the function that it was made from."""
 
 
-Mode = Literal["traced", "compiled", "eager"]
+Mode = Literal["compiled", "traced", "eager"]
+"""From the fastest to the one that always works."""
 
 
 class Lockstep:
@@ -335,3 +337,14 @@ def _equal(a: Sequence[Tensor], b: Sequence[Tensor]) -> bool:
 
 def _first_line(error: Exception) -> str:
     return f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error) else ''}"
+
+
+@driver(
+    "lockstep",
+    modes=get_args(Mode),
+    usual="traced",
+    caption="All replicas in one vectorised call.",
+)
+def make_lockstep(step: TrainingStep, mode: str) -> Lockstep:
+    """Return the lock-step driver in one of its modes."""
+    return Lockstep(step, cast("Mode", mode))

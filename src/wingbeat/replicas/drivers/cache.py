@@ -20,7 +20,7 @@ from wingbeat.cache import cache_folder
 
 
 @dataclass(frozen=True)
-class Measured:
+class DriverTimings:
     """What was chosen, and the milliseconds of a step for each candidate."""
 
     best: str
@@ -37,14 +37,14 @@ def key_of(facts: dict[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
-def load(key: str) -> Measured | None:
+def load(key: str) -> DriverTimings | None:
     """Return what was measured earlier, or None; a file that cannot be read counts as none."""
     try:
         found = json.loads(_path(key).read_text(encoding="utf-8"))
         timings = {str(k): float(v) for k, v in found["timings"].items()}
         if found["best"] not in timings:
             raise ValueError(f"{found['best']!r} is none of {', '.join(timings)}")
-        return Measured(str(found["best"]), timings)
+        return DriverTimings(str(found["best"]), timings)
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -52,7 +52,7 @@ def load(key: str) -> Measured | None:
         return None
 
 
-def store(key: str, measured: Measured) -> Measured:
+def store(key: str, measured: DriverTimings) -> DriverTimings:
     """Keep a measurement, unless another process was first; returns the one that is kept.
 
     A cache folder that cannot be written is no error: the choice is then made anew each time.
