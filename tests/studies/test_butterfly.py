@@ -32,7 +32,7 @@ from wingbeat.studies.butterfly.found import (
     ButterflyFindings,
     summarised,
 )
-from wingbeat.studies.butterfly.grid import KINDS, Cell, Kind, cells, check_steps, parse_kinds
+from wingbeat.studies.butterfly.grid import KINDS, Cell, GridKind, cells, check_steps, parse_kinds
 from wingbeat.studies.butterfly.page import main_table
 from wingbeat.studies.butterfly.plan import (
     MEASURES,
@@ -124,7 +124,7 @@ def test_every_kind_becomes_its_perturbation() -> None:
     )
 )
 def test_kinds_survive_the_command_line(found: list[tuple[str, list[float], list[float]]]) -> None:
-    kinds = tuple(Kind(name, tuple(sizes), tuple(times)) for name, sizes, times in found)
+    kinds = tuple(GridKind(name, tuple(sizes), tuple(times)) for name, sizes, times in found)
     assert parse_kinds(",".join(str(kind) for kind in kinds)) == kinds
 
 
@@ -173,7 +173,7 @@ def test_unreadable_kinds_are_refused(text: str) -> None:
 
 def test_steps_that_collide_are_named() -> None:
     with pytest.raises(RequestError, match=r"times 0.1 and 0.11 of 10 steps are both step 1"):
-        check_steps(cells([Kind("ulp")], (), (0.0, 0.1, 0.11)), 10)
+        check_steps(cells([GridKind("ulp")], (), (0.0, 0.1, 0.11)), 10)
 
 
 def test_interventions_change_the_task_and_nothing_else() -> None:

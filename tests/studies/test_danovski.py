@@ -33,7 +33,7 @@ from wingbeat.studies.danovski.experiments import (
 )
 from wingbeat.studies.danovski.found import DanovskiFindings
 from wingbeat.studies.danovski.measure import measured, null_distance
-from wingbeat.studies.danovski.plan import DanovskiPlan, Options, conditions
+from wingbeat.studies.danovski.plan import DanovskiOptions, DanovskiPlan, conditions
 from wingbeat.studies.danovski.series import expansion_rates
 from wingbeat.study.runner import InlineRunner
 from wingbeat.tasks.iris import IrisMap, initial, iris, iris_task, map_error, without_shift
@@ -279,25 +279,25 @@ def test_plan_asks_for_what_the_paper_has() -> None:
 
 
 def test_late_nudges_and_series_have_their_curves() -> None:
-    orbit = measured(Options("orbit", 0.01, 3, 60, 1e-8, 2, 40))
+    orbit = measured(DanovskiOptions("orbit", 0.01, 3, 60, 1e-8, 2, 40))
     assert orbit["late_ratio"]["n"] == 3
     assert orbit["late_start"]["value"] == pytest.approx(0.5, abs=0.15)
     assert "curve/late/40" in orbit
     assert "curve/late/60" in orbit
-    series = measured(Options("series", 5.0, 4, 900, late=300))
+    series = measured(DanovskiOptions("series", 5.0, 4, 900, late=300))
     assert series["lags_defined"]["n"] == 4
     shares = sum(series[name]["value"] for name in ("constant", "periodic", "irregular"))
     assert shares == pytest.approx(1.0)
 
 
 TINY = [
-    Options("nmle", 1.0, 4, 200, 1e-8, 2),
-    Options("nmle", 0.01, 3, 200, 1e-8, 2),
-    Options("renormalised", 1.0, 4, 300, late=200),
-    Options("orbit", 0.01, 3, 60, 1e-8, 2, 40),
-    Options("weights", 0.01, 3, 40),
-    Options("series", 5.0, 3, 900, late=300),
-    Options("accuracy", 1.0, 4, 60, 1e-8, 2),
+    DanovskiOptions("nmle", 1.0, 4, 200, 1e-8, 2),
+    DanovskiOptions("nmle", 0.01, 3, 200, 1e-8, 2),
+    DanovskiOptions("renormalised", 1.0, 4, 300, late=200),
+    DanovskiOptions("orbit", 0.01, 3, 60, 1e-8, 2, 40),
+    DanovskiOptions("weights", 0.01, 3, 40),
+    DanovskiOptions("series", 5.0, 3, 900, late=300),
+    DanovskiOptions("accuracy", 1.0, 4, 60, 1e-8, 2),
 ]
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from wingbeat.studies.danovski.claims import claims
 from wingbeat.studies.danovski.found import DanovskiFindings, DanovskiMeasurement
-from wingbeat.studies.danovski.plan import Experiment, Options
+from wingbeat.studies.danovski.plan import DanovskiOptions, Experiment
 from wingbeat.study.verdicts import FAILS, HOLDS, NOT_RUN, UNDETERMINED, Claim
 
 STEPS = {"renormalised": (1000, 500), "series": (8000, 2700), "orbit": (1000, 800)}
@@ -25,7 +25,9 @@ def m(
         v, low, high = value if isinstance(value, tuple) else (value, value, value)
         numbers = {"value": v, "low": low, "high": high, "n": 9, "reason": ""}
         content[name.replace("__", "-")] = numbers
-    return DanovskiMeasurement(Options(experiment, eta, 9, steps, epsilon, 3, late), content)
+    return DanovskiMeasurement(
+        DanovskiOptions(experiment, eta, 9, steps, epsilon, 3, late), content
+    )
 
 
 def made(*measured: DanovskiMeasurement) -> DanovskiFindings:

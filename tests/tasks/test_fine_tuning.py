@@ -13,7 +13,7 @@ from tiny_checkpoint import write_bert
 import wingbeat as wb
 from wingbeat.errors import RequestError
 from wingbeat.landscape.data import chosen
-from wingbeat.studies.butterfly.grid import Cell, Kind, confined, parse_kinds
+from wingbeat.studies.butterfly.grid import Cell, GridKind, confined, parse_kinds
 from wingbeat.studies.butterfly.plan import ButterflyPlan, conditions
 from wingbeat.tasks.data.tokens import ByteTokenizer
 from wingbeat.tasks.gsm8k import gsm8k
@@ -212,7 +212,9 @@ def test_the_study_has_checkpoints_and_parts_as_axes(folder: str) -> None:
         {**LONG, "checkpoint": folder, "architecture": folder},
         times=(0.0, 0.5),
         sizes=(0.1,),
-        kinds=confined([Kind("gaussian"), Kind("single.head", (0.1,), (0.0,))], ["body", "head"]),
+        kinds=confined(
+            [GridKind("gaussian"), GridKind("single.head", (0.1,), (0.0,))], ["body", "head"]
+        ),
         seeds=1,
         replicas=3,
         interventions=("standard", "checkpoint=random", "lr=0.001"),

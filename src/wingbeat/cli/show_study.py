@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from wingbeat.study.ledger import Record
     from wingbeat.study.named import Finding
     from wingbeat.study.outcome import StudyResult
-    from wingbeat.study.plan import Plan
+    from wingbeat.study.plan import StudyPlan
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
 
@@ -28,7 +28,7 @@ ROWS = 40
 """Rows of a table that are printed; ``--json`` gives all."""
 
 
-def plan(console: Console, name: str, found: Plan) -> None:
+def plan(console: Console, name: str, found: StudyPlan) -> None:
     """Print what a study would do and cost."""
     total = found.done + found.left
     console.print(table(found.conditions))

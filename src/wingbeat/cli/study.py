@@ -25,7 +25,7 @@ from wingbeat.study.study import Study
 if TYPE_CHECKING:
     from wingbeat.study.ledger import Record
     from wingbeat.study.outcome import StudyResult
-    from wingbeat.study.plan import Plan
+    from wingbeat.study.plan import StudyPlan
 
 Resources = Annotated[
     list[str] | None,
@@ -130,7 +130,7 @@ def _silent(record: Record, ended: int, total: int) -> None:
     """Tell nothing at the end of a condition."""
 
 
-def _show_plan(name: str, plan: Plan, *, as_json_text: bool) -> None:
+def _show_plan(name: str, plan: StudyPlan, *, as_json_text: bool) -> None:
     if as_json_text:
         show_study.document(plan.to_json())
     else:

@@ -55,7 +55,7 @@ class CostProbe:
 
 
 @dataclass(frozen=True)
-class Plan:
+class StudyPlan:
     """What a study would do.
 
     Attributes:
@@ -99,7 +99,7 @@ class Plan:
 
 def plan_study(
     conditions: Sequence[Condition], out: str | Path, *, workers: int = 1, probes: int = 3
-) -> Plan:
+) -> StudyPlan:
     """Return what a study would do and cost. Nothing is written to its folder.
 
     Args:
@@ -122,7 +122,7 @@ def plan_study(
     busy = min(workers, len(left))
     rounds = [len(left) * value / max(1, busy) for value in seconds]
     mean = sum(rounds) / len(rounds) if rounds else float("nan")
-    return Plan(
+    return StudyPlan(
         conditions=table,
         done=len(grid) - len(left),
         left=len(left),

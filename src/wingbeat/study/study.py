@@ -9,7 +9,7 @@ from wingbeat.errors import RequestError
 from wingbeat.study.condition import Condition
 from wingbeat.study.grid import unique
 from wingbeat.study.outcome import StudyResult
-from wingbeat.study.plan import Plan, plan_study
+from wingbeat.study.plan import StudyPlan, plan_study
 from wingbeat.study.run import TRIES, Progress, run_study
 from wingbeat.study.runner import Runner, make_runner
 
@@ -66,7 +66,9 @@ class Study:
         name = asked.name or Path(path).stem
         return cls(asked.conditions(), name=name, tries=asked.tries, seconds=asked.budget.seconds)
 
-    def plan(self, out: str | Path | None = None, *, workers: int = 1, probes: int = 3) -> Plan:
+    def plan(
+        self, out: str | Path | None = None, *, workers: int = 1, probes: int = 3
+    ) -> StudyPlan:
         """Return what a run would do and cost; see ``plan_study``."""
         return plan_study(self.conditions, self._folder(out), workers=workers, probes=probes)
 

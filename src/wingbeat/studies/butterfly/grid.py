@@ -22,7 +22,7 @@ HEAD: Final = r"(^|\.)(head|classifier|lm_head|score|fc)\."
 
 
 @dataclass(frozen=True)
-class Kind:
+class GridKind:
     """A kind of perturbation, with sizes and times of its own where it has them.
 
     Args:
@@ -61,7 +61,7 @@ class Cell:
     """One perturbation of the grid.
 
     Args:
-        kind: name of a `Kind`.
+        kind: name of a `GridKind`.
         size: relative to initialisation; for "ulp" a number of weights.
         time: share of training after which it happens.
     """
@@ -115,7 +115,7 @@ class Cell:
 
 
 def cells(
-    kinds: Sequence[Kind], sizes: Sequence[float], times: Sequence[float]
+    kinds: Sequence[GridKind], sizes: Sequence[float], times: Sequence[float]
 ) -> tuple[Cell, ...]:
     """Return the grid: kinds by times by sizes, the last running fastest.
 
@@ -123,7 +123,7 @@ def cells(
         RequestError: a cell occurs twice.
 
     Example:
-        >>> kinds = [Kind("gaussian"), Kind("single", (0.1,), (0.0,))]
+        >>> kinds = [GridKind("gaussian"), GridKind("single", (0.1,), (0.0,))]
         >>> [cell.name for cell in cells(kinds, [1], [0, 0.5])]
         ['gaussian-1@0', 'gaussian-1@0.5', 'single-0.1@0']
     """
@@ -188,7 +188,7 @@ def check_times(times: Sequence[float]) -> None:
             )
 
 
-def parse_kinds(text: str) -> tuple[Kind, ...]:
+def parse_kinds(text: str) -> tuple[GridKind, ...]:
     """Read ``KIND[.body|.head][:SIZE/SIZE…][@TIME/TIME…],…``.
 
     Raises:
@@ -202,13 +202,13 @@ def parse_kinds(text: str) -> tuple[Kind, ...]:
     for word in filter(None, (part.strip() for part in text.split(","))):
         head, _, times = word.partition("@")
         name, _, sizes = head.partition(":")
-        found.append(Kind(name, _numbers(sizes, "/"), _numbers(times, "/")))
+        found.append(GridKind(name, _numbers(sizes, "/"), _numbers(times, "/")))
     if not found:
         raise RequestError(f"kinds is {text!r}: give at least one of {', '.join(KINDS)}")
     return tuple(found)
 
 
-def confined(kinds: Sequence[Kind], where: Sequence[str]) -> tuple[Kind, ...]:
+def confined(kinds: Sequence[GridKind], where: Sequence[str]) -> tuple[GridKind, ...]:
     """Return every kind once for each part; kinds that name one themselves stay as they are.
 
     Args:

@@ -20,7 +20,7 @@ from wingbeat.replicas.drivers.selection import DriverName
 from wingbeat.studies.butterfly.grid import (
     HEAD,
     Cell,
-    Kind,
+    GridKind,
     cells,
     check_sizes,
     check_steps,
@@ -40,7 +40,7 @@ from wingbeat.tasks.from_scratch import FACTORIES, LOOPED, QUICK
 
 STANDARD: Final = "standard"
 TASK: Final = "wingbeat.studies.butterfly.plan:limited_task"
-SINGLE: Final = Kind("single", (0.01,), (0.0,))
+SINGLE: Final = GridKind("single", (0.01,), (0.0,))
 """One weight at the start, the paper's smallest perturbation."""
 MEASURES: Final = ("ensemble", "cka", "l2_aligned", "barrier_aligned")
 """Metrics of a run that the study adds unless told otherwise. Together they cost about what
@@ -50,7 +50,7 @@ barriers of all pairs at the end do."""
 GRID: Final[dict[str, Any]] = {
     "times": (0.0, 0.005, 0.02, 0.1, 0.5),
     "sizes": (1e-3, 1e-2, 1e-1),
-    "kinds": (Kind("batch"), Kind("gaussian"), SINGLE),
+    "kinds": (GridKind("batch"), GridKind("gaussian"), SINGLE),
     "replicas": 3,
     "seeds": 3,
 }
@@ -58,7 +58,7 @@ GRID: Final[dict[str, Any]] = {
 SMALL_GRID: Final[dict[str, Any]] = {
     "times": (0.0, 0.5),
     "sizes": (1e-2, 1e-1),
-    "kinds": (Kind("gaussian"), SINGLE),
+    "kinds": (GridKind("gaussian"), SINGLE),
     "replicas": 2,
     "seeds": 2,
 }
@@ -101,7 +101,7 @@ class ButterflyPlan:
         read=partial(parse_numbers, name="scales"),
         write=numbers_text,
     )
-    kinds: tuple[Kind, ...] | None = option(
+    kinds: tuple[GridKind, ...] | None = option(
         None,
         "batch, gaussian, single, fraction, ulp; KIND:SIZE/SIZE@TIME/TIME.",
         read=parse_kinds,

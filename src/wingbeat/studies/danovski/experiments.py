@@ -60,7 +60,7 @@ def nudges(epsilon: float, inits: int, perturbations: int, *, seed: int = 0) -> 
 
 
 @dataclass(frozen=True)
-class Followed:
+class FollowedNets:
     """Distances of nudged copies from their reference.
 
     Attributes:
@@ -74,7 +74,9 @@ class Followed:
     steps: NDArray[np.int64]
 
 
-def follow(step: IrisMap, starts: Tensor, nudged: Tensor, steps: int, every: int = 1) -> Followed:
+def follow(
+    step: IrisMap, starts: Tensor, nudged: Tensor, steps: int, every: int = 1
+) -> FollowedNets:
     """Advance references and their nudged copies, and note how far apart they are.
 
     Args:
@@ -88,7 +90,7 @@ def follow(step: IrisMap, starts: Tensor, nudged: Tensor, steps: int, every: int
     pairs = zip(torch.split(starts, size), torch.split(nudged, size), strict=True)
     parts = [_follow(step, start, nudge, steps, every) for start, nudge in pairs]
     whole, essential = (np.concatenate(p) for p in zip(*parts, strict=True))
-    return Followed(whole, essential, np.arange(0, steps + 1, every))
+    return FollowedNets(whole, essential, np.arange(0, steps + 1, every))
 
 
 def _follow(

@@ -11,7 +11,7 @@ import pandas as pd
 from wingbeat.errors import NOT_TRAINED
 from wingbeat.report.figures.estimates import estimate_text
 from wingbeat.stats import Estimate
-from wingbeat.studies.danovski.plan import Experiment, Options, condition
+from wingbeat.studies.danovski.plan import DanovskiOptions, Experiment, condition
 from wingbeat.study.ledger import Ledger
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class DanovskiMeasurement:
         content: estimates by name, with ``n``; those of curves are named ``curve/NAME/x``.
     """
 
-    options: Options
+    options: DanovskiOptions
     content: dict[str, dict[str, Any]]
 
     def __getitem__(self, name: str) -> Estimate:
@@ -60,7 +60,7 @@ class DanovskiMeasurement:
     def text(self, name: str) -> str:
         """Return value, interval and number of initialisations in words.
 
-        >>> options = Options("series", 5.0, 1, 9)
+        >>> options = DanovskiOptions("series", 5.0, 1, 9)
         >>> DanovskiMeasurement(options, {"a": {"value": 2.0, "n": 7}}).text("a")
         '2 (n = 7)'
         """
@@ -101,7 +101,7 @@ class DanovskiFindings:
         for found in self.all(experiment):
             if found.options.eta == eta and epsilon in (None, found.options.epsilon):
                 return found
-        return DanovskiMeasurement(Options("series", eta, 1, 1), {})
+        return DanovskiMeasurement(DanovskiOptions("series", eta, 1, 1), {})
 
     def largest(self, name: str) -> float:
         """Return the largest value of an estimate over all measurements, such as ``map_error``."""

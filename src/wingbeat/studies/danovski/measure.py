@@ -25,7 +25,7 @@ from wingbeat.studies.danovski.orbits import (
     measure_weights,
     relative,
 )
-from wingbeat.studies.danovski.plan import LENGTH, SHARE, Options
+from wingbeat.studies.danovski.plan import LENGTH, SHARE, DanovskiOptions
 from wingbeat.tasks.iris import IrisMap, initial, map_error
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def measure(result: Result) -> Estimates:
     in different rows of a batch.
     """
     arguments: dict[str, Any] = result.condition["factory"]["arguments"]
-    options = Options(**arguments)
+    options = DanovskiOptions(**arguments)
     found = {
         "map_error": plain(map_error(result.trajectory, options.eta)),
         "map_null": plain(null_distance(options.eta)),
@@ -65,10 +65,10 @@ def null_distance(eta: float, steps: int = LENGTH) -> float:
     return float((end[[2, 5, 6]] - end[0]).abs().max())
 
 
-def measured(options: Options) -> Estimates:
+def measured(options: DanovskiOptions) -> Estimates:
     """Return the estimates of one measurement, without the engine's run beside it.
 
-    >>> found = measured(Options("nmle", 0.01, 3, 200, 1e-8, 2))
+    >>> found = measured(DanovskiOptions("nmle", 0.01, 3, 200, 1e-8, 2))
     >>> found["nmle"]["reason"], found["accepted"]["value"]
     ('no_linear_region', 0.0)
     """
@@ -90,7 +90,7 @@ def _orbits(eta: float, inits: int, steps: int) -> Renormalised:
     return renormalised(IrisMap(eta), initial(range(inits)), steps)
 
 
-def _measure_nmle(options: Options, step: IrisMap) -> Estimates:
+def _measure_nmle(options: DanovskiOptions, step: IrisMap) -> Estimates:
     apart = followed(options, step, options.steps)
     fitted = nmle(apart.distances)
     orbits = _orbits(options.eta, options.inits, options.steps)
@@ -123,7 +123,7 @@ def _beside(fitted: Nmle, orbits: Renormalised) -> Estimates:
     }
 
 
-def _measure_renormalised(options: Options, step: IrisMap) -> Estimates:
+def _measure_renormalised(options: DanovskiOptions, step: IrisMap) -> Estimates:
     starts, total, late = initial(range(options.inits)), options.steps, options.late
     orbits = renormalised(step, starts, total)
     # One name for each: a short study may end at 1000.
@@ -148,11 +148,11 @@ def _measure_renormalised(options: Options, step: IrisMap) -> Estimates:
     return found | curve("rate", edges + block / 2, columns(rates))
 
 
-def _measure_accuracy(options: Options, step: IrisMap) -> Estimates:
+def _measure_accuracy(options: DanovskiOptions, step: IrisMap) -> Estimates:
     starts = initial(range(options.inits))
     times = first_reached(step, starts, options.steps, SHARE)
     orbits = renormalised(step, starts[: max(3, options.inits // 3)], LENGTH)
-    nudged = Options(
+    nudged = DanovskiOptions(
         "nmle", options.eta, options.inits, LENGTH, options.epsilon, options.perturbations
     )
     fitted = nmle(followed(nudged, step).distances)

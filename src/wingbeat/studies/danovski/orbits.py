@@ -17,13 +17,13 @@ from wingbeat.studies.danovski.estimates import (
 )
 from wingbeat.studies.danovski.experiments import (
     KERNELS,
-    Followed,
+    FollowedNets,
     follow,
     moved,
     nudges,
     without_one,
 )
-from wingbeat.studies.danovski.plan import LENGTH, Options
+from wingbeat.studies.danovski.plan import LENGTH, DanovskiOptions
 from wingbeat.studies.danovski.series import expansion_rates
 from wingbeat.tasks.iris import IrisMap, initial
 
@@ -40,14 +40,16 @@ LAGS: Final = 12
 _SHOWN = 120
 
 
-def followed(options: Options, step: IrisMap, steps: int = LENGTH, every: int = 1) -> Followed:
+def followed(
+    options: DanovskiOptions, step: IrisMap, steps: int = LENGTH, every: int = 1
+) -> FollowedNets:
     """Follow nudged copies of the initialisations of a measurement."""
     starts = initial(range(options.inits))
     nudged = nudges(options.epsilon, options.inits, options.perturbations)
     return follow(step, starts, nudged, steps, every)
 
 
-def measure_orbit(options: Options, step: IrisMap) -> Estimates:
+def measure_orbit(options: DanovskiOptions, step: IrisMap) -> Estimates:
     """Follow nudged copies from the start, and others from a late update on.
 
     ``late_ratio`` is d at the end ÷ d after the late nudge: below 1 the copies come back.
@@ -75,7 +77,7 @@ def measure_orbit(options: Options, step: IrisMap) -> Estimates:
     return found
 
 
-def measure_weights(options: Options, step: IrisMap) -> Estimates:
+def measure_weights(options: DanovskiOptions, step: IrisMap) -> Estimates:
     """Compare the way of each weight with how far it got, and take out one at a time."""
     went = moved(step, initial(range(options.inits)), options.steps)
     ratios = without_one(step, went.final)
@@ -106,7 +108,7 @@ def measure_weights(options: Options, step: IrisMap) -> Estimates:
     }
 
 
-def measure_series(options: Options, step: IrisMap) -> Estimates:
+def measure_series(options: DanovskiOptions, step: IrisMap) -> Estimates:
     """Look for periods and recurrences in the training loss after the transient."""
     losses = step.losses(initial(range(options.inits)), options.steps).numpy()
     tail = losses[:, options.late :]
@@ -140,7 +142,7 @@ def measure_series(options: Options, step: IrisMap) -> Estimates:
     return found | _expansion(tail[periods != 1])
 
 
-def _at(options: Options) -> NDArray[np.int64]:
+def _at(options: DanovskiOptions) -> NDArray[np.int64]:
     """The updates whose losses are kept for a figure: 120 in a row."""
     return np.arange(options.steps - _SHOWN, options.steps)
 

@@ -28,7 +28,7 @@ MEASURE: Final = "wingbeat.studies.danovski.measure:measure"
 
 
 @dataclass(frozen=True)
-class Options:
+class DanovskiOptions:
     """One measurement over many initialisations.
 
     Args:
@@ -89,7 +89,7 @@ def danovski_task(
         >>> danovski_task("nmle", 1.0, 200, 200, epsilon=1e-8, perturbations=5).steps
         40
     """
-    Options(experiment, eta, inits, steps, epsilon, perturbations, late)
+    DanovskiOptions(experiment, eta, inits, steps, epsilon, perturbations, late)
     return iris_task(eta, ANCHOR_STEPS)
 
 
@@ -114,7 +114,7 @@ class DanovskiPlan:
         return self.inits or (60 if self.quick else 200)
 
     @property
-    def options(self) -> list[Options]:
+    def options(self) -> list[DanovskiOptions]:
         """Every measurement, in the order of the page."""
         return _quick(self.count) if self.quick else _full(self.count)
 
@@ -128,7 +128,7 @@ def conditions(plan: DanovskiPlan) -> list[Condition]:
     return [condition(options) for options in plan.options]
 
 
-def condition(options: Options) -> Condition:
+def condition(options: DanovskiOptions) -> Condition:
     """Return the condition of one measurement."""
     nudge = {"kind": "gaussian", "scale": 1e-6, "relative_to": "absolute", "include": "weight"}
     return Condition(
@@ -153,29 +153,29 @@ def size_text(epsilon: float) -> str:
     return f"{epsilon:g}".replace("e-0", "e-")
 
 
-def _nmle(inits: int, eta: float, epsilon: float) -> Options:
-    return Options("nmle", eta, inits, LENGTH, epsilon, 5)
+def _nmle(inits: int, eta: float, epsilon: float) -> DanovskiOptions:
+    return DanovskiOptions("nmle", eta, inits, LENGTH, epsilon, 5)
 
 
-def _full(inits: int) -> list[Options]:
+def _full(inits: int) -> list[DanovskiOptions]:
     found = [_nmle(inits, 1.0, epsilon) for epsilon in EPSILONS]
     found += [_nmle(inits, eta, epsilon) for eta in (0.01, 5.0) for epsilon in (1e-8, 1e-4)]
-    found += [Options("renormalised", eta, 100, 5000, late=1000) for eta in (0.01, 1.0)]
-    found.append(Options("renormalised", 5.0, 20, 10_000, late=5000))
-    found += [Options("orbit", 0.01, 10, 5000, e, 10, 4000) for e in (1e-12, 1e-8, 1e-4)]
-    found.append(Options("orbit", 1.0, 10, 5000, 1e-8, 10, 4000))
-    found += [Options("weights", eta, 10, 5000) for eta in (0.01, 1.0)]
-    found.append(Options("series", 5.0, 20, 45_000, late=2700))
-    found += [Options("series", eta, 20, 10_000, late=2700) for eta in (2.0, 3.0, 10.0)]
-    return found + [Options("accuracy", eta, 100, 2000, 1e-8, 3) for eta in ETAS]
+    found += [DanovskiOptions("renormalised", eta, 100, 5000, late=1000) for eta in (0.01, 1.0)]
+    found.append(DanovskiOptions("renormalised", 5.0, 20, 10_000, late=5000))
+    found += [DanovskiOptions("orbit", 0.01, 10, 5000, e, 10, 4000) for e in (1e-12, 1e-8, 1e-4)]
+    found.append(DanovskiOptions("orbit", 1.0, 10, 5000, 1e-8, 10, 4000))
+    found += [DanovskiOptions("weights", eta, 10, 5000) for eta in (0.01, 1.0)]
+    found.append(DanovskiOptions("series", 5.0, 20, 45_000, late=2700))
+    found += [DanovskiOptions("series", eta, 20, 10_000, late=2700) for eta in (2.0, 3.0, 10.0)]
+    return found + [DanovskiOptions("accuracy", eta, 100, 2000, 1e-8, 3) for eta in ETAS]
 
 
-def _quick(inits: int) -> list[Options]:
+def _quick(inits: int) -> list[DanovskiOptions]:
     found = [_nmle(inits, 1.0, epsilon) for epsilon in (1e-12, 1e-8, 1e-4, 1e-2)]
     found += [_nmle(inits, eta, 1e-8) for eta in (0.01, 5.0)]
-    found += [Options("renormalised", eta, 20, 1000, late=500) for eta in (0.01, 1.0, 5.0)]
-    found += [Options("orbit", 0.01, 4, 1000, e, 4, 800) for e in (1e-8, 1e-4)]
-    found.append(Options("weights", 0.01, 10, 1000))
-    found.append(Options("series", 5.0, 8, 8000, late=2700))
+    found += [DanovskiOptions("renormalised", eta, 20, 1000, late=500) for eta in (0.01, 1.0, 5.0)]
+    found += [DanovskiOptions("orbit", 0.01, 4, 1000, e, 4, 800) for e in (1e-8, 1e-4)]
+    found.append(DanovskiOptions("weights", 0.01, 10, 1000))
+    found.append(DanovskiOptions("series", 5.0, 8, 8000, late=2700))
     etas = (0.01, 0.1, 0.5, 1.0, 2.0, 5.0)
-    return found + [Options("accuracy", eta, 30, 500, 1e-8, 3) for eta in etas]
+    return found + [DanovskiOptions("accuracy", eta, 30, 500, 1e-8, 3) for eta in etas]
