@@ -11,7 +11,7 @@ from torch import Tensor
 
 from wingbeat.task.optimizers.moments import (
     SLOTS,
-    Moments,
+    AdamFamily,
     root_scale,
     shrunk,
 )
@@ -26,7 +26,7 @@ from wingbeat.task.optimizers.stability import DIVIDED, Threshold, adam
 
 @pure_form(torch.optim.Adam, torch.optim.AdamW)
 @dataclass(frozen=True)
-class Adam(Moments):
+class Adam(AdamFamily):
     """``torch.optim.Adam`` and, with ``decoupled_weight_decay``, ``AdamW``.
 
     Sources: Kingma and Ba, "Adam" (2015), algorithm 1 with the reordering at the end

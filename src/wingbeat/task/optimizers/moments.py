@@ -21,7 +21,7 @@ SLOTS = ("gradient_sum", "square_sum")
 
 
 @dataclass(frozen=True)
-class Moments(PureOptimizer):
+class AdamFamily(PureOptimizer):
     """What the optimizers of this family share: settings, both sums, and how weights decay."""
 
     squares: ClassVar[tuple[str, ...]] = ("square_sum", "largest_square_sum")

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from wingbeat.errors import DriverError
 from wingbeat.task.optimizers.moments import (
-    Moments,
+    AdamFamily,
     root_scale,
     shrunk,
 )
@@ -25,7 +25,7 @@ BLOCK: Final = 1024
 
 @pure_form(torch.optim.NAdam)
 @dataclass(frozen=True)
-class NAdam(Moments):
+class NAdam(AdamFamily):
     """``torch.optim.NAdam``: Adam with Nesterov's momentum and a momentum schedule.
 
     Source: Dozat, "Incorporating Nesterov momentum into Adam" (2016), algorithm 2,

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from wingbeat.task.optimizers.moments import (
-    Moments,
+    AdamFamily,
     shrunk,
 )
 from wingbeat.task.optimizers.pure import State, root
@@ -19,7 +19,7 @@ from wingbeat.task.optimizers.registry import pure_form
 
 @pure_form(torch.optim.RAdam)
 @dataclass(frozen=True)
-class RAdam(Moments):
+class RAdam(AdamFamily):
     """``torch.optim.RAdam``: Adam that starts as plain momentum.
 
     Source: Liu et al., "On the variance of the adaptive learning rate and beyond"
