@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from wingbeat.kernels import safe_kernels
 from wingbeat.products import products
@@ -166,6 +167,19 @@ def deterministic_algorithms(model: nn.Module | None = None) -> Iterator[None]:
     finally:
         torch.use_deterministic_algorithms(enabled, warn_only=warn_only)
         settings.fill_uninitialized_memory = fill
+
+
+@contextlib.contextmanager
+def evaluation() -> Iterator[None]:
+    """Evaluate without gradients, with fixed random numbers and attention that can be stacked."""
+    fast = torch.backends.mha.get_fastpath_enabled()
+    # It has no rule for stacks, and runs past the hooks of the modules inside.
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with torch.no_grad(), seeded(0), sdpa_kernel(SDPBackend.MATH):
+            yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
 
 
 def _own_version() -> str:

@@ -11,10 +11,10 @@ import torch
 from torch.func import grad, vmap
 from torch.utils import _pytree as pytree
 
+from wingbeat.determinism import evaluation
 from wingbeat.errors import RequestError
 from wingbeat.landscape.activation_memory import activation_bytes
 from wingbeat.landscape.line import line
-from wingbeat.landscape.probe import evaluation
 from wingbeat.metrics.fisher import gaussian_kl, precision
 from wingbeat.task.data import len_of
 from wingbeat.task.predictions import class_scores

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from wingbeat.determinism import evaluation
 from wingbeat.errors import NO_PREDICTIONS, RequestError
 from wingbeat.landscape.activation_memory import activation_bytes
-from wingbeat.landscape.probe import evaluation
 from wingbeat.metrics.disagreement import pairwise_disagreement
 from wingbeat.metrics.divergence import js, kl, logit_correlation
 from wingbeat.metrics.ensemble import Combine, Diversity, Ensemble, diversity, ensemble

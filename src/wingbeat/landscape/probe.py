@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
 from torch.func import vmap
-from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.modules.conv import _ConvNd
 
-from wingbeat.determinism import seeded
+from wingbeat.determinism import evaluation
 from wingbeat.errors import RequestError
 from wingbeat.landscape.activation_memory import activation_bytes
 from wingbeat.landscape.batch_loss import depends_on_batch
@@ -25,7 +23,7 @@ from wingbeat.task.step import TrainingStep
 from wingbeat.typing import Array
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
 
     from numpy.typing import NDArray
     from torch import Tensor, nn
@@ -245,18 +243,6 @@ def averaged(per_batch: Array, sizes: Array) -> Array:
     Row by row, not as a matrix product, whose bits depend on a row's place.
     """
     return np.asarray((per_batch * sizes).sum(axis=-1) / sizes.sum())
-
-
-@contextlib.contextmanager
-def evaluation() -> Iterator[None]:
-    """Evaluate without gradients, with fixed random numbers and attention that can be stacked."""
-    fast = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)  # it has no rule for stacks
-    try:
-        with torch.no_grad(), seeded(0), sdpa_kernel(SDPBackend.MATH):
-            yield
-    finally:
-        torch.backends.mha.set_fastpath_enabled(fast)
 
 
 def _why_not_stacked(model: nn.Module, size: int) -> str:

@@ -20,13 +20,13 @@ from scipy.special import bdtrc, betaincinv
 
 from wingbeat.errors import DIVERGED
 from wingbeat.stats import Estimate
+from wingbeat.typing import Array
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from wingbeat.measure.outputs import Outputs
 
-    Array = NDArray[np.float64]
 
 Change = Literal["fell", "rose", "unclear", "not finite"]
 State = Literal["trained", "unproven", "failed"]

@@ -24,6 +24,7 @@ from wingbeat.metrics import (
     spread_ratio,
 )
 from wingbeat.stats import VERDICT_LEVEL, Estimate, Scale, bootstrap, verdict
+from wingbeat.typing import Array
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -33,8 +34,6 @@ if TYPE_CHECKING:
     from wingbeat.measure.context import Scalar
     from wingbeat.measure.exponents import Saturation
     from wingbeat.metrics.projection import ProjectedSpread
-
-    Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

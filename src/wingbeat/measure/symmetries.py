@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import torch
 
+from wingbeat.determinism import evaluation
 from wingbeat.errors import DIVERGED, NO_PERMUTATIONS, NOT_SYMMETRIC, RequestError
 from wingbeat.landscape import Models
 from wingbeat.landscape.data import chosen
-from wingbeat.landscape.probe import evaluation
 from wingbeat.measure.table import object_array, owners
 from wingbeat.replicas.fork import REFERENCE
 from wingbeat.symmetry import Permutation, PermutationSpec, permutation_spec, weight_matching

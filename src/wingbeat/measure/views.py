@@ -7,25 +7,24 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from wingbeat.determinism import evaluation
 from wingbeat.errors import RequestError
 from wingbeat.landscape import Models
 from wingbeat.landscape.data import chosen
 from wingbeat.metrics.blocks import blocks
 from wingbeat.representation.capture import Recorder
-from wingbeat.representation.layers import evaluation, fitting, with_axes
+from wingbeat.representation.layers import fitting, with_axes
 from wingbeat.task.batches import eval_batches, placer
 from wingbeat.task.data import len_of
+from wingbeat.typing import Array
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-
-    from numpy.typing import NDArray
 
     from wingbeat.measure.context import MetricContext
     from wingbeat.replicas.snapshot import Snapshot
     from wingbeat.task.step import TrainingStep
 
-    Array = NDArray[np.float64]
 
 SAMPLES: Final = 512
 """Samples whose activations are given, at most."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
@@ -10,16 +9,16 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import torch
 from torch.func import functional_call
-from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils import _pytree as pytree
 
-from wingbeat.determinism import seeded
+from wingbeat.determinism import evaluation
 from wingbeat.errors import RequestError
 from wingbeat.metrics.cka import LEAST_SAMPLES, CKASums
 from wingbeat.metrics.hsic_terms import Estimator, centred_gram
 from wingbeat.representation.capture import Positions, Recorder, check_layers, sample_axes
 from wingbeat.task.batches import copied, eval_batches, placer
 from wingbeat.task.data import len_of
+from wingbeat.typing import Array
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -31,7 +30,6 @@ if TYPE_CHECKING:
     from wingbeat.task.step import TrainingStep
     from wingbeat.task.task import Task
 
-    Array = NDArray[np.float64]
     Features = dict[str, Tensor]
 
 MEMORY: Final = 256 << 20
@@ -223,18 +221,6 @@ def fitting(features: Mapping[str, Tensor], memory: int) -> int:
     kept = sum(x.shape[1] * x.element_size() for x in features.values())
     widest = max(x.shape[1] for x in features.values())
     return memory // (kept + 16 * widest)  # one layer at a time is centred in float64
-
-
-@contextlib.contextmanager
-def evaluation() -> Iterator[None]:
-    """Run models without gradients, with fixed random numbers and every module's hooks."""
-    fast = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)  # it runs past the modules inside
-    try:
-        with torch.no_grad(), seeded(0), sdpa_kernel(SDPBackend.MATH):
-            yield
-    finally:
-        torch.backends.mha.set_fastpath_enabled(fast)
 
 
 @dataclass(frozen=True)

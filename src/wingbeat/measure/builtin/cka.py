@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from wingbeat.determinism import evaluation
 from wingbeat.landscape.data import chosen
 from wingbeat.measure.budget import forked_steps
 from wingbeat.measure.metric import Definition, metric_of_run
@@ -20,17 +21,15 @@ from wingbeat.measure.table import object_array, owners
 from wingbeat.metrics.cka import LARGEST_ANGLE, LEAST_SAMPLES
 from wingbeat.replicas.fork import REFERENCE
 from wingbeat.representation.capture import Recorder
-from wingbeat.representation.layers import compare_stack, evaluation, fitting, with_axes
+from wingbeat.representation.layers import compare_stack, fitting, with_axes
 from wingbeat.task.batches import eval_batches, placer
 from wingbeat.task.data import len_of
+from wingbeat.typing import Array
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from wingbeat.measure.context import MetricContext
     from wingbeat.replicas.snapshot import Snapshot
 
-    Array = NDArray[np.float64]
 
 SAMPLES: Final = 512
 """Samples that representations are compared on, at most."""

@@ -4,27 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from wingbeat.task.optimizers.moments import (
     SLOTS,
-    SQUARES,
-    decayed_sums,
-    moment_scales,
+    AdamFamily,
     root_scale,
-    shrinkage,
     shrunk,
-    sums_of,
 )
 from wingbeat.task.optimizers.pure import (
-    PureOptimizer,
     State,
-    check_rate,
     check_updates,
-    descent,
     root,
 )
 from wingbeat.task.optimizers.registry import pure_form
@@ -33,7 +26,7 @@ from wingbeat.task.optimizers.stability import DIVIDED, Threshold, adam
 
 @pure_form(torch.optim.Adam, torch.optim.AdamW)
 @dataclass(frozen=True)
-class Adam(PureOptimizer):
+class Adam(AdamFamily):
     """``torch.optim.Adam`` and, with ``decoupled_weight_decay``, ``AdamW``.
 
     Sources: Kingma and Ba, "Adam" (2015), algorithm 1 with the reordering at the end
@@ -49,20 +42,7 @@ class Adam(PureOptimizer):
     tensor([0.9000, 1.1000])
     """
 
-    squares: ClassVar[tuple[str, ...]] = SQUARES
-
-    lr: float
-    betas: tuple[float, float] = (0.9, 0.999)
-    eps: float = 1e-8
-    weight_decay: float = 0.0
     amsgrad: bool = False
-    maximize: bool = False
-    decoupled_weight_decay: bool = False
-    smooth: bool = False
-
-    def __post_init__(self) -> None:
-        for beta in self.betas:
-            check_rate("Adam", "beta", beta)
 
     def slots(self) -> tuple[str, ...]:
         """Return the two decayed sums and, for AMSGrad, the second one's maximum."""
@@ -70,7 +50,7 @@ class Adam(PureOptimizer):
 
     def resumed(self, own: Mapping[str, Tensor]) -> State:
         """Return torch's averages as decayed sums."""
-        sums = sums_of(own, self.betas)
+        sums = super().resumed(own)
         if self.amsgrad:
             sums["largest_square_sum"] = own["max_exp_avg_sq"] / (1 - self.betas[1])
         return sums
@@ -81,16 +61,14 @@ class Adam(PureOptimizer):
         lr, step = self.lr * factor, step + self.taken
         scale = root_scale(beta2, step)
         size = -lr * scale * (1 - beta1) / (1 - beta1 ** (step + 1))
-        decay = shrinkage(lr, self.weight_decay, self.decoupled_weight_decay)
+        decay = self.shrinkage(lr)
         return (size, self.eps * scale, *decay)
 
     def update(
         self, grad: Tensor, state: Mapping[str, Tensor], params: Tensor, c: Sequence[Tensor]
     ) -> tuple[Tensor, State]:
         """Take one step; see :meth:`PureOptimizer.update`."""
-        penalty = 0.0 if self.decoupled_weight_decay else self.weight_decay
-        grad = descent(grad, params, penalty, self.maximize)
-        first, second = decayed_sums(grad, state, self.betas)
+        _, first, second = self.decayed(grad, state, params)
         new = {"gradient_sum": first, "square_sum": second}
         if self.amsgrad:
             second = torch.maximum(state["largest_square_sum"], second)
@@ -121,8 +99,3 @@ class Adam(PureOptimizer):
         updates += self.taken
         size = largest.sqrt() / root_scale(self.betas[1], updates - 1)
         return (1 - self.betas[0] ** updates) * (size + self.eps)
-
-    def natural_scale(self, params: Tensor, slots: Mapping[str, Tensor]) -> State:
-        """Return the units of the parameters and of both sums."""
-        own = super().natural_scale(params, slots)
-        return {**own, **moment_scales(slots, self.betas, self.eps)}

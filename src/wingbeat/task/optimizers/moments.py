@@ -9,28 +9,70 @@ multiplied into the step's coefficients instead of into every weight.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from math import sqrt
+from typing import ClassVar
 
 from torch import Tensor
 
-from wingbeat.task.optimizers.pure import gradient_size
+from wingbeat.task.optimizers.pure import PureOptimizer, State, check_rate, descent, gradient_size
 
 SLOTS = ("gradient_sum", "square_sum")
-SQUARES = ("square_sum", "largest_square_sum")
 
 
-def decayed_sums(
-    grad: Tensor, state: Mapping[str, Tensor], betas: tuple[float, float]
-) -> tuple[Tensor, Tensor]:
-    """Return both sums with a gradient ``(P,)`` added."""
-    first = state["gradient_sum"] * betas[0] + grad
-    return first, state["square_sum"] * betas[1] + grad * grad
+@dataclass(frozen=True)
+class AdamFamily(PureOptimizer):
+    """What the optimizers of this family share: settings, both sums, and how weights decay."""
 
+    squares: ClassVar[tuple[str, ...]] = ("square_sum", "largest_square_sum")
 
-def sums_of(own: Mapping[str, Tensor], betas: tuple[float, float]) -> dict[str, Tensor]:
-    """Return both sums from the averages that torch keeps for one parameter."""
-    first, second = own["exp_avg"] / (1 - betas[0]), own["exp_avg_sq"] / (1 - betas[1])
-    return dict(zip(SLOTS, (first, second), strict=True))
+    lr: float
+    betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = 1e-8
+    weight_decay: float = 0.0
+    decoupled_weight_decay: bool = False
+    maximize: bool = False
+    smooth: bool = False
+
+    def __post_init__(self) -> None:
+        for beta in self.betas:
+            check_rate(type(self).__name__, "beta", beta)
+
+    def slots(self) -> tuple[str, ...]:
+        """Return the two decayed sums."""
+        return SLOTS
+
+    def resumed(self, own: Mapping[str, Tensor]) -> State:
+        """Return torch's averages as decayed sums."""
+        beta1, beta2 = self.betas
+        first, second = own["exp_avg"] / (1 - beta1), own["exp_avg_sq"] / (1 - beta2)
+        return dict(zip(SLOTS, (first, second), strict=True))
+
+    def natural_scale(self, params: Tensor, slots: Mapping[str, Tensor]) -> State:
+        """Return the units of parameters and sums: m/(√v + ε) and δv/2(√v + ε)²."""
+        first, second = self.betas
+        size = gradient_size(slots["square_sum"], 1 - second, self.eps)
+        found = super().natural_scale(params, slots)
+        found |= {"gradient_sum": (1 - first) / size, "square_sum": (1 - second) / (2 * size**2)}
+        if "largest_square_sum" in slots:
+            largest = gradient_size(slots["largest_square_sum"], 1 - second, self.eps)
+            found["largest_square_sum"] = (1 - second) / (2 * largest**2)
+            found["gradient_sum"] = (1 - first) / largest
+        return found
+
+    def shrinkage(self, lr: float) -> tuple[float, ...]:
+        """Return what decoupled decay multiplies the weights by: one number or none."""
+        decoupled = self.decoupled_weight_decay and self.weight_decay
+        return (1 - lr * self.weight_decay,) if decoupled else ()
+
+    def decayed(
+        self, grad: Tensor, state: Mapping[str, Tensor], params: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the direction of descent ``(P,)`` and both sums with it added."""
+        penalty = 0.0 if self.decoupled_weight_decay else self.weight_decay
+        grad = descent(grad, params, penalty, self.maximize)
+        first = state["gradient_sum"] * self.betas[0] + grad
+        return grad, first, state["square_sum"] * self.betas[1] + grad * grad
 
 
 def root_scale(beta2: float, step: int) -> float:
@@ -42,25 +84,6 @@ def root_scale(beta2: float, step: int) -> float:
     return sqrt((1 - beta2 ** (step + 1)) / (1 - beta2))
 
 
-def shrinkage(lr: float, weight_decay: float, decoupled: bool) -> tuple[float, ...]:
-    """Return what decoupled decay multiplies the weights by: one number or none."""
-    return (1 - lr * weight_decay,) if decoupled and weight_decay else ()
-
-
 def shrunk(params: Tensor, factors: Sequence[Tensor]) -> Tensor:
-    """Return the weights ``(P,)`` times the factor of :func:`shrinkage`, if any."""
+    """Return the weights ``(P,)`` times the factor of ``shrinkage``, if any."""
     return params * factors[0] if factors else params
-
-
-def moment_scales(
-    slots: Mapping[str, Tensor], betas: tuple[float, float], eps: float
-) -> dict[str, Tensor]:
-    """Return the natural units of the sums, ``(P,)`` each: m/(√v + ε) and δv/2(√v + ε)²."""
-    first, second = betas
-    size = gradient_size(slots["square_sum"], 1 - second, eps)
-    found = {"gradient_sum": (1 - first) / size, "square_sum": (1 - second) / (2 * size**2)}
-    if "largest_square_sum" in slots:
-        largest = gradient_size(slots["largest_square_sum"], 1 - second, eps)
-        found["largest_square_sum"] = (1 - second) / (2 * largest**2)
-        found["gradient_sum"] = (1 - first) / largest
-    return found

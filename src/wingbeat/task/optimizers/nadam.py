@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, ClassVar, Final
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -13,16 +13,11 @@ from torch import Tensor
 
 from wingbeat.errors import DriverError
 from wingbeat.task.optimizers.moments import (
-    SLOTS,
-    SQUARES,
-    decayed_sums,
-    moment_scales,
+    AdamFamily,
     root_scale,
-    shrinkage,
     shrunk,
-    sums_of,
 )
-from wingbeat.task.optimizers.pure import PureOptimizer, State, check_rate, descent, root
+from wingbeat.task.optimizers.pure import State, root
 from wingbeat.task.optimizers.registry import pure_form
 
 BLOCK: Final = 1024
@@ -30,7 +25,7 @@ BLOCK: Final = 1024
 
 @pure_form(torch.optim.NAdam)
 @dataclass(frozen=True)
-class NAdam(PureOptimizer):
+class NAdam(AdamFamily):
     """``torch.optim.NAdam``: Adam with Nesterov's momentum and a momentum schedule.
 
     Source: Dozat, "Incorporating Nesterov momentum into Adam" (2016), algorithm 2,
@@ -49,30 +44,9 @@ class NAdam(PureOptimizer):
     tensor([0.9000])
     """
 
-    squares: ClassVar[tuple[str, ...]] = SQUARES
-
-    lr: float
-    betas: tuple[float, float] = (0.9, 0.999)
-    eps: float = 1e-8
-    weight_decay: float = 0.0
     momentum_decay: float = 4e-3
-    decoupled_weight_decay: bool = False
-    maximize: bool = False
     single_schedule: bool = False
     mu_product: float = 1.0
-    smooth: bool = False
-
-    def __post_init__(self) -> None:
-        for beta in self.betas:
-            check_rate("NAdam", "beta", beta)
-
-    def slots(self) -> tuple[str, ...]:
-        """Return the two decayed sums."""
-        return SLOTS
-
-    def resumed(self, own: Mapping[str, Tensor]) -> State:
-        """Return torch's averages as decayed sums."""
-        return sums_of(own, self.betas)
 
     def coefficients(self, step: int, factor: float) -> tuple[float, ...]:
         """Return the two step sizes, epsilon and, decoupled, the weights' shrinkage."""
@@ -84,7 +58,7 @@ class NAdam(PureOptimizer):
         product = self._product(step)
         fresh = -lr * scale * (1 - mu) / (1 - product)
         sums = -lr * scale * (1 - beta1) * following / (1 - product * following)
-        decay = shrinkage(lr, self.weight_decay, self.decoupled_weight_decay)
+        decay = self.shrinkage(lr)
         return (fresh, sums, self.eps * scale, *decay)
 
     def _product(self, step: int) -> float:
@@ -96,9 +70,7 @@ class NAdam(PureOptimizer):
         self, grad: Tensor, state: Mapping[str, Tensor], params: Tensor, c: Sequence[Tensor]
     ) -> tuple[Tensor, State]:
         """Take one step; see :meth:`PureOptimizer.update`."""
-        penalty = 0.0 if self.decoupled_weight_decay else self.weight_decay
-        grad = descent(grad, params, penalty, self.maximize)
-        first, second = decayed_sums(grad, state, self.betas)
+        grad, first, second = self.decayed(grad, state, params)
         move = (grad * c[0] + first * c[1]) / (root(second, self.smooth) + c[2])
         new = {"gradient_sum": first, "square_sum": second}
         return shrunk(params, c[3:]) + move, new
@@ -121,11 +93,6 @@ class NAdam(PureOptimizer):
             raise DriverError(msg)
         product, single = products.pop()
         return {"mu_product": product, "single_schedule": single}
-
-    def natural_scale(self, params: Tensor, slots: Mapping[str, Tensor]) -> State:
-        """Return the units of the parameters and of both sums."""
-        own = super().natural_scale(params, slots)
-        return {**own, **moment_scales(slots, self.betas, self.eps)}
 
 
 def _is_single(product: Any) -> bool:

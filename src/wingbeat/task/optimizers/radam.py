@@ -5,27 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import sqrt
-from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from wingbeat.task.optimizers.moments import (
-    SLOTS,
-    SQUARES,
-    decayed_sums,
-    moment_scales,
-    shrinkage,
+    AdamFamily,
     shrunk,
-    sums_of,
 )
-from wingbeat.task.optimizers.pure import PureOptimizer, State, check_rate, descent, root
+from wingbeat.task.optimizers.pure import State, root
 from wingbeat.task.optimizers.registry import pure_form
 
 
 @pure_form(torch.optim.RAdam)
 @dataclass(frozen=True)
-class RAdam(PureOptimizer):
+class RAdam(AdamFamily):
     """``torch.optim.RAdam``: Adam that starts as plain momentum.
 
     Source: Liu et al., "On the variance of the adaptive learning rate and beyond"
@@ -43,34 +37,12 @@ class RAdam(PureOptimizer):
     tensor([0.8000])
     """
 
-    squares: ClassVar[tuple[str, ...]] = SQUARES
-
-    lr: float
-    betas: tuple[float, float] = (0.9, 0.999)
-    eps: float = 1e-8
-    weight_decay: float = 0.0
-    decoupled_weight_decay: bool = False
-    maximize: bool = False
-    smooth: bool = False
-
-    def __post_init__(self) -> None:
-        for beta in self.betas:
-            check_rate("RAdam", "beta", beta)
-
-    def slots(self) -> tuple[str, ...]:
-        """Return the two decayed sums."""
-        return SLOTS
-
-    def resumed(self, own: Mapping[str, Tensor]) -> State:
-        """Return torch's averages as decayed sums."""
-        return sums_of(own, self.betas)
-
     def coefficients(self, step: int, factor: float) -> tuple[float, ...]:
         """Return the step size, both terms of the denominator and any shrinkage."""
         beta1, beta2 = self.betas
         lr, step = self.lr * factor, step + self.taken
         size = -lr * (1 - beta1) / (1 - beta1 ** (step + 1))
-        decay = shrinkage(lr, self.weight_decay, self.decoupled_weight_decay)
+        decay = self.shrinkage(lr)
         rectified = _rectification(beta2, step + 1)
         if rectified == 0:
             return (size, 0.0, 1.0, *decay)
@@ -81,17 +53,10 @@ class RAdam(PureOptimizer):
         self, grad: Tensor, state: Mapping[str, Tensor], params: Tensor, c: Sequence[Tensor]
     ) -> tuple[Tensor, State]:
         """Take one step; see :meth:`PureOptimizer.update`."""
-        penalty = 0.0 if self.decoupled_weight_decay else self.weight_decay
-        grad = descent(grad, params, penalty, self.maximize)
-        first, second = decayed_sums(grad, state, self.betas)
+        _, first, second = self.decayed(grad, state, params)
         move = first / (root(second, self.smooth) * c[1] + c[2]) * c[0]
         new = {"gradient_sum": first, "square_sum": second}
         return shrunk(params, c[3:]) + move, new
-
-    def natural_scale(self, params: Tensor, slots: Mapping[str, Tensor]) -> State:
-        """Return the units of the parameters and of both sums."""
-        own = super().natural_scale(params, slots)
-        return {**own, **moment_scales(slots, self.betas, self.eps)}
 
 
 def _rectification(beta2: float, step: int) -> float:
