@@ -5,5 +5,5 @@
 Every architecture is built with random weights and measured in a process of its own with a bound
 on time and memory; what was measured stands in RESULTS.jsonl, and the same command goes on where it
 stopped. Vision models come from torchvision and timm, language models from transformers, as far as
-they are installed (``pip install wingbeat[architectures]``); nothing is downloaded.
+they are installed (``pip install wingbeat[tools]``); nothing is downloaded.
 """

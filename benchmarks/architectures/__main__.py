@@ -16,7 +16,7 @@ from typing import Any
 from benchmarks.architectures.every import every
 from benchmarks.architectures.table import markdown
 
-LONGEST = 60
+LONGEST = 120
 """Seconds that one architecture may take."""
 
 
