@@ -280,3 +280,42 @@ def test_a_namespace_of_another_class_is_refused(tmp_path):
     torch.save({"model": {"w": torch.ones(2)}, "args": Arguments(a=1)}, tmp_path / "a.pt")
     with pytest.raises(StoreError, match=r"asks to run code.*Arguments"):
         open_checkpoint(tmp_path / "a.pt")
+
+
+NORMS = {
+    "weight norm": (nn.utils.weight_norm, nn.utils.parametrizations.weight_norm),
+    "spectral norm": (nn.utils.spectral_norm, nn.utils.parametrizations.spectral_norm),
+}
+
+
+@pytest.mark.parametrize("name", NORMS)
+@pytest.mark.parametrize("kind", [lambda: nn.Linear(5, 7), lambda: nn.Conv1d(5, 7, 3)])
+@pytest.mark.filterwarnings("ignore:.*(weight_norm|spectral_norm)")
+def test_a_norm_as_a_hook_and_as_a_parametrization_are_one(tmp_path, name, kind):
+    """Was: nothing but the bias in common."""
+    old, new = NORMS[name]
+    torch.manual_seed(0)
+    first = nn.Sequential(old(kind()), nn.ReLU())
+    other = nn.Sequential(new(kind()), nn.ReLU())
+    torch.save(first.state_dict(), tmp_path / "old.pt")
+    state = first.state_dict()
+    if name == "spectral norm":  # torch renames older weight norm itself, but not spectral norm
+        for old_name, new_name in (("orig", "original"), ("u", "0._u"), ("v", "0._v")):
+            state[f"0.parametrizations.weight.{new_name}"] = state.pop(f"0.weight_{old_name}")
+    other.load_state_dict(state)
+    torch.save(other.state_dict(), tmp_path / "new.pt")
+    for order in (("old.pt", "new.pt"), ("new.pt", "old.pt")):
+        found = compare([tmp_path / n for n in order])
+        assert found.l2[1] == 0.0
+        assert len(found.moments.names) == len(other.state_dict())
+        assert any("parametrizations" in note for note in found.notes)
+    same = compare([tmp_path / "old.pt"] * 2)
+    assert same.moments.names[0].startswith("0.bias")
+    assert not any("parametrizations" in n for n in same.moments.names)
+
+
+def test_names_that_only_look_like_a_norm_are_left_alone(tmp_path):
+    torch.save({"a.weight_v": torch.ones(2), "a.bias": torch.ones(2)}, tmp_path / "a.pt")
+    new = {"a.parametrizations.weight.original1": torch.ones(2), "a.bias": torch.zeros(2)}
+    torch.save(new, tmp_path / "b.pt")
+    assert compare([tmp_path / "a.pt", tmp_path / "b.pt"]).moments.names == ("a.bias",)

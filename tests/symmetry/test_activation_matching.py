@@ -34,6 +34,37 @@ def test_correlations_equal_numpy_over_all_batches():
     assert moments.count == 40
 
 
+@pytest.mark.parametrize("last", [1, 3, 7])
+@pytest.mark.parametrize("first", [False, True])
+def test_a_smaller_batch_counts_its_own_samples_and_no_others(last, first):
+    """Correlations are those of NumPy over all samples that were given, wherever the batch is."""
+    model = mlp(4, 6, 3).double()
+    a, b = noisy_state(model, 1, 1.0), noisy_state(model, 2, 1.0)
+    whole, small = data((8, 4), 4), data((last, 4), 1, seed=9)
+    batches = [x.double() for x in ([*small, *whole] if first else [*whole, *small])]
+    spec = permutation_spec(model, whole[0].double())
+    (moments,) = streamed(a, b, spec, batches)
+    x = torch.cat(batches)
+    hidden = [torch.relu(x @ s["0.weight"].T + s["0.bias"]) for s in (a, b)]
+    expected = torch.corrcoef(torch.cat(hidden, 1).T)[:6, 6:].nan_to_num()
+    torch.testing.assert_close(moments.correlation(), expected, rtol=0, atol=1e-9)
+    assert moments.count == pytest.approx(32 + last)
+
+
+@pytest.mark.parametrize("name", ["resnet20", "bert"])
+def test_images_and_tokens_of_a_last_batch(name):
+    """A permuted copy is recovered; a permutation of it by all samples twice is no different."""
+    model, case = seeded(name), CASES[name]
+    inputs = case.inputs()
+    spec = permutation_spec(model, inputs, outputs=case.outputs)
+    state = noisy_state(model, 1)
+    hidden = spec.random(1)
+    part = {k: v[:1] for k, v in inputs.items()} if isinstance(inputs, dict) else inputs[:1]
+    found = activation_matching(state, hidden.apply(state), spec, [inputs, part])
+    whole = activation_matching(state, hidden.apply(state), spec, [inputs, inputs])
+    assert found.compose(hidden).fixed_point_share == whole.compose(hidden).fixed_point_share
+
+
 def test_a_unit_that_never_varies_correlates_with_none():
     model = mlp(4, 6, 3)
     a, b = noisy_state(model, 1, 1.0), noisy_state(model, 2, 1.0)
@@ -81,8 +112,9 @@ def test_batches_of_another_shape_are_refused():
     model = mlp(4, 6, 3)
     spec = permutation_spec(model, torch.ones(8, 4))
     state = model.state_dict()
-    with pytest.raises(RequestError, match=r"\(5, 4\)"):
-        activation_matching(state, state, spec, [torch.ones(5, 4)])
+    for shape in ((9, 4), (5, 3)):
+        with pytest.raises(RequestError, match=rf"\({shape[0]}, {shape[1]}\)"):
+            activation_matching(state, state, spec, [torch.ones(shape)])
     with pytest.raises(RequestError, match="at least one batch"):
         activation_matching(state, state, spec, [])
     with pytest.raises(RequestError, match="inputs"):

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from wingbeat.checkpoints.adapters import adapters
 from wingbeat.checkpoints.blocks import grams
 from wingbeat.checkpoints.comparison import Comparison
 from wingbeat.checkpoints.memory import parse_memory
@@ -88,6 +89,7 @@ def compare(
         left_out=left_out,
         memory=plan.bytes,
         notes=told(sources, named),
+        adapters=adapters(shared, sources),
     )
 
 

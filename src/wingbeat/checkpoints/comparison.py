@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
+    from wingbeat.checkpoints.adapters import Adapters
     from wingbeat.checkpoints.moments import WeightMoments
     from wingbeat.checkpoints.names import LeftOut
     from wingbeat.metrics import PCA
@@ -36,6 +37,7 @@ class Comparison:
         left_out: tensors that were not compared, with the reason.
         memory: bytes of the buffers that were used.
         notes: what was chosen in opening the files, in sentences.
+        adapters: distances of what low-rank adapters add; None where there are none.
     """
 
     paths: tuple[Path, ...]
@@ -47,6 +49,7 @@ class Comparison:
     left_out: tuple[LeftOut, ...] = field(repr=False)
     memory: int
     notes: tuple[str, ...] = ()
+    adapters: Adapters | None = None
 
     @property
     def parameters(self) -> int:
@@ -104,11 +107,12 @@ class Comparison:
         ``layer`` is "" for the whole model, a tensor's name, or ``"model.layers.0.*"`` for all
         tensors of a block. l2, relative_l2 and cosine stand for every checkpoint against the
         first, whole and by layer, and for all other pairs of the whole model; spread for all
-        together; pc1 … pc3 for every checkpoint, pca_explained with the component as ``step``.
+        together; l2_product and relative_l2_product for what low-rank adapters add, where there
+        are any; pc1 … pc3 for every checkpoint, pca_explained with the component as ``step``.
         """
         from wingbeat.checkpoints.table import tidy
 
-        return tidy(self.moments, self.labels, self.steps)
+        return tidy(self.moments, self.labels, self.steps, self.adapters)
 
     def to_json(self) -> dict[str, Any]:
         """Return everything but the layers of the table as JSON-safe values; NaN is None."""
@@ -142,6 +146,7 @@ class Comparison:
             ],
             "left_out": [{"name": x.name, "why": x.why, "detail": x.detail} for x in self.left_out],
             "notes": list(self.notes),
+            "adapters": None if self.adapters is None else _products(self.adapters),
             "buffer_bytes": self.memory,
         }
 
@@ -168,6 +173,18 @@ class Comparison:
         from wingbeat.checkpoints.draw import draw
 
         return draw(self.moments, self.labels, None if path is None else Path(path))
+
+
+def _products(found: Adapters) -> dict[str, Any]:
+    return {
+        "scales": list(found.scales),
+        "l2": _safe(found.total),
+        "relative_l2": _safe(found.relative),
+        "layers": [
+            {"name": name, "l2": _safe(row)}
+            for name, row in zip(found.layers, found.l2, strict=True)
+        ],
+    }
 
 
 def _safe(value: Any) -> Any:

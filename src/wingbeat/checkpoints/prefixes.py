@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from wingbeat.checkpoints.norm_names import unified
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -16,8 +18,9 @@ def aligned(sources: Sequence[Source]) -> list[Source]:
 
     Names are changed only where a checkpoint shares none with the first, and one prefix
     (``model.``, as Lightning writes it) turns the names of the one into all those of the other,
-    with the same shapes.
+    with the same shapes. Weight norm of older torch gets its newer names where both occur.
     """
+    sources = unified(sources)
     first = sources[0]
     return [first, *(_like(first, other) for other in sources[1:])]
 

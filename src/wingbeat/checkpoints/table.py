@@ -14,22 +14,31 @@ from wingbeat.typing import Array
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from wingbeat.checkpoints.adapters import Adapters
+
 
 COLUMNS = ("metric", "step", "perturbation", "a", "b", "layer", "value", "reason")
 
 
-def tidy(found: WeightMoments, labels: Sequence[str], steps: Sequence[int]) -> pd.DataFrame:
+def tidy(
+    found: WeightMoments,
+    labels: Sequence[str],
+    steps: Sequence[int],
+    adapters: Adapters | None = None,
+) -> pd.DataFrame:
     """Return all rows; see `Comparison.table`.
 
     Args:
         found: what was measured of the checkpoints.
         labels: their names.
         steps: their training steps.
+        adapters: what low-rank adapters add, if there are any.
     """
     frames = [
         _to_first(found, labels, steps),
         _pairs(found, labels, steps),
         _spreads(found, steps[-1]),
+        *([] if adapters is None else [_products(adapters, labels, steps)]),
         _map(found, labels, steps),
     ]
     table = pd.concat([f for f in frames if len(f)], ignore_index=True)
@@ -100,6 +109,23 @@ def _pairs(found: WeightMoments, labels: Sequence[str], steps: Sequence[int]) ->
 def _spreads(found: WeightMoments, step: int) -> pd.DataFrame:
     layers, *_, variance = summed(found)
     return _frame("spread", np.sqrt(variance), step=step, layer=_words(layers))
+
+
+def _products(found: Adapters, labels: Sequence[str], steps: Sequence[int]) -> pd.DataFrame:
+    """Return the distances of what low-rank adapters add, whole and by layer."""
+    values = np.concatenate([found.total[None], found.l2])[:, 1:]
+    size = np.concatenate([[np.sqrt((found.norm**2).sum())], found.norm])
+    with np.errstate(invalid="ignore", divide="ignore"):
+        relative = values / size[:, None]
+    shared: dict[str, Any] = {
+        "step": np.array(steps[1:]),
+        "a": labels[0],
+        "b": _words(labels[1:]),
+        "layer": _words(["", *found.layers])[:, None],
+        "finite": np.isfinite(values),
+    }
+    rows = (("l2_product", values), ("relative_l2_product", relative))
+    return pd.concat([_frame(name, x, **shared) for name, x in rows], ignore_index=True)
 
 
 def _map(found: WeightMoments, labels: Sequence[str], steps: Sequence[int]) -> pd.DataFrame:

@@ -192,6 +192,7 @@ def show(console: Console, found: Comparison) -> None:
         f"spread {_number(found.spread)}; buffers {show_memory(found.memory)}",
         highlight=False,
     )
+    _show_adapters(console, found)
     _show_layers(console, found)
     for why in dict.fromkeys(x.why for x in found.left_out):
         names = [x.name for x in found.left_out if x.why == why]
@@ -200,6 +201,20 @@ def show(console: Console, found: Comparison) -> None:
         console.print(f"left out, {why}: {listed}{more}", highlight=False)
     for note in found.notes:
         console.print(f"note: {_text(note)}", highlight=False, soft_wrap=True)
+
+
+def _show_adapters(console: Console, found: Comparison) -> None:
+    """Print the distances of what low-rank adapters add; their factors alone do not tell."""
+    if found.adapters is None:
+        return
+    rows = zip(found.labels, found.adapters.total, found.adapters.relative, strict=True)
+    for label, distance, relative in list(rows)[1:]:
+        console.print(
+            f"adapters' products B·A in {_text(label)}: L2 {_number(distance)}, relative L2 "
+            f"{_number(relative)}",
+            highlight=False,
+            soft_wrap=True,
+        )
 
 
 def _show_layers(console: Console, found: Comparison) -> None:

@@ -11,6 +11,7 @@ from wingbeat.landscape.models import Models
 from wingbeat.landscape.probe import Probe, Values
 from wingbeat.landscape.line import LineCurve, Lines, line
 from wingbeat.landscape.plane import Plane, plane
+from wingbeat.landscape.random_plane import RandomPlane, random_plane
 from wingbeat.landscape.soup import Soup, soup
 from wingbeat.landscape.functions import Functions, functions
 from wingbeat.landscape.fisher import FisherDivergence, diagonal_fisher, fisher_divergence
@@ -26,6 +27,8 @@ __all__ = [  # noqa: RUF022 (pipeline order)
     "line",
     "Plane",
     "plane",
+    "RandomPlane",
+    "random_plane",
     "Soup",
     "soup",
     "Functions",

@@ -143,7 +143,9 @@ def line(
     probe: Probe,
     models: Models,
     pairs: Sequence[tuple[int, int]] | None = None,
-    alphas: ArrayLike | int = POINTS,
+    points: ArrayLike | int | None = None,
+    *,
+    alphas: ArrayLike | int | None = None,
 ) -> Lines:
     """Evaluate loss and error along the lines between pairs of models, in one batched pass.
 
@@ -154,7 +156,9 @@ def line(
         probe: on which data, and how.
         models: N of one architecture.
         pairs: places of the models to join; None for all pairs.
-        alphas: an odd number of evenly spaced points, or the points themselves, from 0 to 1.
+        points: an odd number of evenly spaced points, or the points themselves, from 0 to 1; 25 by
+            default. `plane` calls it the same.
+        alphas: the former name of ``points``.
 
     Returns:
         Curves and, by their methods, barriers with intervals.
@@ -180,7 +184,10 @@ def line(
     >>> line(Probe.of(well), models).curve().estimates()
     (Estimate(value=0.25, low=nan, high=nan, reason='', interval_reason='no_variation'),)
     """
-    grid = alpha_grid(alphas) if isinstance(alphas, int) else check_alphas(alphas)
+    if points is not None and alphas is not None:
+        raise RequestError("points and alphas are two names of the same: give one of them")
+    given = points if points is not None else alphas if alphas is not None else POINTS
+    grid = alpha_grid(given) if isinstance(given, int) else check_alphas(given)
     chosen = _checked(pairs, len(models))
     used = sorted({i for pair in chosen for i in pair})
     place = {i: k for k, i in enumerate(used)}

@@ -70,13 +70,27 @@ def plane(
     three.require_finite()
     corners = _corners(three)
     x, y = (_axis(corners[:, k], points, margin) for k in (0, 1))
-    found = probe(three, _coefficients(corners, x, y))
-    values = {}
-    for name, one in found.items():
-        values[f"loss_{name}"] = one.mean("loss").reshape(len(y), len(x))
-        if one.error is not None:
-            values[f"error_{name}"] = one.mean("error").reshape(len(y), len(x))
+    values = values_on_grid(probe, three, _coefficients(corners, x, y), (len(y), len(x)))
     return Plane(x, y, values, corners, three.labels)
+
+
+def values_on_grid(
+    probe: Probe, models: Models, coefficients: Array, shape: tuple[int, int]
+) -> dict[str, Array]:
+    """Return loss and error of each set of data at points between models, as a grid.
+
+    Args:
+        probe: on which data, and how.
+        models: N of them.
+        coefficients: (points, N), each row summing to 1.
+        shape: of the grid, (Y, X).
+    """
+    values = {}
+    for name, one in probe(models, coefficients).items():
+        values[f"loss_{name}"] = one.mean("loss").reshape(shape)
+        if one.error is not None:
+            values[f"error_{name}"] = one.mean("error").reshape(shape)
+    return values
 
 
 def _corners(three: Models) -> Array:

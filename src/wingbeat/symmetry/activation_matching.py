@@ -36,7 +36,8 @@ def activation_matching(
         a: state dict of the model that stays.
         b: state dict of the model that is to be permuted; neither is changed.
         spec: made in this process: it holds the exported graph on which the data are run.
-        batches: inputs as for `permutation_spec`, all of the shapes of its example inputs.
+        batches: inputs as for `permutation_spec`, of the shapes of its example inputs or with fewer
+            samples, as the last batch of an epoch has.
         seed: as in `weight_matching`.
         restarts: as in `weight_matching`; needed only where groups meet in one activation.
         max_sweeps: as in `weight_matching`.

@@ -42,7 +42,8 @@ def align(
         spec: from `permutation_spec` of the model that both belong to.
         method: "weights" (largest inner product of the weights) or "activations" (largest
             correlation of the units on data).
-        batches: for "activations": inputs of the shapes of the specification's example inputs.
+        batches: for "activations": inputs of the shapes of the specification's example inputs, or
+            with fewer samples.
         seed: of the order of visits and of the random starts.
         restarts: descents in all, of which the best is returned.
         max_sweeps: passes over the groups at most, in each descent.

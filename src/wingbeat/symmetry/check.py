@@ -98,14 +98,18 @@ def evaluate(
     """
     args, kwargs = tree_map(_wide, arguments(inputs))
     modes = {module: module.training for module in model.modules()}
+    usual = torch.get_default_dtype()
     wrapped = Chosen(model, outputs).eval()
     named = {PREFIX + name: _wide(tensor) for name, tensor in state.items()}
     try:
+        # A limit such as torch.finfo(x.dtype).min is made into a tensor of the default type.
+        torch.set_default_dtype(torch.float64)
         with torch.no_grad(), Float64() as mode:
             found = torch.func.functional_call(
                 wrapped, named, args, kwargs, tie_weights=False, strict=False
             )
     finally:
+        torch.set_default_dtype(usual)
         for module, training in modes.items():
             module.training = training
     outs = [t for t in tree_leaves(found) if isinstance(t, Tensor) and t.is_floating_point()]

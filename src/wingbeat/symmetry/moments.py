@@ -16,6 +16,7 @@ from torch.utils._pytree import tree_leaves
 from wingbeat.errors import RequestError
 from wingbeat.symmetry.blocks import AxisBlock
 from wingbeat.symmetry.export import PREFIX, Inputs, arguments
+from wingbeat.symmetry.part_batch import weighted
 from wingbeat.symmetry.spec import PermutationSpec
 from wingbeat.symmetry.terms import CovarianceTerm, arranged
 
@@ -41,21 +42,21 @@ class Moments:
     block: AxisBlock
     kept: tuple[int, ...]
     shape: tuple[int, ...] = ()
-    count: int = 0
+    count: float = 0.0
     sums: dict[str, Tensor] = field(default_factory=dict)
 
-    def add(self, a: Tensor, b: Tensor) -> None:
-        """Add the activations of one batch."""
+    def add(self, a: Tensor, b: Tensor, share: float = 1.0) -> None:
+        """Add the activations of one batch, as far as it counts."""
         part = self.block.view(a)
         self.shape = tuple(part.shape[dim] for dim in self.kept)
         x, y = (arranged(self.block.view(t), (), self.kept)[0].double() for t in (a, b))
         if not self.sums:
             self.sums = {"mean_a": x.mean(1, keepdim=True), "mean_b": y.mean(1, keepdim=True)}
         x, y = x - self.sums["mean_a"], y - self.sums["mean_b"]
-        self.count += x.shape[1]
+        self.count += share * x.shape[1]
         new = {"a": x.sum(1), "b": y.sum(1), "aa": (x * x).sum(1), "bb": (y * y).sum(1)}
         for name, value in {**new, "ab": x @ y.T}.items():
-            self.sums[name] = self.sums[name] + value if name in self.sums else value
+            self.sums[name] = self.sums.get(name, 0.0) + share * value
 
     def correlation(self) -> Tensor:
         """Return correlations with the axes of the units twice; 0 for a unit without variance."""
@@ -108,10 +109,11 @@ def streamed(
         )
     found = empty_moments(spec)
     wanted = {moments.node for moments in found}
-    for batch in batches:
-        first, second = (_activations(spec.program, s, batch, wanted) for s in (a, b))
+    parts = ((part, share) for batch in batches for part, share in weighted(spec.program, batch))
+    for part, share in parts:
+        first, second = (_activations(spec.program, s, part, wanted) for s in (a, b))
         for moments in found:
-            moments.add(first[moments.node], second[moments.node])
+            moments.add(first[moments.node], second[moments.node], share)
     if not found or not found[0].count:
         raise RequestError(
             "no activations to compare: give at least one batch, and a model with hidden units"
@@ -183,7 +185,8 @@ def _user_inputs(program: torch.export.ExportedProgram, batch: Inputs) -> Sequen
     if shapes != known:
         raise RequestError(
             f"a batch has shapes {shapes}, the example inputs had {known}: the graph is made for "
-            "these; give batches of that size, or a specification made with other example inputs"
+            "these; give batches of that size or with fewer samples, or a specification made with "
+            "other example inputs"
         )
     return given
 

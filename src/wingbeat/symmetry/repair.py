@@ -12,7 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from wingbeat.errors import RequestError
 from wingbeat.symmetry.export import Inputs, arguments
-from wingbeat.symmetry.rescaled import Layer, layer_of
+from wingbeat.symmetry.rescaled import RescaledLayer, layer_of
 
 State = Mapping[str, Tensor]
 
@@ -210,7 +210,10 @@ def _reset(state: dict[str, Tensor], name: str, found: ChannelStatistics) -> Non
 
 
 def _rescale(
-    state: dict[str, Tensor], layer: Layer, found: ChannelStatistics, goal: ChannelStatistics
+    state: dict[str, Tensor],
+    layer: RescaledLayer,
+    found: ChannelStatistics,
+    goal: ChannelStatistics,
 ) -> None:
     """Put scale and shift per output channel into weight and bias; a dead channel only shifts."""
     scale = torch.where(found.std > 0, goal.std / found.std, torch.ones(()).double())

@@ -16,7 +16,7 @@ _LENGTHS = ("weight_g", "parametrizations.weight.original0")
 
 
 @dataclass(frozen=True)
-class Layer:
+class RescaledLayer:
     """A layer whose output channels can be scaled and shifted.
 
     Attributes:
@@ -79,10 +79,10 @@ class Layer:
         return scale.reshape(-1, *[1] * (weight.dim() - 1))
 
 
-def layer_of(name: str, module: nn.Module) -> Layer | None:
+def layer_of(name: str, module: nn.Module) -> RescaledLayer | None:
     """Return a module as a layer of weights, with or without bias; None if it is none."""
     known = isinstance(module, (nn.Linear, _ConvNd)) or _is_transposed_linear(module)
-    return Layer(name, module) if known else None
+    return RescaledLayer(name, module) if known else None
 
 
 def _is_transposed_linear(module: nn.Module) -> bool:
