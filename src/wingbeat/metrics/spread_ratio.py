@@ -19,6 +19,7 @@ Statistical Society B 54 (1992), for Student's t of several skewed values.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from math import nan
 from typing import TYPE_CHECKING, Final
@@ -263,7 +264,8 @@ def _skewness(values: Array) -> float:
     variance = float((apart**2).mean())
     if not variance > 0.0:
         return 0.0
-    return float((apart**3).mean()) / variance**1.5 * (n * (n - 1)) ** 0.5 / (n - 2)
+    skew = float((apart**3).mean()) / variance**1.5
+    return skew * math.sqrt(n * (n - 1)) / (n - 2)
 
 
 def _divided(degrees: int, share: float) -> float:
