@@ -264,7 +264,7 @@ def _skewness(values: Array) -> float:
     variance = float((apart**2).mean())
     if not variance > 0.0:
         return 0.0
-    skew = float((apart**3).mean()) / variance**1.5
+    skew = float((apart**3).mean()) / math.pow(variance, 1.5)
     return skew * math.sqrt(n * (n - 1)) / (n - 2)
 
 
