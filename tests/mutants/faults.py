@@ -360,8 +360,8 @@ FAULTS: list[Fault] = [
         PAGE,
         (
             "the fact of the exponent reads two points",
-            'for key in ("convergence_ratio", "lyapunov")',
-            'for key in ("convergence_ratio", "lyapunov_two_point")',
+            'rate = entry(result, "lyapunov", first_name(result))',
+            'rate = entry(result, "lyapunov_two_point", first_name(result))',
         ),
     ),
     *_faults(

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from wingbeat.errors import RequestError
+from wingbeat.errors import RequestError, nearest
+from wingbeat.replicas.drivers.registry import DRIVERS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -26,7 +27,7 @@ class Execution:
     """One way to execute a run.
 
     Attributes:
-        driver: "loop" or "lockstep".
+        driver: a driver by name, such as "loop" or "lockstep"; not "auto".
         threads: number of threads of torch.
 
     >>> Execution("loop", 2).name
@@ -37,8 +38,9 @@ class Execution:
     threads: int
 
     def __post_init__(self) -> None:
-        if self.driver not in ("loop", "lockstep"):
-            raise RequestError(f"execution driver is {self.driver!r}: use 'loop' or 'lockstep'")
+        if self.driver not in DRIVERS:
+            known = nearest(str(self.driver), DRIVERS.names())
+            raise RequestError(f"execution driver is {self.driver!r}: {known}")
         whole = isinstance(self.threads, int) and not isinstance(self.threads, bool)
         if not whole or self.threads < 1:
             raise RequestError(f"execution threads is {self.threads!r}: use a count of at least 1")
