@@ -8,6 +8,7 @@ import pytest
 from dynamics_cases import made
 
 from wingbeat.report.figures.estimates import estimate_text
+from wingbeat.report.figures.style import look
 from wingbeat.report.prose import number
 from wingbeat.studies.dynamics.claims import claims
 from wingbeat.studies.dynamics.figures import (
@@ -131,6 +132,12 @@ def test_spread_runs_over_epochs_from_one() -> None:
     assert line.x == (0.0, 4.0)
     assert line.y[0] == pytest.approx(1.0)
     assert line.y[1] == pytest.approx(distinct().nets[0].ratio["full"].value)
+
+
+def test_every_line_looks_its_own_way() -> None:
+    for family in ("dense", "cnn", "transformer"):
+        lines = evolution(distinct(), family).lines
+        assert len({(look(x.style).dash, look(x.style).marker) for x in lines}) == len(lines)
 
 
 def test_families_and_boxes_hold_each_definition() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 
@@ -13,9 +13,6 @@ from wingbeat.report.figures.records import Line
 from wingbeat.report.figures.table import Table
 from wingbeat.report.prose import number
 from wingbeat.stats import Estimate
-
-STYLES: Final = 6
-"""Styles that lines and dots take in turn."""
 
 
 def dot(place: float, found: Estimate, group: str, style: int, hover: str) -> Dot:
@@ -29,7 +26,7 @@ def dot(place: float, found: Estimate, group: str, style: int, hover: str) -> Do
 def line(name: str, style: int, x: Sequence[float], y: Sequence[float], **more: Any) -> Line:
     """Return a curve that has an entry of its own in the key."""
     numbers = tuple(float(v) for v in y)
-    return Line(name, name, style % STYLES, tuple(float(v) for v in x), numbers, **more)
+    return Line(name, name, style, tuple(float(v) for v in x), numbers, **more)
 
 
 def estimate_text(found: Estimate) -> str:
