@@ -17,17 +17,16 @@ import numpy as np
 import torch
 
 from wingbeat.checkpoints.source import read_whole
+from wingbeat.typing import Array
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from numpy.typing import NDArray
     from torch import Tensor
 
     from wingbeat.checkpoints.names import Shared
     from wingbeat.checkpoints.source import Entry, Source
 
-    Array = NDArray[np.float64]
 
 # PEFT and diffusers; its embeddings; diffusers before; kohya.
 _FACTORS = (

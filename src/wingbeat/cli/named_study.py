@@ -11,8 +11,9 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 import typer
 
+from wingbeat.cli.options import Json
 from wingbeat.cli.parse import make_importable, parse_arguments
-from wingbeat.cli.show_study import Json, finished, quiet_or
+from wingbeat.cli.show_study import finished, quiet_or
 from wingbeat.study.named import NamedStudy
 from wingbeat.study.plan_options import option_name, plan_from
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import typer
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from wingbeat.study.outcome import StudyResult
     from wingbeat.study.plan import StudyPlan
 
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
 
 ROWS = 40
 """Rows of a table that are printed; ``--json`` gives all."""

@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 
 from wingbeat.cli import show_study
 from wingbeat.cli.named_study import command_for
+from wingbeat.cli.options import Json
 from wingbeat.cli.parse import make_importable, parse_arguments
 from wingbeat.study.ledger import Record
 from wingbeat.study.load import load_study
@@ -95,7 +96,7 @@ def run_file(
     keep_weights: Annotated[
         bool, typer.Option("--keep-weights", help="Keep the snapshots of finished conditions.")
     ] = False,
-    as_json_text: show_study.Json = False,
+    as_json_text: Json = False,
 ) -> None:
     """Run a study file; the same command again goes on where it stopped."""
     make_importable(Path.cwd(), file.resolve().parent)
@@ -156,7 +157,7 @@ def show(
         list[str] | None,
         typer.Option(help="Test metric to correlate it with, across conditions; repeatable."),
     ] = None,
-    as_json_text: show_study.Json = False,
+    as_json_text: Json = False,
 ) -> None:
     """Show a study: the best conditions by a scalar, and each axis's effect, its correlations."""
     found = load_study(folder)

@@ -12,15 +12,13 @@ from wingbeat.determinism import derive
 from wingbeat.errors import RequestError
 from wingbeat.landscape.models import Models
 from wingbeat.landscape.plane import values_on_grid
+from wingbeat.typing import Array
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
     from torch import Tensor
 
     from wingbeat.landscape.probe import Probe
     from wingbeat.params import Layout
-
-    Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

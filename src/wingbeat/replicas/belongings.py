@@ -11,7 +11,7 @@ from __future__ import annotations
 import importlib
 import json
 import sys
-from collections import OrderedDict, defaultdict, deque
+from collections import defaultdict, deque
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 STRUCTURE: Final = "|structure"
 _PLAIN: Final = (bool, int, float, str, type(None))
-_MAPPINGS: Final = (dict, OrderedDict, defaultdict)
 
 
 class Belongings:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from wingbeat.errors import RequestError, RunError
-from wingbeat.trajectory.tensorfile import write_bytes
+from wingbeat.files import write_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -16,12 +16,12 @@ from wingbeat.checkpoints.open import open_checkpoint
 from wingbeat.checkpoints.source import read_whole
 from wingbeat.errors import RequestError, StoreError
 from wingbeat.execution.request import named_apart
+from wingbeat.files import write_bytes
 from wingbeat.replicas.fork import NULL
 from wingbeat.replicas.perturb import Nudge, Perturbation
 from wingbeat.replicas.perturb.batch_gradient import BatchGradient
 from wingbeat.replicas.perturb.perturbation import is_count
 from wingbeat.scripts.patch import overwrite
-from wingbeat.trajectory.tensorfile import write_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -29,8 +29,6 @@ from wingbeat.errors import StoreError
 from wingbeat.files import parquet, write_bytes, write_json
 from wingbeat.study.condition import Condition
 
-__all__ = ["Ledger", "Record", "Status", "parquet"]
-
 Status = Literal["done", "failed", "died"]
 
 

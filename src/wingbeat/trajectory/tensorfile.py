@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-__all__ = ["digest", "read_one", "read_tensors", "write_bytes", "write_tensors"]
-
 HEADER = "wingbeat"
 """The one key of the file's metadata: with more, their order on disk would vary."""
 

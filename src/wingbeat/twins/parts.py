@@ -11,8 +11,8 @@ import torch
 from torch import nn
 
 from wingbeat.errors import RequestError, StoreError
+from wingbeat.files import write_bytes
 from wingbeat.params import fixed, trainable
-from wingbeat.trajectory.tensorfile import write_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from math import inf
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
 import pandas as pd
@@ -15,11 +15,7 @@ from wingbeat.report.figures.estimates import estimate_text
 from wingbeat.stats import Estimate, bootstrap
 from wingbeat.study import finished
 from wingbeat.study.verdicts import NOT_RUN, Claim, Verdict
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    Array = NDArray[np.float64]
+from wingbeat.typing import Array
 
 NAMES: Final = ("kind", "size")
 """What has to agree where values are compared."""

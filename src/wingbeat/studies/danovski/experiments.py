@@ -16,11 +16,11 @@ from torch import Tensor
 from wingbeat.determinism import derive
 from wingbeat.errors import RequestError
 from wingbeat.tasks.iris import FIRST, LAST, WEIGHTS, IrisMap, without_shift
+from wingbeat.typing import Array
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    Array = NDArray[np.float64]
 
 KERNELS: Final = 70
 """Weights that are perturbed: N of the paper."""

@@ -26,11 +26,11 @@ from wingbeat.studies.danovski.experiments import (
 from wingbeat.studies.danovski.plan import LENGTH, DanovskiOptions
 from wingbeat.studies.danovski.series import expansion_rates
 from wingbeat.tasks.iris import IrisMap, initial
+from wingbeat.typing import Array
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    Array = NDArray[np.float64]
 
 LEVEL: Final = 0.05
 """An L_w ÷ L nearer to 1 than this: the weight does not matter."""

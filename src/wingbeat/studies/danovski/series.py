@@ -20,13 +20,13 @@ from scipy.stats import t as student
 
 from wingbeat.errors import BELOW_NOISE_FLOOR, CONSTANT, DIVERGED, TOO_FEW_POINTS, RequestError
 from wingbeat.lyapunov.series.nmle import best_windows
+from wingbeat.typing import Array
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from numpy.typing import ArrayLike, NDArray
 
-    Array = NDArray[np.float64]
 
 RADIUS: Final = 5e-5
 POINTS: Final = 1000

@@ -15,11 +15,11 @@ import pandas as pd
 from wingbeat.errors import BELOW_NOISE_FLOOR
 from wingbeat.stats import Estimate
 from wingbeat.study.finished import first_reason
+from wingbeat.typing import Array
 
 if TYPE_CHECKING:
-    from numpy.typing import ArrayLike, NDArray
+    from numpy.typing import ArrayLike
 
-    Array = NDArray[np.float64]
 
 Definition = Literal["full", "projected", "legacy"]
 DEFINITIONS: Final[dict[Definition, str]] = {

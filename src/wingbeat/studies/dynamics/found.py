@@ -30,14 +30,12 @@ from wingbeat.studies.dynamics.estimates import (
 )
 from wingbeat.study.finished import estimate_columns, estimate_in, last_of, mean_of, over_seeds
 from wingbeat.tasks.architectures import ARCHITECTURES, FAMILIES, Architecture
+from wingbeat.typing import Array
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from wingbeat.studies.dynamics.plan import DynamicsPlan
     from wingbeat.study.outcome import StudyResult
 
-    Array = NDArray[np.float64]
 
 BEHAVIORS: Final = ("convergent", "undetermined", "divergent")
 """In the order in which nets are counted."""
