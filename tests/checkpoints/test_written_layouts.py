@@ -41,6 +41,7 @@ def test_the_distance_of_every_layout_is_that_of_its_weights(written):
     assert len(written) >= BY_TORCH
     wrong = {}
     for name, row in written.items():
+        assert row["l2"] > 0.0, name
         found = compare(row["paths"])
         if not np.isclose(found.l2[1], row["l2"], rtol=1e-9, atol=0):
             wrong[name] = (float(found.l2[1]), row["l2"])

@@ -383,9 +383,10 @@ def trainer(folder: Path, seed: int) -> tuple[Path, State]:
 def _adapted(seed: int, **options: Any) -> Any:
     from peft import LoraConfig, get_peft_model
 
+    base = net(0)
     torch.manual_seed(seed)
     config = LoraConfig(r=3, lora_alpha=6, target_modules=["0", "2"], **options)
-    model = get_peft_model(net(0), config)
+    model = get_peft_model(base, config)
     with torch.no_grad():
         for p in model.parameters():
             if p.requires_grad:
