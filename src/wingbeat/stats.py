@@ -14,7 +14,7 @@ from math import isfinite, nan
 from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
-from scipy.special import stdtrit
+from scipy.special import stdtr, stdtrit
 
 from wingbeat.errors import CONSTANT, NO_VARIATION, TOO_FEW_REPLICAS, RequestError
 from wingbeat.files import json_safe
@@ -177,6 +177,56 @@ def verdict(ratio: Estimate) -> Verdict:
     if ratio.high < 1.0:
         return "convergent"
     return "divergent" if ratio.low > 1.0 else "undetermined"
+
+
+def holm(p: Array) -> Array:
+    """Return p values corrected for their number by Holm's method; NaN stays and does not count.
+
+    Source: Holm, Scandinavian Journal of Statistics 6 (1979).
+
+    >>> holm(np.array([0.01, 0.04, 0.03])).tolist()
+    [0.03, 0.06, 0.06]
+    """
+    out = np.full(len(p), nan)
+    defined = np.flatnonzero(np.isfinite(p))
+    order = defined[np.argsort(p[defined], kind="stable")]
+    steps = p[order] * np.arange(len(order), 0, -1)
+    out[order] = np.minimum(np.maximum.accumulate(steps), 1.0)
+    return out
+
+
+def largest_p(found: Estimate, bound: float) -> float:
+    """Return a two-sided p value for a bound, which that of the interval of 95 % cannot exceed.
+
+    An interval does not say of how many values it was made. How many times its own half it lies
+    off the bound is turned into a p value by Student's t of two degrees of freedom, the fewest that
+    any interval here has: with more of them the same interval means a smaller p. On the logarithm
+    where the interval is more even there.
+
+    Returns:
+        NaN without an interval; above .05 where it holds the bound.
+
+    >>> [round(largest_p(Estimate(9.0, 8.0, 10.0), bound), 4) for bound in (8.0, 0.0)]
+    [0.05, 0.0007]
+    """
+    numbers = np.array([found.low, found.value, found.high, bound], dtype=np.float64)
+    if not np.isfinite(numbers).all():
+        return nan
+    if (numbers > 0).all() and _unevenness(np.log(numbers)) < _unevenness(numbers):
+        numbers = np.log(numbers)
+    low, value, high, bound = numbers
+    reach = value - low if value > bound else high - value
+    if not reach > 0:
+        return nan
+    times = float(abs(value - bound) / reach)
+    freedom = 2.0 if times >= 1.0 else 1e9
+    return float(2.0 * stdtr(freedom, -times * stdtrit(freedom, 0.975)))
+
+
+def _unevenness(numbers: Array) -> float:
+    """Return how far a value lies off the middle of its interval, as a share of it."""
+    low, value, high, _ = numbers
+    return float(abs(high + low - 2.0 * value) / (high - low)) if high > low else 0.0
 
 
 def _units(n: int, groups: Sequence[int] | None) -> int:

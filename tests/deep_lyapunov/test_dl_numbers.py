@@ -11,10 +11,13 @@ from dl_jobs import adam, analyzer, circles, loader, net, train, weights
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from sklearn.decomposition import PCA
 from torch import nn
 from torch.utils.data import DataLoader
 
 from wingbeat.deep_lyapunov import metrics as dlm
+from wingbeat.deep_lyapunov.assess import Recording, assess
+from wingbeat.deep_lyapunov.config import MetricsConfig
 from wingbeat.deep_lyapunov.metrics import convergence, dimensionality, lyapunov
 
 DEFAULTS = {"n_trajectories": 5}
@@ -256,3 +259,26 @@ def test_how_a_verdict_is_set():
     grown = math.log(plain.spread_evolution[1] / plain.spread_evolution[0])
     assert plain.lyapunov_slope == pytest.approx(grown, rel=1e-9)
     assert any("rough" in note for note in plain.notes)
+
+
+@pytest.mark.parametrize("components", [1, 2, 3, 10])
+def test_legacy_numbers_use_as_many_components_as_the_original(components):
+    """Its analyzer takes min(3, n_pca_components): ours had taken three whatever was asked."""
+    points = np.random.default_rng(3).standard_normal((5, 4, 30)).cumsum(axis=0)
+    recording = Recording(tuple(tuple(row) for row in points), tuple(map(float, range(5))))
+    found = assess(recording, components, MetricsConfig())
+    used = min(3, components)
+    assert found.legacy_convergence_ratio == pytest.approx(by_scikit_learn(points, used), rel=1e-6)
+    assert found.legacy_convergence_ratio == pytest.approx(
+        dlm.legacy_convergence_ratio(points, used)
+    )
+    np.testing.assert_allclose(
+        found.legacy_spread_evolution, dlm.legacy_spread_evolution(points, used), rtol=1e-9
+    )
+
+
+def by_scikit_learn(points, k):
+    """The standard deviation of all scores of the last snapshot over that of the first."""
+    scores = PCA(k).fit_transform(points.reshape(-1, points.shape[2]))
+    scores = scores.reshape(*points.shape[:2], k)
+    return scores[-1].std() / scores[0].std()

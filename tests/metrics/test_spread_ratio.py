@@ -111,19 +111,24 @@ def test_limits_lean_to_the_long_side_of_students(skewness, side):
 def test_neutral_systems_are_seldom_judged(replicas, seeds):
     for system in coverage.systems()[:3]:
         for cell in coverage.cells(system, replicas, seeds, 300, compare=False):
-            if cell.quantity == "ratio":
-                assert max(cell.below, cell.above) <= 0.045, cell
+            most = {"ratio": 0.045, "verdict": 0.03}.get(cell.quantity, 1.0)
+            assert max(cell.below, cell.above) <= most, cell
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seeds", [1, 3, 10])
 @pytest.mark.parametrize("replicas", [3, 5, 10])
 def test_intervals_cover(replicas, seeds):
-    for system in coverage.systems()[:4]:  # uneven copies stay hard: .89, as the docs say
+    for system in coverage.systems():
         trials = 150 if system.name == "small net" else 500
         for cell in coverage.cells(system, replicas, seeds, trials, compare=False):
-            # three standard errors of a share beside .93, and few replicas may cover more
-            assert cell.covers >= 0.93 - 3 * (0.065 / trials) ** 0.5, cell
+            if cell.quantity == "verdict":
+                # at most 3 % on either side, and three standard errors of the share
+                most = 0.03 + 3 * (0.03 * 0.97 / trials) ** 0.5
+                assert max(cell.below, cell.above) <= most, cell
+            else:
+                # three standard errors of a share beside .93, and few replicas may cover more
+                assert cell.covers >= 0.93 - 3 * (0.065 / trials) ** 0.5, cell
 
 
 def test_the_intervals_of_before_failed_where_base_seeds_shared_their_draws():

@@ -71,7 +71,7 @@ def assess(recording: Recording, components: int, config: MetricsConfig) -> Anal
     ratio, reason = _ratio(recording, near, spread, config)
     scores, shares, dimension, whole = _shape(recording, components)
     span = recording.times[-1] - recording.times[0]
-    legacy = _legacy(recording, whole, spread)
+    legacy = _legacy(recording, whole, spread, components)
     rates = [log(x) / span if x > 0 else nan for x in (ratio.value, ratio.low, ratio.high)]
     untrained = reason in (NOT_TRAINED, TOO_FEW_REPLICAS)
     return AnalysisResults(
@@ -180,12 +180,14 @@ def _shape(recording: Recording, components: int) -> tuple[Array, Array, float, 
     return scores.reshape(t, n, k), shares, dimension, g if finite.all() else None
 
 
-def _legacy(recording: Recording, whole: Array | None, spread: Array) -> dict[str, Any]:
+def _legacy(
+    recording: Recording, whole: Array | None, spread: Array, components: int
+) -> dict[str, Any]:
     """Return what deep-lyapunov 0.1.2 gives for the same weights, where it gives numbers."""
     t, n, p = recording.shape
     if whole is None or n < 2 or t < 2:
         return {}
-    k = min(LEGACY_COMPONENTS, p)
+    k = min(LEGACY_COMPONENTS, components, p)  # fewer where fewer were asked for, as there
     seen = metrics.projected_spread_from_gram(whole, n, k, full=spread)
     first = recording.vectors[0][0]
     small = t * n * p * first.itemsize <= LEGACY_BYTES

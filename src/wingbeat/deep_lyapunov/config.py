@@ -18,8 +18,8 @@ class AnalyzerConfig:
         perturbation_scale: noise added to each tensor, in its own standard deviations, > 0.
         n_trajectories: copies trained, the unperturbed one included; at least 2, and at least 3
             for an interval and so for a verdict.
-        n_pca_components: components of ``pca_trajectories``, at least 1. No other number
-            depends on it.
+        n_pca_components: components of ``pca_trajectories``, at least 1. The ``legacy_…`` numbers
+            use at most so many, as deep-lyapunov 0.1.2 does; no other number depends on it.
         track_gradients: report the gradient norm of each copy at each checkpoint.
         record_interval: epochs (calls of ``record_checkpoint``) between checkpoints; the first
             and the last state are always recorded.

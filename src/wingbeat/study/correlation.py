@@ -24,7 +24,7 @@ from wingbeat.errors import (
     RequestError,
     nearest,
 )
-from wingbeat.stats import Estimate
+from wingbeat.stats import Estimate, holm
 from wingbeat.typing import Array
 
 Method = Literal["spearman", "pearson"]
@@ -214,20 +214,6 @@ def _blocks(n: int, groups: Sequence[int] | None) -> NDArray[np.int64] | None:
     labels = np.asarray(groups)
     places = [np.flatnonzero(labels == label) for label in dict.fromkeys(groups)]
     return np.stack(places) if len({len(p) for p in places}) == 1 else None
-
-
-def holm(p: Array) -> Array:
-    """Return p values corrected for their number by Holm's method; NaN stays and does not count.
-
-    >>> holm(np.array([0.01, 0.04, 0.03])).tolist()
-    [0.03, 0.06, 0.06]
-    """
-    out = np.full(len(p), nan)
-    defined = np.flatnonzero(np.isfinite(p))
-    order = defined[np.argsort(p[defined], kind="stable")]
-    steps = p[order] * np.arange(len(order), 0, -1)
-    out[order] = np.minimum(np.maximum.accumulate(steps), 1.0)
-    return out
 
 
 def weighted_correlation(x: Array, y: Array, weights: Array, method: Method = "spearman") -> Array:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import isnan
-from typing import TYPE_CHECKING, Final, Literal
+from math import isfinite, isnan, nan
+from typing import TYPE_CHECKING, Final, Literal, cast
+
+import numpy as np
+
+from wingbeat.stats import holm, largest_p
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -16,6 +20,23 @@ HOLDS: Final = "holds"
 FAILS: Final = "fails"
 UNDETERMINED: Final = "undetermined"
 NOT_RUN: Final = "not run"
+
+
+class Ruling(str):
+    """A verdict that an interval gave: the word, and the p value that it cannot exceed.
+
+    Attributes:
+        doubt: two-sided; see `wingbeat.stats.largest_p`.
+    """
+
+    __slots__ = ("doubt",)
+    doubt: float
+
+    def __new__(cls, word: str, doubt: float = nan) -> Ruling:
+        """Make it of the word."""
+        made = super().__new__(cls, word)
+        made.doubt = doubt
+        return made
 
 
 @dataclass(frozen=True)
@@ -69,11 +90,21 @@ def judge(found: Estimate | None, bound: float, *, above: bool) -> Verdict:
         return NOT_RUN
     if found.reason or isnan(found.low) or isnan(found.high):
         return UNDETERMINED
+    word = UNDETERMINED
     if found.low > bound:
-        return HOLDS if above else FAILS
-    if found.high < bound:
-        return FAILS if above else HOLDS
-    return UNDETERMINED
+        word = HOLDS if above else FAILS
+    elif found.high < bound:
+        word = FAILS if above else HOLDS
+    return _ruling(word, largest_p(found, bound))
+
+
+def doubt_of(verdict: str) -> float:
+    """Return the p value of a verdict; NaN where no interval gave it."""
+    return float(getattr(verdict, "doubt", nan))
+
+
+def _ruling(word: str, doubt: float) -> Verdict:
+    return cast("Verdict", Ruling(word, doubt))
 
 
 def all_of(*verdicts: Verdict) -> Verdict:
@@ -82,9 +113,11 @@ def all_of(*verdicts: Verdict) -> Verdict:
     >>> all_of("holds", "holds"), all_of("holds", "fails"), all_of("holds", "undetermined")
     ('holds', 'fails', 'undetermined')
     """
-    if FAILS in verdicts:
-        return FAILS
-    return HOLDS if set(verdicts) == {HOLDS} else UNDETERMINED
+    doubts = [doubt_of(verdict) for verdict in verdicts]
+    if FAILS in verdicts:  # any of them would do, so that their number counts
+        failed = [d for v, d in zip(verdicts, doubts, strict=True) if v == FAILS]
+        return _ruling(FAILS, min(1.0, len(verdicts) * float(np.min(failed))))
+    return _ruling(HOLDS if set(verdicts) == {HOLDS} else UNDETERMINED, float(np.max(doubts)))
 
 
 def counted(claims: Iterable[Claim]) -> str:
@@ -100,3 +133,23 @@ def counted(claims: Iterable[Claim]) -> str:
         f"Of {len(given)} claims measured here, {given.count(HOLDS)} hold, {given.count(FAILS)} do "
         f"not and {given.count(UNDETERMINED)} stay undetermined."
     )
+
+
+def together(claims: Iterable[Claim], level: float = 0.05) -> tuple[int, int]:
+    """Return how many claims stay decided at a level for all of them together, of how many.
+
+    Each interval decides at 5 % for itself: of 20 claims about nothing, one is decided. Holm's
+    correction holds the chance that any decision is false to the level. Only claims that an
+    interval judged count.
+
+    >>> from wingbeat.stats import Estimate
+    >>> sure, near = Estimate(9.0, 8.9, 9.1), Estimate(2.0, 1.05, 2.95)
+    >>> found = [judge(e, 1.0, above=True) for e in (sure, near, near)]
+    >>> together(Claim("a", "A.", "", "1", verdict) for verdict in found)
+    (1, 3)
+    """
+    judged = [c.verdict for c in claims if isfinite(doubt_of(c.verdict))]
+    corrected = holm(np.array([doubt_of(verdict) for verdict in judged]))
+    decided = (verdict != UNDETERMINED for verdict in judged)
+    sure = sum(bool(p <= level) and yes for p, yes in zip(corrected, decided, strict=True))
+    return sure, len(judged)

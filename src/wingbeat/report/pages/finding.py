@@ -15,7 +15,7 @@ from wingbeat.report.figures.table import Table
 from wingbeat.report.pages.document import render_document, write_document
 from wingbeat.report.pages.table_text import latex, markdown
 from wingbeat.report.prose import floor_text
-from wingbeat.study.verdicts import HOLDS, NOT_RUN, Claim, counted
+from wingbeat.study.verdicts import HOLDS, NOT_RUN, Claim, counted, together
 
 if TYPE_CHECKING:
     from wingbeat.study.analysis import Analysis, PageContent
@@ -130,7 +130,9 @@ def page_of(title: str, content: PageContent, found: Analysis, command: str) -> 
 def _judged(claims: tuple[Claim, ...]) -> tuple[tuple[str, str, str], ...]:
     given = [c.verdict for c in claims if c.verdict != NOT_RUN]
     fact = ("claims that hold", str(given.count(HOLDS)), f"of {len(given)} measured")
-    return (fact,) if claims else ()
+    sure, of = together(claims)
+    both = ("claims decided together", str(sure), f"of {of} judged by an interval; at 5 %, Holm")
+    return ((fact, both) if of > 1 else (fact,)) if claims else ()
 
 
 def _floor_fact(floor: float) -> tuple[tuple[str, str, str], ...]:
