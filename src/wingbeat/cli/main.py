@@ -2,167 +2,86 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated, cast
+from importlib import import_module
+from typing import Annotated, Any, Final
 
 import typer
 from rich.console import Console
+from typer.core import TyperCommand, TyperGroup
 
-from wingbeat.cli import parse, show
-from wingbeat.cli.compare import compare
-from wingbeat.cli.listing import metrics, perturbations
-from wingbeat.cli.noise import noise
-from wingbeat.cli.onset import onset
-from wingbeat.cli.options import Arguments, Device, Driver, Dtype, Json, Place, folder_for
-from wingbeat.cli.scripts import fork, measure, nudge
-from wingbeat.cli.study import study
+from wingbeat import __version__
 from wingbeat.errors import DriverError, RequestError, WingbeatError
-from wingbeat.execution.held import Remeasure
-from wingbeat.execution.request import default_seeds
-from wingbeat.execution.result import as_json, load
-from wingbeat.execution.run import run as run_task
-from wingbeat.execution.verify import verify as verify_task
-from wingbeat.files import strict_json
+
+COMMANDS: Final = {
+    "run": ("task", "Fork a training run, measure how the copies part, and write a report."),
+    "verify": ("task", "Run a task twice and as twins: bit-identical or not, and where it breaks."),
+    "report": ("task", "Write the report of a finished run again."),
+    "fork": ("scripts", "Run your unchanged script from nudged copies of a checkpoint."),
+    "nudge": ("scripts", "Copy a checkpoint and nudge the weights of the copies."),
+    "measure": ("scripts", "Measure checkpoints that any script wrote."),
+    "compare": ("compare", "Compare checkpoints of any size and format."),
+    "onset": ("onset", "Find the first step from which training is stable."),
+    "noise": ("noise", "Tell which source of noise matters, and how many seeds are needed."),
+    "study": ("study", "Run a study file (.toml, .yaml) or a named study, and go on with one."),
+    "metrics": ("listing", "List every metric: built in, or announced by an installed package."),
+    "perturbations": ("listing", "List every perturbation, likewise."),
+    "demo": ("task", "Analyse two small nets, run a quick study, and write the reports."),
+}
+"""Commands in the order in which they are listed: their file in this room, and one line of help."""
+
+
+class LateCommands(TyperGroup):
+    """Commands that are imported when they are run: to list them takes no torch."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Return the names of all commands."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Return what a list of commands shows of one: its name and its line."""
+        known = COMMANDS.get(cmd_name)
+        return None if known is None else TyperCommand(cmd_name, help=known[1])
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Import the command that is to be run."""
+        name, found, rest = super().resolve_command(ctx, args)
+        return name, found if name is None or found is None else command(name), rest
+
+
+def command(name: str) -> Any:
+    """Import a command."""
+    found: Any = getattr(import_module(f"wingbeat.cli.{COMMANDS[name][0]}"), name)
+    if isinstance(found, typer.Typer):
+        return typer.main.get_command(found)
+    alone = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    alone.command(name)(found)
+    return typer.main.get_command(alone)
+
 
 app = typer.Typer(
+    cls=LateCommands,
     help="How sensitive is a neural network's training to its starting point?",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-app.add_typer(study, name="study")
-app.command()(onset)
-app.command()(noise)
-app.command()(compare)
-app.command()(metrics)
-app.command()(perturbations)
-app.command()(nudge)
-app.command()(fork)
-app.command()(measure)
 
-Out = Annotated[Path | None, typer.Option(help="Folder of the run; default runs/<factory>.")]
+def _tell_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"wingbeat {__version__}")
+        raise typer.Exit
 
 
-@app.command()
-def run(
-    factory: Place,
-    arg: Arguments = None,
-    perturb: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="kind[:size][@step][,field=value]…, as gaussian:0.01@500; may be repeated."
-        ),
-    ] = None,
-    replicas: Annotated[int, typer.Option(help="Perturbed replicas for each perturbation.")] = 5,
-    record_every: Annotated[int | None, typer.Option(help="Steps between snapshots.")] = None,
-    metric: Annotated[
-        list[str] | None, typer.Option(help="Metric to measure; may be repeated.")
-    ] = None,
-    seeds: Annotated[
-        int | None, typer.Option(help="Number of base seeds; default the task's own.")
-    ] = None,
-    driver: Driver = "auto",
-    dtype: Dtype = "float32",
-    device: Device = "cpu",
-    compiled: Annotated[
-        bool | None,
-        typer.Option("--compiled/--not-compiled", help="Compile the lock-step function."),
-    ] = None,
-    out: Out = None,
-    remeasure: Annotated[
-        str,
-        typer.Option(help="add: keep what the folder holds; replace: forget what is not asked."),
-    ] = "add",
-    as_json_text: Json = False,
+@app.callback()
+def options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_tell_version, is_eager=True, help="Tell the version."),
+    ] = False,
 ) -> None:
-    """Fork a training run, measure how the copies part, and write a report."""
-    arguments = parse.parse_arguments(arg or [])
-    task = parse.load_task(factory, arguments)
-    folder = out or folder_for(factory)
-    result = run_task(
-        task,
-        [parse.parse_perturbation(text) for text in perturb or ["gaussian:0.01"]],
-        replicas=replicas,
-        record_every=record_every,
-        metrics=metric,
-        driver=driver,
-        dtype=parse.parse_dtype(dtype),
-        device=device,
-        compiled=compiled,
-        seeds=None if seeds is None else default_seeds(seeds),
-        out=folder,
-        remeasure=cast("Remeasure", remeasure),  # checked where it is used
-        factory={"place": factory, "arguments": arguments},
-        progress=False if as_json_text else None,
-    )
-    page = result.report(folder / "report.html")
-    if as_json_text:
-        typer.echo(as_json(result))
-    else:
-        show.result(Console(), result, page)
-
-
-@app.command()
-def verify(
-    factory: Place,
-    arg: Arguments = None,
-    steps: Annotated[int | None, typer.Option(help="Updates to make; default at most 50.")] = None,
-    every: Annotated[int, typer.Option(help="Steps between digests.")] = 1,
-    driver: Driver = "auto",
-    dtype: Dtype = "float32",
-    device: Device = "cpu",
-    write: Annotated[Path | None, typer.Option(help="Leave a trail of digests here.")] = None,
-    against: Annotated[
-        Path | None, typer.Option(help="Compare with a trail made elsewhere.")
-    ] = None,
-    as_json_text: Json = False,
-) -> None:
-    """Run a task twice and as twins: bit-identical or not, and where it first breaks."""
-    task = parse.load_task(factory, parse.parse_arguments(arg or []))
-    found = verify_task(
-        task,
-        steps=steps,
-        every=every,
-        driver=driver,
-        dtype=parse.parse_dtype(dtype),
-        device=device,
-        against=against,
-        progress=False if as_json_text else None,
-    )
-    if write is not None:
-        found.write(write)
-    if as_json_text:
-        typer.echo(strict_json(found.to_json()))
-    else:
-        show.verification(Console(), found, write)
-    if not found.identical:
-        raise typer.Exit(1)
-
-
-@app.command()
-def report(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a finished run.")],
-    out: Annotated[
-        Path | None, typer.Option(help="Where to write the page; default DIR/report.html.")
-    ] = None,
-    as_json_text: Json = False,
-) -> None:
-    """Write the report of a finished run again."""
-    result = load(folder)
-    page = result.report(out or folder / "report.html")
-    if as_json_text:
-        typer.echo(as_json(result))
-    else:
-        show.result(Console(), result, page)
-
-
-@app.command()
-def demo(out: Annotated[Path, typer.Option(help="Where to write.")] = Path("runs/demo")) -> None:
-    """Analyse two small nets, run the quick study of dynamics, and write the reports."""
-    from wingbeat.studies.demo import demo as run_demo
-
-    run_demo(out)
+    """How sensitive is a neural network's training to its starting point?"""
 
 
 def main() -> None:
