@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from importlib import import_module
+from importlib.metadata import version as installed
 from typing import Annotated, Any, Final
 
 import typer
 from rich.console import Console
 from typer.core import TyperCommand, TyperGroup
 
-from wingbeat import __version__
 from wingbeat.errors import DriverError, RequestError, WingbeatError
 
 COMMANDS: Final = {
@@ -19,9 +19,9 @@ COMMANDS: Final = {
     "fork": ("scripts", "Run your unchanged script from nudged copies of a checkpoint."),
     "nudge": ("scripts", "Copy a checkpoint and nudge the weights of the copies."),
     "measure": ("scripts", "Measure checkpoints that any script wrote."),
-    "compare": ("compare", "Compare checkpoints of any size and format."),
-    "onset": ("onset", "Find the first step from which training is stable."),
-    "noise": ("noise", "Tell which source of noise matters, and how many seeds are needed."),
+    "compare": ("compare", "Compare checkpoints of any size in weight space, streamed."),
+    "onset": ("onset", "Find the first step from which a perturbation no longer leads elsewhere."),
+    "noise": ("noise", "Compare how much each source of noise alone makes runs differ."),
     "study": ("study", "Run a study file (.toml, .yaml) or a named study, and go on with one."),
     "metrics": ("listing", "List every metric: built in, or announced by an installed package."),
     "perturbations": ("listing", "List every perturbation, likewise."),
@@ -70,7 +70,7 @@ app = typer.Typer(
 
 def _tell_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"wingbeat {__version__}")
+        typer.echo(f"wingbeat {installed('wingbeat')}")
         raise typer.Exit
 
 

@@ -94,7 +94,7 @@ def write_states(path: Path, content: Mapping[str, Any]) -> bool:
     try:
         torch.save(dict(content), buffer)
         torch.load(io.BytesIO(buffer.getvalue()), weights_only=True)
-    except (RuntimeError, TypeError, ValueError, AttributeError, OSError, _unpickling()):
+    except Exception:
         return False
     path.parent.mkdir(parents=True, exist_ok=True)
     write_bytes(path, buffer.getvalue())
@@ -109,16 +109,10 @@ def read_states(path: Path) -> dict[str, Any]:
     """
     try:
         found: dict[str, Any] = torch.load(path, weights_only=True)
-    except (RuntimeError, OSError, EOFError, ValueError, _unpickling()) as error:
+    except Exception as error:
         msg = f"{path} is damaged ({error}): delete it; the copy is then trained from its start"
         raise StoreError(msg) from error
     return found
-
-
-def _unpickling() -> type[Exception]:
-    from pickle import UnpicklingError
-
-    return UnpicklingError
 
 
 def weights(parts: Parts) -> dict[str, Tensor]:
