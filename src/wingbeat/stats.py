@@ -218,7 +218,8 @@ def largest_p(found: Estimate, bound: float) -> float:
     reach = value - low if value > bound else high - value
     if not reach > 0:
         return nan
-    times = float(abs(value - bound) / reach)
+    with np.errstate(over="ignore"):  # a half of almost 0: as sure as can be
+        times = float(abs(value - bound) / reach)
     freedom = 2.0 if times >= 1.0 else 1e9
     quantile = float(stdtrit(freedom, 0.975))
     return 2.0 * float(stdtr(freedom, -times * quantile))

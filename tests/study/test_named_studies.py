@@ -47,6 +47,12 @@ class Plan:
     data: str = option("digits", "Data.")
     fast: bool = option(False, "Fast.")
     checked: bool = option(True, "Checked.")
+    times: tuple[int, ...] | None = option(
+        None,
+        "Times, as 1,2.",
+        read=lambda text: tuple(map(int, text.split(","))),
+        write=lambda times: ",".join(map(str, times)),
+    )
 
 
 def asked_of(words: str) -> Any:
@@ -76,6 +82,7 @@ PLANS = st.builds(
     TEXT,
     st.booleans(),
     st.booleans(),
+    st.none() | st.lists(st.integers(0, 9), min_size=1, max_size=3).map(tuple),
 ).filter(lambda p: p.rates or p.slow_rates)
 
 
