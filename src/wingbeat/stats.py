@@ -220,7 +220,8 @@ def largest_p(found: Estimate, bound: float) -> float:
         return nan
     times = float(abs(value - bound) / reach)
     freedom = 2.0 if times >= 1.0 else 1e9
-    return float(2.0 * stdtr(freedom, -times * stdtrit(freedom, 0.975)))
+    quantile = float(stdtrit(freedom, 0.975))
+    return 2.0 * float(stdtr(freedom, -times * quantile))
 
 
 def _unevenness(numbers: Array) -> float:
