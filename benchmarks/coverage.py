@@ -271,7 +271,7 @@ def table(
         for seeds in SEEDS:
             for replicas in REPLICAS:
                 # The net costs 30 times as much as a map, and ten base seeds ten times one.
-                part = (5 if system.name == "small net" else 1) * (2 if seeds == 10 else 1)
+                part = (2 if system.name == "small net" else 1) * (2 if seeds == 10 else 1)
                 own = list(cells(system, replicas, seeds, max(1, trials // part)))
                 shares = [s for c in own[:2] for s in (c.covers, c.below, c.above)]
                 shares += [own[2].below, own[2].above, own[3].covers]
