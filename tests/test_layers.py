@@ -68,7 +68,7 @@ def imported_units(path: Path, *, calls: bool = True) -> set[str]:
 
 def _targets(node: ast.ImportFrom) -> list[str]:
     if node.module == "wingbeat":
-        return [f"wingbeat.{alias.name}" for alias in node.names]
+        return [f"wingbeat.{a.name}" for a in node.names if a.name != "__version__"]
     return [node.module or ""]
 
 

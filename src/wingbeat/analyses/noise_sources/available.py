@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, ClassVar, Final, Literal, get_args
+from typing import TYPE_CHECKING, Final, Literal, get_args
 
 import numpy as np
 import torch
@@ -12,6 +11,7 @@ import torch
 from wingbeat.determinism import derive, seeded
 from wingbeat.errors import RequestError, nearest
 from wingbeat.replicas.perturb import Augmentation, DataOrder, Dropout, Init, Perturbation, Ulp
+from wingbeat.replicas.perturb.everything import Everything
 from wingbeat.task.batches import Streams
 from wingbeat.task.data import is_tensors
 
@@ -25,18 +25,6 @@ if TYPE_CHECKING:
 Source = Literal["init", "order", "augmentation", "dropout", "ulp", "hardware", "all"]
 SOURCES: Final = get_args(Source)
 """Everything that can be asked for; "all" is another base seed, that is, all but the last two."""
-
-
-@dataclass(frozen=True)
-class Everything(Init):
-    """Another initialisation, order, augmentation and dropout at once: another base seed."""
-
-    kind: ClassVar[str] = "all"
-
-    def streams(self, streams: Streams, replica: int) -> Streams:
-        """Return other streams of every kind."""
-        seed = self.init_seed(replica)
-        return replace(streams, **vars(Streams.of(seed)))
 
 
 PERTURBATIONS: Final[dict[str, type[Perturbation]]] = {
