@@ -360,8 +360,8 @@ FAULTS: list[Fault] = [
         PAGE,
         (
             "the fact of the exponent reads two points",
-            'rate = entry(result, "lyapunov", first_name(result))',
-            'rate = entry(result, "lyapunov_two_point", first_name(result))',
+            'rate = entry(result, "lyapunov", first_name(result))\n    if not',
+            'rate = entry(result, "lyapunov_two_point", first_name(result))\n    if not',
         ),
     ),
     *_faults(

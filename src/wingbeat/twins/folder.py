@@ -159,10 +159,10 @@ class SeedFolder:
         return self.folder / "copies" / label.replace("/", "_")
 
     def _fork(self, step: int) -> Path:
-        return self.folder / "forks" / f"{step:06d}.pt"
+        return self.folder / "forks" / f"{step:06d}.safetensors"
 
     def _state(self, label: str) -> Path:
-        return self._own(label) / "state" / "latest.pt"
+        return self._own(label) / "state" / "latest.safetensors"
 
 
 def _stacked(snapshots: list[Snapshot], step: int) -> Snapshot:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import copy
-import io
 import types
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
-from wingbeat.errors import RequestError, StoreError
-from wingbeat.files import write_bytes
+from wingbeat.errors import RequestError
 from wingbeat.params import fixed, trainable
+from wingbeat.trajectory.tensorfile import read_tensors, write_tensors
+from wingbeat.twins.plain_state import flattened, rebuilt
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -85,33 +85,28 @@ def restore(parts: Parts, saved: Mapping[str, Any]) -> None:
 
 
 def write_states(path: Path, content: Mapping[str, Any]) -> bool:
-    """Write states as one file, all or nothing; returns whether they can be read without pickle.
+    """Write states as one file, all or nothing; returns whether they are plain data.
 
     Raises:
         StoreError: the disk is full or the folder cannot be written.
     """
-    buffer = io.BytesIO()
     try:
-        torch.save(dict(content), buffer)
-        torch.load(io.BytesIO(buffer.getvalue()), weights_only=True)
-    except Exception:
+        tensors, rest = flattened(dict(content))
+    except RequestError:
         return False
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_bytes(path, buffer.getvalue())
+    write_tensors(path, tensors, {"state": rest})
     return True
 
 
 def read_states(path: Path) -> dict[str, Any]:
-    """Read what `write_states` wrote; no code of the file is run.
+    """Read what `write_states` wrote.
 
     Raises:
-        StoreError: the file is damaged.
+        StoreError: the file is damaged or was altered.
     """
-    try:
-        found: dict[str, Any] = torch.load(path, weights_only=True)
-    except Exception as error:
-        msg = f"{path} is damaged ({error}): delete it; the copy is then trained from its start"
-        raise StoreError(msg) from error
+    tensors, meta = read_tensors(path)
+    found: dict[str, Any] = rebuilt(tensors, meta["state"])
     return found
 
 
