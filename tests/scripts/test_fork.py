@@ -55,6 +55,7 @@ def test_the_script_repeats_itself_and_copies_part(checkpoint: Path, tmp_path: P
     assert loaded.report(tmp_path / "page.html").exists()
 
 
+@pytest.mark.slow
 def test_a_second_call_starts_nothing(checkpoint: Path, tmp_path: Path) -> None:
     first = forked(checkpoint, tmp_path)
     marks = {p: p.read_bytes() for p in (tmp_path / "runs").glob("*.json")}
@@ -63,6 +64,7 @@ def test_a_second_call_starts_nothing(checkpoint: Path, tmp_path: Path) -> None:
     assert {p: p.read_bytes() for p in (tmp_path / "runs").glob("*.json")} == marks
 
 
+@pytest.mark.slow
 def test_a_copy_that_was_stopped_begins_anew(checkpoint: Path, tmp_path: Path) -> None:
     first = forked(checkpoint, tmp_path)
     (tmp_path / "runs/null.done.json").unlink()
@@ -70,6 +72,7 @@ def test_a_copy_that_was_stopped_begins_anew(checkpoint: Path, tmp_path: Path) -
     assert forked(checkpoint, tmp_path).table.equals(first.table)
 
 
+@pytest.mark.slow
 def test_side_by_side_is_the_same(checkpoint: Path, tmp_path: Path) -> None:
     one = forked(checkpoint, tmp_path / "one")
     two = forked(checkpoint, tmp_path / "two", jobs=2)
@@ -81,6 +84,7 @@ def test_a_script_that_does_not_repeat_itself(checkpoint: Path, tmp_path: Path) 
     assert result.noise_floor > 0
 
 
+@pytest.mark.slow
 def test_a_script_that_ignores_its_checkpoint(checkpoint: Path, tmp_path: Path) -> None:
     command = (*COMMAND[:2], "--output", "{out}", "--resume=", "--seed", "1")
     ignoring = ("sh", "-c", 'shift; exec "$@"', "sh", "{checkpoint}", *command)
@@ -128,9 +132,10 @@ def test_what_a_checkpoint_cannot_carry(checkpoint: Path, tmp_path: Path, wrong:
 
 
 def test_another_request_in_the_folder(checkpoint: Path, tmp_path: Path) -> None:
-    forked(checkpoint, tmp_path)
+    with pytest.raises(wb.RunError):
+        forked(checkpoint, tmp_path, "--fail-at", "21")
     with pytest.raises(wb.StoreError, match="holds another fork"):
-        forked(checkpoint, tmp_path, replicas=3)
+        forked(checkpoint, tmp_path, "--fail-at", "21", replicas=3)
 
 
 def test_the_command_line(checkpoint: Path, tmp_path: Path) -> None:

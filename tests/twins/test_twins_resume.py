@@ -44,7 +44,7 @@ def run(name: str, folder: Path | None, *, killed_after: int | None = None) -> A
 
 
 @pytest.mark.parametrize("name", ["classifier", "autocast, scaler, average", "reinforce", "stream"])
-@pytest.mark.parametrize("after", [5, 40, 100])
+@pytest.mark.parametrize("after", [5, pytest.param(40, marks=pytest.mark.slow), 100])
 def test_a_kill_changes_nothing(tmp_path: Path, name: str, after: int) -> None:
     whole = run(name, None)
     with pytest.raises(Killed):
