@@ -61,3 +61,21 @@ def test_several_seeds_and_own_evaluation() -> None:
     own = rows[(rows.seed == 1) & (rows.b == "reference") & (rows.step == 12)]
     assert own.value.tolist() == [evaluate(parts)["positive"]]
     assert result.summary["lyapunov_per_epoch"]["value"] is not None  # 8 batches in a pass
+
+
+@pytest.mark.parametrize(("lr", "failed"), [(0.01, False), (1e6, True)])
+def test_a_loss_that_need_not_fall_is_no_failure(lr: float, failed: bool) -> None:
+    def build(seed: int) -> dict[str, Any]:
+        model = torch.nn.Linear(3, 1)
+        return {"model": model, "optimizer": torch.optim.SGD(model.parameters(), lr=lr)}
+
+    twins = wb.Twins(build, wb.Gaussian(0.01), steps=60, replicas=2)
+    for copy in twins:  # climbs, as the loss of one of two players may
+        for x in copy.batches([torch.ones(4, 3)]):
+            gain = copy.model(x).mean()
+            (-gain if lr < 1 else gain.square()).backward()
+            copy.parts["optimizer"].step()
+            copy.parts["optimizer"].zero_grad()
+            copy.step(gain if lr < 1 else gain.square())
+    warnings = twins.result().warnings
+    assert any("Training itself failed" in w for w in warnings) is failed

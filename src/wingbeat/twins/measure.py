@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from wingbeat.execution.request import Request
     from wingbeat.execution.result import Result
     from wingbeat.measure import Measured
+    from wingbeat.measure.reference_training import ReferenceTraining
     from wingbeat.task.task import Task
     from wingbeat.trajectory.store import Store
     from wingbeat.twins.asked import Asked, CopyPlan
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
 
     Evaluate = Callable[[dict[str, Any]], Mapping[str, float]]
     Build = Callable[[int], dict[str, Any]]
+
+_BROKE_DOWN = 10.0
+"""Growth of a loss that no game between two networks makes: theirs stay of one order."""
 
 
 def measured(
@@ -86,11 +90,26 @@ def _of_seed(
         None,
         independent=[p.label for p in asked.perturbations if isinstance(p, Init)],
     )
-    found = replace(found, noise_floor=max(found.noise_floor, facts["floor"]))
+    found = replace(
+        found,
+        noise_floor=max(found.noise_floor, facts["floor"]),
+        training=_of_any_loss(found.training),
+    )
     members = [
         _member(facts["members"][p.label], p, folder.seed) for p in asked.copies() if not p.checks
     ]
     return cast("Request", own), trajectory, found, members
+
+
+def _of_any_loss(found: ReferenceTraining | None) -> ReferenceTraining | None:
+    """Take a loss that rose for a failure only where it grew many times over.
+
+    Nobody says that a loop hands over a loss that is to fall: a generator's, or a policy's, need
+    not.
+    """
+    if found is None or found.change != "rose" or found.end > _BROKE_DOWN * abs(found.start):
+        return found
+    return replace(found, change="unclear")
 
 
 def together(asked: Asked, folder: SeedFolder, keep: bool) -> Store:
