@@ -14,7 +14,7 @@ PIP = PIP_CONSTRAINT=constraints.txt PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/pyth
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 PINS = pyproject.toml constraints.txt
 
-.PHONY: help demo test test-slow test-amd test-all-amd test-browser test-all lint types docs bench clean distclean
+.PHONY: help demo test test-slow test-amd test-all-amd test-browser test-all lint types docs wheel bench clean distclean
 
 .NOTPARALLEL:
 
@@ -29,6 +29,7 @@ help:
 	@echo "make lint       style and format, changes nothing"
 	@echo "make types      static types"
 	@echo "make docs       the documentation, to docs/_build/html; warnings are errors"
+	@echo "make wheel      build the package and try it in a new environment"
 	@echo "make bench      speed against deep-lyapunov, side by side"
 	@echo "make clean      remove what was built; distclean: also $(VENV)"
 
@@ -70,6 +71,13 @@ types: $(VENV)/.dev
 
 docs: $(VENV)/.docs
 	$(BIN)/sphinx-build -W --keep-going -b html docs docs/_build/html
+
+# Source archive and wheel, and the wheel tried in a new environment away from here.
+wheel: $(VENV)/.dev
+	$(PIP) -q build
+	rm -rf dist
+	$(BIN)/python -m build -q --outdir dist
+	$(BIN)/python -m tests.wheel dist
 
 bench: $(VENV)/.bench
 	$(BIN)/python -m benchmarks
