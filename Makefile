@@ -95,7 +95,7 @@ $(VENV)/.torch: constraints.txt
 	touch $@
 
 $(VENV)/.run: $(VENV)/.torch $(PINS)
-	$(PIP) -e .
+	$(PIP) -e ".[tasks]"
 	touch $@
 
 $(VENV)/.docs $(VENV)/.bench: $(VENV)/.run $(PINS)

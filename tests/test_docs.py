@@ -9,6 +9,7 @@ import pytest
 
 from wingbeat import errors
 from wingbeat.errors import REASONS
+from wingbeat.measure.metric import in_order
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted(
@@ -78,3 +79,13 @@ def test_every_reason_is_explained() -> None:
 
 def definitions() -> str:
     return (ROOT / "docs" / "definitions.md").read_text(encoding="utf-8")
+
+
+def test_the_table_of_questions_has_every_metric_and_what_a_run_measures_anyway() -> None:
+    page = (ROOT / "docs" / "which_metric.md").read_text(encoding="utf-8")
+    cells = re.findall(r"^\|[^|]*\|([^|]*)\|", page, re.MULTILINE)
+    named = {name for cell in cells for name in re.findall(r"`(\w+)`", cell)}
+    bold = {name for cell in cells for name in re.findall(r"\*\*`(\w+)`\*\*", cell)}
+    ours = [m for m in in_order() if m.function.__module__.startswith("wingbeat.")]
+    assert {m.name for m in ours} <= named
+    assert {m.name for m in ours if m.default} == bold

@@ -44,6 +44,7 @@ print(peak, results.effective_dimensionality, results.n_parameters)
 """
 
 
+@pytest.mark.slow
 def test_the_readme_model_stays_below_a_gigabyte(tmp_path):
     """The original needs 83 GB for its covariance, or gives dimension 1.0 in silence."""
     command = [sys.executable, "-c", README, str(tmp_path / "out")]

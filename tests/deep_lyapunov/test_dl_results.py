@@ -162,6 +162,7 @@ def test_json_is_valid(tmp_path):
     assert math.isnan(dl.AnalysisResults.from_dict(data).lyapunov)
 
 
+@pytest.mark.slow
 def test_an_ascii_locale(tmp_path):
     """The original: UnicodeEncodeError, for the letter λ."""
     code = (

@@ -38,6 +38,7 @@ def test_loop_is_killed_while_it_trains_writes_and_measures(tmp_path):
     killed(tmp_path, "loop", "adam", 0, *plan)
 
 
+@pytest.mark.slow
 def test_lock_step_is_killed_while_it_trains(tmp_path):
     killed(tmp_path, "lockstep", "momentum", 1, "time", "write", "time")
 

@@ -27,6 +27,8 @@ def quick(names: list[str], slow: Collection[str] = ()) -> list[Any]:
     return [pytest.param(n, marks=pytest.mark.slow) if n in late else n for n in names]
 
 
+# Recording these takes seconds; one of each sort stays among the fast.
+RECORDED_LONG = ("net: causal attention", "loss: label smoothing", "optimizer: sgd groups")
 # Without a pure form "auto" is the loop, which the first test has; a few are left to show it.
 CHOSEN = quick([n for n in SINGLE if not SETUPS[n].stacks], slow=OBJECTS[::3] + OBJECTS[1::3])
 
@@ -42,7 +44,7 @@ def test_on_the_loop_in_single_precision(name: str) -> None:
     plain_hold.hold(name, "loop", torch.float32)
 
 
-@pytest.mark.parametrize("name", quick(STACKING))
+@pytest.mark.parametrize("name", quick(STACKING, slow=RECORDED_LONG))
 def test_in_lock_step(name: str) -> None:
     plain_hold.hold(name, "lockstep", torch.float64)
     found = plain_hold.outcome(name, "lockstep", torch.float64)

@@ -67,5 +67,6 @@ def test_products_of_equal_rows_are_equal_once_wingbeat_is_imported() -> None:
     assert said_by("import wingbeat\n" + SHAPES)["differ"] == 0
 
 
+@pytest.mark.slow
 def test_twins_stay_twins() -> None:
     assert said_by(TWINS) == {"lockstep": 0.0, "loop": 0.0}

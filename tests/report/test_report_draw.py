@@ -176,6 +176,7 @@ def test_plots_refuse_what_cannot_be_drawn() -> None:
         plot_losses(RESULT, ax=flat, metric="acuracy")
 
 
+@pytest.mark.slow
 def test_pyplot_is_not_loaded_for_a_given_axes() -> None:
     code = (
         "import sys\n"

@@ -42,6 +42,7 @@ def test_it_is_switched_on_after_torch_was_imported() -> None:
     assert ran("") == ["AUTO", "AUTO", "0"]
 
 
+@pytest.mark.slow
 @mkl
 def test_a_choice_of_the_users_stands() -> None:
     assert ran("", MKL_CBWR="COMPATIBLE") == ["COMPATIBLE", "COMPATIBLE", "0"]

@@ -79,6 +79,7 @@ def test_side_by_side_is_the_same(checkpoint: Path, tmp_path: Path) -> None:
     assert one.table.equals(two.table)
 
 
+@pytest.mark.slow
 def test_a_script_that_does_not_repeat_itself(checkpoint: Path, tmp_path: Path) -> None:
     result = forked(checkpoint, tmp_path, "--noisy")
     assert result.noise_floor > 0
@@ -138,6 +139,7 @@ def test_another_request_in_the_folder(checkpoint: Path, tmp_path: Path) -> None
         forked(checkpoint, tmp_path, "--fail-at", "21", replicas=3)
 
 
+@pytest.mark.slow
 def test_the_command_line(checkpoint: Path, tmp_path: Path) -> None:
     words = ["fork", str(checkpoint), "--perturb", "gaussian:0.01", "--replicas", "1"]
     words += ["--out", str(tmp_path / "x"), "--key", "model", "--json", "--", *COMMAND]

@@ -231,6 +231,7 @@ def test_one_pass_counts_as_many_updates_as_it_says(monkeypatch: pytest.MonkeyPa
     assert counted == replica_steps(condition)[0]
 
 
+@pytest.mark.slow
 def test_a_second_call_trains_nothing(
     done: ButterflyFindings, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -43,8 +43,17 @@ def run(name: str, folder: Path | None, *, killed_after: int | None = None) -> A
     return twins.result()
 
 
-@pytest.mark.parametrize("name", ["classifier", "autocast, scaler, average", "reinforce", "stream"])
-@pytest.mark.parametrize("after", [5, pytest.param(40, marks=pytest.mark.slow), 100])
+QUICK = [("classifier", 40), ("autocast, scaler, average", 100), ("reinforce", 5), ("stream", 40)]
+
+
+@pytest.mark.parametrize(
+    ("name", "after"),
+    [
+        pytest.param(name, after, marks=[] if (name, after) in QUICK else [pytest.mark.slow])
+        for name in ["classifier", "autocast, scaler, average", "reinforce", "stream"]
+        for after in [5, 40, 100]
+    ],
+)
 def test_a_kill_changes_nothing(tmp_path: Path, name: str, after: int) -> None:
     whole = run(name, None)
     with pytest.raises(Killed):

@@ -166,4 +166,4 @@ def _library() -> Any:
     try:
         return importlib.import_module("optuna")
     except ImportError as error:
-        raise RequestError("the search needs Optuna: pip install 'wingbeat[studies]'") from error
+        raise RequestError("the search needs Optuna: pip install 'wingbeat[sweeps]'") from error

@@ -275,5 +275,5 @@ def own_codes(names: Iterable[str]) -> dict[str, str]:
     return {
         name: code_digest(function)
         for name, function in declared.items()
-        if function is not None and not function.__module__.startswith("wingbeat.")
+        if function is not None and not (function.__module__ or "").startswith("wingbeat.")
     }

@@ -93,7 +93,8 @@ def code_digest(function: Any) -> str:
     code and hence give other digests.
     """
     name = getattr(function, "__qualname__", type(function).__qualname__)
-    module = first_name(getattr(function, "__module__", ""))
+    # Code that was handed to exec, as by some notebooks, belongs to no module.
+    module = first_name(getattr(function, "__module__", None) or "")
     total = hashlib.sha256()
     _update(total, function, 0)
     return f"{module}:{name}#{total.hexdigest()[:16]}"

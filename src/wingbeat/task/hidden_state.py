@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 _PREFIX = "python|"
 _DEEPEST = 6
+_MADE_BY_PYTHON = 1 << 9
+"""The flag of classes that were not built into the interpreter (Py_TPFLAGS_HEAPTYPE)."""
 _LIBRARIES = ("site-packages", "dist-packages")
 
 
@@ -177,7 +179,7 @@ def _of_callable(function: Any, seen: set[Any], depth: int) -> Iterator[_Place]:
     if function in seen or depth > _DEEPEST:
         return
     seen.add(function)
-    if _is_own(function.__module__):
+    if _is_own(_home(function)):
         yield from _of_function(function, seen, depth)
 
 
@@ -232,7 +234,7 @@ def _of_module(module: types.ModuleType, seen: set[Any], depth: int) -> Iterator
 
 def _of_class(kind: type, seen: set[Any]) -> Iterator[_Place]:
     """Yield what a class of the user's own holds for all its objects."""
-    if kind in seen or not _is_own(kind.__module__):
+    if kind in seen or not _is_own(_home(kind)):
         return
     seen.add(kind)
     for name, value in list(vars(kind).items()):
@@ -254,11 +256,25 @@ def _global_names(code: types.CodeType) -> set[str]:
 
 
 @functools.cache
+def _home(thing: Any) -> str:
+    """Return the module of a function or a class; ``__main__`` for what ``exec`` made of a text.
+
+    Functions of such code have no module, and its classes say that they are of ``builtins``.
+    """
+    module = thing.__module__
+    if isinstance(thing, type) and module == "builtins" and thing.__flags__ & _MADE_BY_PYTHON:
+        return "__main__"
+    return module or "__main__"
+
+
 def _is_own(module: str | None) -> bool:
     """Tell the user's own modules from the standard library, installed packages and wingbeat."""
     root = (module or "").partition(".")[0]
-    if not root or root == "wingbeat" or root in sys.stdlib_module_names - {"__main__"}:
-        return root == "__main__"
+    # Under a debugger, a profiler or a test runner, __main__ is a file of an installed package.
+    if root == "__main__":
+        return True
+    if not root or root == "wingbeat" or root in sys.stdlib_module_names:
+        return False
     path = str(getattr(sys.modules.get(root), "__file__", "") or "")
     return not any(part in path for part in _LIBRARIES) and root not in sys.builtin_module_names
 
@@ -270,4 +286,4 @@ def _is_own_object(value: Any) -> bool:
     if isinstance(value, (types.FunctionType, types.MethodType)):
         return False
     kinds = (torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler, types.SimpleNamespace)
-    return isinstance(value, kinds) or _is_own(type(value).__module__)
+    return isinstance(value, kinds) or _is_own(_home(type(value)))

@@ -20,6 +20,7 @@ from wingbeat.determinism import seeded
 from wingbeat.errors import RequestError
 from wingbeat.params import Layout, trainable
 from wingbeat.task.task import Task
+from wingbeat.tasks.data.sklearn import shipped
 from wingbeat.tasks.dense import cross_entropy
 
 if TYPE_CHECKING:
@@ -65,9 +66,7 @@ def iris(seed: int = 0) -> tuple[Labelled, Labelled]:
         >>> tuple(x.shape), tuple(x_test.shape), y.unique().tolist()
         ((120, 4), (30, 4), [0, 1, 2])
     """
-    from sklearn.datasets import load_iris
-
-    features, labels = load_iris(return_X_y=True)
+    features, labels = shipped().load_iris(return_X_y=True)
     order = np.random.Generator(np.random.PCG64(seed)).permutation(len(labels))
     x = torch.from_numpy(np.asarray(features, dtype=np.float64)[order])
     y = torch.from_numpy(np.asarray(labels, dtype=np.int64)[order])

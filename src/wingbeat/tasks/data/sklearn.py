@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Final
+from importlib import import_module
+from typing import Any, Final
 
 import numpy as np
 import torch
-from sklearn.datasets import load_digits, make_circles
 from torch import Tensor
 
 from wingbeat.errors import RequestError, require
@@ -45,7 +45,9 @@ def circles(n: int = 1000, noise: float = 0.1, factor: float = 0.5, seed: int = 
     require(n >= 2, "n", n, "use at least 2 points")
     require(noise >= 0, "noise", noise, "use a standard deviation of at least 0")
     require(0 <= factor < 1, "factor", factor, "use a radius of at least 0 and below 1")
-    points, labels = make_circles(n_samples=n, noise=noise, factor=factor, random_state=seed)
+    points, labels = shipped().make_circles(
+        n_samples=n, noise=noise, factor=factor, random_state=seed
+    )
     return _tensors(points, labels)
 
 
@@ -76,11 +78,24 @@ def digits(n_train: int = 1400) -> tuple[Labelled, Labelled]:
     """
     advice = f"use a whole number from 1 to {DIGITS - 1}"
     require(0 < n_train < DIGITS, "n_train", n_train, advice)
-    flat, labels = load_digits(return_X_y=True)
+    flat, labels = shipped().load_digits(return_X_y=True)
     images = flat.reshape(-1, 1, 8, 8) / 16.0
     return _tensors(images[:n_train], labels[:n_train]), _tensors(
         images[n_train:], labels[n_train:]
     )
+
+
+def shipped() -> Any:
+    """Return the module ``sklearn.datasets``.
+
+    Raises:
+        RequestError: scikit-learn is not installed.
+    """
+    try:
+        return import_module("sklearn.datasets")
+    except ImportError as error:
+        msg = "the ready-made tasks need scikit-learn's data: pip install 'wingbeat[tasks]'"
+        raise RequestError(msg) from error
 
 
 def _tensors(inputs: np.ndarray, labels: np.ndarray) -> Labelled:
