@@ -236,3 +236,25 @@ def test_tangents_that_overflow_are_not_called_divergence() -> None:
     found = spectrum(lambda x, t: 1e30 * torch.sin(x) + 0 * t, torch.tensor([0.5, 0.6]), 8, every=4)
     assert found.reason == "overflow"
     assert (found.diverged_at == -1).all()
+
+
+def flow(state: torch.Tensor, h: float = 0.01) -> torch.Tensor:
+    return state + h * torch.stack([state[1], -state[0]])
+
+
+@pytest.mark.parametrize("ask", [spectrum, benettin, finite_time])
+def test_a_second_argument_that_keeps_its_value_is_refused(ask) -> None:
+    """``rk4(state, h=0.01)``: the index of the step would become the step size."""
+    with pytest.raises(RequestError, match=r"h=0\.01"):
+        ask(flow, vector(1.0, 0.0), 10)
+
+
+def test_a_map_of_the_state_alone_is_a_map() -> None:
+    alone = spectrum(
+        lambda x: torch.stack([2 * x[0], 0.5 * x[1]]), vector(1e-9, 1.0), 60, discard=40
+    )
+    timed = spectrum(
+        lambda x, t: torch.stack([2 * x[0], 0.5 * x[1]]), vector(1e-9, 1.0), 60, discard=40
+    )
+    assert_allclose(alone.exponents, np.log([2, 0.5]), atol=1e-12)
+    assert_allclose(alone.exponents, timed.exponents, atol=0)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from wingbeat.brief import brief
 from wingbeat.checkpoints.moments import ratio
 from wingbeat.typing import Array
 
@@ -50,6 +51,8 @@ class Comparison:
     memory: int
     notes: tuple[str, ...] = ()
     adapters: Adapters | None = None
+
+    __repr__ = brief
 
     @property
     def parameters(self) -> int:

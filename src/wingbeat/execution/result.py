@@ -50,6 +50,9 @@ class Result:
     metrics: tuple[str, ...] = ()
     folder: Path | None = None
 
+    def __repr__(self) -> str:
+        return str(self)
+
     @property
     def trajectory(self) -> Trajectory:
         """The recorded run of the first base seed."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from wingbeat.brief import brief
 from wingbeat.errors import TOO_FEW_BATCHES, RequestError, nearest
 from wingbeat.landscape.probe import averaged
 from wingbeat.metrics.barrier import POINTS, Barrier, Convention, alpha_grid, barrier, check_alphas
@@ -115,6 +116,8 @@ class Lines:
     pairs: tuple[tuple[int, int], ...]
     curves: dict[str, LineCurve]
     execution: str = ""
+
+    __repr__ = brief
 
     def curve(self, name: str = "loss_train") -> LineCurve:
         """Return one of the curves.

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from wingbeat.brief import brief
 from wingbeat.errors import RequestError
 from wingbeat.metrics.blocks import blocks
 from wingbeat.typing import Array
@@ -34,6 +35,8 @@ class Plane:
     values: dict[str, Array]
     corners: Array
     labels: tuple[str, ...]
+
+    __repr__ = brief
 
 
 def plane(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from wingbeat.brief import brief
 from wingbeat.determinism import derive
 from wingbeat.errors import RequestError
 from wingbeat.landscape.models import Models
@@ -40,6 +41,8 @@ class RandomPlane:
     directions: Array
     label: str
     seed: int
+
+    __repr__ = brief
 
 
 def random_plane(

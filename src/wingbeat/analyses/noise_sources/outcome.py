@@ -16,6 +16,7 @@ from wingbeat.analyses.noise_sources.power import (
     differ,
     plan_seeds,
 )
+from wingbeat.brief import brief
 from wingbeat.errors import DIVERGED, NO_VARIATION, TOO_FEW_REPLICAS, RequestError, nearest
 from wingbeat.metrics import gram, spread_interval
 from wingbeat.stats import Estimate
@@ -60,6 +61,8 @@ class NoiseSources:
     condition: dict[str, Any] = field(repr=False)
     environment: dict[str, Any] = field(repr=False)
     folder: Path | None = None
+
+    __repr__ = brief
 
     def row(self, source: str, quantity: str) -> pd.Series[Any]:
         """Return one row of the table.

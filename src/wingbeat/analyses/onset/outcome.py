@@ -109,6 +109,9 @@ class Onset:
     environment: dict[str, Any] = field(repr=False)
     folder: Path | None = None
 
+    def __repr__(self) -> str:
+        return str(self)
+
     def __str__(self) -> str:
         sure = f"{self.confidence:.0%} at each step"
         if self.status == "found":

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from wingbeat.brief import brief
 from wingbeat.errors import BELOW_NOISE_FLOOR, DIVERGED, RequestError
 from wingbeat.lyapunov.maps.batch_means import batch_means_error
 from wingbeat.lyapunov.maps.evolve import plan
 from wingbeat.lyapunov.maps.jacobians import first_stops
+from wingbeat.lyapunov.maps.step_form import with_time
 from wingbeat.lyapunov.maps.validate_map import FlatMap, examine
 from wingbeat.typing import Array
 
@@ -54,6 +56,8 @@ class TwoOrbits:
     diverged_at: int
     reason: str
     final: Any
+
+    __repr__ = brief
 
     @cached_property
     def exponent(self) -> float:
@@ -125,7 +129,7 @@ def benettin(
     (-0.693147, -0.693147)
     """
     work = plan(state, steps, k=1, discard=discard, every=every, batched=False)
-    flow, x = FlatMap(step, work.layout), work.start[0]
+    flow, x = FlatMap(with_time(step), work.layout), work.start[0]
     with torch.no_grad():
         nature = examine(flow, x, first, derivative=False)
         size = _distance(x, work.layout, d0)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.linalg import solve_triangular
 
+from wingbeat.brief import brief
 from wingbeat.errors import CONSTANT, RequestError
 from wingbeat.lyapunov.maps.spectrum import Spectrum, spectrum
 from wingbeat.lyapunov.maps.states import read_state
@@ -42,6 +43,8 @@ class Covariant:
     blocks: Mapping[str, slice]
     spectrum: Spectrum
     reason: str
+
+    __repr__ = brief
 
     @property
     def exponents(self) -> Array:

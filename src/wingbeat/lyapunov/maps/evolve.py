@@ -19,6 +19,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from wingbeat.errors import RequestError
 from wingbeat.lyapunov.maps.jacobians import MOST_COORDINATES, by_jacobians
 from wingbeat.lyapunov.maps.states import read_state
+from wingbeat.lyapunov.maps.step_form import with_time
 from wingbeat.lyapunov.maps.tangent_propagator import by_tangents
 from wingbeat.lyapunov.maps.validate_map import FlatMap, examine
 from wingbeat.typing import Array
@@ -112,7 +113,7 @@ def evolve(
     Raises:
         RequestError: before the first block, for a map that cannot be treated.
     """
-    flow = FlatMap(step, work.layout)
+    flow = FlatMap(with_time(step), work.layout)
     nature = examine(flow, work.start[0], first)
     n = work.layout.size
     q = orthonormal(work.start.shape[0], n, work.k, seed)

@@ -11,6 +11,7 @@ import torch
 
 from wingbeat.errors import DIVERGED
 from wingbeat.lyapunov.maps.evolve import EvolutionPlan, derivatives, plan
+from wingbeat.lyapunov.maps.step_form import with_time
 from wingbeat.lyapunov.maps.tangent_propagator import TangentPropagator
 from wingbeat.lyapunov.maps.validate_map import FlatMap, examine
 from wingbeat.typing import Array
@@ -98,7 +99,7 @@ def jacobian_products(
         norm; the logarithm ``(B,)`` of what this step's division took away. NaN where an orbit
         left the finite numbers.
     """
-    flow, x = FlatMap(step, work.layout), work.start
+    flow, x = FlatMap(with_time(step), work.layout), work.start
     n = work.layout.size
     with derivatives():
         nature = examine(flow, x[0], first)

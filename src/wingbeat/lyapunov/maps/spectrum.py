@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from wingbeat.brief import brief
 from wingbeat.errors import DIVERGED, OVERFLOW
 from wingbeat.lyapunov.maps.batch_means import batch_means_error
 from wingbeat.lyapunov.maps.dimension import Dimension, kaplan_yorke
@@ -50,6 +51,8 @@ class Spectrum:
     final: Any
     q: Array | None = None
     r: Array | None = None
+
+    __repr__ = brief
 
     @cached_property
     def exponents(self) -> Array:

@@ -15,7 +15,7 @@ from wingbeat.params import Layout
 State = Tensor | Mapping[str, Tensor]
 """What a map acts on: one floating-point tensor, or several by name."""
 Step = Callable[[Any, int], Any]
-"""A map ``step(state, t) -> state``; ``t`` is the index of the step, an int."""
+"""A map ``step(state, t) -> state``; ``t`` is the index of the step, an int. Or ``step(state)``."""
 
 
 @dataclass(frozen=True)

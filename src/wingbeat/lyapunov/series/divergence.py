@@ -13,6 +13,7 @@ import numpy as np
 from scipy.spatial import cKDTree
 from scipy.special import stdtrit
 
+from wingbeat.brief import brief
 from wingbeat.errors import (
     BELOW_NOISE_FLOOR,
     CONSTANT,
@@ -63,6 +64,8 @@ class SeriesExponent:
     reason: str = ""
     low: float = np.nan
     high: float = np.nan
+
+    __repr__ = brief
 
 
 @dataclass(frozen=True)

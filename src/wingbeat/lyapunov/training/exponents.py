@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from wingbeat.brief import brief
 from wingbeat.errors import RequestError
 from wingbeat.lyapunov.maps.batch_means import batch_count
 from wingbeat.lyapunov.maps.dimension import Dimension, kaplan_yorke
@@ -53,6 +54,8 @@ class TrainingSpectrum:
     dimension: int
     removed: int
     baseline: Baseline | None
+
+    __repr__ = brief
 
     @cached_property
     def exponents(self) -> Array:
