@@ -34,7 +34,7 @@ LEVELS = (
     ("cli",),
 )
 LEVEL = {unit: level for level, units in enumerate(LEVELS) for unit in units}
-METRICS_MAY_IMPORT = {"errors", "stats", "params", "typing", "metrics"}
+METRICS_MAY_IMPORT = {"errors", "stats", "params", "typing", "moved", "metrics"}
 # They stand beside the pipeline: adapters of frameworks, and another library's names.
 BESIDE = {"integrations", "deep_lyapunov", "testing", "zoo", "__init__", "__main__"}
 IMPORTED_BY_NONE = {"integrations", "cli", "deep_lyapunov", "testing", "zoo"}

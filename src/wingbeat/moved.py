@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
@@ -156,6 +156,32 @@ def first_names(content: Any) -> Any:
     if isinstance(content, list | tuple):
         return [first_names(value) for value in content]
     return first_name(content) if isinstance(content, str) and ":" in content else content
+
+
+def former_names(package: str, renamed: dict[str, str]) -> Callable[[str], Any]:
+    """Return a package's ``__getattr__`` that knows names of before for one version.
+
+    Args:
+        package: its ``__name__``.
+        renamed: the present name for each former one.
+
+    Example:
+        >>> import warnings
+        >>> from wingbeat import metrics
+        >>> with warnings.catch_warnings():
+        ...     warnings.simplefilter("ignore", DeprecationWarning)
+        ...     metrics.local is metrics.local_lyapunov
+        True
+    """
+
+    def find(name: str) -> Any:
+        if name not in renamed:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        msg = f"{package}.{name} is called {renamed[name]} now"
+        warnings.warn(msg, DeprecationWarning, stacklevel=2)
+        return getattr(sys.modules[package], renamed[name])
+
+    return find
 
 
 class FormerModules(MetaPathFinder, Loader):

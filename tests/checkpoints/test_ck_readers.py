@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from safetensors import safe_open
 
 from wingbeat.checkpoints import compare, open_checkpoint
-from wingbeat.checkpoints.pattern import find
+from wingbeat.checkpoints.pattern import find_files
 from wingbeat.checkpoints.single_file import read_safetensors
 from wingbeat.checkpoints.source import read_whole
 from wingbeat.errors import RequestError, StoreError, WingbeatError
@@ -220,22 +220,22 @@ def test_the_pattern_reads_replica_and_step(tmp_path):
     (tmp_path / "run-2" / "epoch=1-step=last.pt").touch()
     (tmp_path / "run-2" / "epoch=1-step=7.pt").touch()
     (tmp_path / "run-2" / ".hidden.pt").touch()
-    found = find(f"{tmp_path}/run-*/epoch=1-step=*.pt")
+    found = find_files(f"{tmp_path}/run-*/epoch=1-step=*.pt")
     assert found.replicas == ("2", "10")
     assert found.steps == (5, 40, 100)
     assert found.paths["10", 40] == tmp_path / "run-10" / "epoch=1-step=40.pt"
     assert len(found.dropped) == 2
-    named = find(f"{tmp_path}/{{replica}}/epoch=*-step={{step}}.pt")
+    named = find_files(f"{tmp_path}/{{replica}}/epoch=*-step={{step}}.pt")
     assert named.replicas == ("run-2", "run-10")
-    single = find(f"{tmp_path}/run-10/*.pt")
+    single = find_files(f"{tmp_path}/run-10/*.pt")
     assert single.replicas == ("",)
     for bad in ("no star", "a/**/b-*.pt"):
         with pytest.raises(RequestError, match="needs"):
-            find(bad)
+            find_files(bad)
     with pytest.raises(RequestError, match="matches no checkpoint"):
-        find(f"{tmp_path}/walk-*/*.pt")
+        find_files(f"{tmp_path}/walk-*/*.pt")
     with pytest.raises(RequestError, match="are both step 1"):
-        find(f"{tmp_path}/{{replica}}/epoch={{step}}-step*.pt")
+        find_files(f"{tmp_path}/{{replica}}/epoch={{step}}-step*.pt")
 
 
 def test_compare_streams_what_it_opened_in_any_mixture(tmp_path):

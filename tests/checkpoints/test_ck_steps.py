@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from wingbeat.checkpoints.pattern import find
+from wingbeat.checkpoints.pattern import find_files
 from wingbeat.checkpoints.step import Step, read_step
 from wingbeat.errors import RequestError
 
@@ -59,7 +59,7 @@ def test_a_name_tells_its_step(name):
 def test_a_pattern_reads_them(tmp_path, pattern, names, steps):
     for name in names:
         (tmp_path / name).touch()
-    found = find(f"{tmp_path}/{pattern}")
+    found = find_files(f"{tmp_path}/{pattern}")
     assert found.steps == steps
     assert ("epochs" in found.read) == pattern.startswith("epoch")
 
@@ -67,7 +67,7 @@ def test_a_pattern_reads_them(tmp_path, pattern, names, steps):
 def test_a_loss_in_place_of_the_step_and_epochs_among_steps_are_refused(tmp_path):
     (tmp_path / "epoch=1-val_loss=0.91.ckpt").touch()
     with pytest.raises(RequestError, match=r"no checkpoint with a whole number.*\{step\}"):
-        find(f"{tmp_path}/epoch=*-val_loss=*.ckpt")
+        find_files(f"{tmp_path}/epoch=*-val_loss=*.ckpt")
     (tmp_path / "step=100.ckpt").touch()
     with pytest.raises(RequestError, match=r"tells an epoch and .*step=100\.ckpt a step"):
-        find(f"{tmp_path}/*.ckpt")
+        find_files(f"{tmp_path}/*.ckpt")

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from wingbeat.checkpoints import compare
-from wingbeat.checkpoints.pattern import find
+from wingbeat.checkpoints.pattern import find_files
 
 WRITER = Path(__file__).with_name("write_layouts.py")
 BY_TORCH = 12
@@ -63,6 +63,6 @@ def test_the_step_of_a_file_that_lightning_names_is_its_epoch(written):
     row = written.get("Lightning: ModelCheckpoint")
     if row is None:
         pytest.skip("lightning is not in the environment of the layouts")
-    found = find(str(Path(row["paths"][0]).parent / "*.ckpt"))
+    found = find_files(str(Path(row["paths"][0]).parent / "*.ckpt"))
     assert found.steps == (0,)
     assert "epochs" in found.read

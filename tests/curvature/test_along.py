@@ -11,14 +11,14 @@ from cases import task
 from curvature.curvature_cases import digits_tanh, quadratic
 
 from wingbeat.curvature import (
+    CurvatureSample,
     Hessian,
-    Look,
     against_threshold,
     curvature_along,
     density_along,
-    follow,
     preconditioner,
     sharpness,
+    states_along,
 )
 from wingbeat.errors import DIVERGED, DriverError, RequestError
 from wingbeat.execution.run import run
@@ -31,7 +31,7 @@ SPECTRUM = torch.tensor([5.0, 2.0, 0.5], dtype=torch.float64)
 def test_a_quadratic_keeps_its_curvature_for_every_replica() -> None:
     problem = quadratic(torch.diag(SPECTRUM), steps=6)
     result = run(problem, Gaussian(0.1), replicas=2, record_every=3, metrics=("l2",), driver="loop")
-    table = curvature_along(result, problem, look=Look(k=1, which="both", trace=9))
+    table = curvature_along(result, problem, look=CurvatureSample(k=1, which="both", trace=9))
     assert len(table) == 3 * 4 * 3
     for name, value in (("sharpness", 5.0), ("smallest_eigenvalue", 0.5), ("trace", 7.5)):
         rows = table[table["metric"] == name]
@@ -49,7 +49,7 @@ def test_snapshots_of_a_net_equal_the_written_out_hessian() -> None:
     table = curvature_along(
         result,
         problem,
-        look=Look(k=2, layers=True, tolerance=1e-8),
+        look=CurvatureSample(k=2, layers=True, tolerance=1e-8),
         hessian=hessian,
         steps=(4,),
         labels=("reference",),
@@ -116,7 +116,7 @@ def test_following_gives_what_the_engine_trains() -> None:
     problem = replace(task("mlp-noisy", "adam"), steps=6)
     result = run(problem, record_every=3, metrics=("l2",), driver="loop", dtype=torch.float64)
     hessian = Hessian(problem)
-    for moment in follow(problem, (0, 3, 6)):
+    for moment in states_along(problem, (0, 3, 6)):
         params, _ = hessian.point(result.trajectory.at(moment.step))
         assert torch.allclose(moment.state.params, params[0], rtol=1e-11, atol=1e-13)
 
@@ -126,7 +126,7 @@ def test_preconditioned_sharpness_equals_the_written_out_product(optimizer: str)
     problem = replace(task("mlp", optimizer), steps=5)
     hessian = Hessian(problem)
     (found,) = against_threshold(problem, (5,), hessian=hessian, tolerance=1e-9)
-    (moment,) = follow(problem, (5,))
+    (moment,) = states_along(problem, (5,))
     assert hessian.step.optimizer is not None
     scale = preconditioner(hessian.step.optimizer, moment.state.slots, 5)
     assert scale is not None
@@ -152,9 +152,9 @@ def test_bad_requests() -> None:
     with pytest.raises(RequestError, match="no replica 'refrence'"):
         curvature_along(result, problem, labels=("refrence",))
     with pytest.raises(RequestError, match="the run has 0 to 4"):
-        list(follow(problem, (5,)))
+        list(states_along(problem, (5,)))
     with pytest.raises(DriverError):
-        list(follow(task("mlp", torch.optim.LBFGS), (1,)))
+        list(states_along(task("mlp", torch.optim.LBFGS), (1,)))
 
 
 def test_sharpness_depends_on_the_samples_and_not_on_their_order() -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from wingbeat.curvature import catapult, uv_course, uv_map
+from wingbeat.curvature import catapult, uv_map, uv_trajectory
 from wingbeat.errors import RequestError
 
 WIDTH = 4096
@@ -40,7 +40,7 @@ def test_the_map_is_exact_for_gradient_descent_on_the_model(lr: float) -> None:
 
 def verdict(start: float) -> Any:
     """The model from f = 1 at lr·λ₀ = start."""
-    course = uv_course(1.0, start, 1.0, WIDTH, 1000)
+    course = uv_trajectory(1.0, start, 1.0, WIDTH, 1000)
     return catapult(course.losses, course.curvature, 1.0)
 
 
@@ -106,7 +106,7 @@ def test_bad_input(bad: Any) -> None:
 
 
 def test_a_course_that_overflows_ends_early() -> None:
-    course = uv_course(1e3, 8.0, 1.0, 16, 500)
+    course = uv_trajectory(1e3, 8.0, 1.0, 16, 500)
     assert len(course.losses) < 500
     assert not np.isfinite(course.losses[-1])
     assert catapult(course.losses, course.curvature, 1.0).verdict == "divergent"

@@ -13,7 +13,7 @@ from curvature.curvature_cases import quadratic
 from torch import Tensor
 
 from wingbeat.curvature import adam, gradient_descent, nesterov, polyak, threshold
-from wingbeat.curvature.preconditioned import follow, preconditioner
+from wingbeat.curvature.preconditioned import preconditioner, states_along
 from wingbeat.curvature.thresholds import of_rule
 from wingbeat.errors import NO_THRESHOLD, RequestError
 from wingbeat.task.optimizers import pure_optimizer
@@ -85,7 +85,7 @@ RULES: dict[str, tuple[Any, dict[str, Any]]] = {
 def _size_after(curvature: float, kind: Any, options: dict[str, Any]) -> tuple[float, float]:
     """Weight of the engine's own run on ½hw², early and late."""
     task = quadratic(torch.tensor([[curvature]]), lr=0.05, steps=120, **options)
-    early, late = (m.state.params.abs().item() for m in follow(task, (40, 120)))
+    early, late = (m.state.params.abs().item() for m in states_along(task, (40, 120)))
     return early, late
 
 

@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from wingbeat.checkpoints import compare, open_checkpoint
-from wingbeat.checkpoints.pattern import find
+from wingbeat.checkpoints.pattern import find_files
 from wingbeat.errors import StoreError, WingbeatError
 from wingbeat.replicas.snapshot import Snapshot
 from wingbeat.trajectory.store import FolderStore
@@ -202,7 +202,7 @@ def test_symbolic_links_in_a_circle(tmp_path):
     (tmp_path / "run-0").mkdir()
     (tmp_path / "run-0" / "run-1").symlink_to(tmp_path)
     written(tmp_path / "run-0" / "step-1.safetensors", state(1))
-    found = find(f"{tmp_path}/run-*/step-*.safetensors")
+    found = find_files(f"{tmp_path}/run-*/step-*.safetensors")
     assert list(found.paths) == [("0", 1)]
     index = sharded(tmp_path / "hf", state(1), 2)
     shard = index / "model-00001-of-00002.safetensors"

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from wingbeat.checkpoints import compare
 from wingbeat.checkpoints.csv_safe import harmless
-from wingbeat.checkpoints.pattern import find
+from wingbeat.checkpoints.pattern import find_files
 from wingbeat.execution.external import measure_checkpoints
 
 NASTY = (
@@ -75,7 +75,7 @@ def test_names_from_a_checkpoint_stay_text_in_the_report(tmp_path):
 
 
 def test_no_cell_of_a_csv_is_a_formula(tmp_path):
-    found = compare([p for _, p in sorted(find(nasty_runs(tmp_path)).paths.items())][:3])
+    found = compare([p for _, p in sorted(find_files(nasty_runs(tmp_path)).paths.items())][:3])
     path = found.to_csv(tmp_path / "t.csv")
     numbers = {"step", "value"}
     with path.open(newline="", encoding="utf-8") as file:
@@ -94,7 +94,7 @@ def test_any_text_is_harmless_and_not_lost(text):
 
 
 def test_names_from_a_checkpoint_stay_text_in_pictures(tmp_path):
-    paths = [p for _, p in sorted(find(nasty_runs(tmp_path)).paths.items())]
+    paths = [p for _, p in sorted(find_files(nasty_runs(tmp_path)).paths.items())]
     found = compare(paths[:3])
     found.plot(tmp_path / "p.svg")
     text = (tmp_path / "p.svg").read_text(encoding="utf-8")

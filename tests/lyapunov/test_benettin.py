@@ -12,13 +12,13 @@ from numpy.testing import assert_allclose
 from systems import vector
 
 from wingbeat.errors import RequestError
-from wingbeat.lyapunov import benettin, maximum
+from wingbeat.lyapunov import benettin, max_exponent
 
 
 def test_two_orbits_agree_with_the_tangent() -> None:
     start = vector(0.1, 0.1)
     twin = benettin(systems.henon, start, 1000, 1e-8, discard=200)
-    tangent = maximum(systems.henon, start, 1000, discard=200)
+    tangent = max_exponent(systems.henon, start, 1000, discard=200)
     assert twin.exponent == pytest.approx(tangent.maximum, abs=1e-5)
     assert twin.error == pytest.approx(tangent.errors[0], rel=0.1)
     assert_allclose(twin.history[-1], twin.exponent)
@@ -81,6 +81,6 @@ def test_jumps_are_seen_by_two_orbits_only() -> None:
         return torch.remainder(0.5 * x + torch.floor(1000 * x) * 0.618, 1.0)
 
     found = benettin(step, vector(0.2), 600, 1e-3)
-    tangent = maximum(step, vector(0.2), 600)
+    tangent = max_exponent(step, vector(0.2), 600)
     assert tangent.maximum == pytest.approx(log(0.5), abs=1e-9)
     assert found.exponent > tangent.maximum + 0.5

@@ -11,7 +11,7 @@ import torch
 from numpy.testing import assert_allclose
 from systems import DOUBLE, vector
 
-from wingbeat.lyapunov import maximum, period, spectrum
+from wingbeat.lyapunov import max_exponent, period, spectrum
 
 
 def gd_quadratic(steps: int, discard: int):
@@ -33,13 +33,13 @@ def test_the_alignment_of_a_short_run_is_of_order_one_over_its_length() -> None:
 
 
 def test_cubic_descent_has_ln_3() -> None:
-    found = maximum(systems.double_well(2.0), vector(0.3), 10_000)
+    found = max_exponent(systems.double_well(2.0), vector(0.3), 10_000)
     assert found.maximum == pytest.approx(log(3), abs=5e-4)
 
 
 @pytest.mark.long
 def test_cubic_descent_has_ln_3_in_full() -> None:
-    found = maximum(systems.double_well(2.0), vector(0.3), 100_000)
+    found = max_exponent(systems.double_well(2.0), vector(0.3), 100_000)
     assert found.maximum == pytest.approx(log(3), abs=5e-5)
 
 
@@ -82,15 +82,15 @@ def test_where_cubic_descent_stops_being_monotone(eta: float, monotone: bool) ->
 
 
 def test_the_exponent_at_the_edge_is_zero() -> None:
-    found = maximum(systems.double_well(1.0), vector(0.6), 20_000, discard=10_000)
+    found = max_exponent(systems.double_well(1.0), vector(0.6), 20_000, discard=10_000)
     assert found.maximum == pytest.approx(0.0, abs=5e-4)
 
 
 def test_cubic_descent_diverges_above_two() -> None:
-    found = maximum(systems.double_well(2.005), vector(0.3), 20_000)
+    found = max_exponent(systems.double_well(2.005), vector(0.3), 20_000)
     assert found.reason == "diverged"
     assert np.isnan(found.exponents).all()
-    kept = maximum(systems.double_well(1.995), vector(0.3), 2_000)
+    kept = max_exponent(systems.double_well(1.995), vector(0.3), 2_000)
     assert kept.reason == ""
 
 
@@ -108,7 +108,7 @@ def test_rotated_composite_in_full() -> None:
 
 
 def test_logistic() -> None:
-    found = maximum(systems.logistic, vector(0.3), 30_000, discard=100)
+    found = max_exponent(systems.logistic, vector(0.3), 30_000, discard=100)
     assert found.maximum == pytest.approx(log(2), abs=1e-3)
     assert abs(found.maximum - log(2)) < 4 * found.errors[0]
 

@@ -14,7 +14,7 @@ import wingbeat as wb
 from wingbeat.curvature import Hessian
 from wingbeat.curvature.along import even_samples
 from wingbeat.errors import DIVERGED, NOT_TWICE_DIFFERENTIABLE
-from wingbeat.measure.builtin.sharpness import affordable
+from wingbeat.measure.builtin.sharpness import steps_within_budget
 from wingbeat.measure.metric import METRICS, default_names
 from wingbeat.report.figures.losses import losses
 
@@ -85,11 +85,17 @@ def test_it_is_looked_at_as_often_as_training_pays_for():
             self.trajectory = self
             self.steps = recorded
 
-    assert affordable(Run(24, 16, (0, 12, 24)), 70) == [0, 24]
-    assert affordable(Run(24, 16, (0,)), 70) == [0]
+    assert steps_within_budget(Run(24, 16, (0, 12, 24)), 70) == [0, 24]
+    assert steps_within_budget(Run(24, 16, (0,)), 70) == [0]
     # 3,600 updates on 70 samples pay for 40 looks at 70 samples, of 90 gradients each.
-    assert affordable(Run(3600, 70, tuple(range(0, 3601, 900))), 70) == [0, 900, 1800, 2700, 3600]
-    assert len(affordable(Run(3600, 70, tuple(range(0, 3601, 36))), 70)) == 40
+    assert steps_within_budget(Run(3600, 70, tuple(range(0, 3601, 900))), 70) == [
+        0,
+        900,
+        1800,
+        2700,
+        3600,
+    ]
+    assert len(steps_within_budget(Run(3600, 70, tuple(range(0, 3601, 36))), 70)) == 40
 
 
 def test_evenly_spaced_samples_see_every_class():

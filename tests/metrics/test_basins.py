@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wingbeat.errors import RequestError
-from wingbeat.metrics.basins import METHODS, basins, tree
+from wingbeat.metrics.basins import METHODS, basins, dendrogram
 
 
 def blocks(sizes, within, between):
@@ -64,12 +64,12 @@ def test_a_model_with_undefined_barriers_is_left_out():
 def test_one_model_is_one_basin():
     found = basins([[0.0]])
     assert found.count == 1
-    assert tree(found, ["a"]).height.shape == (0, 4)
+    assert dendrogram(found, ["a"]).height.shape == (0, 4)
 
 
 def test_dendrogram_as_lines():
     found = basins([[0, 0.1, 0.6], [0.1, 0, 0.5], [0.6, 0.5, 0]], 0.2)
-    drawn = tree(found, ["a", "b", "c"])
+    drawn = dendrogram(found, ["a", "b", "c"])
     assert set(drawn.leaves) == {"a", "b", "c"}
     assert sorted(drawn.height.max(axis=1)) == pytest.approx([0.1, 0.6])
     assert drawn.x.min() == 0
@@ -98,4 +98,4 @@ def test_other_bad_requests_are_refused():
     with pytest.raises(RequestError, match="did you mean 'complete'"):
         basins(np.zeros((2, 2)), 0.1, "complet")
     with pytest.raises(RequestError, match="2 models"):
-        tree(basins(np.zeros((2, 2))), ["a"])
+        dendrogram(basins(np.zeros((2, 2))), ["a"])

@@ -9,7 +9,7 @@ from scipy.stats import multivariate_normal
 
 from wingbeat.errors import RequestError
 from wingbeat.metrics import blocks
-from wingbeat.metrics.fisher import gaussian_kl, precision
+from wingbeat.metrics.fisher import fisher_precision, gaussian_kl
 
 
 @settings(max_examples=60, deadline=None)
@@ -60,7 +60,7 @@ def test_undefined_is_nan():
 
 
 def test_precision():
-    found = precision(np.array([[0.0, 2.0]]), samples=50, prior=0.5)
+    found = fisher_precision(np.array([[0.0, 2.0]]), samples=50, prior=0.5)
     assert found.tolist() == [[0.5, 100.5]]
 
 
@@ -69,9 +69,9 @@ def test_bad_requests_are_refused():
     with pytest.raises(RequestError, match="shapes"):
         gaussian_kl(one, one, np.ones(3), one)
     with pytest.raises(RequestError, match="negative"):
-        precision(-one, 5)
+        fisher_precision(-one, 5)
     with pytest.raises(RequestError, match="samples"):
-        precision(one, 0)
+        fisher_precision(one, 0)
     for prior in (0.0, -1.0, np.inf):
         with pytest.raises(RequestError, match="prior"):
-            precision(one, 5, prior)
+            fisher_precision(one, 5, prior)

@@ -15,7 +15,13 @@ from wingbeat.errors import (
     TOO_FEW_POINTS,
     RequestError,
 )
-from wingbeat.metrics import early_late_ratio, finite_time, finite_time_slopes, fit_window, local
+from wingbeat.metrics import (
+    early_late_ratio,
+    finite_time,
+    finite_time_slopes,
+    fit_window,
+    local_lyapunov,
+)
 from wingbeat.stats import resample
 
 SERIES = hnp.arrays(
@@ -149,14 +155,18 @@ def test_the_window_can_be_read_alone():
 def test_local_increments_add_up_to_the_whole():
     rng = np.random.default_rng(2)
     steps, spread = np.array([0, 5, 6, 20]), np.exp(rng.normal(size=(3, 4)))
-    found = local(steps, spread)
+    found = local_lyapunov(steps, spread)
     assert found.shape == (3, 3)
     total = np.log(spread[:, -1] / spread[:, 0])
     np.testing.assert_allclose(found @ np.diff(steps), total, atol=1e-12)
 
 
 def test_local_is_undefined_next_to_zero():
-    assert np.isnan(local([0, 1, 2, 3], [0.0, 1.0, 2.0, np.inf])).tolist() == [True, False, True]
+    assert np.isnan(local_lyapunov([0, 1, 2, 3], [0.0, 1.0, 2.0, np.inf])).tolist() == [
+        True,
+        False,
+        True,
+    ]
 
 
 @settings(max_examples=80, deadline=None)
@@ -216,4 +226,4 @@ def test_bad_requests_are_refused():
     with pytest.raises(RequestError, match="weights"):
         finite_time_slopes([0, 1], [[1.0], [2.0]], [1.0])
     with pytest.raises(RequestError, match="one per step"):
-        local([0], 1.0)
+        local_lyapunov([0], 1.0)

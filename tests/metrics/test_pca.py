@@ -11,7 +11,7 @@ from scipy.sparse.linalg import ArpackNoConvergence
 
 from wingbeat.errors import RequestError
 from wingbeat.metrics import gram, squared_distances, trajectory_pca
-from wingbeat.metrics.pca import leading, oriented
+from wingbeat.metrics.pca import leading_eigenvectors, oriented
 
 
 def _trajectory(n=40, size=30, seed=0):
@@ -77,12 +77,12 @@ def test_rotation_and_shift_change_nothing():
 def test_many_points_take_the_iterative_path_and_agree():
     points = _trajectory(n=300, size=25)
     g = gram(points)
-    values, vectors = leading(g, 4)
+    values, vectors = leading_eigenvectors(g, 4)
     exact, exact_vectors = np.linalg.eigh(g)
     np.testing.assert_allclose(values, exact[::-1][:4], rtol=1e-12)
     overlap = np.abs((vectors * exact_vectors[:, ::-1][:, :4]).sum(axis=0))
     np.testing.assert_allclose(overlap, 1.0, atol=1e-11)
-    again = leading(g, 4)
+    again = leading_eigenvectors(g, 4)
     assert np.array_equal(again[0], values)
     assert np.array_equal(again[1], vectors)
 
@@ -101,9 +101,9 @@ def test_without_convergence_the_dense_solver_answers(monkeypatch):
         raise ArpackNoConvergence("no", np.zeros(0), np.zeros((0, 0)))
 
     g = gram(_trajectory(n=300))
-    expected = leading(g, 2)[0]
+    expected = leading_eigenvectors(g, 2)[0]
     monkeypatch.setattr("scipy.sparse.linalg.eigsh", fail)
-    np.testing.assert_allclose(leading(g, 2)[0], expected, rtol=1e-12)
+    np.testing.assert_allclose(leading_eigenvectors(g, 2)[0], expected, rtol=1e-12)
 
 
 def test_ties_in_magnitude_are_broken_by_the_first():

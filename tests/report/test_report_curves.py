@@ -11,7 +11,7 @@ from wingbeat.report.figures.curves import (
     local_lyapunov,
     projected_ratio,
     projected_share,
-    spread,
+    spread_figure,
 )
 from wingbeat.report.figures.losses import losses, replica_metrics
 from wingbeat.report.figures.records import MOST_FAMILIES, MOST_POINTS, Guide, groups
@@ -41,7 +41,7 @@ def hand_made(**changes: object) -> FakeResult:
 
 
 def test_spread_numbers_title_and_exactly_zero_floor() -> None:
-    figure = spread(hand_made())
+    figure = spread_figure(hand_made())
     assert figure is not None
     assert figure.lines[0].x == (0.0, 10.0, 20.0)
     assert figure.lines[0].y == (1.0, 2.0, 8.0)
@@ -54,7 +54,7 @@ def test_spread_numbers_title_and_exactly_zero_floor() -> None:
 
 
 def test_a_noise_floor_above_zero_is_a_line_and_in_the_key() -> None:
-    figure = spread(hand_made(noise_floor=0.25))
+    figure = spread_figure(hand_made(noise_floor=0.25))
     assert figure is not None
     assert figure.guides == (Guide("noise floor: 0.25", 0.25),)
     assert figure.note == ""
@@ -150,7 +150,7 @@ def test_an_own_measure_of_the_task_is_drawn_too() -> None:
 
 
 @pytest.mark.parametrize(
-    "make", [spread, distance, local_lyapunov, projected_ratio, projected_share]
+    "make", [spread_figure, distance, local_lyapunov, projected_ratio, projected_share]
 )
 def test_no_rows_no_figure(make: object) -> None:
     empty = FakeResult(table([]), perturbations=(perturbation(NAME),))
@@ -160,7 +160,7 @@ def test_no_rows_no_figure(make: object) -> None:
 
 def test_identical_copies_give_an_empty_figure_that_says_so() -> None:
     rows = [["spread", s, NAME, "", "", "", 0.0, ""] for s in (0, 10)]
-    figure = spread(FakeResult(table(rows), perturbations=(perturbation(NAME),)))
+    figure = spread_figure(FakeResult(table(rows), perturbations=(perturbation(NAME),)))
     assert figure is not None
     assert figure.empty
     assert figure.title == "The spread is exactly 0 at every recorded step"
@@ -173,7 +173,7 @@ def test_undefined_values_break_the_line_and_are_counted() -> None:
         ["spread", 10, NAME, "", "", "", None, "diverged"],
         ["spread", 20, NAME, "", "", "", 4.0, ""],
     ]
-    figure = spread(FakeResult(table(rows), perturbations=(perturbation(NAME),)))
+    figure = spread_figure(FakeResult(table(rows), perturbations=(perturbation(NAME),)))
     assert figure is not None
     assert math.isnan(figure.lines[0].y[1])
     assert "×4" in figure.title
@@ -184,7 +184,7 @@ def test_one_replica_has_no_spread_to_draw_but_a_distance() -> None:
     rows = [["spread", s, NAME, "", "", "", None, "too_few_replicas"] for s in (0, 10)]
     rows += [["l2", s, NAME, "reference", f"{NAME}#1", "", 1.0 + s, ""] for s in (0, 10)]
     result = FakeResult(table(rows), perturbations=(perturbation(NAME, replicas=1),))
-    drawn, far = spread(result), distance(result)
+    drawn, far = spread_figure(result), distance(result)
     assert drawn is not None
     assert drawn.empty
     assert far is not None
@@ -195,7 +195,7 @@ def test_one_replica_has_no_spread_to_draw_but_a_distance() -> None:
 
 def test_long_runs_are_thinned_and_say_so() -> None:
     rows = [["spread", s, NAME, "", "", "", 1.0 + s, ""] for s in range(10_000)]
-    figure = spread(FakeResult(table(rows), perturbations=(perturbation(NAME),)))
+    figure = spread_figure(FakeResult(table(rows), perturbations=(perturbation(NAME),)))
     assert figure is not None
     assert len(figure.lines[0].x) == MOST_POINTS
     assert figure.lines[0].y[-1] == 10_000.0
@@ -206,7 +206,7 @@ def test_only_the_first_perturbations_are_drawn_and_the_caption_says_so() -> Non
     names = [f"g{i}@0" for i in range(MOST_FAMILIES + 3)]
     rows = [["spread", s, n, "", "", "", 1.0, ""] for n in names for s in (0, 1)]
     result = FakeResult(table(rows), perturbations=tuple(perturbation(n) for n in names))
-    figure = spread(result)
+    figure = spread_figure(result)
     assert figure is not None
     assert len(figure.lines) == MOST_FAMILIES
     assert f"first {MOST_FAMILIES} of {MOST_FAMILIES + 3} perturbations" in figure.caption
@@ -215,7 +215,7 @@ def test_only_the_first_perturbations_are_drawn_and_the_caption_says_so() -> Non
 def test_several_base_seeds_give_a_median_and_a_band() -> None:
     rows = [["spread", s, NAME, "", "", "", float(s + k), ""] for k in (1, 3) for s in (0, 10)]
     frame = table(rows).assign(seed=[0, 0, 1, 1])
-    figure = spread(FakeResult(frame, perturbations=(perturbation(NAME),)))
+    figure = spread_figure(FakeResult(frame, perturbations=(perturbation(NAME),)))
     assert figure is not None
     assert figure.lines[0].y == (2.0, 12.0)
     assert figure.lines[0].low == (1.0, 11.0)

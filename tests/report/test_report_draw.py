@@ -23,7 +23,7 @@ from wingbeat.report import (
 from wingbeat.report.drawing.matplotlib import draw
 from wingbeat.report.drawing.plotly.curves import spec
 from wingbeat.report.drawing.plotly.parts import label, resolve, shortened, theme_colours
-from wingbeat.report.figures.curves import distance, local_lyapunov, projected_ratio, spread
+from wingbeat.report.figures.curves import distance, local_lyapunov, projected_ratio, spread_figure
 from wingbeat.report.figures.losses import losses
 from wingbeat.report.figures.maps import layers, trajectories
 from wingbeat.report.figures.records import Figure, HeatFigure, LineFigure, PathFigure
@@ -34,7 +34,7 @@ RESULT = full(replicas=3)
 
 def figures(result: FakeResult) -> list[Figure]:
     found = [
-        spread(result),
+        spread_figure(result),
         distance(result),
         local_lyapunov(result),
         losses(result),
@@ -114,7 +114,7 @@ def test_a_gap_stays_a_gap() -> None:
 
 
 def test_the_noise_floor_is_drawn_or_written() -> None:
-    zero, above = spread(RESULT), spread(RESULT.but(noise_floor=0.5))
+    zero, above = spread_figure(RESULT), spread_figure(RESULT.but(noise_floor=0.5))
     assert zero is not None
     assert above is not None
     assert spec(zero)["layout"]["annotations"][0]["text"] == "noise floor: exactly 0"
@@ -128,7 +128,7 @@ def test_the_noise_floor_is_drawn_or_written() -> None:
 
 
 def test_lines_differ_without_colour() -> None:
-    figure = spread(full(names=tuple(f"g{i}@0" for i in range(12)), replicas=2))
+    figure = spread_figure(full(names=tuple(f"g{i}@0" for i in range(12)), replicas=2))
     assert figure is not None
     looks = {(t["line"]["dash"], t["marker"]["symbol"]) for t in spec(figure)["data"]}
     assert len(looks) == 12

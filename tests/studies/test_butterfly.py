@@ -32,7 +32,14 @@ from wingbeat.studies.butterfly.found import (
     ButterflyFindings,
     summarised,
 )
-from wingbeat.studies.butterfly.grid import KINDS, Cell, GridKind, cells, check_steps, parse_kinds
+from wingbeat.studies.butterfly.grid import (
+    KINDS,
+    Cell,
+    GridKind,
+    check_steps,
+    grid_cells,
+    parse_kinds,
+)
 from wingbeat.studies.butterfly.page import main_table
 from wingbeat.studies.butterfly.plan import (
     MEASURES,
@@ -173,7 +180,7 @@ def test_unreadable_kinds_are_refused(text: str) -> None:
 
 def test_steps_that_collide_are_named() -> None:
     with pytest.raises(RequestError, match=r"times 0.1 and 0.11 of 10 steps are both step 1"):
-        check_steps(cells([GridKind("ulp")], (), (0.0, 0.1, 0.11)), 10)
+        check_steps(grid_cells([GridKind("ulp")], (), (0.0, 0.1, 0.11)), 10)
 
 
 def test_interventions_change_the_task_and_nothing_else() -> None:

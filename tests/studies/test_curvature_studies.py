@@ -13,7 +13,7 @@ import pytest
 import torch
 from scipy.stats import t
 
-from wingbeat.curvature import Hessian, eigenpairs, follow, relative_change, threshold
+from wingbeat.curvature import Hessian, eigenpairs, relative_change, states_along, threshold
 from wingbeat.errors import RequestError
 from wingbeat.studies import break_even, edge, lr_phases, phase_diagram
 from wingbeat.studies.break_even.claims import conjectures
@@ -68,7 +68,7 @@ def test_the_slope_has_the_sign_of_its_regime() -> None:
         changes = []
         for width in (32, 512):
             task = two_layer_task(width, gamma, 0.0, time=60.0)
-            first, last = follow(task, (0, task.steps), dtype=torch.float32)
+            first, last = states_along(task, (0, task.steps), dtype=torch.float32)
             layout = Hessian(task, dtype=torch.float32).layout
             w0, w = (layout.unflatten(m.state.params)["w"] for m in (first, last))
             changes.append(relative_change(w0, w))

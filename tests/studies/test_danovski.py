@@ -25,10 +25,10 @@ from wingbeat.studies.danovski.claims import claims
 from wingbeat.studies.danovski.estimates import curve, mean_of, median_of, plain, share_of
 from wingbeat.studies.danovski.experiments import (
     first_reached,
-    follow,
     moved,
     nudges,
     renormalised,
+    run_beside,
     without_one,
 )
 from wingbeat.studies.danovski.found import DanovskiFindings
@@ -41,7 +41,7 @@ from wingbeat.tasks.iris import IrisMap, initial, iris, iris_task, map_error, wi
 
 def fitted(inits: int, eta: float, epsilon: float, perturbations: int = 5):
     starts, nudged = initial(range(inits)), nudges(epsilon, inits, perturbations)
-    return nmle(follow(IrisMap(eta), starts, nudged, 200).distances)
+    return nmle(run_beside(IrisMap(eta), starts, nudged, 200).distances)
 
 
 @pytest.mark.parametrize("eta", [0.01, 1.0, 5.0])
@@ -161,7 +161,7 @@ def test_chaos_at_one_and_none_at_a_hundredth() -> None:
 
 def test_distances_at_a_hundredth_do_not_depend_on_the_size() -> None:
     step, starts = IrisMap(0.01), initial([0, 1])
-    small, large = (follow(step, starts, nudges(e, 2, 3), 300, 300) for e in (1e-10, 1e-5))
+    small, large = (run_beside(step, starts, nudges(e, 2, 3), 300, 300) for e in (1e-10, 1e-5))
     assert small.distances[..., 0] / 1e-10 == pytest.approx(large.distances[..., 0] / 1e-5)
     assert small.distances[..., -1] / 1e-10 == pytest.approx(
         large.distances[..., -1] / 1e-5, rel=1e-3

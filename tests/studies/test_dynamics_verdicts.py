@@ -12,8 +12,8 @@ from wingbeat.report.figures.style import look
 from wingbeat.report.prose import number
 from wingbeat.studies.dynamics.claims import claims
 from wingbeat.studies.dynamics.figures import (
-    against,
     boxes,
+    convergence_against,
     evolution,
     explained,
     families,
@@ -109,9 +109,9 @@ def test_figures_hold_the_number_of_their_label() -> None:
 
 def test_places_are_size_and_depth() -> None:
     found = distinct()
-    size = against(found, "parameters")
+    size = convergence_against(found, "parameters")
     assert [d.place for d in size.dots] == [float(n.architecture.parameters) for n in found.nets]
-    depth = against(found, "depth")
+    depth = convergence_against(found, "depth")
     assert [round(d.place) for d in depth.dots] == [n.architecture.depth for n in found.nets]
     for figure in (size, depth):
         assert [d.value for d in figure.dots] == [n.ratio["full"].value for n in found.nets]

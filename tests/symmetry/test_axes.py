@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from wingbeat.symmetry.axes import (
     AxisKind,
     factors,
-    find,
+    find_root,
     leaf,
     leaves,
     pin,
@@ -37,14 +37,14 @@ def test_a_leaf_takes_over_structure():
     heads, inner, flat = leaf(4), leaf(6), leaf(24)
     unify(product([heads, inner]), flat, "add")
     assert [f.size for f in factors(flat)] == [4, 6]
-    assert factors(flat)[0] is find(heads)
+    assert factors(flat)[0] is find_root(heads)
 
 
 def test_the_common_refinement_of_two_products():
     a, b = product([leaf(4), leaf(6)]), product([leaf(2), leaf(12)])
     unify(a, b, "add")
     assert [f.size for f in factors(a)] == [f.size for f in factors(b)] == [2, 2, 6]
-    assert [find(x) for x in factors(a)] == [find(x) for x in factors(b)]
+    assert [find_root(x) for x in factors(a)] == [find_root(x) for x in factors(b)]
 
 
 def test_products_without_a_common_refinement_are_pinned():
@@ -64,7 +64,7 @@ def test_a_wild_axis_ties_nothing():
     zeros, one, two = wild(5), leaf(5), leaf(5)
     assert unify(zeros, one, "add") is one
     assert unify(zeros, two, "add") is two
-    assert find(one) is not find(two)
+    assert find_root(one) is not find_root(two)
 
 
 def test_a_wild_factor_becomes_a_leaf_of_whoever_meets_it():
@@ -72,7 +72,7 @@ def test_a_wild_factor_becomes_a_leaf_of_whoever_meets_it():
     groups, queries = leaf(2), leaf(6)
     unify(product([groups, wild(3)]), queries, "matmul")
     outer, inner = factors(queries)
-    assert outer is find(groups)
+    assert outer is find_root(groups)
     assert inner.kind is AxisKind.LEAF
     assert not inner.reason
 
@@ -82,7 +82,7 @@ def test_a_pin_spreads_to_what_a_leaf_becomes():
     pin(flat, "output")
     heads = leaf(2)
     unify(flat, product([heads, leaf(3)]), "add")
-    assert find(heads).reason == "output"
+    assert find_root(heads).reason == "output"
 
 
 @settings(max_examples=60, deadline=None)
@@ -91,7 +91,7 @@ def test_regrouping_and_back_changes_nothing(shape, order):
     axes = [leaf(n) for n in shape]
     flat = regroup(axes, (prod(shape),), "view")
     again = regroup(flat, shape, "view")
-    assert [find(a) for a in again] == [find(a) for a in axes]
+    assert [find_root(a) for a in again] == [find_root(a) for a in axes]
     assert free(*axes)
 
 
@@ -136,8 +136,8 @@ def test_sizes_that_do_not_divide_are_pinned_with_the_reason():
 def test_broadcasting_aligns_from_the_right():
     batch, rows, columns, bias = leaf(2), leaf(3), leaf(4), leaf(4)
     out = broadcast([(batch, rows, columns), (bias,)], (2, 3, 4), "add")
-    assert [find(a) for a in out] == [find(batch), find(rows), find(columns)]
-    assert find(bias) is find(columns)
+    assert [find_root(a) for a in out] == [find_root(batch), find_root(rows), find_root(columns)]
+    assert find_root(bias) is find_root(columns)
 
 
 def test_blocks_cover_a_tensor_once():

@@ -12,7 +12,7 @@ from tiny_checkpoint import write_bert
 
 import wingbeat as wb
 from wingbeat.errors import RequestError
-from wingbeat.landscape.data import chosen
+from wingbeat.landscape.data import select_samples
 from wingbeat.studies.butterfly.grid import Cell, GridKind, confined, parse_kinds
 from wingbeat.studies.butterfly.plan import ButterflyPlan, conditions
 from wingbeat.tasks.data.tokens import ByteTokenizer
@@ -43,7 +43,7 @@ def _nowhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 def small(folder: str, **changed: object) -> wb.Task:
     task = sst2(folder, **{**LONG, "barrier_samples": 20, **changed})
-    return replace(task, eval_data=chosen(task.eval_data, 24))
+    return replace(task, eval_data=select_samples(task.eval_data, 24))
 
 
 def tiny_gpt(**changed: object) -> wb.Task:

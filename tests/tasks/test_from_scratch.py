@@ -19,7 +19,7 @@ from wingbeat.tasks import from_scratch as butterfly_tasks
 from wingbeat.tasks.data import cifar10 as cifar
 from wingbeat.tasks.data import sources
 from wingbeat.tasks.data.shakespeare import characters, windows
-from wingbeat.tasks.data.sklearn import spread
+from wingbeat.tasks.data.sklearn import evenly_spaced
 from wingbeat.tasks.models.character_gpt import CharacterGPT
 from wingbeat.tasks.models.resnet import ChannelNorm, ResNet
 from wingbeat.tasks.recipe import FULL_STEPS, INTERVENTIONS, Recipe, Triangle, flip_and_rotate
@@ -110,7 +110,7 @@ def test_an_intervention_changes_one_thing() -> None:
 def test_every_task_runs_under_the_engine(name: str) -> None:
     function = getattr(butterfly_tasks, butterfly_tasks.FACTORIES[name].split(":")[1])
     task = function(**SMALL[name])
-    task = replace(task, eval_data=spread(task.eval_data, 32))
+    task = replace(task, eval_data=evenly_spaced(task.eval_data, 32))
     result = wb.run(
         task,
         [wb.Gaussian(0.1, at=2)],
@@ -237,7 +237,7 @@ def test_bad_values_are_named(call, word: str) -> None:
 def test_a_part_of_sorted_data_has_every_class() -> None:
     images, labels = torch.zeros(100, 1), torch.arange(100) // 10
     for samples in (10, 37, 50, 100):
-        counts = spread((images, labels), samples)[1].bincount(minlength=10)
+        counts = evenly_spaced((images, labels), samples)[1].bincount(minlength=10)
         assert counts.sum() == samples
         assert counts.max() - counts.min() <= 1
-    assert spread((images, labels), None)[1] is labels
+    assert evenly_spaced((images, labels), None)[1] is labels

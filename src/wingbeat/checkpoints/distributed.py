@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from wingbeat.checkpoints.archive import ArchiveRecord, FilePart, check_records, read_records
-from wingbeat.checkpoints.single_file import natural
+from wingbeat.checkpoints.single_file import natural_order
 from wingbeat.checkpoints.source import Entry, Piece, read_whole
 from wingbeat.checkpoints.torch_file import LARGEST_HELD, kind_of
 from wingbeat.checkpoints.weights import choose
@@ -93,7 +93,7 @@ def read_distributed(folder: Path, *, key: str | None = None) -> Distributed:
     places = {(i.fqn, tuple(i.offset or ())): info for i, info in described.storage_data.items()}
     entries: dict[str, Entry] = {}
     read: list[tuple[Path, tuple[ArchiveRecord, ...]]] = []
-    for name in sorted(weights.tensors, key=natural):
+    for name in sorted(weights.tensors, key=natural_order):
         flat = names[id(weights.tensors[name])]
         entries[name], chunks = _entry(folder, name, flat, described, places)
         read += [(chunk.piece.path, (chunk.record,)) for chunk in chunks]

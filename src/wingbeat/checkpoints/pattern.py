@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from wingbeat.checkpoints.single_file import natural
+from wingbeat.checkpoints.single_file import natural_order
 from wingbeat.checkpoints.step import Step, read_step
 from wingbeat.errors import RequestError, StoreError
 
@@ -48,7 +48,7 @@ def is_pattern(text: str) -> bool:
     return _FIELD.search(text) is not None
 
 
-def find(pattern: str) -> FoundFiles:
+def find_files(pattern: str) -> FoundFiles:
     """Find the checkpoints that a pattern matches.
 
     The last ``*`` (or ``{step}``) stands for the step, read as `wingbeat.checkpoints.step` tells;
@@ -102,7 +102,7 @@ def _complete(pattern: str, paths: dict[tuple[str, int], Path], odd: int) -> Fou
         msg = f"{pattern!r} matches no checkpoint with a whole number as its step"
         more = ": say where it stands with {step}" if odd and "{step}" not in pattern else ""
         raise RequestError(msg + more)
-    replicas = sorted({r for r, _ in paths}, key=natural)
+    replicas = sorted({r for r, _ in paths}, key=natural_order)
     every = sorted({s for _, s in paths})
     steps = tuple(s for s in every if all((r, s) in paths for r in replicas))
     if not steps:
@@ -129,7 +129,7 @@ def _matches(root: Path, parts: tuple[str, ...]) -> Iterator[tuple[Path, tuple[s
             yield from _matches(root / part, rest)
         return
     shape = re.compile("(.*)".join(map(re.escape, _FIELD.split(part))), re.DOTALL)
-    for name in sorted(_listed(root), key=natural):
+    for name in sorted(_listed(root), key=natural_order):
         match = shape.fullmatch(name)
         if match and (not name.startswith(".") or part.startswith(".")):
             for path, fields in _matches(root / name, rest):

@@ -12,7 +12,7 @@ import torch
 from wingbeat.checkpoints.compare import told
 from wingbeat.checkpoints.names import LeftOut, Shared, match
 from wingbeat.checkpoints.open import open_checkpoint
-from wingbeat.checkpoints.pattern import FoundFiles, find
+from wingbeat.checkpoints.pattern import FoundFiles, find_files
 from wingbeat.checkpoints.prefixes import aligned
 from wingbeat.checkpoints.source import read_whole
 from wingbeat.errors import RequestError, StoreError, nearest
@@ -131,7 +131,7 @@ def open_series(
         RequestError: nothing matches, or the checkpoints share no tensor.
         StoreError: a file is damaged, asks to run code or is not what its name says.
     """
-    found = find(pattern)
+    found = find_files(pattern)
     replicas = _ordered(found, reference, null)
     keys = [(r, s) for r in replicas for s in found.steps]
     sources = aligned([open_checkpoint(found.paths[k], key=key) for k in keys])

@@ -11,7 +11,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from wingbeat.checkpoints.single_file import natural, once
+from wingbeat.checkpoints.single_file import natural_order, once
 from wingbeat.errors import StoreError
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def read_sharded(index: Path, read: Callable[[Path], Source]) -> Sharded:
             damaged or lacks a tensor.
     """
     places = _weight_map(index)
-    names = sorted(set(places.values()), key=natural)
+    names = sorted(set(places.values()), key=natural_order)
     for name in names:
         _refuse_traversal(index, name)
     shards: dict[str, Source] = {}
@@ -63,7 +63,7 @@ def read_sharded(index: Path, read: Callable[[Path], Source]) -> Sharded:
             raise _wrong(index, f"it names the shard {name!r}, which is not beside it")
         shards[name] = read(path)
     entries = {}
-    for tensor in sorted(places, key=natural):
+    for tensor in sorted(places, key=natural_order):
         shard = shards[places[tensor]]
         held = shard.entries
         if tensor in shard.tied:

@@ -112,15 +112,17 @@ def read_safetensors(path: Path) -> SingleFile:
     metadata, described = _parsed(path, bytes(raw))
     entries = [_entry(path, name, facts, 8 + length) for name, facts in described.items()]
     _tile(path, entries, 8 + length, size)
-    stored = {e.name: e for e in sorted((e for e, _ in entries), key=lambda e: natural(e.name))}
+    stored = {
+        e.name: e for e in sorted((e for e, _ in entries), key=lambda e: natural_order(e.name))
+    }
     tied = {name: kept for name, kept in metadata.items() if name not in stored and kept in stored}
     return SingleFile(path, stored, tied, metadata)
 
 
-def natural(name: str) -> list[tuple[int, int, str]]:
+def natural_order(name: str) -> list[tuple[int, int, str]]:
     """Return a key that sorts numbers inside names by value.
 
-    >>> sorted(["layers.10.w", "layers.2.w"], key=natural)
+    >>> sorted(["layers.10.w", "layers.2.w"], key=natural_order)
     ['layers.2.w', 'layers.10.w']
     """
     parts = re.findall(r"[0-9]{1,18}|[^0-9]+|[0-9]+", name)

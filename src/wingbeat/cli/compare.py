@@ -16,7 +16,7 @@ from wingbeat.checkpoints import Comparison
 from wingbeat.checkpoints import compare as compare_checkpoints
 from wingbeat.checkpoints.csv_safe import write_csv
 from wingbeat.checkpoints.memory import parse_memory, resident, show_memory
-from wingbeat.checkpoints.pattern import find, is_pattern
+from wingbeat.checkpoints.pattern import find_files, is_pattern
 from wingbeat.cli.options import Json
 from wingbeat.cli.parse import load_task
 from wingbeat.cli.show import number
@@ -123,7 +123,7 @@ def _chosen(
     """Return paths, and labels, steps and what was read or dropped where a pattern was given."""
     if len(words) != 1 or not is_pattern(words[0]):
         return [Path(word) for word in words], None, None, ()
-    found = find(words[0])
+    found = find_files(words[0])
     keys = [(r, s) for r in found.replicas for s in found.steps]
     labels = [f"{r}@{s}" if r else str(s) for r, s in keys]
     notes = (*([found.read] if found.read else []), *found.dropped)

@@ -14,7 +14,7 @@ from wingbeat.checkpoints.source import read_whole
 from wingbeat.checkpoints.table import COLUMNS
 from wingbeat.errors import NO_PERMUTATIONS, RequestError, UndefinedError
 from wingbeat.landscape import Models, Probe, line
-from wingbeat.landscape.data import chosen
+from wingbeat.landscape.data import select_samples
 from wingbeat.measure.symmetries import task_spec
 from wingbeat.params import trainable
 from wingbeat.representation import compare_layers
@@ -141,7 +141,7 @@ def _aligned(
 
 
 def _representations(task: Task, first: nn.Module, other: nn.Module) -> dict[str, Any]:
-    data = chosen(task.data if task.eval_data is None else task.eval_data, SAMPLES)
+    data = select_samples(task.data if task.eval_data is None else task.eval_data, SAMPLES)
     try:
         found = compare_layers(task, first, other, data=data)
     except RequestError as error:

@@ -5,8 +5,10 @@ and ``density`` look at them; ``curvature_along`` follows a recorded run. ``thre
 the task's optimizer becomes unstable, ``edge_of_stability`` and ``catapult`` judge a course.
 """
 
-from wingbeat.curvature.along import Look, curvature_along, default_hessian, sharpness
-from wingbeat.curvature.catapult import Catapult, catapult, uv_course, uv_map
+from typing import TYPE_CHECKING
+
+from wingbeat.curvature.along import CurvatureSample, curvature_along, default_hessian, sharpness
+from wingbeat.curvature.catapult import Catapult, catapult, uv_map, uv_trajectory
 from wingbeat.curvature.condensation import (
     Condensation,
     TwoLayer,
@@ -34,8 +36,8 @@ from wingbeat.curvature.preconditioned import (
     Moment,
     ThresholdComparison,
     against_threshold,
-    follow,
     preconditioner,
+    states_along,
 )
 from wingbeat.curvature.thresholds import (
     Threshold,
@@ -46,17 +48,18 @@ from wingbeat.curvature.thresholds import (
     threshold,
 )
 from wingbeat.curvature.trace import Trace, hutch_plus_plus, hutchinson
+from wingbeat.moved import former_names
 
 __all__ = [
     "BreakEven",
     "Catapult",
     "Condensation",
+    "CurvatureSample",
     "Density",
     "Edge",
     "Eigenpairs",
     "GradientNoise",
     "Hessian",
-    "Look",
     "Moment",
     "Operator",
     "Threshold",
@@ -75,7 +78,6 @@ __all__ = [
     "density_along",
     "edge_of_stability",
     "eigenpairs",
-    "follow",
     "gradient_descent",
     "gradients_at",
     "hutch_plus_plus",
@@ -89,7 +91,12 @@ __all__ = [
     "scales",
     "sharpness",
     "slope_against_width",
+    "states_along",
     "threshold",
-    "uv_course",
     "uv_map",
+    "uv_trajectory",
 ]
+
+if not TYPE_CHECKING:
+    _FORMER = {"Look": "CurvatureSample", "follow": "states_along", "uv_course": "uv_trajectory"}
+    __getattr__ = former_names(__name__, _FORMER)

@@ -37,7 +37,7 @@ COLUMNS: Final = (
 
 
 @dataclass(frozen=True)
-class Look:
+class CurvatureSample:
     """What to compute at each snapshot.
 
     Attributes:
@@ -94,7 +94,7 @@ def sharpness(
     """
     chosen = hessian or default_hessian(task)
     found = finite_points(snapshot, chosen)
-    look = Look(tolerance=tolerance)
+    look = CurvatureSample(tolerance=tolerance)
     return _eigen(chosen, found, look, "").values[:, 0].cpu().numpy()
 
 
@@ -127,7 +127,7 @@ def curvature_along(
     source: Trajectory | Any,
     task: Task,
     *,
-    look: Look | None = None,
+    look: CurvatureSample | None = None,
     steps: Iterable[int] | None = None,
     labels: Sequence[str] | None = None,
     hessian: Hessian | None = None,
@@ -161,7 +161,7 @@ def curvature_along(
         [['sharpness', 0, 'reference'], ['sharpness', 32, 'reference']]
     """
     trajectory: Trajectory = getattr(source, "trajectory", source)
-    chosen, wish = hessian or Hessian(task), look or Look()
+    chosen, wish = hessian or Hessian(task), look or CurvatureSample()
     wanted = asked_steps(trajectory, steps, labels)
     rows = [row for step in wanted for row in _rows(chosen, trajectory.at(step), wish, labels)]
     return pd.DataFrame(rows, columns=list(COLUMNS))
@@ -186,7 +186,7 @@ def asked_steps(
 
 
 def _rows(
-    hessian: Hessian, snapshot: Snapshot, look: Look, labels: Sequence[str] | None
+    hessian: Hessian, snapshot: Snapshot, look: CurvatureSample, labels: Sequence[str] | None
 ) -> Iterator[tuple[Any, ...]]:
     found = finite_points(snapshot, hessian, labels)
     for layer in ("", *(hessian.layers if look.layers else ())):
@@ -194,7 +194,7 @@ def _rows(
         if layer:
             place = hessian.layers[layer]
             size = place.stop - place.start
-        fitting = Look(**{**vars(look), "k": min(look.k, max(1, size // 2))})
+        fitting = CurvatureSample(**{**vars(look), "k": min(look.k, max(1, size // 2))})
         pairs = _eigen(hessian, found, fitting, layer)
         for column, name in enumerate(_names(fitting)):
             yield from _named(
@@ -206,7 +206,7 @@ def _rows(
             yield from _named(snapshot.step, found, layer, "trace", values, errors)
 
 
-def _names(look: Look) -> list[str]:
+def _names(look: CurvatureSample) -> list[str]:
     high = ["sharpness", *(f"eigenvalue_{i}" for i in range(2, look.k + 1))]
     low = ["smallest_eigenvalue", *(f"smallest_eigenvalue_{i}" for i in range(2, look.k + 1))]
     return {"largest": high, "smallest": low, "both": high + low}[look.which]
@@ -252,7 +252,7 @@ def _operator(hessian: Hessian, found: Points, layer: str) -> Operator:
     return hessian.at((found.params, found.buffers), layer)
 
 
-def _eigen(hessian: Hessian, found: Points, look: Look, layer: str) -> Eigenpairs:
+def _eigen(hessian: Hessian, found: Points, look: CurvatureSample, layer: str) -> Eigenpairs:
     """Return the eigenvalues of all replicas, NaN for those with weights that are not finite."""
     count = look.k * (2 if look.which == "both" else 1)
     values = torch.full((len(found.labels), count), torch.nan, dtype=torch.float64)
@@ -273,7 +273,9 @@ def _eigen(hessian: Hessian, found: Points, look: Look, layer: str) -> Eigenpair
     return Eigenpairs(values, pairs.vectors, residuals, converged, pairs.products)
 
 
-def _trace(hessian: Hessian, found: Points, look: Look, layer: str) -> tuple[Tensor, Tensor]:
+def _trace(
+    hessian: Hessian, found: Points, look: CurvatureSample, layer: str
+) -> tuple[Tensor, Tensor]:
     values = torch.full((len(found.labels),), torch.nan, dtype=torch.float64)
     errors = values.clone()
     if found.fine:

@@ -66,7 +66,7 @@ def catapult(
         (2020), section 2.
 
     Example:
-        >>> course = uv_course(1.0, 2.5, 1.0, 4096, 200)
+        >>> course = uv_trajectory(1.0, 2.5, 1.0, 4096, 200)
         >>> found = catapult(course.losses, course.curvature, 1.0)
         >>> found.verdict, found.final < 2
         ('catapult', True)
@@ -130,11 +130,11 @@ def uv_map(f: float, curvature: float, lr: float, width: int) -> tuple[float, fl
     return f * (1 - lr * curvature + lr * push), curvature + push * (lr * curvature - 4)
 
 
-def uv_course(f: float, curvature: float, lr: float, width: int, steps: int) -> UVTrajectory:
+def uv_trajectory(f: float, curvature: float, lr: float, width: int, steps: int) -> UVTrajectory:
     """Iterate ``uv_map``; it ends early where a number is not finite.
 
     Example:
-        >>> len(uv_course(1.0, 1.0, 1.0, 64, 10).losses)
+        >>> len(uv_trajectory(1.0, 1.0, 1.0, 64, 10).losses)
         11
     """
     outputs, bends = [f], [curvature]

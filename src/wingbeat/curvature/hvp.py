@@ -20,7 +20,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from wingbeat.curvature.linear import Operator
 from wingbeat.curvature.products import Products, by_module
-from wingbeat.curvature.samples import Samples, chosen, chunks
+from wingbeat.curvature.samples import Samples, chunks, sample_places
 from wingbeat.determinism import derive, seeded
 from wingbeat.errors import RequestError, nearest
 from wingbeat.params import trainable
@@ -86,7 +86,7 @@ class Hessian:
             raise RequestError(f"mode is {mode!r}: {nearest(str(mode), ('train', 'eval'))}")
         if batch_size is not None and batch_size < 1:
             raise RequestError(f"batch_size is {batch_size}: use at least 1, or None for all")
-        self.indices = chosen(task, samples)
+        self.indices = sample_places(task, samples)
         self.mode, self.batch_size, self.seed = mode, batch_size, seed
         self.task = task if loss is None else replace(task, loss=loss)
         self.step = TrainingStep(self.task, dtype, torch.device(device))

@@ -33,7 +33,7 @@ class Moment:
     losses: Tensor
 
 
-def follow(
+def states_along(
     task: Task, steps: Collection[int], *, dtype: torch.dtype = torch.float64
 ) -> Iterator[Moment]:
     """Train the reference run and yield its whole state, the optimizer's included, at some steps.
@@ -52,7 +52,7 @@ def follow(
 
     Example:
         >>> from wingbeat.tasks.dense import circles_task
-        >>> [(m.step, len(m.losses)) for m in follow(circles_task(), (0, 3))]
+        >>> [(m.step, len(m.losses)) for m in states_along(circles_task(), (0, 3))]
         [(0, 0), (3, 3)]
     """
     wanted = sorted(set(steps))
@@ -148,7 +148,7 @@ def against_threshold(
     """
     chosen = hessian or Hessian(task, dtype=dtype)
     rule = chosen.step.optimizer
-    for moment in follow(task, steps, dtype=dtype):
+    for moment in states_along(task, steps, dtype=dtype):
         losses = tuple(moment.losses.tolist())
         state, limit = moment.state, torch.nan
         sharp = curved = torch.nan

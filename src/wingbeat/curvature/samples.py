@@ -22,7 +22,7 @@ Samples = int | Sequence[int] | None
 """The first so many samples in the order of the data, these indices, or (None) all."""
 
 
-def chosen(task: Task, samples: Samples) -> tuple[int, ...]:
+def sample_places(task: Task, samples: Samples) -> tuple[int, ...]:
     """Return the indices of a stated subset of a task's training data.
 
     Args:
@@ -34,7 +34,7 @@ def chosen(task: Task, samples: Samples) -> tuple[int, ...]:
 
     Example:
         >>> from wingbeat.tasks.dense import circles_task
-        >>> chosen(circles_task(), 3), chosen(circles_task(), (5, 2))
+        >>> sample_places(circles_task(), 3), sample_places(circles_task(), (5, 2))
         ((0, 1, 2), (5, 2))
     """
     size = len_of(task.data)

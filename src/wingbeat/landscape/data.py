@@ -58,7 +58,7 @@ def portions(
     for name, value in (("samples", samples), ("batch_size", batch_size)):
         if value is not None and not (isinstance(value, int) and value >= 1):
             raise RequestError(f"{name} is {value!r}: use a whole number of at least 1, or None")
-    kept = chosen(data, samples)
+    kept = select_samples(data, samples)
     count = len_of(kept)
     if batch_size is not None and batch_size > count:
         raise RequestError(
@@ -70,10 +70,10 @@ def portions(
     return Portions(tuple(b for b, _ in made), tuple(n for _, n in made))
 
 
-def chosen(data: Any, samples: int | None) -> Any:
+def select_samples(data: Any, samples: int | None) -> Any:
     """Return at most ``samples`` of the data, evenly spaced, the first always among them.
 
-    >>> chosen((torch.arange(10),), 4)
+    >>> select_samples((torch.arange(10),), 4)
     (tensor([0, 2, 5, 7]),)
     """
     count = len_of(data)

@@ -15,7 +15,7 @@ from wingbeat.determinism import evaluation
 from wingbeat.errors import RequestError
 from wingbeat.landscape.activation_memory import activation_bytes
 from wingbeat.landscape.line import line
-from wingbeat.metrics.fisher import gaussian_kl, precision
+from wingbeat.metrics.fisher import fisher_precision, gaussian_kl
 from wingbeat.task.data import len_of
 from wingbeat.task.predictions import class_scores
 from wingbeat.typing import Array
@@ -133,7 +133,7 @@ def divergences(
         samples: number of training samples.
         prior: precision of each weight without data.
     """
-    sharp = precision(information, samples, prior)
+    sharp = fisher_precision(information, samples, prior)
     forward = gaussian_kl(params[0], sharp[0], params[1:], sharp[1:])
     return forward, gaussian_kl(params[1:], sharp[1:], params[0], sharp[0])
 

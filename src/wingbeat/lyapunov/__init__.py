@@ -2,7 +2,7 @@
 
 Everything is per step and in natural logarithms. See each function for what it needs:
 
-- a differentiable map: `spectrum`, `maximum`, `covariant`, `finite_time`, `expansion_entropy`;
+- a differentiable map: `spectrum`, `max_exponent`, `covariant`, `finite_time`, `expansion_entropy`;
 - a map without derivatives: `benettin`;
 - a training task: `training_spectrum`, or replicas of it without derivatives:
   `replica_exponent`;
@@ -11,8 +11,11 @@ Everything is per step and in natural logarithms. See each function for what it 
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 # isort: off
-from wingbeat.lyapunov.maps.spectrum import Spectrum, maximum, spectrum
+from wingbeat.moved import former_names
+from wingbeat.lyapunov.maps.spectrum import Spectrum, max_exponent, spectrum
 from wingbeat.lyapunov.maps.batch_means import batch_means_error
 from wingbeat.lyapunov.maps.dimension import Dimension, kaplan_yorke
 from wingbeat.lyapunov.maps.benettin import TwoOrbits, benettin
@@ -30,7 +33,7 @@ from wingbeat.lyapunov.training.replicas_benettin import ReplicaExponent, replic
 
 __all__ = [  # noqa: RUF022 (by what is needed)
     "spectrum",
-    "maximum",
+    "max_exponent",
     "Spectrum",
     "batch_means_error",
     "kaplan_yorke",
@@ -60,3 +63,6 @@ __all__ = [  # noqa: RUF022 (by what is needed)
     "replica_exponent",
     "ReplicaExponent",
 ]
+
+if not TYPE_CHECKING:
+    __getattr__ = former_names(__name__, {"maximum": "max_exponent"})

@@ -10,7 +10,7 @@ import torch
 
 from wingbeat.determinism import seeded
 from wingbeat.errors import RequestError
-from wingbeat.landscape.data import chosen
+from wingbeat.landscape.data import select_samples
 from wingbeat.measure.metric import METRICS, own_codes
 from wingbeat.measure.one_moment import rows_of_moment
 from wingbeat.measure.outputs import Evaluator
@@ -78,6 +78,6 @@ def _evaluator(metric: Metric, step: TrainingStep) -> Evaluator | None:
     if metric.needs != "outputs":
         return None
     evaluator = Evaluator(step, stacked=False, wanted=[metric.name])
-    few = chosen(step.task.eval_data, step.task.batch_size)
+    few = select_samples(step.task.eval_data, step.task.batch_size)
     evaluator.task = replace(step.task, eval_data=few)
     return evaluator

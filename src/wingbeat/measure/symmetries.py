@@ -13,7 +13,7 @@ import torch
 from wingbeat.determinism import evaluation
 from wingbeat.errors import DIVERGED, NO_PERMUTATIONS, NOT_SYMMETRIC, RequestError
 from wingbeat.landscape import Models
-from wingbeat.landscape.data import chosen
+from wingbeat.landscape.data import select_samples
 from wingbeat.measure.table import object_array, owners
 from wingbeat.replicas.fork import REFERENCE
 from wingbeat.symmetry import Permutation, PermutationSpec, permutation_spec, weight_matching
@@ -107,7 +107,7 @@ def task_spec(step: TrainingStep, like: nn.Module | None = None) -> PermutationS
     )
     model.to(step.device, step.dtype)
     place = placer(step.dtype, step.device)
-    batch = next(iter(eval_batches(chosen(step.task.data, SAMPLES), SAMPLES, place)))[0]
+    batch = next(iter(eval_batches(select_samples(step.task.data, SAMPLES), SAMPLES, place)))[0]
     with evaluation():
         inputs = _given(step, model, batch)
     spec = permutation_spec(model, inputs, seed=step.task.seed)

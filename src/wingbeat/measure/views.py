@@ -10,7 +10,7 @@ import numpy as np
 from wingbeat.determinism import evaluation
 from wingbeat.errors import RequestError
 from wingbeat.landscape import Models
-from wingbeat.landscape.data import chosen
+from wingbeat.landscape.data import select_samples
 from wingbeat.metrics.blocks import blocks
 from wingbeat.representation.capture import Recorder
 from wingbeat.representation.layers import fitting, with_axes
@@ -105,7 +105,7 @@ class MomentView:
         place = placer(step.dtype, step.device)
 
         def features(i: int, count: int) -> dict[str, Array]:
-            batch = next(iter(eval_batches(chosen(given, count), count, place)))[0]
+            batch = next(iter(eval_batches(select_samples(given, count), count, place)))[0]
             own = {name: b[i].to(step.device) for name, b in models.buffers.items()}
             found = step.evaluate(recorder, models.params[i].to(step.device), own, batch)
             return {name: x.double().cpu().numpy() for name, x in found.items()}

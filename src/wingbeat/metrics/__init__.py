@@ -9,7 +9,10 @@ divergence, ensemble → barrier, basins, fisher → cka, svcca, procrustes
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 # isort: off
+from wingbeat.moved import former_names
 from wingbeat.metrics.gram import centred, gram, squared_distances
 from wingbeat.metrics.distance import cosine, l2, relative_l2
 from wingbeat.metrics.spread import convergence_ratio, ratio_of, spread, spread_from_gram
@@ -21,7 +24,7 @@ from wingbeat.metrics.lyapunov import (
     finite_time,
     finite_time_slopes,
     fit_window,
-    local,
+    local_lyapunov,
 )
 from wingbeat.metrics.pca import PCA, trajectory_pca
 from wingbeat.metrics.projection import (
@@ -37,8 +40,8 @@ from wingbeat.metrics.disagreement import disagreement, pairwise_disagreement
 from wingbeat.metrics.divergence import js, kl, logit_correlation
 from wingbeat.metrics.ensemble import Diversity, Ensemble, diversity, ensemble
 from wingbeat.metrics.barrier import Barrier, alpha_grid, barrier
-from wingbeat.metrics.basins import Basins, Tree, basins, tree
-from wingbeat.metrics.fisher import gaussian_kl, precision
+from wingbeat.metrics.basins import Basins, Tree, basins, dendrogram
+from wingbeat.metrics.fisher import gaussian_kl, fisher_precision
 from wingbeat.metrics.cka import CKASums, angular_cka, cka, hsic
 from wingbeat.metrics.svcca import SVCCA, svcca
 from wingbeat.metrics.procrustes import procrustes
@@ -63,7 +66,7 @@ __all__ = [  # noqa: RUF022 (pipeline order)
     "finite_time",
     "finite_time_slopes",
     "fit_window",
-    "local",
+    "local_lyapunov",
     "early_late_ratio",
     "PCA",
     "trajectory_pca",
@@ -91,9 +94,9 @@ __all__ = [  # noqa: RUF022 (pipeline order)
     "Basins",
     "basins",
     "Tree",
-    "tree",
+    "dendrogram",
     "gaussian_kl",
-    "precision",
+    "fisher_precision",
     "CKASums",
     "cka",
     "angular_cka",
@@ -102,3 +105,8 @@ __all__ = [  # noqa: RUF022 (pipeline order)
     "svcca",
     "procrustes",
 ]
+
+if not TYPE_CHECKING:
+    __getattr__ = former_names(
+        __name__, {"local": "local_lyapunov", "tree": "dendrogram", "precision": "fisher_precision"}
+    )

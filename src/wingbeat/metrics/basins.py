@@ -113,7 +113,7 @@ def basins(
     return Basins(labels, linkage, members, float(threshold))
 
 
-def tree(found: Basins, names: Sequence[str]) -> Tree:
+def dendrogram(found: Basins, names: Sequence[str]) -> Tree:
     """Return the dendrogram of basins as lines, for any drawing library.
 
     Args:
@@ -123,7 +123,7 @@ def tree(found: Basins, names: Sequence[str]) -> Tree:
     Raises:
         RequestError: another number of names than models.
 
-    >>> tree(basins([[0, 1], [1, 0]]), ["a", "b"]).height
+    >>> dendrogram(basins([[0, 1], [1, 0]]), ["a", "b"]).height
     array([[0., 1., 1., 0.]])
     """
     if len(names) != len(found.labels):

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from wingbeat.metrics.blocks import Points
 
 
-def precision(fisher: Points, samples: int, prior: float = 1.0) -> Array:
+def fisher_precision(fisher: Points, samples: int, prior: float = 1.0) -> Array:
     """Return the precision of each weight's Gaussian approximation: samples · F + prior.
 
     Args:
@@ -33,7 +33,7 @@ def precision(fisher: Points, samples: int, prior: float = 1.0) -> Array:
     Source: the Laplace approximation, MacKay (1992), with diagonal Fisher information as in
     Kirkpatrick et al., arXiv 1612.00796.
 
-    >>> precision(np.array([0.0, 0.5]), samples=10)
+    >>> fisher_precision(np.array([0.0, 0.5]), samples=10)
     array([1., 6.])
     """
     if samples < 1:
@@ -53,7 +53,7 @@ def gaussian_kl(mean_a: Points, precision_a: Points, mean_b: Points, precision_b
 
     Args:
         mean_a: ``(..., P)``, the first solution's weights; leading axes broadcast.
-        precision_a: ``(..., P)``, > 0, as from `precision`.
+        precision_a: ``(..., P)``, > 0, as from `fisher_precision`.
         mean_b: ``(..., P)``.
         precision_b: ``(..., P)``.
 

@@ -172,7 +172,7 @@ def finite_time_slopes(steps: ArrayLike, log_distances: ArrayLike, weights: Arra
         return np.asarray(counts @ per_replica / counts.sum(axis=1))
 
 
-def local(steps: ArrayLike, spread: ArrayLike) -> Array:
+def local_lyapunov(steps: ArrayLike, spread: ArrayLike) -> Array:
     """Return the growth of ln spread per step between neighbouring snapshots.
 
     Args:
@@ -182,7 +182,7 @@ def local(steps: ArrayLike, spread: ArrayLike) -> Array:
     Returns:
         ``(..., T − 1)`` in 1/step, > 0 = parting; NaN where a spread is zero or not finite.
 
-    >>> local([0, 10], [1.0, np.e])
+    >>> local_lyapunov([0, 10], [1.0, np.e])
     array([0.1])
     """
     time, size = _last_axis(steps, spread)
@@ -211,7 +211,7 @@ def early_late_ratio(steps: ArrayLike, spread: ArrayLike) -> Any:
     3.0
     """
     time, size = _last_axis(steps, spread)
-    rate = np.abs(local(time, size))
+    rate = np.abs(local_lyapunov(time, size))
     defined = np.isfinite(rate)
     middle = (time[0] + time[-1]) / 2.0 if time.size else nan
     early = np.diff(np.minimum(time, middle))

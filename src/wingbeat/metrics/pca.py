@@ -59,7 +59,7 @@ def trajectory_pca(points: Points, k: int = 3, *, precomputed: bool = False) -> 
     g = centred(np.asarray(points)) if precomputed else gram(points)
     if not np.isfinite(g).all():
         return PCA(np.full((n, k), nan), np.full(k, nan))
-    values, vectors = leading(g, k)
+    values, vectors = leading_eigenvectors(g, k)
     total = float(np.trace(g))
     return PCA(
         scores=oriented(vectors * np.sqrt(values)),
@@ -67,12 +67,12 @@ def trajectory_pca(points: Points, k: int = 3, *, precomputed: bool = False) -> 
     )
 
 
-def leading(g: Array, k: int) -> tuple[Array, Array]:
+def leading_eigenvectors(g: Array, k: int) -> tuple[Array, Array]:
     """Return the k largest eigenvalues, falling, clipped at 0, and their vectors ``(n, k)``.
 
     Eigenvalues below the rounding error of the matrix are set to exactly 0.
 
-    >>> leading(np.diag([1.0, 3.0, 2.0]), 2)[0]
+    >>> leading_eigenvectors(np.diag([1.0, 3.0, 2.0]), 2)[0]
     array([3., 2.])
     """
     n = g.shape[0]

@@ -11,7 +11,7 @@ import numpy as np
 from wingbeat.errors import RequestError
 from wingbeat.metrics.blocks import blocks
 from wingbeat.metrics.gram import gram, moved_to
-from wingbeat.metrics.pca import leading, trajectory_pca
+from wingbeat.metrics.pca import leading_eigenvectors, trajectory_pca
 from wingbeat.metrics.spread import ratio_of, spread, spread_from_gram
 from wingbeat.typing import Array
 
@@ -131,7 +131,7 @@ def legacy_ratio(points: Points, k: int = 3) -> float:
     g = gram(_flat_blocks(points))
     if n < 2 or not np.isfinite(g).all():
         return nan
-    values, vectors = leading(g, min(k, n - 1, points.shape[2]))
+    values, vectors = leading_eigenvectors(g, min(k, n - 1, points.shape[2]))
     scores = vectors * np.sqrt(values) * _loading_signs(points, vectors)
     ends = scores.reshape(t, n, -1)[[0, -1]].reshape(2, -1).std(axis=1)
     if ends[0] <= 1e-10:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from typing import TYPE_CHECKING, Final
 
-from wingbeat.checkpoints.pattern import find
+from wingbeat.checkpoints.pattern import find_files
 from wingbeat.checkpoints.step import read_step
 from wingbeat.errors import RequestError, RunError, WingbeatError
 from wingbeat.replicas.fork import REFERENCE
@@ -49,7 +49,7 @@ def written(folder: Path, pattern: str | None) -> tuple[str, dict[int, Path]]:
     """
     for one in (pattern,) if pattern else PATTERNS:
         try:
-            found = find(f"{_escaped(folder)}/{one}")
+            found = find_files(f"{_escaped(folder)}/{one}")
         except WingbeatError:
             if pattern and not ("*" in pattern or "{step}" in pattern):
                 raise

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import torch
 
-from wingbeat.curvature.along import Look, curvature_along, default_hessian
+from wingbeat.curvature.along import CurvatureSample, curvature_along, default_hessian
 from wingbeat.curvature.catapult import catapult
 from wingbeat.curvature.condensation import condensation, relative_change
 from wingbeat.curvature.edge import edge_of_stability
@@ -102,7 +102,9 @@ def sharpness(result: Result) -> Measured:
     """
     task = task_of(result)
     hessian = default_hessian(task)
-    table = curvature_along(result, task, hessian=hessian, labels=(REFERENCE,), look=Look())
+    table = curvature_along(
+        result, task, hessian=hessian, labels=(REFERENCE,), look=CurvatureSample()
+    )
     steps = [int(s) for s in table["step"]]
     limits = [_limit(hessian, task, step) for step in steps]
     values = [float(v) + penalty for v, (_, penalty) in zip(table["value"], limits, strict=True)]

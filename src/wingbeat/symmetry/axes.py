@@ -31,7 +31,7 @@ _serials = count()
 
 
 class Axis:
-    """A node of the forest; compare nodes by identity after `find`.
+    """A node of the forest; compare nodes by identity after `find_root`.
 
     Attributes:
         kind: what it is made of.
@@ -74,7 +74,7 @@ ONE: Final = Axis(AxisKind.PRODUCT, 1)
 """The axis of size one: the empty product."""
 
 
-def find(axis: Axis) -> Axis:
+def find_root(axis: Axis) -> Axis:
     """Return the node that an axis stands for now, and shorten the way to it."""
     root = axis
     while root.forward is not None:
@@ -123,7 +123,7 @@ def total(parts: Sequence[Axis]) -> Axis:
 
 def family(index: Axis, members: Sequence[Axis]) -> Axis:
     """Return the axis that is ``members[i]`` where the index leaf has the value i."""
-    roots = [find(member) for member in members]
+    roots = [find_root(member) for member in members]
     if all(root is roots[0] for root in roots):
         return roots[0]
     return Axis(AxisKind.FAMILY, roots[0].size, tuple(roots), index)
@@ -131,7 +131,7 @@ def family(index: Axis, members: Sequence[Axis]) -> Axis:
 
 def factors(axis: Axis) -> list[Axis]:
     """Return the factors of an axis, outermost first; an axis that is no product is its own."""
-    root = find(axis)
+    root = find_root(axis)
     if root.kind is not AxisKind.PRODUCT:
         return [root]
     return [factor for part in root.parts for factor in factors(part)]
@@ -139,7 +139,7 @@ def factors(axis: Axis) -> list[Axis]:
 
 def segments(axis: Axis) -> list[Axis]:
     """Return the pieces of a sum in order; an axis that is no sum is its own."""
-    root = find(axis)
+    root = find_root(axis)
     if root.kind is not AxisKind.SUM:
         return [root]
     return [segment for part in root.parts for segment in segments(part)]
@@ -147,7 +147,7 @@ def segments(axis: Axis) -> list[Axis]:
 
 def leaves(axis: Axis) -> Iterator[Axis]:
     """Yield every leaf of the tree below an axis, the index leaves of families left out."""
-    root = find(axis)
+    root = find_root(axis)
     if root.kind is AxisKind.LEAF:
         yield root
     for part in root.parts:
@@ -162,5 +162,5 @@ def pin(axis: Axis, reason: str) -> None:
 
 def is_wild(axis: Axis) -> bool:
     """Tell whether any part of an axis is constant along itself."""
-    root = find(axis)
+    root = find_root(axis)
     return root.kind is AxisKind.WILD or any(is_wild(part) for part in root.parts)

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from wingbeat.symmetry.axes import Axis, AxisKind, factors, find, segments
-from wingbeat.symmetry.cut import chosen
+from wingbeat.symmetry.axes import Axis, AxisKind, factors, find_root, segments
+from wingbeat.symmetry.cut import select_index
 
 Step = tuple[str, int, tuple[int, ...]]
 """Name of a view operation, the axis it acts on, its numbers."""
@@ -56,7 +56,7 @@ def blocks(axes: Sequence[Axis], numbers: dict[int, int]) -> tuple[AxisBlock, ..
     [(0, 1), (2,)]
     """
     found = []
-    for steps, parts in _expand((), [find(axis) for axis in axes]):
+    for steps, parts in _expand((), [find_root(axis) for axis in axes]):
         leaves = tuple(
             -1 if part.kind is AxisKind.WILD else numbers.setdefault(id(part), len(numbers))
             for part in parts
@@ -88,19 +88,19 @@ def _expand(
             return
         if part.is_index and any(_uses(other, part) for other in before + after):
             for value in range(part.size):
-                rest = [find(chosen(other, part, value)) for other in before + after]
+                rest = [find_root(select_index(other, part, value)) for other in before + after]
                 yield from _expand((*steps, ("select", dim, (value,))), rest)
             return
     if any(part.kind is AxisKind.FAMILY for part in parts):
         # All members are the same axis by now, so any of them will do.
         members = [part.parts[0] if part.kind is AxisKind.FAMILY else part for part in parts]
-        yield from _expand(steps, [find(member) for member in members])
+        yield from _expand(steps, [find_root(member) for member in members])
         return
     yield steps, parts
 
 
 def _uses(axis: Axis, index: Axis) -> bool:
-    root = find(axis)
-    if root.kind is AxisKind.FAMILY and root.index is not None and find(root.index) is index:
+    root = find_root(axis)
+    if root.kind is AxisKind.FAMILY and root.index is not None and find_root(root.index) is index:
         return True
     return any(_uses(part, index) for part in root.parts)

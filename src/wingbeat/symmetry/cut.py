@@ -9,7 +9,7 @@ from wingbeat.symmetry.axes import (
     AxisKind,
     factors,
     family,
-    find,
+    find_root,
     leaf,
     product,
     segments,
@@ -25,7 +25,7 @@ def cut(axis: Axis, place: int) -> tuple[Axis, Axis] | None:
     >>> left.size, right.size
     (2, 3)
     """
-    root = find(axis)
+    root = find_root(axis)
     if root.kind is AxisKind.LEAF and not root.is_index:
         halves = leaf(place, root.reason), leaf(root.size - place, root.reason)
         root.forward = Axis(AxisKind.SUM, root.size, halves)
@@ -72,17 +72,21 @@ def _cut_product(root: Axis, place: int) -> tuple[Axis, Axis] | None:
 def unrolled(axis: Axis) -> Axis:
     """Return a product led by an index leaf as the sum over the values of the index."""
     head, *rest = factors(axis)
-    return total([chosen(product(rest), head, value) for value in range(head.size)])
+    return total([select_index(product(rest), head, value) for value in range(head.size)])
 
 
-def chosen(axis: Axis, index: Axis, value: int) -> Axis:
+def select_index(axis: Axis, index: Axis, value: int) -> Axis:
     """Return the axis with families over ``index`` replaced by their member at ``value``."""
-    root = find(axis)
-    if root.kind is AxisKind.FAMILY and root.index is not None and find(root.index) is find(index):
-        return chosen(root.parts[value], index, value)
+    root = find_root(axis)
+    if (
+        root.kind is AxisKind.FAMILY
+        and root.index is not None
+        and find_root(root.index) is find_root(index)
+    ):
+        return select_index(root.parts[value], index, value)
     if not root.parts:
         return root
-    parts = [chosen(part, index, value) for part in root.parts]
+    parts = [select_index(part, index, value) for part in root.parts]
     if root.kind is AxisKind.FAMILY and root.index is not None:
         return family(root.index, parts)
     return product(parts) if root.kind is AxisKind.PRODUCT else total(parts)

@@ -64,11 +64,13 @@ def permuted_view(view: Tensor, block: AxisBlock, order: Order) -> Tensor:
             if not parents:
                 view = view.index_select(dim, array.to(view.device))
             else:
-                view = torch.take_along_dim(view, spread(array, block, dim, parents), dim)
+                view = torch.take_along_dim(
+                    view, spread_over_blocks(array, block, dim, parents), dim
+                )
     return view
 
 
-def spread(array: Tensor, block: AxisBlock, dim: int, parents: Sequence[int]) -> Tensor:
+def spread_over_blocks(array: Tensor, block: AxisBlock, dim: int, parents: Sequence[int]) -> Tensor:
     """Return an array of a group inside parents with its axes where the block has them."""
     dims = [*(block.leaves.index(p) for p in parents), dim]
     order = sorted(range(len(dims)), key=lambda place: dims[place])

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from wingbeat.symmetry.blocks import AxisBlock
-from wingbeat.symmetry.permuted import Order, spread
+from wingbeat.symmetry.permuted import Order, spread_over_blocks
 from wingbeat.symmetry.spec import PermutationSpec
 
 Dims = Sequence[int]
@@ -134,7 +134,7 @@ def _along(
 ) -> Tensor:
     if not parents:
         return view.index_select(lead + dim, array)
-    index = spread(array, block, dim, parents)
+    index = spread_over_blocks(array, block, dim, parents)
     return torch.take_along_dim(view, index.reshape((1,) * lead + index.shape), lead + dim)
 
 

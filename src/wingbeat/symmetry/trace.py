@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.fx import Node
 
-from wingbeat.symmetry.axes import Axis, AxisKind, find, is_wild, leaves, pin
+from wingbeat.symmetry.axes import Axis, AxisKind, find_root, is_wild, leaves, pin
 from wingbeat.symmetry.calls import Axes, Call, Notes, Value
 from wingbeat.symmetry.in_place import bases, mutated, without_writes, writes_to_view
 from wingbeat.symmetry.placeholders import placeholders
@@ -161,16 +161,16 @@ def _settle(trace: TracedGraph) -> None:
                 for node in _nodes(axis):
                     if node.kind is not AxisKind.FAMILY or node.index is None:
                         continue
-                    if id(find(node.index)) not in present and _differ(node):
+                    if id(find_root(node.index)) not in present and _differ(node):
                         collapsed(node)
                         changed = True
 
 
 def _differ(node: Axis) -> bool:
-    return len({id(find(member)) for member in node.parts}) > 1
+    return len({id(find_root(member)) for member in node.parts}) > 1
 
 
 def _nodes(axis: Axis) -> list[Axis]:
     """Return all nodes of a tree but the index leaves of its families."""
-    root = find(axis)
+    root = find_root(axis)
     return [root, *(node for part in root.parts for node in _nodes(part))]

@@ -14,7 +14,7 @@ from wingbeat.symmetry.axes import (
     AxisKind,
     factors,
     family,
-    find,
+    find_root,
     is_wild,
     leaf,
     leaves,
@@ -43,7 +43,7 @@ def unify(a: Axis, b: Axis, why: str) -> Axis:
     >>> factors(flat) == [h, d]
     True
     """
-    a, b = find(a), find(b)
+    a, b = find_root(a), find_root(b)
     if a is b:
         return a
     if a.size == 1:
@@ -60,7 +60,7 @@ def unify(a: Axis, b: Axis, why: str) -> Axis:
 
 def tamed(axis: Axis) -> Axis:
     """Return the axis with every wild part replaced by a new leaf."""
-    root = find(axis)
+    root = find_root(axis)
     if root.kind is AxisKind.WILD:
         return leaf(root.size)
     if not is_wild(root):
@@ -73,13 +73,13 @@ def tamed(axis: Axis) -> Axis:
 
 def collapsed(axis: Axis) -> Axis:
     """Return one axis for all members of a family, which from now on move together."""
-    root = find(axis)
+    root = find_root(axis)
     if root.kind is not AxisKind.FAMILY:
         return root
     first = root.parts[0]
     for member in root.parts[1:]:
         first = unify(first, member, "parts of one tensor that is used as a whole")
-    return find(first)
+    return find_root(first)
 
 
 def _leaf(a: Axis, b: Axis, why: str) -> Axis:
@@ -106,12 +106,17 @@ def _adopt(old: Axis, tree: Axis, why: str) -> Axis:
     if old.reason:
         pin(tree, old.reason)
     old.forward = tree
-    return find(tree)
+    return find_root(tree)
 
 
 def _families(a: Axis, b: Axis, why: str) -> Axis:
     same = a.kind is b.kind and a.index is not None and b.index is not None
-    if same and a.index is not None and b.index is not None and find(a.index) is find(b.index):
+    if (
+        same
+        and a.index is not None
+        and b.index is not None
+        and find_root(a.index) is find_root(b.index)
+    ):
         return family(a.index, [unify(x, y, why) for x, y in zip(a.parts, b.parts, strict=True)])
     return unify(collapsed(a), collapsed(b), why)
 
@@ -185,7 +190,7 @@ def take(parts: list[Axis], size: int) -> tuple[list[Axis], list[Axis]] | None:
 
 def split(axis: Axis, outer: int) -> tuple[Axis, Axis] | None:
     """Return an axis as (outer, inner) factors, or None where it has no such structure."""
-    root = find(axis)
+    root = find_root(axis)
     if root.size % outer:
         return None
     inner = root.size // outer
@@ -232,5 +237,5 @@ def broadcast(
             if len(operand) < -place or operand[place].size != shape[place]:
                 continue
             axis = operand[place] if axis is None else unify(axis, operand[place], why)
-        result.append(ONE if axis is None else find(axis))
+        result.append(ONE if axis is None else find_root(axis))
     return tuple(result)

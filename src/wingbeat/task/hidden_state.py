@@ -286,4 +286,4 @@ def _is_own_object(value: Any) -> bool:
     if isinstance(value, (types.FunctionType, types.MethodType)):
         return False
     kinds = (torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler, types.SimpleNamespace)
-    return isinstance(value, kinds) or _is_own(_home(type(value)))
+    return isinstance(value, kinds) or _is_own(_home(value.__class__))

@@ -16,7 +16,7 @@ from wingbeat.task.barrier_sampling import BarrierSampling
 from wingbeat.task.task import Task
 from wingbeat.tasks.data.cifar10 import photos
 from wingbeat.tasks.data.shakespeare import characters
-from wingbeat.tasks.data.sklearn import Labelled, spread
+from wingbeat.tasks.data.sklearn import Labelled, evenly_spaced
 from wingbeat.tasks.data.sources import images
 from wingbeat.tasks.dense import cross_entropy, mlp
 from wingbeat.tasks.models.character_gpt import CharacterGPT
@@ -84,7 +84,7 @@ def cifar_resnet(
     found = photos()
     name = f"{found.source.label}, ResNet-{net.get('depth', depth)}, {intervention}"
     barriers = BarrierSampling(barrier_samples, between=between, along=along)
-    task = _image_task(built, spread(found.train, samples), found.test, train, seed, name)
+    task = _image_task(built, evenly_spaced(found.train, samples), found.test, train, seed, name)
     return replace(task, barriers=barriers)
 
 
@@ -122,7 +122,7 @@ def cifar_vit(
     found = photos()
     built = partial(ViT, width, layers, patch)
     name = f"{found.source.label}, ViT, {intervention}"
-    return _image_task(built, spread(found.train, samples), found.test, train, seed, name)
+    return _image_task(built, evenly_spaced(found.train, samples), found.test, train, seed, name)
 
 
 def mnist_mlp(
@@ -148,7 +148,7 @@ def mnist_mlp(
         8
     """
     found = images()
-    train = spread(found.train, samples)
+    train = evenly_spaced(found.train, samples)
     return Task(
         model=partial(mlp, (train[0][0].numel(), *hidden, 10)),
         loss=cross_entropy,
@@ -193,13 +193,13 @@ def shakespeare_gpt(
     return Task(
         model=partial(CharacterGPT, len(found.alphabet), width, layers, length),
         loss=next_character,
-        data=spread(found.train, samples),
+        data=evenly_spaced(found.train, samples),
         optimizer=train.built,
         batch_size=train.batch_size,
         steps=train.steps,
         seed=seed,
         schedule=train.schedule,
-        eval_data=spread(found.test, 512),
+        eval_data=evenly_spaced(found.test, 512),
         drop_last=True,
         predict=last_scores,
         targets=last_character,

@@ -14,7 +14,7 @@ from wingbeat.curvature.condensation import TwoLayer, scales
 from wingbeat.errors import RequestError, nearest
 from wingbeat.task.task import Task
 from wingbeat.tasks.data.cifar10 import photos
-from wingbeat.tasks.data.sklearn import Labelled, digits, spread
+from wingbeat.tasks.data.sklearn import Labelled, digits, evenly_spaced
 from wingbeat.tasks.data.sources import DataSource, digest_of
 from wingbeat.tasks.dense import cross_entropy, mlp
 
@@ -127,7 +127,7 @@ def centred(data: str, n: int) -> tuple[Labelled, Labelled]:
     if not 2 <= n <= len(train[0]):
         raise RequestError(f"n is {n}: {data} has {len(train[0])} training samples")
     if data == "cifar10":  # a file of it may be sorted by class; digits are mixed
-        train, test = spread(train, n), spread(test, min(1000, len(test[0])))
+        train, test = evenly_spaced(train, n), evenly_spaced(test, min(1000, len(test[0])))
     x, other = train[0][:n].flatten(1), test[0][:1000].flatten(1)
     mean = x.mean(0)
     size = (x - mean).square().mean().sqrt()

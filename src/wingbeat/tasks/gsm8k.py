@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from wingbeat.errors import RequestError
-from wingbeat.landscape.data import chosen
+from wingbeat.landscape.data import select_samples
 from wingbeat.task.barrier_sampling import BarrierSampling
 from wingbeat.task.task import Task
 from wingbeat.tasks.data.gsm8k import MARK, Problem, problems, without_calculations
@@ -104,7 +104,7 @@ def gsm8k(
         steps=steps,
         seed=seed,
         schedule=Triangle(steps, warmup),
-        eval_data=chosen(test, test_samples),
+        eval_data=select_samples(test, test_samples),
         drop_last=True,
         predict=final_scores,
         targets=final_token,

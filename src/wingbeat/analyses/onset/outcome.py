@@ -154,7 +154,7 @@ class Rule:
 
 
 @dataclass(frozen=True)
-class Found:
+class OnsetStatus:
     """The answer in four fields, as `Onset` has them."""
 
     status: Status
@@ -163,19 +163,19 @@ class Found:
     where: Bracket
 
 
-def answer(steps: tuple[int, ...], rule: Rule, trials: dict[int, Trial]) -> Found:
+def answer(steps: tuple[int, ...], rule: Rule, trials: dict[int, Trial]) -> OnsetStatus:
     """Return what the trials of a finished search say."""
     verdicts = {step: rule.verdict(trial) for step, trial in trials.items()}
     where = bracket(verdicts)
     if where.high is None:
         last = verdicts[max(verdicts)]
         if last == "unstable":
-            return Found("not_reached", None, NOT_REACHED, where)
-        return Found("undetermined", None, UNDECIDED, where)
+            return OnsetStatus("not_reached", None, NOT_REACHED, where)
+        return OnsetStatus("undetermined", None, UNDECIDED, where)
     if where.between:
-        return Found("undetermined", None, UNDECIDED, where)
+        return OnsetStatus("undetermined", None, UNDECIDED, where)
     status: Status = "always_stable" if where.high == steps[0] else "found"
-    return Found(status, where.high, "", where)
+    return OnsetStatus(status, where.high, "", where)
 
 
 def trial_table(rule: Rule, trials: dict[int, Trial]) -> pd.DataFrame:

@@ -29,14 +29,14 @@ def compute_lyapunov_exponent(spread_evolution: ArrayLike, n_epochs: float) -> f
     if spread.size < 2:
         return nan
     ends = spread[[0, -1]]
-    return float(metrics.local([0.0, float(n_epochs or spread.size - 1)], ends)[0])
+    return float(metrics.local_lyapunov([0.0, float(n_epochs or spread.size - 1)], ends)[0])
 
 
 def compute_local_lyapunov(spread_evolution: ArrayLike) -> Array:
     """Return ln(spread(t+1) ÷ spread(t)) for neighboring checkpoints.
 
-    As `wingbeat.metrics.local`; for one checkpoint ``(1,)`` holding NaN, so that the length is
-    that of deep-lyapunov.
+    As `wingbeat.metrics.local_lyapunov`; for one checkpoint ``(1,)`` holding NaN, so that the
+    length is that of deep-lyapunov.
 
     >>> compute_local_lyapunov([1.0, np.e, np.e])
     array([1., 0.])
@@ -44,7 +44,7 @@ def compute_local_lyapunov(spread_evolution: ArrayLike) -> Array:
     spread = _series(spread_evolution)
     if spread.size < 2:
         return np.array([nan])
-    return metrics.local(np.arange(spread.size), spread)
+    return metrics.local_lyapunov(np.arange(spread.size), spread)
 
 
 def compute_lyapunov_from_trajectories(

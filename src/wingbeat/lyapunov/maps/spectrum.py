@@ -184,7 +184,7 @@ def spectrum(
     return _result(work, np.concatenate(logs), stops, first, blocks, final, batched)
 
 
-def maximum(
+def max_exponent(
     step: Step,
     state: State,
     steps: int,
@@ -200,7 +200,7 @@ def maximum(
 
     >>> import torch
     >>> logistic = lambda x, t: 4 * x * (1 - x)
-    >>> found = maximum(logistic, torch.tensor([0.3], dtype=torch.float64), 5000, discard=100)
+    >>> found = max_exponent(logistic, torch.tensor([0.3], dtype=torch.float64), 5000, discard=100)
     >>> round(found.maximum, 2)
     0.69
     """

@@ -16,7 +16,7 @@ from wingbeat.lyapunov.maps.batch_means import batch_count
 from wingbeat.lyapunov.maps.dimension import Dimension, kaplan_yorke
 from wingbeat.lyapunov.training.baseline import Baseline, Judgement, judge, mean_error, small_rate
 from wingbeat.lyapunov.training.tangent import TangentStep
-from wingbeat.lyapunov.training.tangent_trajectory import TangentRecord, Wanted, follow
+from wingbeat.lyapunov.training.tangent_trajectory import TangentRecord, Wanted, trace_tangents
 from wingbeat.lyapunov.training.window import TangentWindow, window_of
 from wingbeat.typing import Array
 
@@ -240,12 +240,14 @@ def training_spectrum(
     runs = []
     for place, seed in enumerate(chosen):
         wanted = Wanted(k, tangent_seed, deflate, neutral_checks, check and place == 0)
-        runs.append(follow(own.reseeded(seed), window, wanted))
+        runs.append(trace_tangents(own.reseeded(seed), window, wanted))
 
     def small(task: Task, window: TangentWindow, seed: int) -> TangentRecord:
         recorded = window.steps >= RECORDED_FROM
         own = TangentStep(task, dtype, device, seed=seed, recorded=recorded)
-        return follow(own, window, Wanted(1, tangent_seed, deflate, int(deflate), check=False))
+        return trace_tangents(
+            own, window, Wanted(1, tangent_seed, deflate, int(deflate), check=False)
+        )
 
     background = None if baseline is None else small_rate(task, window, baseline, chosen, small)
     removed = sum(n.count for n in runs[0].neutral if n.deflated) if deflate else 0

@@ -108,7 +108,7 @@ class _Course:
         return True
 
 
-def follow(own: TangentStep, window: TangentWindow, wanted: Wanted) -> TangentRecord:
+def trace_tangents(own: TangentStep, window: TangentWindow, wanted: Wanted) -> TangentRecord:
     """Warm a run up, start tangents in its parameters and follow them to its end.
 
     Args:

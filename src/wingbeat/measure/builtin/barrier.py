@@ -80,7 +80,7 @@ def barrier(context: MetricContext) -> None:
     stacked = None if context.model_step.functional else False
     probe = Probe(context.model_step, samples=asked.samples, stacked=stacked)
     last = context.trajectory.steps[-1]
-    for step in affordable(context, probe):
+    for step in steps_within_budget(context, probe):
         context.tick(f"barriers at step {step}")
         snapshot = context.trajectory.at(step)
         if step != last:
@@ -91,7 +91,7 @@ def barrier(context: MetricContext) -> None:
         _between(context, snapshot, lines)
 
 
-def affordable(context: MetricContext, probe: Probe) -> list[int]:
+def steps_within_budget(context: MetricContext, probe: Probe) -> list[int]:
     """Return the recorded steps at which barriers to the reference are measured, the last one too.
 
     Args:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from wingbeat.determinism import evaluation
-from wingbeat.landscape.data import chosen
+from wingbeat.landscape.data import select_samples
 from wingbeat.measure.budget import forked_steps
 from wingbeat.measure.metric import Definition, metric_of_run
 from wingbeat.measure.table import object_array, owners
@@ -77,7 +77,7 @@ def cka(context: MetricContext) -> None:
 def minibatches(context: MetricContext, snapshot: Snapshot) -> list[Any]:
     """Return what all comparisons of a run are made on: minibatches of about equal size."""
     step, task = context.model_step, context.model_step.task
-    kept = chosen(task.data if task.eval_data is None else task.eval_data, SAMPLES)
+    kept = select_samples(task.data if task.eval_data is None else task.eval_data, SAMPLES)
     place, count = placer(step.dtype, step.device), len_of(kept)
     few = next(iter(eval_batches(kept, min(4, count), place)))[0]
     params = step.layout.flatten(snapshot.params)[0].to(step.device)

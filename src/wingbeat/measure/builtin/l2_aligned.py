@@ -66,7 +66,7 @@ def l2_aligned(context: MetricContext) -> None:
     values = shares = np.full(len(context.labels), np.nan)
     found = None
     spec = specification(context)
-    for step in affordable(context):
+    for step in steps_within_budget(context):
         context.tick(f"alignment at step {step}")
         snapshot = context.trajectory.at(step)
         found = alignment(context, snapshot)
@@ -82,7 +82,7 @@ def l2_aligned(context: MetricContext) -> None:
     context.keep("final_fixed_point_share", shares, low=0.0, high=1.0, reason=none)
 
 
-def affordable(context: MetricContext) -> list[int]:
+def steps_within_budget(context: MetricContext) -> list[int]:
     """Return the recorded steps at which replicas are aligned, the last one among them.
 
     A descent is counted as `SWEEPS` passes, in each of which every group of n units costs n

@@ -10,7 +10,7 @@ import numpy as np
 from wingbeat.errors import BELOW_NOISE_FLOOR
 from wingbeat.measure.metric import Definition, metric_of_run
 from wingbeat.measure.rows import spreads, why_no_spread
-from wingbeat.metrics import local
+from wingbeat.metrics import local_lyapunov as growth_rates
 
 if TYPE_CHECKING:
     from wingbeat.measure.context import MetricContext
@@ -42,7 +42,7 @@ def local_lyapunov(context: MetricContext) -> None:
         if len(places) < 2:
             continue
         whole, steps = values[:, 0], w.steps[places]
-        growth = local(steps, np.where(whole <= w.noise_floor, 0.0, whole))
+        growth = growth_rates(steps, np.where(whole <= w.noise_floor, 0.0, whole))
         why = np.where(np.isfinite(whole[1:]), BELOW_NOISE_FLOOR, why_no_spread(w, name))
         context.out.add(
             "local_lyapunov",

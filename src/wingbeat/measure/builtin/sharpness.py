@@ -64,14 +64,14 @@ def sharpness(context: MetricContext) -> None:
         device=context.model_step.device,
     )
     values = np.full(len(context.labels), np.nan)
-    for step in affordable(context, len(chosen.indices)):
+    for step in steps_within_budget(context, len(chosen.indices)):
         context.tick(f"sharpness at step {step}")
         snapshot = context.trajectory.at(step)
         values = _rows(context, chosen, snapshot)
     context.keep("final_sharpness", values)
 
 
-def affordable(context: MetricContext, samples: int) -> list[int]:
+def steps_within_budget(context: MetricContext, samples: int) -> list[int]:
     """Return the recorded steps at which the sharpness is measured, ascending.
 
     Args:

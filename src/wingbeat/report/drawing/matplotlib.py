@@ -236,7 +236,7 @@ def plot_spread(result: ResultLike, ax: Axes | None = None) -> Axes:
     Raises:
         RequestError: the result holds no spread.
     """
-    return draw(_need(curves.spread(result), "spread"), ax)
+    return draw(_need(curves.spread_figure(result), "spread"), ax)
 
 
 def plot_distance(result: ResultLike, ax: Axes | None = None) -> Axes:

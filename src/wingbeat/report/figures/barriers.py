@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 import pandas as pd
 
-from wingbeat.metrics.basins import ERROR_THRESHOLD, basins, tree
+from wingbeat.metrics.basins import ERROR_THRESHOLD, basins, dendrogram
 from wingbeat.report.figures.families import (
     STEP_LABEL,
     family_note,
@@ -98,7 +98,7 @@ def basin_tree(result: ResultLike) -> LineFigure | None:
             break
     else:
         return None
-    drawn = tree(basins(matrix), labels)
+    drawn = dendrogram(basins(matrix), labels)
     merges = zip(drawn.x.tolist(), drawn.height.tolist(), strict=True)
     lines = tuple(
         Line(name="merge", group="two clusters become one", style=0, x=tuple(x), y=tuple(y))

@@ -34,7 +34,7 @@ from wingbeat.report.result_access import (
 )
 
 
-def spread(result: ResultLike) -> LineFigure | None:
+def spread_figure(result: ResultLike) -> LineFigure | None:
     """Spread of the replicas of each perturbation, in the whole weight space, on a log axis."""
     lines, notes = families(result, "spread", positive=True)
     if not lines:

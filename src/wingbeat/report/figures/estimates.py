@@ -23,7 +23,9 @@ def dot(place: float, found: Estimate, group: str, style: int, hover: str) -> Do
     return Dot(place, found.value, found.low, found.high, group, style, said)
 
 
-def line(name: str, style: int, x: Sequence[float], y: Sequence[float], **more: Any) -> Line:
+def estimate_line(
+    name: str, style: int, x: Sequence[float], y: Sequence[float], **more: Any
+) -> Line:
     """Return a curve that has an entry of its own in the key."""
     numbers = tuple(float(v) for v in y)
     return Line(name, name, style, tuple(float(v) for v in x), numbers, **more)

@@ -46,7 +46,7 @@ def _sections(result: ResultLike) -> Iterator[Section]:
     chosen = names(result)[:MOST_FAMILIES]
     maps_ = [maps.layers(result, name) for name in chosen]
     plan: tuple[tuple[str, str, tuple[AnyFigure | None, ...]], ...] = (
-        ("apart", "How far apart", (curves.spread(result), curves.distance(result))),
+        ("apart", "How far apart", (curves.spread_figure(result), curves.distance(result))),
         ("when", "When they part", (curves.local_lyapunov(result),)),
         ("where", "Where they go", tuple(maps.trajectories(result, c) for c in _COMPONENTS)),
         (

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import pandas as pd
 
-from wingbeat.report.figures.estimates import dot, line, table_of
+from wingbeat.report.figures.estimates import dot, estimate_line, table_of
 from wingbeat.report.figures.marks import DotFigure, StudyFigure
 from wingbeat.report.figures.records import LineFigure
 from wingbeat.stats import Estimate
@@ -77,7 +77,7 @@ def _course(
     for style, (_, r) in enumerate(first.iterrows()):
         steps, values = series(study, r["key"], name)
         times = [s * float(r["lr"]) for s in steps]
-        lines.append(line(f"η = {r['lr']:g}, S = {r['batch_size']}", style, times, values))
+        lines.append(estimate_line(f"η = {r['lr']:g}, S = {r['batch_size']}", style, times, values))
     axis = "learning rate × step"
     return LineFigure(name, title, "First base seed.", axis, label, tuple(lines), log_y=True)
 

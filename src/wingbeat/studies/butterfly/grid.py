@@ -114,7 +114,7 @@ class Cell:
         return {"kind": kinds.get(base, "gaussian"), **sized, **share, **shared}
 
 
-def cells(
+def grid_cells(
     kinds: Sequence[GridKind], sizes: Sequence[float], times: Sequence[float]
 ) -> tuple[Cell, ...]:
     """Return the grid: kinds by times by sizes, the last running fastest.
@@ -124,7 +124,7 @@ def cells(
 
     Example:
         >>> kinds = [GridKind("gaussian"), GridKind("single", (0.1,), (0.0,))]
-        >>> [cell.name for cell in cells(kinds, [1], [0, 0.5])]
+        >>> [cell.name for cell in grid_cells(kinds, [1], [0, 0.5])]
         ['gaussian-1@0', 'gaussian-1@0.5', 'single-0.1@0']
     """
     found = [

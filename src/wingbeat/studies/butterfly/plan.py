@@ -15,17 +15,17 @@ from typing import Any, Final, cast
 
 from wingbeat.errors import RequestError, nearest
 from wingbeat.execution.request import default_seeds
-from wingbeat.landscape.data import chosen
+from wingbeat.landscape.data import select_samples
 from wingbeat.replicas.drivers.selection import DriverName
 from wingbeat.studies.butterfly.grid import (
     HEAD,
     Cell,
     GridKind,
-    cells,
     check_sizes,
     check_steps,
     check_times,
     confined,
+    grid_cells,
     numbers_text,
     parse_kinds,
     parse_numbers,
@@ -175,7 +175,7 @@ class ButterflyPlan:
         5
         """
         kinds = confined(self.axis("kinds"), self.where)
-        return cells(kinds, self.axis("sizes"), self.axis("times"))
+        return grid_cells(kinds, self.axis("sizes"), self.axis("times"))
 
     @property
     def copies(self) -> int:
@@ -242,7 +242,7 @@ def limited_task(
         raise RequestError(f"{factory} gave {type(task).__name__}: return a Task")
     if task.eval_data is None or eval_samples is None or len_of(task.eval_data) <= eval_samples:
         return task
-    return replace(task, eval_data=chosen(task.eval_data, eval_samples))
+    return replace(task, eval_data=select_samples(task.eval_data, eval_samples))
 
 
 def conditions(plan: ButterflyPlan) -> list[Condition]:

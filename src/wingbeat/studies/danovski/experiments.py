@@ -74,7 +74,7 @@ class FollowedNets:
     steps: NDArray[np.int64]
 
 
-def follow(
+def run_beside(
     step: IrisMap, starts: Tensor, nudged: Tensor, steps: int, every: int = 1
 ) -> FollowedNets:
     """Advance references and their nudged copies, and note how far apart they are.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import exp, nan
 from typing import TYPE_CHECKING
 
-from wingbeat.report.figures.estimates import dot, line
+from wingbeat.report.figures.estimates import dot, estimate_line
 from wingbeat.report.figures.marks import Dot, DotFigure, StudyFigure
 from wingbeat.report.figures.records import Guide, Line, LineFigure
 from wingbeat.report.prose import number
@@ -56,7 +56,7 @@ def _curve(name: str, style: int, points: Sequence[tuple[float, Estimate]]) -> L
     """Return a curve with its interval as a band."""
     x, values = [p[0] for p in points], [p[1] for p in points]
     low, high = tuple(v.low for v in values), tuple(v.high for v in values)
-    return line(name, style, x, [v.value for v in values], low=low, high=high)
+    return estimate_line(name, style, x, [v.value for v in values], low=low, high=high)
 
 
 def nmle(found: Findings) -> DotFigure:
@@ -304,7 +304,7 @@ def _losses(found: Measurement) -> LineFigure:
         points = found.curve(f"loss {kind}")
         if points:
             x, y = [p[0] for p in points], [p[1].value for p in points]
-            lines.append(line(f"a net {kind}", style, x, y, thin=True, marked=True))
+            lines.append(estimate_line(f"a net {kind}", style, x, y, thin=True, marked=True))
     return LineFigure(
         key="losses",
         title=f"The last updates of the loss at η = {found.options.eta:g}",

@@ -18,9 +18,9 @@ from wingbeat.studies.danovski.estimates import (
 from wingbeat.studies.danovski.experiments import (
     KERNELS,
     FollowedNets,
-    follow,
     moved,
     nudges,
+    run_beside,
     without_one,
 )
 from wingbeat.studies.danovski.plan import LENGTH, DanovskiOptions
@@ -46,7 +46,7 @@ def followed(
     """Follow nudged copies of the initialisations of a measurement."""
     starts = initial(range(options.inits))
     nudged = nudges(options.epsilon, options.inits, options.perturbations)
-    return follow(step, starts, nudged, steps, every)
+    return run_beside(step, starts, nudged, steps, every)
 
 
 def measure_orbit(options: DanovskiOptions, step: IrisMap) -> Estimates:
@@ -58,7 +58,7 @@ def measure_orbit(options: DanovskiOptions, step: IrisMap) -> Estimates:
     early = followed(options, step, options.steps, every)
     there = step.advance(initial(range(options.inits)), options.late)
     nudged = nudges(options.epsilon, options.inits, options.perturbations, seed=1)
-    after = follow(step, there, nudged, options.steps - options.late, every)
+    after = run_beside(step, there, nudged, options.steps - options.late, every)
     size = options.epsilon
     grown = {n: relative(f.distances, size) for n, f in (("early", early), ("late", after))}
     # Of an initialisation's copies the one that comes nearest to the reference again.

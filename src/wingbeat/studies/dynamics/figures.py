@@ -8,7 +8,7 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
-from wingbeat.report.figures.estimates import dot, line
+from wingbeat.report.figures.estimates import dot, estimate_line
 from wingbeat.report.figures.marks import Box, BoxFigure, Dot, DotFigure, StudyFigure
 from wingbeat.report.figures.records import Guide, Line, LineFigure
 from wingbeat.report.prose import floor_text, number
@@ -45,7 +45,11 @@ def sections(found: DynamicsFindings) -> tuple[Section, ...]:
         ("boxes", "Family by family", tuple(boxes(found, d) for d in ("full", "projected"))),
         ("spread", "Spread over training", tuple(evolution(found, f) for f in _present(found))),
         ("overview", "Overview", overview),
-        ("size", "Size and depth", (against(found, "parameters"), against(found, "depth"))),
+        (
+            "size",
+            "Size and depth",
+            (convergence_against(found, "parameters"), convergence_against(found, "depth")),
+        ),
         ("kinds", "BERT and GPT", (kinds(found),)),
         ("when", "Early or late", (when,)),
         ("variance", "Variance explained", (kept(found), explained(found))),
@@ -122,10 +126,12 @@ def _line(found: DynamicsFindings, spread: pd.DataFrame, net: Net, style: int) -
     y, low, high = (
         tuple(float(np.exp(getattr(m, part))) for m in means) for part in ("value", "low", "high")
     )
-    return line(net.architecture.name, style, epochs.tolist(), y, low=low, high=high, marked=True)
+    return estimate_line(
+        net.architecture.name, style, epochs.tolist(), y, low=low, high=high, marked=True
+    )
 
 
-def against(found: DynamicsFindings, what: str) -> DotFigure:
+def convergence_against(found: DynamicsFindings, what: str) -> DotFigure:
     """Ratio of each net against its number of weights or its depth."""
     words = {"parameters": "trainable weights", "depth": "layers with weights (blocks)"}
     beside = " Nets of equal depth stand side by side." * (what == "depth")

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import pandas as pd
 
-from wingbeat.report.figures.estimates import dot, line, table_of
+from wingbeat.report.figures.estimates import dot, estimate_line, table_of
 from wingbeat.report.figures.marks import DotFigure, StudyFigure
 from wingbeat.report.figures.records import Guide, Line, LineFigure
 from wingbeat.studies.curvature import DEFINITIONS
@@ -51,8 +51,8 @@ def _sections(study: StudyResult, rows: pd.DataFrame) -> list[Section]:
         steps, sharp = series(study, row["key"], "sharpness")
         limits = series(study, row["key"], "threshold")[1]
         share = [s / t for s, t in zip(sharp, limits, strict=True)]
-        ratios.append(line(name, style, steps, share))
-        losses.append(line(name, style, *series(study, row["key"], "loss")))
+        ratios.append(estimate_line(name, style, steps, share))
+        losses.append(estimate_line(name, style, *series(study, row["key"], "loss")))
     figures = (_ratio_figure(ratios), _loss_figure(losses))
     return [
         ("sharpness", "Sharpness against the threshold", figures),

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import pandas as pd
 
-from wingbeat.report.figures.estimates import dot, line, table_of
+from wingbeat.report.figures.estimates import dot, estimate_line, table_of
 from wingbeat.report.figures.marks import DotFigure, StudyFigure
 from wingbeat.report.figures.records import Guide, LineFigure
 from wingbeat.stats import Estimate
@@ -76,7 +76,7 @@ def _change(prime: float, rows: pd.DataFrame) -> LineFigure:
     for style, (gamma, own) in enumerate(rows.groupby("gamma")):
         means = [(m, mean_of(cell, "relative_change").value) for m, cell in own.groupby("width")]
         x, y = [float(str(m)) for m, _ in means], [v for _, v in means]
-        lines.append(line(f"γ = {gamma:g}", style, x, y, marked=True))
+        lines.append(estimate_line(f"γ = {gamma:g}", style, x, y, marked=True))
     return LineFigure(
         f"change-{prime:g}",
         f"How far the weights move, by width, for γ' = {prime:g}",

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from wingbeat.symmetry.axes import ONE, Axis, AxisKind, find
+from wingbeat.symmetry.axes import ONE, Axis, AxisKind, find_root
 from wingbeat.symmetry.calls import Axes, Call, Value, place_of
-from wingbeat.symmetry.cut import chosen, cut
+from wingbeat.symmetry.cut import cut, select_index
 from wingbeat.symmetry.rules.registry import rule
 from wingbeat.symmetry.unify import broadcast, unify
 
@@ -14,7 +14,7 @@ from wingbeat.symmetry.unify import broadcast, unify
 def pieces(call: Call, axes: Axes, dim: int, sizes: Sequence[int]) -> list[Axes]:
     """Return the tensors that an axis is cut into; entries of the axis stay in their piece."""
     dim = place_of(dim, len(axes))
-    if find(axes[dim]).is_index and all(size == 1 for size in sizes):
+    if find_root(axes[dim]).is_index and all(size == 1 for size in sizes):
         return [_at(axes, dim, value, keep=True) for value in range(len(sizes))]
     rest: Axis = axes[dim]
     found: list[Axis] = []
@@ -40,7 +40,7 @@ def _cut(call: Call, axis: Axis, size: int) -> tuple[Axis, Axis]:
 def _at(axes: Axes, dim: int, value: int, *, keep: bool) -> Axes:
     """Return the axes of one slice along an index leaf."""
     rest = [ONE if place == dim else axis for place, axis in enumerate(axes)]
-    slices = tuple(chosen(axis, axes[dim], value) for axis in rest)
+    slices = tuple(select_index(axis, axes[dim], value) for axis in rest)
     return slices if keep else slices[:dim] + slices[dim + 1 :]
 
 
@@ -56,7 +56,7 @@ def sliced(call: Call) -> Value:
     if step != 1:
         call.pin([axes[dim]])
         return (*axes[:dim], call.pinned(length), *axes[dim + 1 :])
-    if find(axes[dim]).is_index and length == 1:
+    if find_root(axes[dim]).is_index and length == 1:
         return _at(axes, dim, start, keep=True)
     return pieces(call, axes, dim, [start, length, size - start - length])[1]
 
@@ -70,7 +70,7 @@ def select(call: Call) -> Value:
 
 
 def _one(call: Call, axes: Axes, dim: int, value: int) -> Axes:
-    root = find(axes[dim])
+    root = find_root(axes[dim])
     if root.is_index:
         return _at(axes, dim, value, keep=False)
     call.notes.indexed |= root.origins
@@ -95,7 +95,7 @@ def split(call: Call) -> Value:
     dim = place_of(int(call.arg("dim") or 0), len(axes))
     sizes = [shape[dim] for shape in call.shapes]
     if all(size == 1 for size in sizes):
-        call.notes.indexed |= find(axes[dim]).origins
+        call.notes.indexed |= find_root(axes[dim]).origins
     return list(pieces(call, axes, dim, sizes))
 
 

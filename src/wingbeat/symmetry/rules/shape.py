@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from wingbeat.symmetry.axes import ONE, Axis, AxisKind, factors, family, find, leaf, product, wild
+from wingbeat.symmetry.axes import (
+    ONE,
+    Axis,
+    AxisKind,
+    factors,
+    family,
+    find_root,
+    leaf,
+    product,
+    wild,
+)
 from wingbeat.symmetry.calls import Axes, Call, Value, place_of, places_of
 from wingbeat.symmetry.reshape import regroup
 from wingbeat.symmetry.rules.registry import rule
@@ -28,7 +38,7 @@ def _mark(call: Call, place: int, axes: Sequence[Axis]) -> None:
     if len(axes) < 2:
         return
     for offset, axis in enumerate(axes):
-        root, origin = find(axis), (call.node.name, place + offset)
+        root, origin = find_root(axis), (call.node.name, place + offset)
         if root.kind is not AxisKind.LEAF:
             continue
         root.origins |= {origin}

@@ -105,7 +105,7 @@ def _tensors(inputs: np.ndarray, labels: np.ndarray) -> Labelled:
     )
 
 
-def spread(data: Labelled, samples: int | None) -> Labelled:
+def evenly_spaced(data: Labelled, samples: int | None) -> Labelled:
     """Return so many samples, evenly spaced, all for None: a file may be sorted by class.
 
     Raises:
