@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 from wingbeat.determinism import seeded
 from wingbeat.errors import RequestError
@@ -87,6 +88,7 @@ class ModelBuilder:
         if not trainable(model):
             msg = "the model has no trainable parameter: at least one must have requires_grad=True"
             raise RequestError(msg)
+        _refuse_without_values(model)
         _refuse_complex(model)
         return model
 
@@ -118,6 +120,24 @@ class ModelBuilder:
 
         model._apply(cast)  # type: ignore[no-untyped-call]
         return model
+
+
+def _refuse_without_values(model: nn.Module) -> None:
+    tensors = [*model.named_parameters(), *model.named_buffers()]
+    lazy = [name for name, t in tensors if is_lazy(t)]
+    if lazy:
+        msg = (
+            f"the model is lazy: {lazy[0]!r} has no shape yet. Call it once on a batch within the "
+            "function that Task.model is, so that the initial values are those of its seed"
+        )
+        raise RequestError(msg)
+    empty = [name for name, t in tensors if t.is_meta]
+    if empty:
+        msg = (
+            f"the model is on the device meta: {empty[0]!r} has no values. Build it on a real "
+            "device, or call model.to_empty and fill it, within the function that Task.model is"
+        )
+        raise RequestError(msg)
 
 
 def _refuse_complex(model: nn.Module) -> None:
