@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from math import isfinite, nan
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal, get_args
 
 import numpy as np
 from scipy.special import stdtr, stdtrit
@@ -177,6 +177,16 @@ def verdict(ratio: Estimate) -> Verdict:
     if ratio.high < 1.0:
         return "convergent"
     return "divergent" if ratio.low > 1.0 else "undetermined"
+
+
+def verdict_named(word: object) -> Verdict:
+    """Return a recorded word as a verdict; what is none is undetermined.
+
+    >>> verdict_named("divergent"), verdict_named(None)
+    ('divergent', 'undetermined')
+    """
+    known: tuple[Verdict, ...] = get_args(Verdict)
+    return next((verdict for verdict in known if verdict == word), "undetermined")
 
 
 def holm(p: Array) -> Array:

@@ -191,22 +191,30 @@ def test_claims_of_what_was_not_run_are_not_judged() -> None:
 
 
 def test_numbers_are_those_of_the_definition() -> None:
-    found = made(lambda a, seed: 4.0 * 2.0**seed, seeds=3)
-    logs = np.log([4.0, 8.0, 16.0])
+    found = made(lambda a, seed: 100.0 * 2.0**seed, seeds=3)
+    logs = np.log([100.0, 200.0, 400.0])
     net = found.nets[0]
-    assert net.ratio["full"].value == pytest.approx(8.0, rel=1e-12)
+    assert net.ratio["full"].value == pytest.approx(200.0, rel=1e-12)
     assert net.rate["full"].value == pytest.approx(logs.mean() / 4, rel=1e-12)
     # Student's interval of three logarithms, t(2) at 97.5 %
     half = 4.302652729696142 * logs.std(ddof=1) / math.sqrt(3)
-    assert math.log(net.ratio["full"].high / 8.0) == pytest.approx(half, rel=0.05)
+    assert math.log(net.ratio["full"].high / 200.0) == pytest.approx(half, rel=0.05)
     assert net.accuracy.value == pytest.approx(0.9)
     assert (net.kept_first.value, net.kept_last.value) == pytest.approx((0.01, 0.1))
     dense = families_table(found).iloc[0]
-    assert dense["ratio_full"] == pytest.approx(8.0)
+    assert dense["ratio_full"] == pytest.approx(200.0)
     assert (dense["family"], dense["in_means"], dense["divergent_full"]) == ("dense", 10, 10)
     first = nets_table(found).iloc[0]
     assert first["lyapunov_two_point_full"] == pytest.approx(logs.mean() / 4, rel=1e-12)
     assert (first["seeds"], first["behavior_full"]) == (3, "divergent")
+
+
+def test_a_verdict_asks_for_more_than_the_interval() -> None:
+    """Three seeds of which the interval of 95 % leaves 1 out, and that of 99 % does not."""
+    found = made(lambda a, seed: 4.0 * 2.0**seed, seeds=3)
+    net = found.nets[0]
+    assert net.ratio["full"].low > 1.0
+    assert net.behavior["full"] == "undetermined"
 
 
 def test_an_undefined_seed_makes_the_mean_undefined() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import runpy
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -60,10 +61,22 @@ def test_the_kept_files_are_the_same_each_time(tmp_path: Path) -> None:
     assert "pc1" not in set(kept["metric"])
 
 
+def test_what_is_kept_is_what_the_present_version_says_of_it(tmp_path: Path) -> None:
+    """The published tables are not older than the rules by which verdicts are given."""
+    kept = Path(__file__).parents[2] / "docs" / "studies" / "dynamics"
+    again = tmp_path / "again"
+    shutil.copytree(kept, again)
+    main([str(again)])
+    for name in ("results.md", "families.csv", "architectures.csv"):
+        assert (again / name).read_text("utf-8") == (kept / name).read_text("utf-8"), name
+
+
 def test_a_folder_without_a_study_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RequestError, match=r"has no results\.md"):
         publish(tmp_path, tmp_path / "out")
     with pytest.raises(SystemExit, match="usage"):
+        main([])
+    with pytest.raises(SystemExit, match="has no conditions"):
         main([str(tmp_path)])
     with pytest.raises(SystemExit, match=r"has no results\.md"):
         main([str(tmp_path), str(tmp_path / "out")])

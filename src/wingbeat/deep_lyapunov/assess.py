@@ -22,7 +22,7 @@ from wingbeat.errors import (
     RequestError,
 )
 from wingbeat.metrics.blocks import BLOCK_NUMBERS
-from wingbeat.stats import Estimate, bootstrap, verdict
+from wingbeat.stats import VERDICT_LEVEL, Estimate, bootstrap, verdict
 from wingbeat.typing import Array, Vector
 
 LEGACY_COMPONENTS: Final = 3
@@ -77,7 +77,7 @@ def assess(recording: Recording, components: int, config: MetricsConfig) -> Anal
     return AnalysisResults(
         convergence_ratio=ratio.value,
         lyapunov=rates[0],
-        behavior=_verdict(ratio, config),
+        behavior=_verdict(near, ratio, config),
         spread_evolution=np.full(t, nan) if untrained else spread,
         pca_trajectories=scores,
         pca_explained_variance=shares,
@@ -116,20 +116,17 @@ def _ratio(
     if not config.use_robust_estimators:
         return Estimate(metrics.ratio_of(float(spread[0]), float(spread[-1]))), ""
 
-    def statistic(weights: Array) -> Array:
-        first, last = metrics.spread_from_gram(near[[0, -1]], weights).T
-        with np.errstate(invalid="ignore", divide="ignore"):
-            return np.where(first > 0.0, last / first, nan)
-
-    return bootstrap(statistic, n, scale="log"), ""
+    return metrics.spread_ratio([(near[0], near[-1])]), ""
 
 
-def _verdict(ratio: Estimate, config: MetricsConfig) -> str:
+def _verdict(near: Array, ratio: Estimate, config: MetricsConfig) -> str:
+    """Judge the ratio; with intervals at the level of verdicts, which is above the ratio's own."""
     limit = config.convergence_threshold
-    if config.use_robust_estimators:
-        return verdict(Estimate(ratio.value / limit, ratio.low / limit, ratio.high / limit))
     if not isfinite(ratio.value):
         return "undetermined"
+    if config.use_robust_estimators:
+        wide = metrics.spread_ratio([(near[0], near[-1])], level=VERDICT_LEVEL)
+        return verdict(Estimate(wide.value / limit, wide.low / limit, wide.high / limit))
     return "convergent" if ratio.value < limit else "divergent"
 
 

@@ -61,7 +61,8 @@ class PlainResults:
         reason: why ratio and exponent are NaN, else "": a reason of `wingbeat.errors` or
             `NOT_TRAINED`.
         interval_reason: why a defined ratio has no interval, else "".
-        convergence_interval: 95 % bootstrap interval of the ratio over the trajectories.
+        convergence_interval: 95 % interval of the ratio over the trajectories, see
+            `wingbeat.metrics.spread_ratio`.
         lyapunov_interval: the same of the exponent.
         lyapunov_slope: least-squares slope of ln spread over the first intervals, 1/epoch.
         early_late_ratio: how much more ln spread changes in the first half; > 1 = early.

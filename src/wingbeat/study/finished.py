@@ -35,7 +35,7 @@ def series(study: StudyResult, key: str, name: str) -> tuple[list[int], list[flo
     return [s for s, _ in found], values
 
 
-def over_seeds(values: Array, *, reason: str = "") -> Estimate:
+def over_seeds(values: Array, *, reason: str = "", level: float = 0.95) -> Estimate:
     """Return the mean of one value a base seed with its interval; undefined if one of them is.
 
     >>> over_seeds(np.array([1.0, 2.0, 3.0])).value
@@ -46,7 +46,7 @@ def over_seeds(values: Array, *, reason: str = "") -> Estimate:
     values = np.asarray(values, dtype=np.float64)
     if not values.size or not np.isfinite(values).all():
         return Estimate.undefined(reason or TOO_FEW_SEEDS)
-    return bootstrap(lambda w: w @ values / w.sum(axis=1), len(values))
+    return bootstrap(lambda w: w @ values / w.sum(axis=1), len(values), level=level)
 
 
 def last_of(rows: pd.DataFrame) -> pd.Series:

@@ -165,7 +165,7 @@ def _executed(study: StudyResult) -> list[tuple[str, str]]:
     for name in ("wingbeat", "torch", "python", "platform", "processor", "cpu_capability"):
         found = dict.fromkeys(str(e.get(name, "")) for e in study.environments.values())
         rows.append((name.replace("_", " "), ", ".join(found)))
-    return rows
+    return [(name, value) for name, value in rows if value]
 
 
 def write_finding_page(page: FindingPage, path: str | Path) -> Path:
@@ -204,6 +204,8 @@ def as_markdown(page: FindingPage) -> str:
         rows = ((c.named, c.published, c.measured, f"**{c.verdict}**") for c in page.claims)
         parts += ["## Claims", markdown(Table(heads, tuple(rows)))]
         parts.append("\n".join(f"- {c.text} {c.note}" for c in page.claims if c.note))
+    facts = (f"- {name}: {value}" + f" ({why})" * bool(why) for name, value, why in page.facts)
+    parts.append("\n".join(facts))
     for _, heading, table in page.tables:
         parts += [f"## {heading}", markdown(table)]
     parts += ["## What was asked", markdown(Table(("name", "value"), page.asked))]

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from wingbeat.errors import TOO_FEW_SEEDS
-from wingbeat.stats import Estimate, Verdict, verdict
+from wingbeat.stats import VERDICT_LEVEL, Estimate, Verdict, verdict, verdict_named
 from wingbeat.studies.dynamics.estimates import (
     DEFINITIONS,
     FEWEST_SEEDS,
@@ -49,7 +49,7 @@ class Net:
         architecture: which.
         seeds: base seeds that are done.
         ratio: final ÷ initial spread, under each definition; below 1 = closer together.
-        behavior: verdict of each ratio's interval.
+        behavior: verdict on each ratio, which asks for an interval of 99 %.
         rate: ln ratio ÷ epochs under each definition, 1/epoch.
         fitted: slope of ln distance per epoch before saturation, full space.
         accuracy: at the end, mean over the copies.
@@ -159,7 +159,7 @@ class DynamicsFindings:
             architecture=architecture,
             seeds=tuple(int(s) for s in rows["seed"]),
             ratio=ratio,
-            behavior={d: verdict(e) for d, e in ratio.items()},
+            behavior={d: self._behavior(rows, d) for d in DEFINITIONS},
             rate={
                 d: over_seeds(rates(rows, d), reason=why_undefined(rows, d)) for d in DEFINITIONS
             },
@@ -176,6 +176,14 @@ class DynamicsFindings:
         if len(logs) == 1 and definition == "full" and np.isfinite(logs).all():
             return estimate_in(rows.iloc[0], "convergence_ratio")
         return exponential(over_seeds(logs, reason=why_undefined(rows, definition)))
+
+    def _behavior(self, rows: pd.DataFrame, definition: Definition) -> Verdict:
+        """Judge at the level of verdicts, which is above that of the ratio's own interval."""
+        logs = log_ratios(rows, definition)
+        if len(logs) == 1 and definition == "full" and np.isfinite(logs).all():
+            return verdict_named(rows.iloc[0].get("behavior"))
+        why = why_undefined(rows, definition)
+        return verdict(exponential(over_seeds(logs, reason=why, level=VERDICT_LEVEL)))
 
     def _family(self, family: str) -> FamilyFound:
         nets = tuple(n for n in self.nets if n.architecture.family == family)

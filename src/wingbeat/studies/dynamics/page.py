@@ -34,7 +34,9 @@ _DEFINITIONS: Final = {
     "noise floor": "Largest distance of an unperturbed twin from the reference. Exactly 0: "
     "execution repeats bit for bit, and every distance comes from the nudge.",
     "intervals": "95 %, Student's over base seeds, each of which counts once. Family means are "
-    "over the nets with at least three base seeds, nets fixed. No correction for several claims.",
+    "over the nets with at least three base seeds, nets fixed. Each claim is judged at 5 % for "
+    "itself; how many stay decided at 5 % for all together (Holm) stands among the facts. The word "
+    "for a net's ratio (convergent, divergent) asks for an interval of 99 %.",
 }
 
 
