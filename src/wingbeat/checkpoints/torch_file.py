@@ -115,6 +115,18 @@ def _opened(
     return TorchFile(path, entries, tied, records, weights.notes)
 
 
+def load_plain(path: Path) -> Any:
+    """Return all that a ``.pt`` file holds, without running code.
+
+    Raises:
+        RequestError: there is no such file.
+        StoreError: it is damaged or asks to run code.
+    """
+    if not path.is_file():
+        raise RequestError(f"{path} is no file: name the .pt file itself")
+    return _load(path, map_location="cpu")
+
+
 def _load(path: Path, **options: Any) -> Any:
     """Load without running code; None where the meta device cannot represent a tensor."""
     try:

@@ -90,6 +90,8 @@ class ModelBuilder:
             raise RequestError(msg)
         _refuse_without_values(model)
         _refuse_complex(model)
+        if self.task.start is not None:
+            self.task.start.load_model(model)
         return model
 
     def _singular(self, made: nn.Module, seed: int) -> nn.Module:

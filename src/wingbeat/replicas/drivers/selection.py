@@ -206,10 +206,14 @@ class DriverSelector:
         allowed = 512 * torch.finfo(self.step.dtype).eps * (plain.abs().max() + 1)
         if bool((apart > allowed).any()):
             index = int((apart > allowed).nonzero()[0])
+            why = (
+                f"a stack of {self.step.task.precision} products rounds otherwise"
+                if self.step.task.precision
+                else "dropout of a tensor that lies transposed in memory draws another mask there"
+            )
             msg = (
                 f"lock step does not repeat the plain loop at step {index}: loss "
-                f"{float(losses[index]):g}, plain {float(plain[index]):g} (dropout of a tensor "
-                "that lies transposed in memory draws another mask there, for example)"
+                f"{float(losses[index]):g}, plain {float(plain[index]):g} ({why}, for example)"
             )
             raise UnlikePlainError(msg)
 
@@ -324,16 +328,20 @@ class DriverSelector:
 
     def _even(self) -> int:
         """Return the least stack size whose activations fill whole vector loops, in any layout."""
-        task, size = self.step.task, len_of(self.step.task.data)
-        batch = min(size, task.batch_size)
-        remainder = 0 if task.drop_last else size % batch
+        task = self.step.task
+        if task.batches is not None or task.sampler is not None or task.collate is not None:
+            batch, remainder = 1, 0  # of any size
+        else:
+            size = len_of(task.data)
+            batch = min(size, task.batch_size)
+            remainder = 0 if task.drop_last else size % batch
         # Threads cut large tensors into equal pieces, each of which ends in a remainder.
         whole = VECTOR_LOOP << min(3, (torch.get_num_threads() - 1).bit_length())
         return whole // math.gcd(whole, batch, remainder)
 
     def _probes(self) -> list[int]:
         """Return the steps that are tried: the first few, and the last batch of an epoch."""
-        last = self.batches.steps_per_epoch - 1
+        last = self.batches.steps_per_epoch - 1 if self.batches.addressable else 0
         return sorted(i for i in {0, 1, 2, last} if i < self.steps)
 
     def _replicas(self, driver: Driver, chunk: int, cast: list[Member], spare: int = 1) -> Replicas:
