@@ -11,7 +11,7 @@ import torch
 
 from wingbeat.checkpoints.names import few
 from wingbeat.checkpoints.open import open_checkpoint
-from wingbeat.checkpoints.source import Entry, bytes_of, read_bytes, read_whole
+from wingbeat.checkpoints.source import READ, Entry, read_whole
 from wingbeat.checkpoints.torch_file import load_plain
 from wingbeat.checkpoints.weights import is_optimizer
 from wingbeat.errors import RequestError
@@ -177,18 +177,10 @@ def _optimizers(content: Any, place: str, depth: int) -> dict[str, Mapping[str, 
 
 
 def _whole(entry: Entry) -> Tensor:
-    """Return a tensor of any type that torch has."""
-    if entry.kind == "float":
-        return read_whole(entry)
-    if entry.held is not None:
-        return entry.held.clone()
-    dtype = getattr(torch, entry.dtype, None)
-    if not isinstance(dtype, torch.dtype) or entry.kind == "quantised" or entry.pieces:
+    """Return a tensor: weights, or a counter beside them."""
+    if entry.kind not in READ:
         raise RequestError(
             f"{entry.path} has {entry.name!r} of type {entry.dtype}, which a training cannot go on "
             "from: save the model in floating point"
         )
-    out = torch.empty(entry.numbers, dtype=dtype)
-    if entry.numbers:
-        read_bytes(entry.path, entry.offset, bytes_of(out))
-    return out.reshape(entry.shape)
+    return read_whole(entry)

@@ -76,6 +76,7 @@ def _tried(step: TrainingStep, batches: Batches) -> Tensor:
     before = hidden.look()
 
     def rehearse() -> Tensor:
+        """Make a first step without its update; returns the loss."""
         seed_all(derive(streams.dropout, batches.first))
         number = step.number(0) if step.task.counts else None
         loss = step.gradient(state.params, state.buffers, batch, number)[1]

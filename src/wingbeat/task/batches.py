@@ -7,7 +7,6 @@ and the sample's index. Twins therefore agree, and resuming is a counter.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,7 +17,10 @@ from wingbeat.determinism import derive, seeded
 from wingbeat.errors import DriverError, RequestError, RunError
 from wingbeat.task.data import is_tensors, joined, len_of, plain
 from wingbeat.task.order import order_of
-from wingbeat.task.replay import Replay, given
+from wingbeat.task.replay import Rounds, given
+from wingbeat.task.streams import Streams
+
+__all__ = ["Batches", "Streams", "copied", "draws", "eval_batches", "only_tensors", "placer"]
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -27,20 +29,6 @@ if TYPE_CHECKING:
 
     from wingbeat.task.data import Batch
     from wingbeat.task.task import Task
-
-
-@dataclass(frozen=True)
-class Streams:
-    """The seeds of one replica's noise sources; equal streams see equal noise."""
-
-    order: int
-    augmentation: int
-    dropout: int
-
-    @classmethod
-    def of(cls, seed: int) -> Streams:
-        """Return the streams of a base seed."""
-        return cls(*(derive(seed, name) for name in ("order", "augmentation", "dropout")))
 
 
 class Batches:
@@ -65,7 +53,7 @@ class Batches:
         self.steps_per_epoch = task.steps_per_epoch
         self._place = placer(dtype, device)
         self._given = None if task.batches is None else given(task.batches)
-        self.addressable = not (isinstance(self._given, Replay) and self._given.per_pass is None)
+        self.addressable = not (isinstance(self._given, Rounds) and self._given.per_pass is None)
         own = self._given is None and is_tensors(task.data)
         self._tensors = self._place(task.data) if own else None
         self.remembers: tuple[str, ...] = ()

@@ -20,7 +20,7 @@ import torch
 from torch import nn
 from torch.utils import _pytree as pytree
 
-from wingbeat.determinism import derive, seeded
+from wingbeat.determinism import seeded
 from wingbeat.errors import RequestError, RunError
 from wingbeat.moved import first_name
 from wingbeat.task.batches import Streams
@@ -100,9 +100,9 @@ def _order_digest(task: Task) -> str:
         RequestError: it draws something else the second time.
     """
     order = order_of(task)
-    passes = [order.first_pass(derive(task.seed, "order")) for _ in range(2)]
+    passes = [order.first() for _ in range(2)]
     digests = [tensors_digest({str(i): part for i, part in enumerate(one)}) for one in passes]
-    kind = type(task.sampler).__qualname__
+    kind = type(getattr(task.sampler, "batch_sampler", None) or task.sampler).__qualname__
     if digests[0] != digests[1]:
         msg = (
             f"Task.sampler ({kind}) gives another order the second time: let it draw from torch's, "

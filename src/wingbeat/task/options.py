@@ -1,24 +1,26 @@
-"""Bring a task's options into one form: a loader into its parts, a loss with its step bound."""
+"""Bring a task's options into one form: a loader into its parts, a loss with its step bound.
+
+A ``task`` is here what is about to be one, and its checks are not over: hence no type of its own.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor
-from torch.utils.data import DataLoader, IterableDataset, default_collate
+from torch.utils.data import DataLoader, Dataset, IterableDataset, default_collate
 
 from wingbeat.errors import RequestError, require
 from wingbeat.task.data import Collated, is_tensors
+from wingbeat.task.order import Order
 from wingbeat.task.precision import TYPES
 from wingbeat.task.replay import given
 from wingbeat.task.signatures import check_after_step, with_step
 from wingbeat.task.starting_point import StartingPoint
 
-if TYPE_CHECKING:
-    from wingbeat.task.task import Task
 
-
-def settle(task: Task) -> None:
+def settle(task: Any) -> None:
     """Check a task's options and bring them into the form that the rest reads.
 
     Raises:
@@ -36,11 +38,11 @@ def settle(task: Task) -> None:
         _put(task, "loss", with_step(task.loss, first + task.steps - 1))
 
 
-def _put(task: Task, name: str, value: Any) -> None:
+def _put(task: Any, name: str, value: Any) -> None:
     object.__setattr__(task, name, value)
 
 
-def _require_given(task: Task) -> None:
+def _require_given(task: Any) -> None:
     for name in ("optimizer", "steps"):
         if getattr(task, name) is None:
             raise RequestError(f"Task.{name} is missing: every task needs one")
@@ -52,7 +54,7 @@ def _require_given(task: Task) -> None:
         raise RequestError("Task.data is a DataLoader: pass it as batches=, without batch_size=")
 
 
-def _settle_data(task: Task) -> None:
+def _settle_data(task: Any) -> None:
     """Take a loader over a data set apart; leave other sources of batches as they are."""
     if task.batches is None:
         return
@@ -75,12 +77,41 @@ def _settle_data(task: Task) -> None:
         given(loader)
         return
     _put(task, "data", loader.dataset)
-    _put(task, "sampler", loader.batch_sampler)
-    size = loader.batch_size or getattr(loader.batch_sampler, "batch_size", None)
-    _put(task, "batch_size", size or len(next(iter(loader.batch_sampler), ())))
+    _put(task, "sampler", _index_loader(loader))
+    _put(task, "batch_size", loader.batch_size)
     if task.collate is None:
         _put(task, "collate", _collate_of(loader))
     _put(task, "batches", None)
+
+
+def _index_loader(loader: DataLoader[Any]) -> DataLoader[Any]:
+    """Return a loader that gives the indices of its batches in place of samples.
+
+    It draws from its generator what the loader itself draws, so that the order is the same.
+    """
+    return DataLoader(
+        _Indices(len(loader.dataset)),  # type: ignore[arg-type]
+        batch_sampler=loader.batch_sampler,
+        collate_fn=_as_they_are,
+        generator=loader.generator,
+    )
+
+
+@dataclass(frozen=True)
+class _Indices(Dataset[int]):
+    """A data set whose samples are their own indices."""
+
+    count: int
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, index: int) -> int:
+        return int(index)
+
+
+def _as_they_are(indices: list[int]) -> list[int]:
+    return indices
 
 
 def _has_samples(loader: Any) -> bool:
@@ -96,7 +127,7 @@ def _collate_of(loader: DataLoader[Any]) -> Any:
     return None if loader.collate_fn is default_collate else loader.collate_fn
 
 
-def _settle_collate(task: Task) -> None:
+def _settle_collate(task: Any) -> None:
     require(
         task.collate is None or callable(task.collate),
         "Task.collate",
@@ -127,16 +158,22 @@ def _settle_collate(task: Task) -> None:
             _put(task, name, Collated(value, task.collate))
 
 
-def _check_sampler(task: Task) -> None:
+def _check_sampler(task: Any) -> None:
     sampler = task.sampler
     if sampler is None:
         return
     fine = hasattr(sampler, "__iter__") or callable(sampler)
     advice = "pass a sampler of torch, or a function epoch -> indices"
     require(fine, "Task.sampler", sampler, advice)
-    size = getattr(sampler, "batch_size", None)
-    if task.batch_size is None and size:  # a batch sampler says it
-        _put(task, "batch_size", size)
+    if task.batch_size is None:  # batches come as they are: their largest stands for all
+        size = getattr(sampler, "batch_size", None)
+        _put(task, "batch_size", 1)
+        order = Order(task)
+        if not size and not order.gives_batches:
+            raise RequestError(
+                "Task.sampler gives indices of single samples: pass batch_size=, or a batch sampler"
+            )
+        _put(task, "batch_size", size or max(map(len, order.first())))
     if hasattr(sampler, "__next__"):
         raise RequestError(
             "Task.sampler can be read once, and every pass needs indices: pass a sampler, a list, "
@@ -148,7 +185,7 @@ def _check_sampler(task: Task) -> None:
         )
 
 
-def _checked_start(task: Task) -> int:
+def _checked_start(task: Any) -> int:
     if task.start is None:
         return 0
     fine = isinstance(task.start, StartingPoint)

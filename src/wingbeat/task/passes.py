@@ -16,7 +16,7 @@ from wingbeat.determinism import derive, seed_all
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from wingbeat.task.batches import Streams
+    from wingbeat.task.streams import Streams
 
 
 def seed_pass(streams: Streams, number: int) -> int:
@@ -60,12 +60,14 @@ def ordered_by(loader: Any, order: int, number: int, *, own: bool = False) -> It
     """
     seed = seed_order(order, number)
     lent: list[tuple[Any, torch.Generator | None]] = []
+    instead: dict[int, torch.Generator] = {}  # a loader and its sampler may share one
     for owner in _owners(loader):
         there = getattr(owner, "generator", None)
         if isinstance(there, torch.Generator) and not own:
             there.manual_seed(seed)
         elif isinstance(there, torch.Generator) or _lacks_one(owner, loader):
-            owner.generator = torch.Generator().manual_seed(seed)
+            fresh = torch.Generator().manual_seed(seed)
+            owner.generator = fresh if there is None else instead.setdefault(id(there), fresh)
             lent.append((owner, there))
         if callable(getattr(owner, "set_epoch", None)):
             owner.set_epoch(number)

@@ -19,8 +19,8 @@ from wingbeat.task.passes import ordered_by, seed_fetch
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from wingbeat.task.batches import Streams
     from wingbeat.task.data import Batch
+    from wingbeat.task.streams import Streams
 
 _KEPT = 8
 """Batches that are remembered: the choice of a driver asks for the first few several times."""
@@ -37,7 +37,7 @@ class _Pass:
     source: Iterator[Any]
 
 
-class Replay:
+class Rounds:
     """The batches of a loader, by number.
 
     Args:
@@ -67,9 +67,9 @@ class Replay:
                 self._kept.popitem(last=False)
         return self._kept[key, number]
 
-    def anew(self) -> Replay:
+    def anew(self) -> Rounds:
         """Return the same loader before its first pass."""
-        return Replay(self.loader)
+        return Rounds(self.loader)
 
     def _drawn(self, key: Key, streams: Streams, number: int) -> Batch:
         with seeded(0):
@@ -179,7 +179,7 @@ class Made:
         return self
 
 
-Given = Replay | Listed | Made
+Given = Rounds | Listed | Made
 
 
 def given(batches: Any) -> Given:
@@ -199,7 +199,7 @@ def given(batches: Any) -> Given:
             "batches: pass list(...) of it, the loader itself, or a function step -> batch"
         )
     if hasattr(batches, "__iter__"):
-        return Replay(batches)
+        return Rounds(batches)
     if callable(batches):
         return Made(batches)
     raise RequestError(

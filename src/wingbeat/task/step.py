@@ -275,6 +275,7 @@ class TrainingStep:
         self, params: Tensor, buffers: Buffers, batch: Batch, number: Any, many: int
     ) -> tuple[Tensor, Tensor, Buffers]:
         def objective(named: dict[str, Tensor]) -> tuple[Tensor, tuple[Tensor, Buffers]]:
+            """Return what is differentiated, then the loss and the buffers after it."""
             fresh = {name: b.clone() for name, b in buffers.items()}
             with PlainMasks(), autocast(self.task.precision, self.device, cached=False):
                 given = self.arguments(batch, number)
@@ -325,13 +326,7 @@ class TrainingStep:
     def backward(
         self, batch: Batch, number: Any, scale: Callable[[Tensor], Tensor] | None = None
     ) -> Tensor:
-        """Add the gradient of an update to the model's own parameters; returns the loss.
-
-        Args:
-            batch: as in `gradient`.
-            number: likewise.
-            scale: of a gradient scaler.
-        """
+        """Add the scaled gradient of an update to the model's own parameters; returns the loss."""
         parts, losses = self.parts(batch), []
         for part in parts:
             given = self.arguments(copied(part), number)
@@ -340,7 +335,7 @@ class TrainingStep:
                     loss = check_scalar(self.task.loss(self.skeleton, *given))
                 losses.append(loss.detach())
                 due = loss if len(parts) == 1 else loss / len(parts)
-                # Not autograd.grad: reentrant checkpointing forbids it, some hooks do not see it.
+                # Not autograd.grad: checkpointing forbids it, and some hooks do not see it.
                 (due if scale is None else scale(due)).backward()  # type: ignore[no-untyped-call]
         return self.mean(losses)
 
