@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from wingbeat.checkpoints import compare
     from wingbeat.checkpoints.start import Start
     from wingbeat.errors import DriverError, RequestError, RunError, StoreError, WingbeatError
+    from wingbeat.execution.check import check
     from wingbeat.execution.result import Result, load
     from wingbeat.execution.run import run
     from wingbeat.execution.verify import Verification, verify
@@ -56,6 +57,7 @@ __all__ = [  # noqa: RUF022  (pipeline order)
     "Dropout",
     "Init",
     "run",
+    "check",
     "Twins",
     "verify",
     "find_onset",
@@ -84,6 +86,7 @@ _PLACES: Final = {
     "wingbeat.checkpoints": ("compare",),
     "wingbeat.checkpoints.start": ("Start",),
     "wingbeat.errors": ("DriverError", "RequestError", "RunError", "StoreError", "WingbeatError"),
+    "wingbeat.execution.check": ("check",),
     "wingbeat.execution.result": ("Result", "load"),
     "wingbeat.execution.run": ("run",),
     "wingbeat.execution.verify": ("Verification", "verify"),

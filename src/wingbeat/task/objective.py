@@ -76,6 +76,11 @@ def check_scalar(loss: Any) -> Tensor:
     """
     if not isinstance(loss, torch.Tensor):
         msg = f"Task.loss returned {type(loss).__name__}: it must return a scalar tensor"
+        if isinstance(loss, (tuple, list, dict)):
+            msg += (
+                ". Add several losses up; several losses with an optimizer each need a loop of "
+                "your own: wb.Twins trains copies with it"
+            )
         raise RequestError(msg)
     if loss.dim() != 0:
         msg = (
