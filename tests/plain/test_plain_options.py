@@ -14,6 +14,8 @@ from options import OPTIONS, Option
 import wingbeat as wb
 
 STACKING = [name for name, case in OPTIONS.items() if case.stacks]
+QUICK = ("loss of the step", "clamp", "accumulate by AdamW", "padding", "weighted loader", "stream")
+"""In lock step each takes a second to record: the others are slow tests."""
 
 
 def dtype_of(case: Option) -> torch.dtype:
@@ -56,7 +58,9 @@ def test_on_the_loop(name: str) -> None:
     assert not plain_hold.twin_differences(outcome(name, "loop"))
 
 
-@pytest.mark.parametrize("name", STACKING)
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=[] if n in QUICK else [pytest.mark.slow]) for n in STACKING]
+)
 def test_in_lock_step(name: str) -> None:
     hold(name, "lockstep", 1e-12)
     found = outcome(name, "lockstep")

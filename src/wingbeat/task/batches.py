@@ -17,7 +17,7 @@ from wingbeat.determinism import derive, seeded
 from wingbeat.errors import DriverError, RequestError, RunError
 from wingbeat.task.data import is_tensors, joined, len_of, plain
 from wingbeat.task.order import order_of
-from wingbeat.task.replay import Rounds, given
+from wingbeat.task.replay import Listed, Rounds, given
 from wingbeat.task.streams import Streams
 
 __all__ = ["Batches", "Streams", "copied", "draws", "eval_batches", "only_tensors", "placer"]
@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
     from wingbeat.task.data import Batch
     from wingbeat.task.task import Task
+
+_LOOKED_AT = 64
+"""Batches whose shapes are looked at before a driver is chosen."""
 
 
 class Batches:
@@ -57,6 +60,7 @@ class Batches:
         own = self._given is None and is_tensors(task.data)
         self._tensors = self._place(task.data) if own else None
         self.remembers: tuple[str, ...] = ()
+        self._shapes: set[tuple[Any, ...]] | None = None
         self._recent: dict[tuple[int, int], tuple[int, Batch]] = {}
 
     def indices(self, order: int, step: int) -> Tensor:
@@ -82,6 +86,28 @@ class Batches:
         if many == 1:
             return self._made(streams, start, step)
         return [self._made(streams, start + i, step) for i in range(many)]
+
+    def rows(self) -> tuple[int, ...]:
+        """Return how many samples batches may have; (1,) where that is not known."""
+        task = self.task
+        if self._given is not None:
+            batches = self._given.batches if isinstance(self._given, Listed) else ()
+            return tuple(_rows(batch) for batch in batches) or (1,)
+        if task.sampler is not None:
+            return tuple({len(part) for part in order_of(task).first()})
+        size = len_of(task.data)
+        batch = min(size, task.batch_size)
+        return batch, 0 if task.drop_last else size % batch
+
+    def shapes(self) -> set[tuple[Any, ...]]:
+        """Return the shapes of the first batches, where they may have several."""
+        task = self.task
+        if task.collate is None and task.batches is None and task.sampler is None:
+            return set()
+        if self._shapes is None:
+            streams, steps = Streams.of(task.seed), range(min(_LOOKED_AT, task.steps))
+            self._shapes = {_shape(self.anew(streams, step)) for step in steps}
+        return self._shapes
 
     def _made(self, streams: Streams, number: int, step: int) -> Batch:
         where = ""
@@ -117,6 +143,11 @@ class Batches:
             return self._place(joined(self.task.data, samples))
         with seeded(derive(augmentation, "fetch", number)):  # a collate may draw masks
             return self._place(joined(self.task.data, samples))
+
+
+def _shape(batch: Batch) -> tuple[Any, ...]:
+    leaves = pytree.tree_leaves(batch)
+    return tuple(tuple(t.shape) if isinstance(t, torch.Tensor) else () for t in leaves)
 
 
 def _rows(batch: Batch) -> int:

@@ -23,7 +23,6 @@ from wingbeat.replicas.drivers.object_loop import LOOP, alone
 from wingbeat.replicas.drivers.registry import AUTO, DRIVERS, DriverKind, check_driver
 from wingbeat.replicas.reads import NotRecordableError
 from wingbeat.replicas.replicas import Driver, Replicas, partition
-from wingbeat.task.data import len_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -244,7 +243,9 @@ class DriverSelector:
         """Return all that a measured choice depends on."""
         here = fingerprint(self.step.device, self.step.dtype)
         sizes = [len(cast) for cast in self.stack_schedule]
-        asked = {"sizes": sizes, "steps": self.steps, "compiled": compiled}
+        asked: dict[str, Any] = {"sizes": sizes, "steps": self.steps, "compiled": compiled}
+        if (shapes := len(self.batches.shapes())) > 1:
+            asked["shapes"] = shapes
         return {**here, **asked, "programs": sorted(driver.signatures)}
 
     def _timed(self, driver: Lockstep, compiled: bool | None) -> DriverTimings:
@@ -255,12 +256,22 @@ class DriverSelector:
             timings[f"{driver.mode}/{chunk}"] = self._time(driver, chunk, spare)
         best = min(timings, key=lambda name: timings[name])
         timings["loop"] = self._time(alone(self.step), 1)
-        if timings["loop"] * LOOP_MARGIN < timings[best]:
-            return DriverTimings("loop", timings)
+        recording = self._recording(driver)
+        if timings["loop"] * LOOP_MARGIN < timings[best] + recording:
+            further = {"recording each shape of batch": recording} if recording else {}
+            return DriverTimings("loop", {**timings, **further})
         left = timings[best] * self.steps / 1000
         if compiled is None and driver.mode == "traced" and left > COMPILE_SECONDS:
             best = self._try_compiled(best, timings)
         return DriverTimings(best, timings)
+
+    def _recording(self, driver: Lockstep) -> float:
+        """Return milliseconds a step that recording each shape of batch takes, over the run."""
+        shapes = self.batches.shapes()
+        if len(shapes) < 2:
+            return 0.0
+        each = driver.build_seconds / max(1, len(driver.signatures))
+        return round(1000 * each * len(shapes) / self.steps, 3)
 
     def _try_compiled(self, best: str, timings: dict[str, float]) -> str:
         _, stroke, chunk = best.partition("/")
@@ -328,16 +339,9 @@ class DriverSelector:
 
     def _even(self) -> int:
         """Return the least stack size whose activations fill whole vector loops, in any layout."""
-        task = self.step.task
-        if task.batches is not None or task.sampler is not None or task.collate is not None:
-            batch, remainder = 1, 0  # of any size
-        else:
-            size = len_of(task.data)
-            batch = min(size, task.batch_size)
-            remainder = 0 if task.drop_last else size % batch
         # Threads cut large tensors into equal pieces, each of which ends in a remainder.
         whole = VECTOR_LOOP << min(3, (torch.get_num_threads() - 1).bit_length())
-        return whole // math.gcd(whole, batch, remainder)
+        return whole // math.gcd(whole, *self.batches.rows())
 
     def _probes(self) -> list[int]:
         """Return the steps that are tried: the first few, and the last batch of an epoch."""
