@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from wingbeat.analyses.noise_sources import noise_sources
     from wingbeat.analyses.onset import find_onset
     from wingbeat.checkpoints import compare
+    from wingbeat.checkpoints.start import Start
     from wingbeat.errors import DriverError, RequestError, RunError, StoreError, WingbeatError
+    from wingbeat.execution.check import check
     from wingbeat.execution.result import Result, load
     from wingbeat.execution.run import run
     from wingbeat.execution.verify import Verification, verify
@@ -44,6 +46,7 @@ __version__ = "0.1.0"
 
 __all__ = [  # noqa: RUF022  (pipeline order)
     "Task",
+    "Start",
     "Gaussian",
     "BatchGradient",
     "SingleWeight",
@@ -54,6 +57,7 @@ __all__ = [  # noqa: RUF022  (pipeline order)
     "Dropout",
     "Init",
     "run",
+    "check",
     "Twins",
     "verify",
     "find_onset",
@@ -80,7 +84,9 @@ _PLACES: Final = {
     "wingbeat.analyses.noise_sources": ("noise_sources",),
     "wingbeat.analyses.onset": ("find_onset",),
     "wingbeat.checkpoints": ("compare",),
+    "wingbeat.checkpoints.start": ("Start",),
     "wingbeat.errors": ("DriverError", "RequestError", "RunError", "StoreError", "WingbeatError"),
+    "wingbeat.execution.check": ("check",),
     "wingbeat.execution.result": ("Result", "load"),
     "wingbeat.execution.run": ("run",),
     "wingbeat.execution.verify": ("Verification", "verify"),

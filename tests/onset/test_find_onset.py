@@ -21,6 +21,7 @@ from wingbeat.trajectory.store import FolderStore
 
 STEPS = 90
 EXACT = {"driver": "lockstep", "dtype": torch.float64}
+LOSS = {"metric": "barrier", **EXACT}
 
 
 def push(by: float) -> wb.Direction:
@@ -36,7 +37,9 @@ def crossing(by: float) -> int:
 def test_a_double_well_is_stable_once_it_is_beyond_the_push() -> None:
     by = 0.05
     known = crossing(by)
-    found = find_onset(well(STEPS), threshold=0.1, perturbation=push(by), tolerance=1, **EXACT)
+    found = find_onset(
+        well(STEPS), "barrier", threshold=0.1, perturbation=push(by), tolerance=1, **EXACT
+    )
     assert 10 < known < 30
     assert (found.status, found.step, found.low, found.high) == ("found", known, known - 1, known)
     assert found.monotone
@@ -50,7 +53,9 @@ def test_a_double_well_is_stable_once_it_is_beyond_the_push() -> None:
 
 def test_a_convex_bowl_is_stable_from_the_start() -> None:
     """No barrier stands in a bowl, however far the replica still is from the bottom."""
-    found = find_onset(bowl(40), threshold=1e-9, perturbation=push(0.1), tolerance=8, **EXACT)
+    found = find_onset(
+        bowl(40), "barrier", threshold=1e-9, perturbation=push(0.1), tolerance=8, **EXACT
+    )
     assert (found.status, found.step, found.low, found.high) == ("always_stable", 0, None, 0)
     assert str(found) == "stable from step 0 on, the first that was tried (95% at each step)"
 
@@ -69,7 +74,13 @@ def test_random_pushes_leave_with_the_known_probability() -> None:
     task, sigma = well(STEPS), 0.05
     noise = wb.Gaussian(sigma, relative_to="absolute")
     found = find_onset(
-        task, threshold=0.1, perturbation=noise, replicas=40, steps=[0, 10, 20, 30], **EXACT
+        task,
+        "barrier",
+        threshold=0.1,
+        perturbation=noise,
+        replicas=40,
+        steps=[0, 10, 20, 30],
+        **EXACT,
     )
     rows = found.table.set_index("step")
     weights = path(1e-3, STEPS)
@@ -84,6 +95,7 @@ def test_random_pushes_leave_with_the_known_probability() -> None:
     assert 0 in bracket(dict(rows.verdict)).between
     sharper = find_onset(
         task,
+        "barrier",
         threshold=0.1,
         perturbation=noise,
         replicas=40,
@@ -184,7 +196,13 @@ def test_a_search_by_another_function_is_another_search(tmp_path) -> None:
 
 
 def test_a_killed_search_goes_on_and_repeats_nothing(tmp_path, monkeypatch) -> None:
-    asked = {"threshold": 0.1, "perturbation": push(0.05), "tolerance": 10, **EXACT}
+    asked = {
+        "metric": "barrier",
+        "threshold": 0.1,
+        "perturbation": push(0.05),
+        "tolerance": 10,
+        **EXACT,
+    }
     whole = find_onset(well(STEPS), **asked)
     trial, tried = OnsetExperiment.trial, []
 
@@ -215,7 +233,13 @@ def test_a_killed_search_goes_on_and_repeats_nothing(tmp_path, monkeypatch) -> N
 def test_what_it_costs_is_said_before_and_kept() -> None:
     planned = onset_cost(well(STEPS), tolerance=10)
     found = find_onset(
-        well(STEPS), threshold=0.1, perturbation=push(0.05), tolerance=10, progress=False, **EXACT
+        well(STEPS),
+        "barrier",
+        threshold=0.1,
+        perturbation=push(0.05),
+        tolerance=10,
+        progress=False,
+        **EXACT,
     )
     assert found.cost == planned
     assert planned.least <= found.spent <= planned.most <= planned.bound
@@ -225,17 +249,26 @@ def test_what_it_costs_is_said_before_and_kept() -> None:
 
 
 def test_the_same_search_gives_the_same_bits() -> None:
-    asked = {"threshold": 0.1, "perturbation": wb.Gaussian(0.5), "tolerance": 30}
+    asked = {
+        "metric": "barrier",
+        "threshold": 0.1,
+        "perturbation": wb.Gaussian(0.5),
+        "tolerance": 30,
+    }
     first, second = (find_onset(well(STEPS), **asked) for _ in range(2))
     assert json.dumps(first.to_json()) == json.dumps(second.to_json())
 
 
 def test_a_replica_that_diverged_has_left_and_one_that_never_moved_is_not_counted() -> None:
-    far = find_onset(well(STEPS), threshold=0.1, perturbation=push(1e3), steps=[5], **EXACT)
+    far = find_onset(
+        well(STEPS), "barrier", threshold=0.1, perturbation=push(1e3), steps=[5], **EXACT
+    )
     assert far.values.value.isna().all()
     assert set(far.values.reason) == {"diverged"}
     assert far.status == "not_reached"
-    tiny = find_onset(well(STEPS), threshold=0.1, perturbation=push(1e-300), steps=[5], **EXACT)
+    tiny = find_onset(
+        well(STEPS), "barrier", threshold=0.1, perturbation=push(1e-300), steps=[5], **EXACT
+    )
     assert tiny.table.counted.tolist() == [0]
     assert tiny.status == "undetermined"
     assert set(tiny.values.reason) == {"below_noise_floor"}
@@ -254,7 +287,7 @@ def test_a_stream_change_is_counted_although_it_moves_no_weight() -> None:
     ("changes", "message"),
     [
         ({"metric": "bariers"}, "did you mean 'barrier'"),
-        ({"threshold": None}, "threshold is None: say from which barrier"),
+        ({"metric": "barrier", "threshold": None}, "threshold is None: say from which barrier"),
         ({"threshold": -1.0}, r"threshold is -1\.0"),
         ({"threshold": math.nan}, "threshold is nan"),
         ({"replicas": 4}, "replicas is 4: at confidence 0.95 even a unanimous outcome needs 5"),
@@ -278,10 +311,10 @@ def test_a_stream_change_is_counted_although_it_moves_no_weight() -> None:
 def test_a_wrong_request_is_refused_before_training(changes, message, monkeypatch) -> None:
     monkeypatch.setattr(OnsetExperiment, "train", lambda *_: pytest.fail("it trained"))
     with pytest.raises(RequestError, match=message):
-        find_onset(well(), **{"threshold": 0.1, **changes})
+        find_onset(well(), **{"metric": "barrier", "threshold": 0.1, **changes})
 
 
 def test_a_reference_that_diverges_is_an_error() -> None:
     task = bowl(12, optimizer=lambda params: torch.optim.SGD(params, lr=1e30))
     with pytest.raises(RunError, match="the reference's weights are not finite"):
-        find_onset(task, threshold=0.1, steps=[9], driver="loop")
+        find_onset(task, "barrier", threshold=0.1, steps=[9], driver="loop")

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from wingbeat.checkpoints.archive import ArchiveRecord, FilePart, check_records, read_records
 from wingbeat.checkpoints.single_file import natural_order
-from wingbeat.checkpoints.source import Entry, Piece, read_whole
+from wingbeat.checkpoints.source import READ, Entry, Piece, read_whole
 from wingbeat.checkpoints.torch_file import LARGEST_HELD, kind_of
 from wingbeat.checkpoints.weights import choose
 from wingbeat.errors import RequestError, StoreError
@@ -171,7 +171,7 @@ def _entry(
     shape, dtype = tuple(facts.size), facts.properties.dtype
     kind = kind_of(torch.empty(0, dtype=dtype))
     what = str(dtype).removeprefix("torch.")
-    if kind != "float":
+    if kind not in READ:
         return Entry(name, what, shape, folder, 0, kind), []
     chunks = [_chunk(folder, flat, c, places, dtype) for c in facts.chunks if 0 not in c.sizes]
     if sum(math.prod(chunk.sizes) for chunk in chunks) != math.prod(shape):

@@ -6,7 +6,7 @@ import contextlib
 import math
 import os
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, Self
 
 import torch
 
@@ -36,6 +36,10 @@ FLOATS = {
     if hasattr(torch, name)
 }
 """Floating-point types that are compared, by name; each is widened to float64 exactly."""
+
+
+READ: Final = ("float", "integer")
+"""Kinds whose numbers can be read: the first are compared, the others are a model's counters."""
 
 
 @dataclass(frozen=True)
@@ -84,8 +88,8 @@ class Entry:
 
     @property
     def torch_dtype(self) -> torch.dtype:
-        """Its type, for a "float" tensor."""
-        found: torch.dtype = FLOATS[self.dtype]
+        """Its type, for a tensor of a kind that is read."""
+        found: torch.dtype = FLOATS.get(self.dtype) or getattr(torch, self.dtype)
         return found
 
 

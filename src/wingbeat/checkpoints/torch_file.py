@@ -20,7 +20,7 @@ from torch import Tensor
 from wingbeat.checkpoints.archive import ArchiveRecord, check_records, read_records
 from wingbeat.checkpoints.names import few
 from wingbeat.checkpoints.plain_data import stands
-from wingbeat.checkpoints.source import FLOATS, Entry, Kind, bytes_of, read_bytes
+from wingbeat.checkpoints.source import FLOATS, READ, Entry, Kind, bytes_of, read_bytes
 from wingbeat.checkpoints.weights import CheckpointWeights, choose, flattened
 from wingbeat.errors import RequestError, StoreError
 
@@ -115,6 +115,18 @@ def _opened(
     return TorchFile(path, entries, tied, records, weights.notes)
 
 
+def load_plain(path: Path) -> Any:
+    """Return all that a ``.pt`` file holds, without running code.
+
+    Raises:
+        RequestError: there is no such file.
+        StoreError: it is damaged or asks to run code.
+    """
+    if not path.is_file():
+        raise RequestError(f"{path} is no file: name the .pt file itself")
+    return _load(path, map_location="cpu")
+
+
 def _load(path: Path, **options: Any) -> Any:
     """Load without running code; None where the meta device cannot represent a tensor."""
     try:
@@ -161,7 +173,7 @@ def _identity(tensor: Tensor) -> Any:
 def _entry(path: Path, name: str, tensor: Tensor, places: dict[int, ArchiveRecord]) -> Entry:
     dtype, shape = str(tensor.dtype).removeprefix("torch."), tuple(tensor.shape)
     kind = kind_of(tensor)
-    if kind != "float":
+    if kind not in READ:
         return Entry(name, dtype, shape, path, 0, kind)
     if tensor.device.type != "meta":
         return Entry(name, dtype, shape, path, 0, kind, _dense(path, name, tensor))

@@ -26,7 +26,8 @@ def run(
     perturb: Annotated[
         list[str] | None,
         typer.Option(
-            help="kind[:size]\\[@step][,field=value]…, as gaussian:0.01@500; may be repeated."
+            help="kind[:size]\\[@step][,field=value]…, as gaussian:0.01@500; may be repeated. "
+            "Default gaussian:0.01."
         ),
     ] = None,
     replicas: Annotated[int, typer.Option(help="Perturbed replicas for each perturbation.")] = 5,
@@ -57,7 +58,7 @@ def run(
     folder = out or folder_for(factory)
     result = run_task(
         task,
-        [parse.parse_perturbation(text) for text in perturb or ["gaussian:0.01"]],
+        [parse.parse_perturbation(text) for text in perturb] if perturb else None,
         replicas=replicas,
         record_every=record_every,
         metrics=metric,

@@ -24,7 +24,8 @@ from wingbeat.curvature.samples import Samples, chunks, sample_places
 from wingbeat.determinism import derive, seeded
 from wingbeat.errors import RequestError, nearest
 from wingbeat.params import trainable
-from wingbeat.task.step import TrainingStep, check_scalar
+from wingbeat.task.objective import check_scalar
+from wingbeat.task.step import TrainingStep
 from wingbeat.typing import Buffers
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from torch.func import vjp, vmap
 from wingbeat.curvature.refusals import check_twice_differentiable
 from wingbeat.params import trainable
 from wingbeat.task.batches import copied
-from wingbeat.task.step import check_scalar
+from wingbeat.task.objective import check_scalar
 from wingbeat.typing import Buffers
 
 if TYPE_CHECKING:

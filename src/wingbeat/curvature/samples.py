@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch.utils import _pytree as pytree
-from torch.utils.data import default_collate
 
 from wingbeat.determinism import derive, seeded
 from wingbeat.errors import RequestError
 from wingbeat.task.batches import placer
-from wingbeat.task.data import is_tensors, len_of
+from wingbeat.task.data import is_tensors, joined, len_of
 
 if TYPE_CHECKING:
     from wingbeat.task.data import Batch
@@ -82,4 +81,4 @@ def _collected(task: Task, indices: list[int]) -> Batch:
     for index in indices:
         with seeded(derive(task.seed, "curvature", index)):
             samples.append(task.data[index])
-    return default_collate(samples)
+    return joined(task.data, samples)

@@ -15,6 +15,7 @@ from wingbeat.execution.result import Result, load
 from wingbeat.execution.session import RunOptions, Session
 from wingbeat.execution.summary import collect
 from wingbeat.replicas.drivers.selection import DriverName
+from wingbeat.replicas.perturb import Gaussian
 from wingbeat.replicas.seeding import check_seeds as check_varied
 from wingbeat.trajectory.store import FolderStore
 
@@ -26,10 +27,13 @@ if TYPE_CHECKING:
     from wingbeat.replicas.perturb import Perturbation
     from wingbeat.task.task import Task
 
+BY_DEFAULT = 0.01
+"""Size of the nudge of a run that does not say which: 1 % of each tensor's standard deviation."""
+
 
 def run(
     task: Task,
-    perturbations: Sequence[Perturbation] | Perturbation = (),
+    perturbations: Sequence[Perturbation] | Perturbation | None = None,
     *,
     replicas: int = 5,
     record_every: int | None = None,
@@ -49,8 +53,9 @@ def run(
 
     Args:
         task: what to train.
-        perturbations: how replicas depart from the reference. The reference trains once; replicas
-            join at their step. A reference and an unperturbed twin are in every run.
+        perturbations: how replicas depart from the reference; by default ``Gaussian(0.01)`` at
+            step 0, and with ``()`` not at all. The reference trains once; replicas join at their
+            step. A reference and an unperturbed twin are in every run.
         replicas: perturbed replicas for each perturbation.
         record_every: steps between snapshots; by default about 20 in all. Step 0, the last step
             and every fork step are always there.
@@ -99,7 +104,7 @@ def run(
     """
     request = make_request(
         task,
-        perturbations,
+        Gaussian(BY_DEFAULT) if perturbations is None else perturbations,
         replicas=replicas,
         record_every=record_every,
         metrics=metrics,

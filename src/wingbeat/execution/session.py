@@ -26,7 +26,7 @@ from wingbeat.replicas.drivers.selection import DriverName, DriverSelector, Exec
 from wingbeat.replicas.first_loss import first_loss
 from wingbeat.replicas.perturb import Init
 from wingbeat.replicas.replicas import Replicas
-from wingbeat.replicas.seeding import check_init
+from wingbeat.replicas.seeding import check_init, check_streams
 from wingbeat.replicas.training_run import TrainingRun, advance, member_from
 from wingbeat.task.batches import Batches
 from wingbeat.task.hidden_state import HiddenState
@@ -71,6 +71,7 @@ class Session:
             perturbation.check(params, request.task.steps)
         check_init(self.step, request.perturbations)
         self.batches = Batches(request.task, request.dtype, request.device)
+        check_streams(self.batches, request.task.seed, request.perturbations)
         self.condition = request.describe(self.step)
         self.store: Store = MemoryStore() if folder is None else FolderStore(folder, create=True)
         self.trajectory = Trajectory(self.store)

@@ -78,4 +78,5 @@ def _gradient(step: TrainingStep, params: Tensor, snapshot: Snapshot, batches: B
     buffers = {k: b[0].to(step.device) for k, b in snapshot.buffers.items()}
     seed_all(derive(streams.dropout, index))
     with torch.no_grad():
-        return step.gradient(params, buffers, batches.batch(streams, index))[0]
+        number = step.number(index) if step.task.counts else None
+        return step.gradient(params, buffers, batches.batch(streams, index), number)[0]

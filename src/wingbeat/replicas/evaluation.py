@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from wingbeat.params import fixed, trainable
-from wingbeat.task.batches import copied
-from wingbeat.task.step import check_scalar
 from wingbeat.typing import Buffers
 
 if TYPE_CHECKING:
@@ -32,16 +30,28 @@ class Evaluation:
         optimizer: whose gradients are reset.
         buffers: the model's buffers before the step.
         batch: the batch.
+        index: of the step.
+        scaler: of the replica's gradients, if it has one; no closure then.
 
     Attributes:
         passed: whether the optimizer's ``step`` takes a closure.
         failed: whether the loss or its gradient, not the optimizer, is what failed.
     """
 
-    def __init__(self, step: TrainingStep, optimizer: Any, buffers: Buffers, batch: Batch) -> None:
+    def __init__(
+        self,
+        step: TrainingStep,
+        optimizer: Any,
+        buffers: Buffers,
+        batch: Batch,
+        index: int,
+        scaler: Any = None,
+    ) -> None:
         self.step, self.optimizer, self.batch, self.buffers = step, optimizer, batch, buffers
+        self.number = step.number(index) if step.task.counts else None
+        self.scaler = scaler
         self.named = trainable(step.skeleton)
-        self.passed = takes_closure(optimizer)
+        self.passed = takes_closure(optimizer) and scaler is None
         self.rng = torch.get_rng_state()
         self.failed = False
         self._loss: Tensor | None = None
@@ -84,11 +94,13 @@ class Evaluation:
         with torch.enable_grad():  # some call the closure under no_grad
             for parameter in self.named.values():
                 parameter.grad = None
-            loss = check_scalar(task.loss(self.step.skeleton, copied(self.batch)))
-            loss.backward()  # type: ignore[no-untyped-call]
+            scale = None if self.scaler is None else self.scaler.scale
+            loss = self.step.backward(self.batch, self.number, scale)
+            if self.scaler is not None:
+                self.scaler.unscale_(self.optimizer)
             if task.clip_norm is not None:
                 torch.nn.utils.clip_grad_norm_(self.named.values(), task.clip_norm)
-        return loss.detach()
+        return loss
 
 
 def takes_closure(optimizer: Any) -> bool:

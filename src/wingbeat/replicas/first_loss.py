@@ -12,7 +12,7 @@ from wingbeat.errors import RequestError
 from wingbeat.replicas.idle import notice_idle
 from wingbeat.replicas.trial import try_optimizer
 from wingbeat.task.batches import Streams
-from wingbeat.task.data import is_tensors
+from wingbeat.task.data import Collated, is_tensors
 from wingbeat.task.hidden_state import HiddenState, TheirData
 
 if TYPE_CHECKING:
@@ -50,8 +50,11 @@ def first_loss(step: TrainingStep, batches: Batches) -> float:
 
 def _of_the_data(step: TrainingStep, batches: Batches) -> tuple[str, ...]:
     """Name what the data set or the augmentation change when a batch is asked for."""
-    data = step.task.data
-    made_by = [step.task.augment, None if is_tensors(data) else getattr(data, "__getitem__", None)]
+    task, data = step.task, step.task.data
+    data = data.samples if isinstance(data, Collated) else data
+    fetch = None if is_tensors(data) else getattr(data, "__getitem__", None)
+    source = task.batches if callable(task.batches) else None
+    made_by = [task.augment, fetch, task.collate, source]
     kept = [HiddenState(TheirData(f), nn.Identity()) for f in made_by if f is not None]
     before = [hidden.look() for hidden in kept]
     if not kept:
@@ -73,8 +76,14 @@ def _tried(step: TrainingStep, batches: Batches) -> Tensor:
     before = hidden.look()
 
     def rehearse() -> Tensor:
-        seed_all(derive(streams.dropout, 0))
-        return step.gradient(state.params, state.buffers, batch)[1]
+        """Make a first step without its update; returns the loss."""
+        seed_all(derive(streams.dropout, batches.first))
+        number = step.number(0) if step.task.counts else None
+        loss = step.gradient(state.params, state.buffers, batch, number)[1]
+        if step.task.after_step is not None:  # it may remember something too
+            step.put(state.params, state.buffers)
+            step.after_update(0)
+        return loss
 
     try:
         loss = rehearse()

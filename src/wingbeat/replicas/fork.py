@@ -78,7 +78,8 @@ def _nudged(
     def gradient(seed: int) -> dict[str, Tensor]:
         batch = batches.batch(Streams.of(seed), 0)
         with seeded(derive(seed, "gradient")):
-            flat, _, _ = step.gradient(reference.params, reference.buffers, batch)
+            number = step.number(nudge.at) if step.task.counts else None
+            flat, _, _ = step.gradient(reference.params, reference.buffers, batch, number)
         return step.layout.unflatten(flat)
 
     delta = nudge.delta(params, gradient, replica)

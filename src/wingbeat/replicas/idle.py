@@ -15,6 +15,7 @@ from wingbeat.errors import RequestError
 from wingbeat.params import trainable
 from wingbeat.task.batches import Streams, copied
 from wingbeat.task.hidden_state import HiddenState
+from wingbeat.task.precision import autocast
 
 if TYPE_CHECKING:
     from wingbeat.task.batches import Batches
@@ -54,7 +55,11 @@ def _idle_at(step: TrainingStep, batches: Batches, index: int) -> set[str]:
     seed_all(derive(streams.dropout, index))
     try:
         with torch.enable_grad():
-            loss = step.task.loss(step.skeleton, batch)
+            number = step.number(index)
+            with autocast(step.task.precision, step.device):
+                given = [step.arguments(part, number) for part in step.parts(batch)]
+                losses = [step.task.loss(step.skeleton, *one) for one in given]
+            loss = sum(losses[1:], start=losses[0])
             if not loss.requires_grad:
                 msg = "the loss depends on no trainable parameter: there is nothing to train"
                 raise RequestError(msg)

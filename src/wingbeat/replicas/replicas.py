@@ -107,7 +107,7 @@ class Replicas:
         # All batches first: data that fail leave every replica at the same step.
         due = [self.batches.batch(part.streams, index) for part in self.parts]
         for part, batch in zip(self.parts, due, strict=True):
-            self._seed(derive(part.streams.dropout, index))
+            self._seed(derive(part.streams.dropout, self.batches.first + index))
             part.state, losses = self.driver(part.state, batch, index)
             row.append(losses[: len(part.places)])
         self.losses.append(row)
@@ -122,7 +122,7 @@ class Replicas:
             return
         part = self.parts[index % len(self.parts)]
         batch = self.batches.batch(part.streams, index)
-        self._seed(derive(part.streams.dropout, index))
+        self._seed(derive(part.streams.dropout, self.batches.first + index))
         self.driver.prove(part.state, batch, index)
 
     def _seed(self, seed: int) -> None:

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
 import torch
+from torch.utils import _pytree as pytree
 
 from wingbeat.errors import RequestError
 from wingbeat.params import trainable
-from wingbeat.replicas.perturb import Init
+from wingbeat.replicas.perturb import Augmentation, DataOrder, Init
+from wingbeat.task.batches import Streams
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from wingbeat.replicas.perturb import Perturbation
+    from wingbeat.task.batches import Batches
     from wingbeat.task.step import TrainingStep
+
+_LOOKED_AT: Final = 4
+"""Batches that are compared under two orders: small data may agree in the first by chance."""
 
 
 def check_init(step: TrainingStep, perturbations: Sequence[Perturbation]) -> None:
@@ -37,6 +43,39 @@ def check_init(step: TrainingStep, perturbations: Sequence[Perturbation]) -> Non
             "in the factory, or use another perturbation, such as Gaussian(0.01)"
         )
         raise RequestError(msg)
+
+
+def check_streams(batches: Batches, seed: int, perturbations: Sequence[Perturbation]) -> None:
+    """Refuse another order of data that has only one: a sampler or a source of batches.
+
+    Raises:
+        RequestError: the first batches are the same under the perturbation's seeds.
+    """
+    task = batches.task
+    if task.sampler is None and task.batches is None:
+        return
+    own = Streams.of(seed)
+    for perturbation in perturbations:
+        if not isinstance(perturbation, (DataOrder, Augmentation)):
+            continue
+        if isinstance(perturbation, Augmentation) and (task.augment or task.batches is None):
+            continue
+        other = perturbation.of_base(seed).streams(own, 1)
+        steps = range(min(_LOOKED_AT, task.steps))
+        if all(_same(batches.anew(own, step), batches.anew(other, step)) for step in steps):
+            what = "Task.batches" if task.sampler is None else "Task.sampler"
+            raise RequestError(
+                f"{perturbation.label} would vary nothing: {what} gives the same batches whatever "
+                "the order's seed. Let it draw from torch's, NumPy's or Python's generator as a "
+                "pass begins, or from an attribute generator; what is drawn batch by batch is "
+                "varied by wb.Augmentation"
+            )
+
+
+def _same(a: Any, b: Any) -> bool:
+    pairs = zip(pytree.tree_leaves(a), pytree.tree_leaves(b), strict=False)
+    both = [(x, y) for x, y in pairs if isinstance(x, torch.Tensor)]
+    return all(x.shape == y.shape and torch.equal(x, y) for x, y in both)
 
 
 def check_seeds(steps: Sequence[TrainingStep]) -> None:

@@ -47,15 +47,24 @@ def _refuse_model(model: Any) -> None:
 
 def _refuse_criterion(loss: Any) -> None:
     """Refuse ``criterion(output, target)`` where ``loss(model, batch)`` is meant."""
-    torch_own = isinstance(loss, nn.Module) and type(loss).__module__.startswith("torch.nn")
-    functional = getattr(loss, "__module__", None) == "torch.nn.functional"
-    if torch_own or functional or _first_name(loss) in _PREDICTIONS:
+    if is_criterion(loss):
         name = getattr(loss, "__name__", type(loss).__name__)
         msg = (
             f"Task.loss is the criterion {name}, which compares outputs with targets: write "
             "loss=lambda model, batch: criterion(model(batch[0]), batch[1])"
         )
         raise RequestError(msg)
+
+
+def is_criterion(loss: Any) -> bool:
+    """Tell ``criterion(output, target)`` from ``loss(model, batch)``.
+
+    >>> is_criterion(nn.MSELoss()), is_criterion(lambda model, batch: 0.0)
+    (True, False)
+    """
+    torch_own = isinstance(loss, nn.Module) and type(loss).__module__.startswith("torch.nn")
+    functional = getattr(loss, "__module__", None) == "torch.nn.functional"
+    return torch_own or functional or _first_name(loss) in _PREDICTIONS
 
 
 def _first_name(function: Any) -> str:
@@ -101,7 +110,8 @@ def check_optimizer(optimizer: Any) -> None:
         msg = (
             f"Task.optimizer returned a {type(optimizer).__name__} ({kinds}): return one optimizer "
             "alone (several make one object with a step of its own), and pass a scheduler as "
-            "schedule=lambda optimizer: TheScheduler(optimizer, ...)"
+            "schedule=lambda optimizer: TheScheduler(optimizer, ...). Several optimizers that take "
+            "turns need a loop of your own: wb.Twins trains copies with it"
         )
         raise RequestError(msg)
     if not callable(getattr(optimizer, "step", None)) or isinstance(optimizer, LRScheduler):

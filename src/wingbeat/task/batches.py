@@ -7,18 +7,20 @@ and the sample's index. Twins therefore agree, and resuming is a counter.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch.utils import _pytree as pytree
-from torch.utils.data import default_collate
 
 from wingbeat.determinism import derive, seeded
-from wingbeat.errors import DriverError, RunError
-from wingbeat.task.data import is_tensors, len_of, steps_per_epoch
+from wingbeat.errors import DriverError, RequestError, RunError
+from wingbeat.task.data import is_tensors, joined, len_of, plain
+from wingbeat.task.order import order_of
+from wingbeat.task.replay import Listed, Rounds, given
+from wingbeat.task.streams import Streams
+
+__all__ = ["Batches", "Streams", "copied", "draws", "eval_batches", "only_tensors", "placer"]
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -28,49 +30,42 @@ if TYPE_CHECKING:
     from wingbeat.task.data import Batch
     from wingbeat.task.task import Task
 
-
-@dataclass(frozen=True)
-class Streams:
-    """The seeds of one replica's noise sources; equal streams see equal noise."""
-
-    order: int
-    augmentation: int
-    dropout: int
-
-    @classmethod
-    def of(cls, seed: int) -> Streams:
-        """Return the streams of a base seed."""
-        return cls(*(derive(seed, name) for name in ("order", "augmentation", "dropout")))
+_LOOKED_AT = 64
+"""Batches whose shapes are looked at before a driver is chosen."""
 
 
 class Batches:
-    """The task's training data on a device, addressed by streams and step.
+    """The task's training batches on a device, addressed by streams and step.
+
+    With ``Task.accumulate`` above 1, what a step sees is a list of so many batches.
 
     Args:
-        task: what to train; its ``data`` is a tuple or dict of tensors, or a map-style dataset.
+        task: what to train: its data in an order, or batches that somebody else makes.
         dtype: floating-point data are cast to it.
         device: where batches are delivered.
 
     Attributes:
+        first: updates that were made before step 0; see ``Task.start``.
+        steps_per_epoch: updates in a pass over the data, rounded up.
+        addressable: whether any step can be asked for without going through those before it.
         remembers: names of the Python state that asking for a batch changes.
     """
 
     def __init__(self, task: Task, dtype: torch.dtype, device: torch.device) -> None:
-        self.task = task
-        self.size = len_of(task.data)
-        self.steps_per_epoch = steps_per_epoch(self.size, task.batch_size, task.drop_last)
+        self.task, self.first = task, task.first_step
+        self.steps_per_epoch = task.steps_per_epoch
         self._place = placer(dtype, device)
-        self._tensors = self._place(task.data) if is_tensors(task.data) else None
+        self._given = None if task.batches is None else given(task.batches)
+        self.addressable = not (isinstance(self._given, Rounds) and self._given.per_pass is None)
+        own = self._given is None and is_tensors(task.data)
+        self._tensors = self._place(task.data) if own else None
         self.remembers: tuple[str, ...] = ()
+        self._shapes: set[tuple[Any, ...]] | None = None
         self._recent: dict[tuple[int, int], tuple[int, Batch]] = {}
 
     def indices(self, order: int, step: int) -> Tensor:
         """Return the sample indices (batch,) that step ``step`` sees under an order seed."""
-        epoch, place = divmod(step, self.steps_per_epoch)
-        start = place * self.task.batch_size
-        return _epoch_order(order, epoch, self.size, self.task.sampling)[
-            start : start + self.task.batch_size
-        ]
+        return order_of(self.task).find(order, step)[1]
 
     def batch(self, streams: Streams, step: int) -> Batch:
         """Return the batch of one step, augmented, on the device."""
@@ -87,28 +82,77 @@ class Batches:
         Raises:
             RunError: the data set or the augmentation fails.
         """
-        indices, epoch = self.indices(streams.order, step), step // self.steps_per_epoch
+        many, start = self.task.accumulate, (self.first + step) * self.task.accumulate
+        if many == 1:
+            return self._made(streams, start, step)
+        return [self._made(streams, start + i, step) for i in range(many)]
+
+    def rows(self) -> tuple[int, ...]:
+        """Return how many samples batches may have; (1,) where that is not known."""
+        task = self.task
+        if self._given is not None:
+            batches = self._given.batches if isinstance(self._given, Listed) else ()
+            return tuple(_rows(batch) for batch in batches) or (1,)
+        if task.sampler is not None:
+            return tuple({len(part) for part in order_of(task).first()})
+        size = len_of(task.data)
+        batch = min(size, task.batch_size)
+        return batch, 0 if task.drop_last else size % batch
+
+    def shapes(self) -> set[tuple[Any, ...]]:
+        """Return the shapes of the first batches, where they may have several."""
+        task = self.task
+        if task.collate is None and task.batches is None and task.sampler is None:
+            return set()
+        if self._shapes is None:
+            streams, steps = Streams.of(task.seed), range(min(_LOOKED_AT, task.steps))
+            self._shapes = {_shape(self.anew(streams, step)) for step in steps}
+        return self._shapes
+
+    def _made(self, streams: Streams, number: int, step: int) -> Batch:
+        where = ""
         try:
-            batch = self._fetch(indices, streams.augmentation, epoch)
+            if self._given is not None:
+                batch = self._place(plain(self._given.batch(streams, number)))
+                epoch, indices = number, torch.arange(_rows(batch))
+            else:
+                epoch, indices = order_of(self.task).find(streams.order, number)
+                where = f" (samples {indices.tolist()[:8]}…)"
+                batch = self._fetch(indices, streams.augmentation, epoch, number)
             if self.task.augment is not None:
                 batch = self.task.augment(batch, draws(streams.augmentation, epoch, indices))
+        except RequestError:
+            raise
         except Exception as error:
             msg = (
-                f"the training data failed at step {step} (samples {indices.tolist()[:8]}…): "
+                f"the training data failed at step {step}{where}: "
                 f"{type(error).__name__}: {error}. What was recorded before is kept; mend the "
                 "data set and run the same command again to go on."
             )
             raise RunError(msg) from error
         return batch
 
-    def _fetch(self, indices: Tensor, augmentation: int, epoch: int) -> Batch:
+    def _fetch(self, indices: Tensor, augmentation: int, epoch: int, number: int) -> Batch:
         if self._tensors is not None:
             return pytree.tree_map(lambda t: t[indices.to(t.device)], self._tensors)
         samples = []
         for index in indices.tolist():
             with seeded(derive(augmentation, epoch, index)):
                 samples.append(self.task.data[index])
-        return self._place(default_collate(samples))
+        if self.task.collate is None:
+            return self._place(joined(self.task.data, samples))
+        with seeded(derive(augmentation, "fetch", number)):  # a collate may draw masks
+            return self._place(joined(self.task.data, samples))
+
+
+def _shape(batch: Batch) -> tuple[Any, ...]:
+    leaves = pytree.tree_leaves(batch)
+    return tuple(tuple(t.shape) if isinstance(t, torch.Tensor) else () for t in leaves)
+
+
+def _rows(batch: Batch) -> int:
+    leaves = [t for t in pytree.tree_leaves(batch) if isinstance(t, torch.Tensor) and t.dim()]
+    return len(leaves[0]) if leaves else 0
 
 
 def draws(seed: int, epoch: int, samples: Tensor) -> Callable[[int], Tensor]:
@@ -141,16 +185,6 @@ def _mix(x: np.ndarray[Any, np.dtype[np.uint64]]) -> np.ndarray[Any, np.dtype[np
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return x ^ (x >> np.uint64(31))
-
-
-@lru_cache(maxsize=64)
-def _epoch_order(order: int, epoch: int, size: int, sampling: str) -> Tensor:
-    if sampling == "sequential":
-        return torch.arange(size)
-    generator = torch.Generator().manual_seed(derive(order, epoch))
-    if sampling == "replacement":
-        return torch.randint(size, (size,), generator=generator)
-    return torch.randperm(size, generator=generator)
 
 
 def placer(dtype: torch.dtype, device: torch.device) -> Callable[[Any], Any]:
@@ -198,4 +232,4 @@ def _cut(data: Any, rows: slice) -> Any:
     if is_tensors(data):
         return pytree.tree_map(lambda t: t[rows], data)
     with seeded(0):
-        return default_collate([data[i] for i in range(rows.start, rows.stop)])
+        return joined(data, [data[i] for i in range(rows.start, rows.stop)])

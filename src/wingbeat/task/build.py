@@ -110,6 +110,12 @@ class ModelBuilder:
         self.still = tuple(name for name, m in model.named_modules() if not m.training)
         if self.task.mode == "train":
             model.train()
+        placed = self._cast(model)
+        if self.task.start is not None:  # in the type of the run: no digit is lost on the way
+            self.task.start.load_model(placed)
+        return placed
+
+    def _cast(self, model: nn.Module) -> nn.Module:
         if not any(b.is_complex() for b in model.buffers()):
             return model.to(self.device, self.dtype)
 

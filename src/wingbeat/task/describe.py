@@ -21,10 +21,14 @@ from torch import nn
 from torch.utils import _pytree as pytree
 
 from wingbeat.determinism import seeded
-from wingbeat.errors import RequestError
+from wingbeat.errors import RequestError, RunError
 from wingbeat.moved import first_name
+from wingbeat.task.batches import Streams
 from wingbeat.task.closures import filled_cells
-from wingbeat.task.data import is_tensors, len_of
+from wingbeat.task.data import Collated, is_tensors, len_of, plain
+from wingbeat.task.order import order_of
+from wingbeat.task.replay import Listed, Made, given
+from wingbeat.task.signatures import AtStep
 
 if TYPE_CHECKING:
     from wingbeat.task.step import TrainingStep
@@ -33,6 +37,8 @@ if TYPE_CHECKING:
 _WHOLE_DATASET = 4096
 """Samples of a data set that are digested in full; of larger ones that many, evenly spaced."""
 _DEEPEST = 10
+_FEW = 4
+"""Batches of a loader or a function that are made twice before training, and digested."""
 _EXECUTION_ONLY = {"params", "foreach", "fused", "capturable", "differentiable"}
 
 
@@ -49,7 +55,7 @@ def describe(task: Task, step: TrainingStep) -> dict[str, Any]:
             "initial_weights": tensors_digest(weights),
             "modules": _modules_digest(step.skeleton),
         },
-        "loss": code_digest(task.loss),
+        "loss": code_digest(task.loss.loss if isinstance(task.loss, AtStep) else task.loss),
         "data": data_digest(task.data),
         "optimizer": _optimizer(step.owner),
         "batch_size": task.batch_size,
@@ -62,7 +68,80 @@ def describe(task: Task, step: TrainingStep) -> dict[str, Any]:
         "clip_norm": task.clip_norm,
         # Only where it matters, so that requests of before keep their description.
         **({"mode": task.mode} if step.models.still or task.mode != "train" else {}),
+        **_options(task),
     }
+
+
+def _options(task: Task) -> dict[str, Any]:
+    """Return what is asked for beyond the usual; nothing for requests of before there was more."""
+    found: dict[str, Any] = {}
+    if isinstance(task.loss, AtStep):
+        found["loss_takes"] = task.loss.name
+    for name in ("collate", "after_step"):
+        if (function := getattr(task, name)) is not None:
+            found[name] = code_digest(function)
+    if task.sampler is not None:
+        found["sampler"] = _order_digest(task)
+    if task.batches is not None:
+        found["batches"] = _batches_digest(task)
+    if task.accumulate != 1:
+        found["accumulate"] = task.accumulate
+    if task.precision is not None:
+        found["precision"] = task.precision
+    if task.start is not None:  # its weights and state are described as what training begins with
+        found["start"] = {"step": task.start.step}
+    return found
+
+
+def _order_digest(task: Task) -> str:
+    """Describe a sampler by what it draws in its first pass.
+
+    Raises:
+        RequestError: it draws something else the second time.
+    """
+    order = order_of(task)
+    passes = [order.first() for _ in range(2)]
+    digests = [tensors_digest({str(i): part for i, part in enumerate(one)}) for one in passes]
+    kind = type(getattr(task.sampler, "batch_sampler", None) or task.sampler).__qualname__
+    if digests[0] != digests[1]:
+        msg = (
+            f"Task.sampler ({kind}) gives another order the second time: let it draw from torch's, "
+            "NumPy's or Python's generator, or from an attribute generator, which are seeded "
+            "before each pass"
+        )
+        raise RequestError(msg)
+    return f"{kind}, {len(passes[0])} batches #{digests[0]}"
+
+
+def _batches_digest(task: Task) -> str:
+    """Describe batches that somebody else makes by the first few of them.
+
+    Raises:
+        RequestError: they are others the second time.
+    """
+    source, streams = given(task.batches), Streams.of(task.seed)
+    count = source.per_pass if isinstance(source, Listed) else _FEW
+    count = min(count, task.steps * task.accumulate)
+    digests = []
+    for one in (source, source.anew()):
+        total = hashlib.sha256()
+        for number in range(count):
+            try:
+                batch = one.batch(streams, task.first_step * task.accumulate + number)
+            except RunError as error:
+                raise RequestError(str(error)) from error
+            _update(total, pytree.tree_leaves(plain(batch)), 0)
+        digests.append(total.hexdigest()[:32])
+    if digests[0] != digests[1]:
+        msg = (
+            "Task.batches gives other batches the second time: every replica needs the same. Draw "
+            "from torch's, NumPy's or Python's generator, which are seeded before each batch, and "
+            "keep no position between passes"
+        )
+        raise RequestError(msg)
+    kind = type(task.batches).__qualname__
+    code = code_digest(task.batches) if isinstance(source, Made) else kind
+    return f"{code} #{digests[0]}"
 
 
 def difference(then: Any, now: Any, path: str = "") -> str | None:
@@ -179,6 +258,8 @@ def data_digest(data: Any) -> str | None:
     if is_tensors(data):
         leaves = pytree.tree_leaves(data)
         return f"{size} samples #{tensors_digest({str(i): t for i, t in enumerate(leaves)})}"
+    if isinstance(data, Collated):  # how samples are joined is described beside them
+        data = data.samples
     total = hashlib.sha256()
     stride = max(1, math.ceil(size / _WHOLE_DATASET))
     with seeded(0):
@@ -243,6 +324,7 @@ def _schedule(task: Task, step: TrainingStep) -> str | None:
         total = hashlib.sha256(repr(step.table.rows).encode()).hexdigest()[:16]
         rates = [float(row["lr"]) for rows in step.table.rows for row in rows]
         return f"{step.table.kind}, rates {min(rates):g} to {max(rates):g} #{total}"
-    factors = [task.factor(index) for index in range(task.steps)]
+    first = task.first_step
+    factors = [task.factor(index) for index in range(first, first + task.steps)]
     total = hashlib.sha256(repr(factors).encode()).hexdigest()[:16]
     return f"factors {min(factors):g} to {max(factors):g} #{total}"

@@ -25,6 +25,7 @@ from wingbeat.errors import RequestError
 from wingbeat.params import fixed, trainable
 from wingbeat.task.closures import is_filled
 from wingbeat.task.frozen import Freezer, Tree
+from wingbeat.task.signatures import AtStep
 
 if TYPE_CHECKING:
     from wingbeat.task.task import Task
@@ -154,6 +155,8 @@ def _same(then: Tree, now: Tree) -> bool:
 def _places(task: Task | TheirData, model: nn.Module) -> Iterator[_Place]:
     seen: set[Any] = set()
     yield from _of_callable(task.loss, seen, 0)
+    if (after := getattr(task, "after_step", None)) is not None:
+        yield from _of_callable(after, seen, 0)
     for path, module in model.named_modules():
         for name in [n for n in vars(module) if n[0] != "_" and n != "training"]:
             if not isinstance(vars(module)[name], (nn.Module, types.FunctionType)):
@@ -165,6 +168,7 @@ def _places(task: Task | TheirData, model: nn.Module) -> Iterator[_Place]:
 
 def _of_callable(function: Any, seen: set[Any], depth: int) -> Iterator[_Place]:
     """Yield what a function, method, partial or callable object can reach and change."""
+    function = function.loss if isinstance(function, AtStep) else function
     if isinstance(function, functools.partial):
         yield from _of_callable(function.func, seen, depth)
         for value in (*function.args, *function.keywords.values()):

@@ -19,10 +19,10 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from wingbeat.determinism import seeded
 from wingbeat.errors import RequestError
-from wingbeat.params import trainable
+from wingbeat.task.signatures import made_optimizer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
 Options = dict[str, Any]
 Schedule = Callable[[int], float] | Callable[[torch.optim.Optimizer], Any]
@@ -45,6 +45,11 @@ class Scheduled(Protocol):
         ...
 
     @property
+    def first_step(self) -> int:
+        """Updates made before."""
+        ...
+
+    @property
     def seed(self) -> int:
         """Base seed."""
         ...
@@ -55,7 +60,7 @@ class Scheduled(Protocol):
         ...
 
     @property
-    def optimizer(self) -> Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]:
+    def optimizer(self) -> Callable[[Any], torch.optim.Optimizer]:
         """Factory of the optimizer."""
         ...
 
@@ -159,13 +164,13 @@ def table(task: Scheduled, optimizer: torch.optim.Optimizer) -> ScheduleTable | 
         scheduler = task.schedule(stand_in)  # type: ignore[misc,arg-type]
         kind = type(scheduler).__name__
         _check_scheduler(scheduler)
-        rows = _rows(scheduler, stand_in, task.steps)
+        rows = _rows(scheduler, stand_in, task.first_step + task.steps)
     except RequestError:
         raise
     except Exception as error:  # whatever a scheduler says
         msg = (
             f"{kind} of Task.schedule fails: {type(error).__name__}: {error}; it is stepped after "
-            f"each of the {task.steps} updates, not after epochs"
+            f"each of the {task.first_step + task.steps} updates, not after epochs"
         )
         raise RequestError(msg) from error
     return ScheduleTable(rows, _base(optimizer, rows), kind)
@@ -252,7 +257,7 @@ def keep_table(task: Scheduled, known: ScheduleTable | None) -> None:
 def _alone(task: Scheduled) -> ScheduleTable | None:
     with seeded(task.seed):
         model = task.model()
-    return table(task, task.optimizer(list(trainable(model).values())))
+    return table(task, made_optimizer(task.optimizer, model))
 
 
 def refuse_rates(task: Scheduled, rates: Sequence[float]) -> None:
@@ -268,7 +273,8 @@ def refuse_rates(task: Scheduled, rates: Sequence[float]) -> None:
     Raises:
         RequestError: the largest value is one of the rates, to rounding, and that is not 1.
     """
-    values = [factor_of(task, step) for step in range(task.steps)]
+    first = task.first_step
+    values = [factor_of(task, step) for step in range(first, first + task.steps)]
     largest = max(values)
     same = [r for r in rates if 0 < r < 1 and math.isclose(largest, r, rel_tol=1e-6)]
     if same:

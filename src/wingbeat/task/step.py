@@ -21,8 +21,19 @@ from wingbeat.task.advice import check_optimizer
 from wingbeat.task.batches import copied
 from wingbeat.task.build import ModelBuilder, copied_model, why_objects
 from wingbeat.task.masks import PlainMasks
+from wingbeat.task.objective import (
+    DataAsView,
+    Objective,
+    check_scalar,
+    clip,
+    dense_gradient,
+    nothing,
+)
 from wingbeat.task.optimizers import Grouped, PureOptimizer, pure_optimizer, resumed_state
+from wingbeat.task.optimizers.members import members_by_group
+from wingbeat.task.precision import autocast, check_precision
 from wingbeat.task.schedule import ScheduleTable, factor_of, keep_table, refuse_rates, table
+from wingbeat.task.signatures import AtStep, made_optimizer
 from wingbeat.typing import Buffers
 
 if TYPE_CHECKING:
@@ -67,18 +78,6 @@ def concatenate(states: Sequence[State]) -> State:
     )
 
 
-class _Objective(nn.Module):
-    """The loss as a module, so that the user's function sees the real model."""
-
-    def __init__(self, model: nn.Module, function: Callable[..., Any]) -> None:
-        super().__init__()
-        self.model = model
-        self.function = function
-
-    def forward(self, batch: Batch) -> Any:
-        return self.function(self.model, batch)
-
-
 class TrainingStep:
     """The pure step of a task.
 
@@ -101,6 +100,7 @@ class TrainingStep:
     """
 
     def __init__(self, task: Task, dtype: torch.dtype, device: torch.device) -> None:
+        check_precision(task.precision, dtype)
         self.task, self.dtype, self.device = task, dtype, device
         self.models = ModelBuilder(task, dtype, device)
         self.renew()
@@ -109,7 +109,7 @@ class TrainingStep:
         self.remembers: tuple[str, ...] = ()
         self.idle: Tensor | None = None
         self.rehearse: Callable[[], Any] = lambda: None
-        named = _by_group(self.skeleton, self.owner)
+        named = members_by_group(self.skeleton, self.owner)
         self.layout = Layout.of({name: p for group in named for name, p in group.items()})
         self._kept_groups = [place for place, group in enumerate(named) if group]
         self._handed: Slots | None = None
@@ -122,9 +122,12 @@ class TrainingStep:
         """Build model and optimizer anew: a trial may have left something in the old ones."""
         self.skeleton = self.models.fresh(self.task.seed)
         self._modes = {name: m.training for name, m in self.skeleton.named_modules()}
-        self.owner = self.task.optimizer(list(trainable(self.skeleton).values()))
+        self.owner = made_optimizer(self.task.optimizer, self.skeleton)
         check_optimizer(self.owner)
-        self._objective = _Objective(self.skeleton, self.task.loss)
+        if self.task.start is not None:
+            self.task.start.load_optimizer(self.owner)
+        self._objective = Objective(self.skeleton, self.task.loss)
+        self._after = Objective(self.skeleton, self.task.after_step or nothing)
 
     def use_objects(self, reason: str) -> None:
         """Train with the module and the optimizer themselves, not with their pure forms.
@@ -172,8 +175,8 @@ class TrainingStep:
         if self.task.schedule is None:
             return [{} for _ in groups]
         if self.table is not None:
-            return [dict(row) for row in self.table.options(step)]
-        factor = self.task.factor(step)
+            return [dict(row) for row in self.table.options(self.number(step))]
+        factor = self.task.factor(self.number(step))
         return [{"lr": rate * factor} for rate in self._rates]
 
     def _scheduled(self) -> ScheduleTable | None:
@@ -194,12 +197,23 @@ class TrainingStep:
             refuse_rates(self.task, self._rates)
         return found
 
+    def number(self, step: int) -> int:
+        """Return the number of an update, those before this training included."""
+        return self.task.first_step + step
+
     def coefficients(self, step: int) -> tuple[float, ...]:
-        """Return the step-dependent numbers of the optimizer's update."""
+        """Return the step-dependent numbers of an update: the optimizer's, and its own number.
+
+        The number is the last one, and only there for tasks whose loss or ``after_step`` take it.
+        """
+        own = self._coefficients(step)
+        return (*own, float(self.number(step))) if self.task.counts else own
+
+    def _coefficients(self, step: int) -> tuple[float, ...]:
         assert self.optimizer is not None
         if self.table is None:
-            return self.optimizer.coefficients(step, factor_of(self.task, step))
-        factors = self.table.factors(step)
+            return self.optimizer.coefficients(step, factor_of(self.task, self.number(step)))
+        factors = self.table.factors(self.number(step))
         kept = [factors[place] for place in self._kept_groups]
         if isinstance(self.optimizer, Grouped):
             return self.optimizer.coefficients_each(step, kept)
@@ -210,7 +224,10 @@ class TrainingStep:
     ) -> tuple[State, Tensor]:
         """Advance one replica by one update; returns the new state and the batch's loss."""
         assert self.optimizer is not None
-        grad, loss, buffers = self.gradient(state.params, state.buffers, batch)
+        number = None
+        if self.task.counts:
+            *coefficients, number = coefficients
+        grad, loss, buffers = self.gradient(state.params, state.buffers, batch, number)
         if self.task.clip_norm is not None:
             grad = clip(grad, self.task.clip_norm)
         params, slots = self.optimizer.update(grad, state.slots, state.params, coefficients)
@@ -218,27 +235,71 @@ class TrainingStep:
             rest = self.idle & (grad == 0)
             params = torch.where(rest, state.params, params)
             slots = {name: torch.where(rest, state.slots[name], t) for name, t in slots.items()}
+        if self.task.after_step is not None:
+            params, buffers = self._moved_on(params, buffers, number)
         return State(params, buffers, slots), loss
 
+    def _moved_on(self, params: Tensor, buffers: Buffers, number: Any) -> tuple[Tensor, Buffers]:
+        """Return weights and buffers after the task's ``after_step``."""
+        named = {name: t.clone() for name, t in self.layout.unflatten(params).items()}
+        tensors = {**named, **{name: b.clone() for name, b in buffers.items()}}
+        with DataAsView():
+            self.call(self._after, tensors, tensors, number)
+        return self.layout.flatten({n: tensors[n] for n in named}), {n: tensors[n] for n in buffers}
+
     def gradient(
-        self, params: Tensor, buffers: Buffers, batch: Batch
+        self, params: Tensor, buffers: Buffers, batch: Batch, number: Any = None
     ) -> tuple[Tensor, Tensor, Buffers]:
         """Return the flat gradient (P,), the loss and the buffers after the forward pass.
 
         A parameter that the loss does not depend on has gradient zero.
+
+        Args:
+            params: ``(P,)``.
+            buffers: by name.
+            batch: of an update: a list of them where the task accumulates.
+            number: of the update, for a loss that takes it; None is the last one's.
         """
         if not self.functional:
-            return self._own_gradient(params, buffers, batch)
+            return self._own_gradient(params, buffers, batch, number)
+        parts = self.parts(batch)
+        total, losses = None, []
+        for part in parts:
+            grad, loss, buffers = self._part_gradient(params, buffers, part, number, len(parts))
+            total = grad if total is None else total + grad
+            losses.append(loss)
+        assert total is not None
+        return total, self.mean(losses), buffers
 
-        def objective(named: dict[str, Tensor]) -> tuple[Tensor, Buffers]:
+    def _part_gradient(
+        self, params: Tensor, buffers: Buffers, batch: Batch, number: Any, many: int
+    ) -> tuple[Tensor, Tensor, Buffers]:
+        def objective(named: dict[str, Tensor]) -> tuple[Tensor, tuple[Tensor, Buffers]]:
+            """Return what is differentiated, then the loss and the buffers after it."""
             fresh = {name: b.clone() for name, b in buffers.items()}
-            with PlainMasks():
-                loss = self.call(self._objective, {**named, **fresh}, batch, fresh)
-            return check_scalar(loss), fresh
+            with PlainMasks(), autocast(self.task.precision, self.device, cached=False):
+                given = self.arguments(batch, number)
+                loss = self.call(self._objective, {**named, **fresh}, fresh, *given)
+            loss = check_scalar(loss)
+            return loss if many == 1 else loss / many, (loss, fresh)
 
         named = self.layout.unflatten(params)
-        grads, (loss, after) = grad_and_value(objective, has_aux=True)(named)
+        grads, (_, (loss, after)) = grad_and_value(objective, has_aux=True)(named)
         return self.layout.flatten(grads), loss.detach(), after
+
+    def parts(self, batch: Batch) -> list[Batch]:
+        """Return the batches of an update: several where the task accumulates."""
+        return list(batch) if self.task.accumulate > 1 else [batch]
+
+    def arguments(self, batch: Batch, number: Any) -> tuple[Any, ...]:
+        """Return what the loss is called with beside the model."""
+        takes = isinstance(self.task.loss, AtStep) and number is not None
+        return (batch, number) if takes else (batch,)
+
+    def mean(self, losses: Sequence[Tensor]) -> Tensor:
+        """Return the loss of an update, in the model's type: the mean over its batches."""
+        first = losses[0].to(self.dtype) if self.task.precision else losses[0]
+        return first if len(losses) == 1 else torch.stack(list(losses)).mean().to(first.dtype)
 
     def leave_alone(self, names: Sequence[str]) -> None:
         """Leave parameters that the loss does not depend on as they are, as torch does.
@@ -251,19 +312,38 @@ class TrainingStep:
             self.idle[self.layout.slices[name]] = True
 
     def _own_gradient(
-        self, params: Tensor, buffers: Buffers, batch: Batch
+        self, params: Tensor, buffers: Buffers, batch: Batch, number: Any
     ) -> tuple[Tensor, Tensor, Buffers]:
         self.put(params, buffers)
         own = trainable(self.skeleton)
         for parameter in own.values():
             parameter.grad = None
-        with torch.enable_grad():
-            loss = check_scalar(self.task.loss(self.skeleton, copied(batch)))
-            # Not autograd.grad, which reentrant checkpointing forbids and some hooks do not see.
-            loss.backward()  # type: ignore[no-untyped-call]
-        found = {name: _dense_gradient(p) for name, p in own.items()}
+        loss = self.backward(batch, number)
+        found = {name: dense_gradient(p) for name, p in own.items()}
         after = {name: b.detach().clone() for name, b in fixed(self.skeleton).items()}
-        return self.layout.flatten(found), loss.detach(), after
+        return self.layout.flatten(found), loss, after
+
+    def backward(
+        self, batch: Batch, number: Any, scale: Callable[[Tensor], Tensor] | None = None
+    ) -> Tensor:
+        """Add the scaled gradient of an update to the model's own parameters; returns the loss."""
+        parts, losses = self.parts(batch), []
+        for part in parts:
+            given = self.arguments(copied(part), number)
+            with torch.enable_grad():
+                with autocast(self.task.precision, self.device):
+                    loss = check_scalar(self.task.loss(self.skeleton, *given))
+                losses.append(loss.detach())
+                due = loss if len(parts) == 1 else loss / len(parts)
+                # Not autograd.grad: checkpointing forbids it, and some hooks do not see it.
+                (due if scale is None else scale(due)).backward()  # type: ignore[no-untyped-call]
+        return self.mean(losses)
+
+    def after_update(self, index: int) -> None:
+        """Call the task's ``after_step`` on the model itself."""
+        if self.task.after_step is not None:
+            with torch.no_grad():
+                self.task.after_step(self.skeleton, self.number(index))
 
     def put(self, params: Tensor, buffers: Buffers) -> None:
         """Write one replica's weights and buffers into the model itself."""
@@ -279,13 +359,13 @@ class TrainingStep:
     ) -> Any:
         """Call ``function(model, batch)`` in eval mode with one replica's weights."""
         named = {**self.layout.unflatten(params), **buffers}
-        return self.call(_Objective(self._evaluation, function), named, copied(batch), {})
+        return self.call(Objective(self._evaluation, function), named, {}, copied(batch))
 
     @staticmethod
-    def call(module: _Objective, named: dict[str, Tensor], batch: Batch, changed: Buffers) -> Any:
+    def call(module: Objective, named: dict[str, Tensor], changed: Buffers, *given: Any) -> Any:
         """Call a module with other tensors in place of its own; ``changed`` sees new buffers."""
         tensors = {f"model.{name}": t for name, t in named.items()}
-        result = functional_call(module, tensors, (batch,))
+        result = functional_call(module, tensors, given)
         for name in changed:  # a module may assign a buffer anew instead of writing into it
             changed[name] = tensors[f"model.{name}"]
         return result
@@ -294,6 +374,11 @@ class TrainingStep:
         sizes = [sum(p.numel() for p in members.values()) for members in named]
         ends = list(accumulate(sizes, initial=0))
         places = [slice(a, b) for a, b in pairwise(ends)]
+        if self.task.precision == "fp16":
+            return None, (
+                "precision='fp16' lets a replica skip an update whose gradients overflow, and its "
+                "optimizer then counts one less than the others"
+            )
         if self.table is not None and self.table.moves:
             return None, f"{self.table.kind} moves {self.table.moves[0]} too"
         try:
@@ -310,56 +395,3 @@ class TrainingStep:
             for group, base in zip(self.owner.param_groups, self.table.base, strict=True):
                 group["lr"] = base
         return self.owner
-
-
-def _dense_gradient(parameter: Tensor) -> Tensor:
-    """Take the gradient off a parameter; zero where the loss did not depend on it."""
-    grad, parameter.grad = parameter.grad, None
-    if grad is None:
-        return torch.zeros_like(parameter.detach())
-    return grad.to_dense() if grad.layout is not torch.strided else grad
-
-
-def clip(grad: Tensor, max_norm: float) -> Tensor:
-    """Scale a flat gradient down to a norm of at most ``max_norm``, as ``clip_grad_norm_`` does."""
-    norm = (grad * grad).sum(-1, keepdim=True).sqrt()
-    return grad * torch.clamp(max_norm / (norm + 1e-6), max=1.0)
-
-
-def check_scalar(loss: Any) -> Tensor:
-    """Return the loss if it is a scalar tensor of floating point.
-
-    Raises:
-        RequestError: it is anything else.
-    """
-    if not isinstance(loss, torch.Tensor):
-        msg = f"Task.loss returned {type(loss).__name__}: it must return a scalar tensor"
-        raise RequestError(msg)
-    if loss.dim() != 0:
-        msg = (
-            f"Task.loss returned a tensor of shape {tuple(loss.shape)}: it must return a scalar; "
-            "average it over the batch, for example with .mean()"
-        )
-        raise RequestError(msg)
-    return loss
-
-
-def _by_group(model: nn.Module, optimizer: torch.optim.Optimizer) -> list[dict[str, Tensor]]:
-    """Return the trainable parameters by name, one dict for each of the optimizer's groups."""
-    names = {id(p): name for name, p in trainable(model).items()}
-    if not hasattr(optimizer, "param_groups"):  # an object of the user's own around several
-        return [dict(trainable(model))]
-    groups = [
-        {names[id(p)]: p for p in group["params"] if id(p) in names}
-        for group in optimizer.param_groups
-    ]
-    covered = {name for group in groups for name in group}
-    missing = [name for name in names.values() if name not in covered]
-    if missing:
-        msg = (
-            f"the optimizer leaves out {len(missing)} trainable parameter(s), first "
-            f"{missing[0]!r}: pass every parameter to it, or set requires_grad=False on those "
-            "that stay fixed"
-        )
-        raise RequestError(msg)
-    return groups

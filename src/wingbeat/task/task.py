@@ -13,8 +13,17 @@ from torch.utils import _pytree as pytree
 from wingbeat.errors import RequestError, require
 from wingbeat.task.advice import check_functions, refuse_list
 from wingbeat.task.barrier_sampling import BarrierSampling
-from wingbeat.task.data import Batch, is_tensors, len_of, steps_per_epoch
+from wingbeat.task.data import Batch, Collated, is_tensors, len_of
+from wingbeat.task.options import settle
+from wingbeat.task.order import order_of
+from wingbeat.task.precision import Precision
+from wingbeat.task.replay import given
 from wingbeat.task.schedule import Schedule, factor_of
+from wingbeat.task.signatures import AtStep
+from wingbeat.task.starting_point import StartingPoint
+
+_LATER: Any = None
+"""Default of an argument that must be given all the same; what stands before it need not be."""
 
 Sampling = Literal["shuffle", "replacement", "sequential"]
 Mode = Literal["train", "as built"]
@@ -27,12 +36,14 @@ class Task:
     Args:
         model: ``() -> nn.Module``, called under the task's seed. Its forward pass may depend on
             its parameters, buffers, inputs and torch's random numbers, on nothing else.
-        loss: ``(model, batch) -> scalar``.
+        loss: ``(model, batch) -> scalar``, or ``(model, batch, step)`` with the number of the
+            update, told by the signature. Evaluations use the last update's.
         data: tuple or dict of tensors that share the leading axis, or a map-style data set.
             A data set's ``__getitem__`` runs with Python's, NumPy's and torch's generators
             seeded per (seed, epoch, sample).
-        optimizer: ``(parameters) -> torch.optim.Optimizer``.
-        batch_size: samples a step.
+        optimizer: ``(parameters) -> torch.optim.Optimizer``; the name of the argument tells what
+            it gets: ``named_parameters`` pairs of name and parameter, ``model`` the model.
+        batch_size: samples a batch.
         steps: optimizer updates in all.
         seed: base seed; the initial weights are those of ``torch.manual_seed(seed); model()``.
         schedule: ``step -> factor`` of the learning rate, step counted from 0; or a factory
@@ -53,6 +64,18 @@ class Task:
             mode of every module, as for layers that the factory put into eval mode on purpose.
         barriers: on how many samples, points and pairs the metric "barrier" is measured.
         name: shown in reports.
+        collate: ``samples -> batch`` for data sets, those of ``eval_data`` too: padding, masking.
+            It runs with generators seeded per (seed, batch).
+        batches: in place of ``data``: a DataLoader (whose data set, sampler and collate are taken;
+            a stream is gone through pass by pass), a list of batches, or ``step -> batch``.
+        sampler: in place of ``sampling``: a sampler or batch sampler of torch, or a function
+            ``epoch -> indices``; what it draws is seeded per (seed, epoch).
+        after_step: ``(model, step)``, called after each update without gradients: clamps, masks,
+            averages kept in buffers.
+        accumulate: batches an update, whose gradients are averaged.
+        precision: "bf16" or "fp16": training runs under ``torch.autocast``; with "fp16" each
+            replica has its own gradient scaler. Weights stay in float32, evaluation too.
+        start: weights, optimizer state and number of updates to go on from; see ``wb.Start``.
 
     Raises:
         RequestError: a value is out of range; the message names it and says what to do.
@@ -71,11 +94,11 @@ class Task:
     """
 
     model: Callable[[], nn.Module]
-    loss: Callable[[nn.Module, Batch], Tensor]
-    data: Any
-    optimizer: Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
-    batch_size: int
-    steps: int
+    loss: Callable[..., Tensor]
+    data: Any = None
+    optimizer: Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer] = _LATER
+    batch_size: int = _LATER
+    steps: int = _LATER
     seed: int = 0
     schedule: Schedule | None = None
     eval_data: Any = None
@@ -90,10 +113,18 @@ class Task:
     barriers: BarrierSampling = field(default_factory=BarrierSampling)
     name: str = ""
     mode: Mode = "train"
+    collate: Callable[[list[Any]], Batch] | None = None
+    batches: Any = None
+    sampler: Any = None
+    after_step: Callable[[nn.Module, int], object] | None = None
+    accumulate: int = 1
+    precision: Precision | None = None
+    start: StartingPoint | None = None
 
     def __post_init__(self) -> None:
+        settle(self)
         check_functions(self.model, self.loss, self.optimizer, self.schedule)
-        for name in ("batch_size", "steps", "eval_batch_size"):
+        for name in ("steps", "eval_batch_size", "accumulate"):
             _require_count(name, getattr(self, name))
         fine = isinstance(self.barriers, BarrierSampling)
         require(fine, "Task.barriers", self.barriers, "pass a BarrierSampling")
@@ -105,10 +136,13 @@ class Task:
         require(self.mode in modes, "Task.mode", self.mode, f"use one of {modes}")
         clip = self.clip_norm
         require(clip is None or clip > 0, "Task.clip_norm", clip, "use a positive number, or None")
-        _check_data("data", self.data)
         if self.eval_data is not None:
             _check_data("eval_data", self.eval_data)
-        if self.steps_per_epoch < 1:
+        if self.batches is not None:
+            return
+        _require_count("batch_size", self.batch_size)
+        _check_data("data", self.data)
+        if order_of(self).per_pass < 1:
             msg = (
                 f"batch_size {self.batch_size} is larger than the data ({len_of(self.data)} "
                 "samples) and drop_last leaves no batch: use a smaller batch or drop_last=False"
@@ -117,8 +151,21 @@ class Task:
 
     @property
     def steps_per_epoch(self) -> int:
-        """Optimizer updates in one pass over the data."""
-        return steps_per_epoch(len_of(self.data), self.batch_size, self.drop_last)
+        """Optimizer updates in one pass over the data, rounded up; all of them for a stream."""
+        if self.batches is None:
+            return -(-order_of(self).per_pass // self.accumulate)
+        per_pass = given(self.batches).per_pass
+        return -(-per_pass // self.accumulate) if per_pass else self.steps
+
+    @property
+    def first_step(self) -> int:
+        """Updates that were made before this training's first; see ``start``."""
+        return 0 if self.start is None else self.start.step
+
+    @property
+    def counts(self) -> bool:
+        """Whether an update depends on its number beyond batch, schedule and random numbers."""
+        return isinstance(self.loss, AtStep) or self.after_step is not None
 
     def factor(self, step: int) -> float:
         """Return the learning-rate factor of one step.
@@ -135,7 +182,8 @@ def _require_count(name: str, value: object) -> None:
 
 
 def _check_data(name: str, data: Any) -> None:
-    refuse_list(name, data)
+    if not isinstance(data, Collated):  # a list of tensors is then a list of samples
+        refuse_list(name, data)
     if is_tensors(data):
         lengths = _lengths(name, data)
         advice = "its tensors must share the leading axis"

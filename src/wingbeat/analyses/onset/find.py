@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 def find_onset(
     task: Task,
-    metric: str | Metric = "barrier",
+    metric: str | Metric = "barrier_error",
     *,
     threshold: float | None = None,
     perturbation: Perturbation | None = None,
@@ -67,9 +67,10 @@ def find_onset(
 
     Args:
         task: what to train.
-        metric: between each replica and the reference at the end: "barrier" (training loss; also
-            "barrier_error", "barrier_test", "barrier_error_test"), "l2", "disagreement", or a
-            metric of yours that is declared with ``compares=True`` and is 0 for identical models.
+        metric: between each replica and the reference at the end: "barrier_error" (of training
+            error; also "barrier_error_test"), "barrier" and "barrier_test" (of the loss), "l2",
+            "disagreement", or a metric of yours that is declared with ``compares=True`` and is 0
+            for identical models.
         threshold: above it a replica has left; in the metric's unit. Only for errors is there a
             default, 2 points (Frankle et al.). A replica that diverged has left.
         perturbation: what is done to the replicas, at whichever step; default ``Gaussian(0.01)``.
@@ -111,7 +112,7 @@ def find_onset(
         ...     batch_size=4,
         ...     steps=8,
         ... )
-        >>> print(find_onset(bowl, threshold=0.01, driver="loop"))
+        >>> print(find_onset(bowl, "barrier", threshold=0.01, driver="loop"))
         stable from step 0 on, the first that was tried (95% at each step)
     """
     rule = Rule(*check_metric(metric, threshold), share, confidence)

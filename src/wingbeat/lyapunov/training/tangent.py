@@ -77,6 +77,7 @@ class TangentStep:
         recorded: bool = True,
     ) -> None:
         self.task, self.seed = task, task.seed if seed is None else seed
+        _refuse_options(task)
         self.step = TrainingStep(task, dtype, torch.device(device))
         try:
             self.step.optimizer = pure_optimizer(self.step.owner, smooth=True)
@@ -286,3 +287,17 @@ def _refusal(error: Exception) -> RequestError:
     return RequestError(
         f"torch cannot differentiate this training step ({type(error).__name__}: {line}); {INSTEAD}"
     )
+
+
+def _refuse_options(task: Task) -> None:
+    """Refuse what a task asks of its update beyond gradient, clipping and optimizer."""
+    asked = {
+        "after_step": task.after_step is not None,
+        "accumulate": task.accumulate != 1,
+        "precision": task.precision is not None,
+        "loss of the step": task.counts and task.after_step is None,
+    }
+    found = [name for name, there in asked.items() if there]
+    if found:
+        msg = f"no tangent dynamics for a task with {' and '.join(found)}; {INSTEAD}"
+        raise RequestError(msg)

@@ -10,6 +10,7 @@ from wingbeat.errors import RunError
 from wingbeat.params import fixed, trainable
 from wingbeat.replicas.belongings import Belongings
 from wingbeat.replicas.evaluation import Evaluation
+from wingbeat.task.precision import Scaler, is_scaler
 from wingbeat.task.step import State, TrainingStep
 
 if TYPE_CHECKING:
@@ -55,20 +56,27 @@ class ObjectLoop:
         scheduled = {name for row in step.options(0) for name in row}
         self.belongings = Belongings(self.optimizer, self.model, frozenset(scheduled))
         self.first = {k: t.clone() for k, t in self.belongings.gather().items()}
+        self.scaler = Scaler(step.device) if step.task.precision == "fp16" else None
 
     def __call__(self, state: State, batch: Batch, index: int) -> tuple[State, Tensor]:
         """Advance a stack of one replica; ``state`` tensors have a leading axis of 1."""
         self._put(state, index)
         buffers = {name: b[0] for name, b in state.buffers.items()}
-        evaluation = Evaluation(self.step, self.optimizer, buffers, batch)
+        scaler = None if self.scaler is None else self.scaler.scaler
+        evaluation = Evaluation(self.step, self.optimizer, buffers, batch, index, scaler)
         loss = evaluation()
         self._move(evaluation)
+        self.step.after_update(index)
         return self._take(), loss.detach().reshape(1)
 
     def _move(self, evaluation: Evaluation) -> None:
         """Let the optimizer take its step; what the loss says within it stays the loss's word."""
         try:
             with torch.enable_grad():
+                if evaluation.scaler is not None:
+                    evaluation.scaler.step(self.optimizer)
+                    evaluation.scaler.update()
+                    return
                 closures: list[Any] = [evaluation.again] if evaluation.passed else []
                 self.optimizer.step(*closures)
         except Exception as error:
@@ -81,8 +89,10 @@ class ObjectLoop:
     def _put(self, state: State, index: int) -> None:
         self.step.put(state.params[0], {k: b[0] for k, b in state.buffers.items()})
         # Slots of a pure form are those of a start, which this object was handed over with.
-        own = any("|" in name for name in state.slots)
-        held = {k: t[0] for k, t in state.slots.items()} if own else self.first
+        slots = {k: t[0] for k, t in state.slots.items() if not is_scaler(k)}
+        held = slots if any("|" in name for name in slots) else self.first
+        if self.scaler is not None:
+            self.scaler.put({k: t[0] for k, t in state.slots.items()})
         self.belongings.put_back(held)
         options = self.step.options(index)
         for group, row in zip(getattr(self.optimizer, "param_groups", []), options, strict=True):
@@ -91,5 +101,6 @@ class ObjectLoop:
     def _take(self) -> State:
         params = self.step.layout.flatten({n: p.detach() for n, p in self.named.items()})
         buffers = {n: b.detach().clone().unsqueeze(0) for n, b in fixed(self.model).items()}
-        slots = {k: t.unsqueeze(0) for k, t in self.belongings.gather().items()}
+        own = self.belongings.gather() | ({} if self.scaler is None else self.scaler.take())
+        slots = {k: t.unsqueeze(0) for k, t in own.items()}
         return State(params.unsqueeze(0), buffers, slots)

@@ -23,7 +23,6 @@ from wingbeat.replicas.drivers.object_loop import LOOP, alone
 from wingbeat.replicas.drivers.registry import AUTO, DRIVERS, DriverKind, check_driver
 from wingbeat.replicas.reads import NotRecordableError
 from wingbeat.replicas.replicas import Driver, Replicas, partition
-from wingbeat.task.data import len_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -206,10 +205,14 @@ class DriverSelector:
         allowed = 512 * torch.finfo(self.step.dtype).eps * (plain.abs().max() + 1)
         if bool((apart > allowed).any()):
             index = int((apart > allowed).nonzero()[0])
+            why = (
+                f"a stack of {self.step.task.precision} products rounds otherwise"
+                if self.step.task.precision
+                else "dropout of a tensor that lies transposed in memory draws another mask there"
+            )
             msg = (
                 f"lock step does not repeat the plain loop at step {index}: loss "
-                f"{float(losses[index]):g}, plain {float(plain[index]):g} (dropout of a tensor "
-                "that lies transposed in memory draws another mask there, for example)"
+                f"{float(losses[index]):g}, plain {float(plain[index]):g} ({why}, for example)"
             )
             raise UnlikePlainError(msg)
 
@@ -240,7 +243,9 @@ class DriverSelector:
         """Return all that a measured choice depends on."""
         here = fingerprint(self.step.device, self.step.dtype)
         sizes = [len(cast) for cast in self.stack_schedule]
-        asked = {"sizes": sizes, "steps": self.steps, "compiled": compiled}
+        asked: dict[str, Any] = {"sizes": sizes, "steps": self.steps, "compiled": compiled}
+        if (shapes := len(self.batches.shapes())) > 1:
+            asked["shapes"] = shapes
         return {**here, **asked, "programs": sorted(driver.signatures)}
 
     def _timed(self, driver: Lockstep, compiled: bool | None) -> DriverTimings:
@@ -251,12 +256,22 @@ class DriverSelector:
             timings[f"{driver.mode}/{chunk}"] = self._time(driver, chunk, spare)
         best = min(timings, key=lambda name: timings[name])
         timings["loop"] = self._time(alone(self.step), 1)
-        if timings["loop"] * LOOP_MARGIN < timings[best]:
-            return DriverTimings("loop", timings)
+        recording = self._recording(driver)
+        if timings["loop"] * LOOP_MARGIN < timings[best] + recording:
+            further = {"recording each shape of batch": recording} if recording else {}
+            return DriverTimings("loop", {**timings, **further})
         left = timings[best] * self.steps / 1000
         if compiled is None and driver.mode == "traced" and left > COMPILE_SECONDS:
             best = self._try_compiled(best, timings)
         return DriverTimings(best, timings)
+
+    def _recording(self, driver: Lockstep) -> float:
+        """Return milliseconds a step that recording each shape of batch takes, over the run."""
+        shapes = self.batches.shapes()
+        if len(shapes) < 2:
+            return 0.0
+        each = driver.build_seconds / max(1, len(driver.signatures))
+        return round(1000 * each * len(shapes) / self.steps, 3)
 
     def _try_compiled(self, best: str, timings: dict[str, float]) -> str:
         _, stroke, chunk = best.partition("/")
@@ -324,16 +339,13 @@ class DriverSelector:
 
     def _even(self) -> int:
         """Return the least stack size whose activations fill whole vector loops, in any layout."""
-        task, size = self.step.task, len_of(self.step.task.data)
-        batch = min(size, task.batch_size)
-        remainder = 0 if task.drop_last else size % batch
         # Threads cut large tensors into equal pieces, each of which ends in a remainder.
         whole = VECTOR_LOOP << min(3, (torch.get_num_threads() - 1).bit_length())
-        return whole // math.gcd(whole, batch, remainder)
+        return whole // math.gcd(whole, *self.batches.rows())
 
     def _probes(self) -> list[int]:
         """Return the steps that are tried: the first few, and the last batch of an epoch."""
-        last = self.batches.steps_per_epoch - 1
+        last = self.batches.steps_per_epoch - 1 if self.batches.addressable else 0
         return sorted(i for i in {0, 1, 2, last} if i < self.steps)
 
     def _replicas(self, driver: Driver, chunk: int, cast: list[Member], spare: int = 1) -> Replicas:
