@@ -52,9 +52,19 @@ def _spec(figure: AnyFigure, height: int | None) -> Spec:
         found["layout"]["height"] = height
     if height == PANEL:
         found["layout"]["font"]["size"] = 11
-        found["layout"]["xaxis"]["title"]["text"] = "step"
+        along = found["layout"]["xaxis"]["title"]
+        along["text"] = _short(along["text"])
         found["layout"]["yaxis"]["title"]["text"] = ""
     return found
+
+
+def _short(words: str) -> str:
+    """Return the words of an axis without its unit.
+
+    >>> _short("step (optimizer updates)")
+    'step'
+    """
+    return words.partition(" (")[0]
 
 
 def _key(figure: AnyFigure, *, of_all_panels: bool) -> tuple[FigureGroup, ...]:

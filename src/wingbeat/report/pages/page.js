@@ -52,7 +52,7 @@
     const place = document.getElementById(figure.id);
     const small = place.closest(".panel") ? PRINTED_WIDTH / 3 - 12 : PRINTED_WIDTH;
     const width = printing ? small : place.clientWidth;
-    if (!width || !place.checkVisibility()) return;
+    if (!width) return;
     const { data, layout } = specOf(figure, width);
     // A finger that scrolls the page must not zoom the plot.
     if (coarse.matches) layout.dragmode = false;

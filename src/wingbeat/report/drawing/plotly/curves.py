@@ -63,7 +63,7 @@ def _lines(figure: LineFigure) -> Spec:
             figure.y_limits or _heights(figure)
         )
     if figure.x_limits:
-        layout["xaxis"]["range"] = list(figure.x_limits)
+        layout["xaxis"]["range"] = _room(figure.x_limits, log=False)
     if figure.y_limits:
         layout["yaxis"]["range"] = _room(figure.y_limits, log=figure.log_y)
     if drawn:
