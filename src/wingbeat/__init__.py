@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from wingbeat.analyses.onset import find_onset
     from wingbeat.checkpoints import compare
     from wingbeat.errors import DriverError, RequestError, RunError, StoreError, WingbeatError
+    from wingbeat.execution.compared import compare_results
     from wingbeat.execution.result import Result, load
     from wingbeat.execution.run import run
     from wingbeat.execution.verify import Verification, verify
@@ -69,6 +70,7 @@ __all__ = [  # noqa: RUF022  (pipeline order)
     "Result",
     "Verification",
     "load",
+    "compare_results",
     "WingbeatError",
     "RequestError",
     "DriverError",
@@ -81,6 +83,7 @@ _PLACES: Final = {
     "wingbeat.analyses.onset": ("find_onset",),
     "wingbeat.checkpoints": ("compare",),
     "wingbeat.errors": ("DriverError", "RequestError", "RunError", "StoreError", "WingbeatError"),
+    "wingbeat.execution.compared": ("compare_results",),
     "wingbeat.execution.result": ("Result", "load"),
     "wingbeat.execution.run": ("run",),
     "wingbeat.execution.verify": ("Verification", "verify"),

@@ -50,6 +50,12 @@ class Answers(NamedTuple):
     rows: tuple[tuple[Cell, ...], ...]
     folded: tuple[tuple[Cell, ...], ...]
 
+    @property
+    def every(self) -> tuple[tuple[Cell, ...], ...]:
+        """All rows, the reference last."""
+        last = tuple(row for row in self.rows if row[0].value == REFERENCE)
+        return (*(row for row in self.rows if row not in last), *self.folded, *last)
+
 
 def answer(result: ResultLike) -> tuple[str, str]:
     """Return the headline in two: what happened, and what it must not be read without."""
