@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from wingbeat.checkpoints.start import Start
     from wingbeat.errors import DriverError, RequestError, RunError, StoreError, WingbeatError
     from wingbeat.execution.check import check
+    from wingbeat.execution.compared import compare_results
     from wingbeat.execution.result import Result, load
     from wingbeat.execution.run import run
     from wingbeat.execution.verify import Verification, verify
@@ -73,6 +74,7 @@ __all__ = [  # noqa: RUF022  (pipeline order)
     "Result",
     "Verification",
     "load",
+    "compare_results",
     "WingbeatError",
     "RequestError",
     "DriverError",
@@ -87,6 +89,7 @@ _PLACES: Final = {
     "wingbeat.checkpoints.start": ("Start",),
     "wingbeat.errors": ("DriverError", "RequestError", "RunError", "StoreError", "WingbeatError"),
     "wingbeat.execution.check": ("check",),
+    "wingbeat.execution.compared": ("compare_results",),
     "wingbeat.execution.result": ("Result", "load"),
     "wingbeat.execution.run": ("run",),
     "wingbeat.execution.verify": ("Verification", "verify"),

@@ -2,8 +2,28 @@
 
 from __future__ import annotations
 
+UNFOLD = """() => document.querySelectorAll('details').forEach((part) => { part.open = true; })"""
+"""Opens every part that the page folds away."""
+
+FIRST_SCREEN = """() => {
+  const shown = (e) => {
+    const box = e.getBoundingClientRect();
+    return box.width > 0 && box.top < window.innerHeight && box.top >= 0;
+  };
+  const whole = (e) => shown(e) && e.getBoundingClientRect().bottom <= window.innerHeight;
+  const all = (query) => [...document.querySelectorAll(query)];
+  const figures = all('.plot').filter(shown).map((place) => ({
+    id: place.id, marks: place.querySelectorAll('path.js-line, path.point').length }));
+  return {
+    texts: all('header p, h1, main p').filter(whole).map((e) => e.innerText),
+    rows: all('.answers tbody th').filter(whole).map((e) => e.innerText.split('\\n')[0]),
+    figures,
+  };
+}"""
+"""What is seen without scrolling: texts and rows that are there whole, and figures."""
+
 READY = """() => {
-  const plots = [...document.querySelectorAll('.plot')];
+  const plots = [...document.querySelectorAll('.plot')].filter((p) => p.checkVisibility());
   return plots.length > 0 && plots.every((p) => p.querySelector('.main-svg'));
 }"""
 """True once plotly has drawn into every placeholder."""

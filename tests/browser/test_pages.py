@@ -87,7 +87,9 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     }
 
 
-def opened(browser: Browser, path: Path, screen: str, scheme: str = "light") -> Opened:
+def opened(
+    browser: Browser, path: Path, screen: str, scheme: str = "light", *, unfolded: bool = True
+) -> Opened:
     width, height = SCREENS[screen]
     phone = screen == "phone"
     context: BrowserContext = browser.new_context(
@@ -111,6 +113,8 @@ def opened(browser: Browser, path: Path, screen: str, scheme: str = "light") -> 
     found.page.on("console", lambda m: found.hear(f"{m.type}: {m.text}"))
     found.page.on("pageerror", lambda error: found.complaints.append(str(error)))
     found.page.goto(path.as_uri())
+    if unfolded:
+        found.page.evaluate(looking.UNFOLD)
     found.page.wait_for_function(looking.READY)
     return found
 
@@ -137,7 +141,9 @@ def test_every_figure_is_drawn(shown: Opened) -> None:
 
 
 def test_pointing_at_a_value_names_it(shown: Opened) -> None:
-    flat = shown.page.evaluate("() => [...document.querySelectorAll('.flat .plot')].map(e => e.id)")
+    flat = shown.page.evaluate(
+        "() => [...document.querySelectorAll('figure .plot')].map(e => e.id)"
+    )
     assert flat
     for ident in flat:
         for x, y in shown.page.evaluate(looking.POINTS, ident):
@@ -178,7 +184,8 @@ def test_keys_do_not_rely_on_colour(shown: Opened) -> None:
 def test_an_entry_of_a_key_hides_its_lines_and_shows_them_again(shown: Opened) -> None:
     button = shown.page.locator(".key button").first
     ident = button.get_attribute("data-figure")
-    visible = f"() => document.getElementById('{ident}')._fullData.filter(t => t.visible).length"
+    drawing = f"document.querySelector('[data-of={ident}]')"
+    visible = f"() => {drawing}._fullData.filter(t => t.visible).length"
     before = shown.page.evaluate(visible)
     button.click()
     assert button.get_attribute("aria-pressed") == "false"
@@ -213,6 +220,45 @@ def test_a_dark_screen_gets_light_text(browser: Browser, pages, name: str) -> No
     assert contrast(colours["drawn"], colours["paper"]) > 4.5
     assert luminance(colours["paper"]) < 0.1
     assert found.complaints == []
+
+
+FIRST_SCREENS = {"desktop": (1440, 900), "phone": (390, 844)}
+
+
+@pytest.mark.parametrize("screen", FIRST_SCREENS)
+def test_the_first_screen_holds_the_title_the_answer_and_a_figure(browser, pages, screen) -> None:
+    found = opened(browser, pages["run"], screen, unfolded=False)
+    width, height = FIRST_SCREENS[screen]
+    found.page.set_viewport_size({"width": width, "height": height})
+    found.page.wait_for_function(looking.READY)
+    seen = found.page.evaluate(looking.FIRST_SCREEN)
+    title = found.page.title()
+    found.page.context.close()
+    assert re.match(r"circles, dense net: \w+, \d+ \w{3} \d{4} \| wingbeat$", title), title
+    told = " ".join(seen["texts"])
+    assert re.search(r"circles, dense net\s+\d+ \w+ \d{4}, \d\d:\d\d UTC", told)
+    assert "2,338 weights; trained on 1,000 samples" in told
+    answer = (
+        r"128 steps on, the copies of gaussian-0\.01@0 lie [\d.,]+ times as far from one another"
+    )
+    doubt = r" as right after the nudge \(95 % interval [\d.,]+ to [\d.,]+\); \d of 3 grew\."
+    assert re.search(r"(Con|Di)vergent: training|Undetermined: ", told)
+    assert re.search(answer + doubt, told), told
+    assert seen["figures"][0]["id"] == "fig-first"
+    assert seen["figures"][0]["marks"] >= 1
+    if screen == "desktop":
+        assert seen["rows"] == ["gaussian-0.01@0", "gaussian-0.0001@64", "reference"]
+
+
+@pytest.mark.parametrize("name", ["run", "study", "all nets"])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing(browser: Browser, pages, name: str, scheme: str) -> None:
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+    found = opened(browser, pages[name], "desktop", scheme)
+    # Its own script goes around the policy of the page, as an extension of a browser would.
+    outcome = axe.run(found.page)
+    found.page.context.close()
+    assert [(v["id"], v["help"]) for v in outcome.response["violations"]] == []
 
 
 def luminance(colour: str) -> float:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import hashlib
 import json
 import re
@@ -10,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import plotly.offline
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from report_cases import FakeResult, full, perturbation, scalar, table
 
 from wingbeat.report import notebook_html, render_page, write_page
+from wingbeat.report.pages import plotting_script
 from wingbeat.report.pages.document import script_json
 from wingbeat.report.pages.page_text import flat
 
@@ -76,8 +77,8 @@ def read(html: str) -> Reader:
 
 @pytest.fixture
 def small_plotly(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Replace the 5 MB of plotly.js where only our own part of the page matters."""
-    monkeypatch.setattr(plotly.offline, "get_plotlyjs", lambda: "/* plotly */")
+    """Leave plotly.js out where only our own part of the page matters."""
+    monkeypatch.setattr(plotting_script, "packed_script", lambda: "H4sI")
 
 
 def with_strings(text: str) -> FakeResult:
@@ -106,8 +107,8 @@ def harmless() -> Reader:
 def check_nothing_injected(text: str) -> None:
     found, plain = read(render_page(with_strings(text))), harmless()
     assert found.shape == plain.shape
-    assert len(found.scripts) == 4
-    assert [kind for kind, _ in found.scripts] == ["application/json", "", "", ""]
+    kinds = ["application/json", "application/octet-stream", ""]
+    assert [kind for kind, _ in found.scripts] == kinds
     assert found.scripts[1:] == plain.scripts[1:]
     json.loads(found.scripts[0][1])
     for prefix in ("w", "v", "k", "e", "f", "d", "n"):
@@ -151,7 +152,7 @@ def test_json_refuses_what_browsers_cannot_read() -> None:
 def test_the_page_asks_the_network_for_nothing() -> None:
     html = render_page(full())
     found = read(html)
-    assert html.count(plotly.offline.get_plotlyjs()) == 1
+    assert html.count(plotting_script.packed_script()) == 1
     links = [
         v for _, name, v in found.values if name in ("src", "href", "srcset", "action", "data")
     ]
@@ -168,8 +169,8 @@ def test_the_page_asks_the_network_for_nothing() -> None:
     css = "".join(found.styles)
     assert "url(" not in css
     assert "@import" not in css
-    own = [text for _, text in found.scripts if plotly.offline.get_plotlyjs() not in text]
-    assert len(own) == 3
+    own = [text for _, text in found.scripts if text != plotting_script.packed_script()]
+    assert len(own) == 2
     assert not any("http" in text or "//" in text.replace("// ", "") for text in own)
     assert "http" not in found.text
 
@@ -179,9 +180,26 @@ def test_the_policy_allows_these_scripts_and_no_request() -> None:
     policy = next(v for tag, name, v in found.values if tag == "meta" and name == "content")
     assert policy.startswith("default-src 'none'")
     assert "http" not in policy
+    assert "unsafe-eval" not in policy
     for kind, text in found.scripts:
-        digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
-        assert (f"'sha256-{digest}'" in policy) == (kind == "")
+        assert (f"'sha256-{digest(text)}'" in policy) == (kind == "")
+    packed = next(text for kind, text in found.scripts if kind == "application/octet-stream")
+    unpacked = gzip.decompress(base64.b64decode(packed)).decode()
+    assert f"'sha256-{digest(unpacked)}'" in policy
+    assert policy.count("sha256-") == 2
+
+
+def digest(text: str) -> str:
+    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+def test_the_plotting_script_is_the_published_one_with_its_licence() -> None:
+    text = plotting_script.script()
+    assert hashlib.sha256(text.encode()).hexdigest() == plotting_script.SHA256
+    assert text.startswith("/**\n* plotly.js (cartesian - minified) v4.1.1\n")
+    assert "Licensed under the MIT license" in text[:200]
+    licence = Path(plotting_script.__file__).parent / "plotly_js" / "LICENSE"
+    assert licence.read_text().startswith("MIT License\n\nCopyright (c) 2016-2024 Plotly")
 
 
 def test_links_and_key_buttons_lead_somewhere() -> None:
@@ -201,11 +219,10 @@ def test_every_figure_of_a_full_result_is_on_the_page() -> None:
     payload = json.loads(found.scripts[0][1])
     idents = [f["id"] for f in payload["figures"]]
     assert idents == [
-        "fig-apart-1", "fig-apart-2", "fig-when-1", "fig-where-1", "fig-where-2",
+        "fig-first", "fig-apart-1", "fig-when-1", "fig-where-1", "fig-where-2",
         "fig-function-1", "fig-function-2", "fig-function-3", "fig-function-4",
         "fig-layers-1", "fig-layers-2", "fig-projection-1", "fig-projection-2",
     ]  # fmt: skip
-    assert [f["three"] for f in payload["figures"]].count(True) == 1
     tokens = set(re.findall(r'"(@[\w-]+)"', found.scripts[0][1]))
     assert tokens <= set(payload["themes"]["light"])
     assert payload["themes"]["light"].keys() == payload["themes"]["dark"].keys()
@@ -245,7 +262,7 @@ def test_weights_only_one_replica_and_nothing_at_all() -> None:
     weights = result.table[result.table["metric"].isin(["l2", "spread"])]
     found = read(render_page(result.but(table=weights)))
     figures = [f["id"] for f in json.loads(found.scripts[0][1])["figures"]]
-    assert figures == ["fig-apart-1", "fig-apart-2", "fig-layers-1"]
+    assert figures == ["fig-first", "fig-apart-1", "fig-layers-1"]
     empty = FakeResult(table([]), behavior="undetermined")
     bare = read(render_page(empty))
     assert json.loads(bare.scripts[0][1])["figures"] == []

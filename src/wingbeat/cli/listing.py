@@ -2,37 +2,53 @@
 
 from __future__ import annotations
 
+import shutil
+import textwrap
 from dataclasses import fields
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from wingbeat.cli.options import Json
+from wingbeat.errors import RequestError, nearest
 from wingbeat.files import strict_json
 from wingbeat.measure.metric import in_order
 from wingbeat.replicas.perturb import PERTURBATIONS, size_field
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     Facts = Mapping[str, Any]
 
 Markdown = Annotated[bool, typer.Option("--markdown", help="Print the table of the documentation.")]
 
 
-def metrics(as_json_text: Json = False, markdown: Markdown = False) -> None:
-    """List every metric: built in, or announced by an installed package."""
-    _tell(metric_facts(), as_json_text=as_json_text, markdown=markdown, shown=_OF_METRICS)
+Name = Annotated[str | None, typer.Argument(metavar="[NAME]", help="Tell all about this one.")]
 
 
-def perturbations(as_json_text: Json = False, markdown: Markdown = False) -> None:
-    """List every perturbation: built in, or announced by an installed package."""
-    _tell(
-        perturbation_facts(), as_json_text=as_json_text, markdown=markdown, shown=_OF_PERTURBATIONS
-    )
+def metrics(name: Name = None, as_json_text: Json = False, markdown: Markdown = False) -> None:
+    """List every metric, or tell all about one: built in, or of an installed package."""
+    facts = _chosen(metric_facts(), "name", name)
+    _tell(facts, as_json_text=as_json_text, markdown=markdown, shown=_OF_METRICS, whole=bool(name))
+
+
+def perturbations(
+    kind: Name = None, as_json_text: Json = False, markdown: Markdown = False
+) -> None:
+    """List every perturbation, or tell all about one: built in, or of an installed package."""
+    facts = _chosen(perturbation_facts(), "kind", kind)
+    shown = _OF_PERTURBATIONS
+    _tell(facts, as_json_text=as_json_text, markdown=markdown, shown=shown, whole=bool(kind))
+
+
+def _chosen(facts: list[dict[str, Any]], key: str, name: str | None) -> list[dict[str, Any]]:
+    if name is None:
+        return facts
+    found = [one for one in facts if one[key] == name]
+    if not found:
+        known = [str(one[key]) for one in facts]
+        raise RequestError(f"there is no {key} {name!r}: {nearest(name, known)}")
+    return found
 
 
 _OF_METRICS = {
@@ -90,17 +106,46 @@ _CODE = ("name", "kind", "size")
 
 
 def _tell(
-    facts: Sequence[Facts], *, as_json_text: bool, markdown: bool, shown: Mapping[str, str]
+    facts: Sequence[Facts],
+    *,
+    as_json_text: bool,
+    markdown: bool,
+    shown: Mapping[str, str],
+    whole: bool,
 ) -> None:
     if as_json_text:
         typer.echo(strict_json(facts))
     elif markdown:
         typer.echo(as_markdown(facts, shown), nl=False)
+    elif whole:
+        typer.echo("\n".join(_all_of(facts[0])))
     else:
-        table = Table(*shown.values(), "what it is", box=None, padding=(0, 2, 0, 0))
-        for found in facts:
-            table.add_row(*(escape(str(found[key])) for key in (*shown, "about")))
-        Console().print(table)
+        typer.echo("\n".join(lines(facts, next(iter(shown)), shutil.get_terminal_size().columns)))
+
+
+def lines(facts: Sequence[Facts], key: str, width: int) -> list[str]:
+    """Return a line for each: its name, a star where it is measured by default, what it is.
+
+    >>> lines([{"name": "l2", "about": "Distance to the reference", "default": True}], "name", 24)
+    ['l2 * Distance to the r…', '* measured by default']
+    """
+    left = max(len(str(found[key])) for found in facts)
+    marked = any(found.get("default") for found in facts)
+    out = []
+    for found in facts:
+        star = " *" if found.get("default") else "  "
+        text = f"{found[key]:{left}}{star if marked else ' '} {found['about']}"
+        out.append(text if len(text) < width else f"{text[: width - 2]}…")
+    return [*out, "* measured by default"] if marked else out
+
+
+def _all_of(found: Facts) -> Iterator[str]:
+    for name, value in found.items():
+        text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+        if text:
+            yield from textwrap.wrap(
+                f"{name.replace('_', ' ')}: {text}", 78, subsequent_indent="  "
+            )
 
 
 def _end(number: float) -> float | str:

@@ -8,29 +8,31 @@ from typing import Annotated, Any, Final
 
 import typer
 from rich.console import Console
-from typer.core import TyperCommand, TyperGroup
+from typer.core import TyperCommand
 
+from wingbeat.cli.compact import CompactCommand, CompactGroup
 from wingbeat.errors import DriverError, RequestError, WingbeatError
 
 COMMANDS: Final = {
-    "run": ("task", "Fork a training run, measure how the copies part, and write a report."),
-    "verify": ("task", "Run a task twice and as twins: bit-identical or not, and where it breaks."),
-    "report": ("task", "Write the report of a finished run again."),
-    "fork": ("scripts", "Run your unchanged script from nudged copies of a checkpoint."),
+    "run": ("task", "Fork a training run and measure how the copies part."),
+    "verify": ("task", "Run a task twice and as twins: bit-identical or not."),
+    "report": ("reports", "Write the report of a run again, or of several at once."),
+    "watch": ("watch", "Show how far a run is, from its folder alone."),
+    "fork": ("scripts", "Run your unchanged script from nudged checkpoints."),
     "nudge": ("scripts", "Copy a checkpoint and nudge the weights of the copies."),
     "measure": ("scripts", "Measure checkpoints that any script wrote."),
-    "compare": ("compare", "Compare checkpoints of any size in weight space, streamed."),
-    "onset": ("onset", "Find the first step from which a perturbation no longer leads elsewhere."),
-    "noise": ("noise", "Compare how much each source of noise alone makes runs differ."),
-    "study": ("study", "Run a study file (.toml, .yaml) or a named study, and go on with one."),
-    "metrics": ("listing", "List every metric: built in, or announced by an installed package."),
-    "perturbations": ("listing", "List every perturbation, likewise."),
-    "demo": ("task", "Analyse two small nets, run a quick study, and write the reports."),
+    "compare": ("compare", "Compare checkpoints of any size in weight space."),
+    "onset": ("onset", "Find the step from which a perturbation stops mattering."),
+    "noise": ("noise", "Compare how much each source of noise makes runs differ."),
+    "study": ("study", "Run a study file (.toml, .yaml) or a named study."),
+    "metrics": ("listing", "List every metric, or tell all about one."),
+    "perturbations": ("listing", "List every perturbation, or tell all about one."),
+    "demo": ("task", "Analyse two small nets and run a quick study."),
 }
 """Commands in the order in which they are listed: their file in this room, and one line of help."""
 
 
-class LateCommands(TyperGroup):
+class LateCommands(CompactGroup):
     """Commands that are imported when they are run: to list them takes no torch."""
 
     def list_commands(self, ctx: Any) -> list[str]:
@@ -53,8 +55,8 @@ def command(name: str) -> Any:
     found: Any = getattr(import_module(f"wingbeat.cli.{COMMANDS[name][0]}"), name)
     if isinstance(found, typer.Typer):
         return typer.main.get_command(found)
-    alone = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-    alone.command(name)(found)
+    alone = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+    alone.command(name, cls=CompactCommand)(found)
     return typer.main.get_command(alone)
 
 
@@ -62,8 +64,8 @@ app = typer.Typer(
     cls=LateCommands,
     help="How sensitive is a neural network's training to its starting point?",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 

@@ -8,16 +8,20 @@ from typing import Annotated
 import typer
 
 Place = Annotated[
-    str, typer.Argument(metavar="MODULE:FACTORY", help="Function that returns a wb.Task.")
+    str, typer.Argument(metavar="MODULE:FACTORY", help="mine:task or mine.py:task gives a wb.Task.")
 ]
 Arguments = Annotated[
     list[str] | None,
-    typer.Option("--arg", help="Argument of the factory, name=value; may be repeated."),
+    typer.Option("--arg", metavar="NAME=VALUE", help="Argument of the factory; repeatable."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
-Driver = Annotated[str, typer.Option(help="auto, lockstep, loop, or one of a package.")]
-Dtype = Annotated[str, typer.Option(help="float32, float64, bfloat16 or float16.")]
-Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps, …")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")]
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="Throw an earlier run in the folder away.")
+]
+Driver = Annotated[str, typer.Option(metavar="NAME", help="auto, lockstep, loop, or a package's.")]
+Dtype = Annotated[str, typer.Option(metavar="TYPE", help="float32, float64, bfloat16 or float16.")]
+Device = Annotated[str, typer.Option(metavar="NAME", help="cpu, cuda, cuda:1, mps, …")]
 
 
 def folder_for(factory: str, kind: str = "") -> Path:

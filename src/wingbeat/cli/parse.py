@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import inspect
 import json
 import os
 import re
@@ -18,7 +19,7 @@ from wingbeat.replicas.perturb import PERTURBATIONS, perturbation_of, size_field
 from wingbeat.task.task import Task
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from wingbeat.replicas.perturb import Perturbation
 
@@ -89,15 +90,31 @@ def load_task(place: str, arguments: dict[str, Any]) -> Task:
         msg = f"{place!r} is not of the form MODULE:FACTORY or FILE.py:FACTORY"
         raise RequestError(msg)
     found = _attribute(_module(where), name, where)
-    try:
-        task = found(**arguments) if callable(found) else found
-    except TypeError as error:
-        msg = f"{place} cannot be called with {arguments}: {error}"
-        raise RequestError(msg) from error
+    if callable(found) and not isinstance(found, Task):
+        _check_arguments(place, found, arguments)
+        # What it raises itself is the caller's own error, and is shown as it is.
+        found = found(**arguments)
+    task = found
     if not isinstance(task, Task):
         msg = f"{place} gave {type(task).__name__}: it must return a wb.Task"
         raise RequestError(msg)
     return task
+
+
+def _check_arguments(place: str, factory: Callable[..., Any], arguments: dict[str, Any]) -> None:
+    """Refuse arguments that a factory does not take, before it is called."""
+    try:
+        signature = inspect.signature(factory)
+    except (TypeError, ValueError):  # of a builtin: only the call tells
+        return
+    try:
+        signature.bind(**arguments)
+    except TypeError as error:
+        given = ", ".join(f"{k}={v!r}" for k, v in arguments.items()) or "no arguments"
+        raise RequestError(
+            f"{place} cannot be called with {given}: {error}. It takes {signature}; give them with "
+            "--arg name=value"
+        ) from error
 
 
 def parse_dtype(name: str) -> torch.dtype:

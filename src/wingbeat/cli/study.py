@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
-from typer.core import TyperGroup
 
 from wingbeat.cli import show_study
+from wingbeat.cli.compact import CompactCommand, CompactGroup
 from wingbeat.cli.named_study import command_for
 from wingbeat.cli.options import Json
 from wingbeat.cli.parse import make_importable, parse_arguments
@@ -45,7 +45,7 @@ StoreAddress = Annotated[
 SUFFIXES = (".toml", ".yaml", ".yml")
 
 
-class FileOrName(TyperGroup):
+class FileOrName(CompactGroup):
     """Commands of which the first word may also be a study file."""
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
@@ -59,9 +59,11 @@ study = typer.Typer(
     cls=FileOrName,
     help="Run a study file (.toml, .yaml) or a named study; the same command again goes on.",
     no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
 )
 for named_study in STUDIES.all().values():
-    study.command(named_study.name)(command_for(named_study))
+    study.command(named_study.name, cls=CompactCommand)(command_for(named_study))
 
 
 @study.callback()
@@ -69,7 +71,7 @@ def named() -> None:
     """Run a study file (.toml, .yaml) or a named study; the same command again goes on."""
 
 
-@study.command("run")
+@study.command("run", cls=CompactCommand)
 def run_file(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Study file, .toml or .yaml.")],
     runner: Annotated[
@@ -148,7 +150,7 @@ def _show_outcome(found: StudyResult, *, as_json_text: bool) -> None:
         raise typer.Exit(1)
 
 
-@study.command("show")
+@study.command("show", cls=CompactCommand)
 def show(
     folder: Annotated[str, typer.Argument(metavar="DIR", help="Folder; may hold wildcards.")],
     value: Annotated[str, typer.Option(help="Scalar to compare, such as final_l2.")] = "lyapunov",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
@@ -129,6 +130,7 @@ def _environment() -> dict[str, Any]:
     kept = {k: here[k] for k in ("wingbeat", "torch", "python", "platform", "device", "threads")}
     return {
         **kept,
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "driver": "elsewhere",
         "mode": "checkpoints",
         "driver_reason": "trained by another program and only read here",

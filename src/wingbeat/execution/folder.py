@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from wingbeat.determinism import differing_field
@@ -63,7 +64,8 @@ def freeze(
     there = store.read_json("environment.json") if store else None
     if store is None or there is None:
         plan = selector.choose(driver, compiled)
-        environment = {**now, **plan.facts(), "warnings": list(plan.warnings)}
+        began = datetime.now(UTC).isoformat(timespec="seconds")
+        environment = {**now, **plan.facts(), "warnings": list(plan.warnings), "started": began}
         if store:
             store.write_json("environment.json", environment)
         return plan, environment

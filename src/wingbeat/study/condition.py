@@ -205,7 +205,7 @@ def perturbation(found: dict[str, Json]) -> Perturbation:
 
 
 def named(place: str) -> Callable[..., Any]:
-    """Return the function that ``module:function`` names.
+    """Return the function that ``module:function`` or ``file.py:function`` names.
 
     Raises:
         RequestError: there is none.
@@ -218,7 +218,9 @@ def named(place: str) -> Callable[..., Any]:
     if not (module and colon and name):
         raise RequestError(f"{place!r} is not of the form module:function")
     try:
-        found = getattr(importlib.import_module(module), name)
+        # A file is as good as a module: mine.py:task and nets/mine.py:task, from its folder on.
+        inside = module.removesuffix(".py").replace("/", ".") if module.endswith(".py") else module
+        found = getattr(importlib.import_module(inside), name)
     except (ImportError, AttributeError) as error:
         raise RequestError(f"{place!r} cannot be found: {error}") from error
     if not callable(found):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -199,6 +200,7 @@ class Twins:
             "driver": "yours",
             "mode": "loop",
             "driver_reason": "trained by a loop of your own",
+            "started": datetime.now(UTC).isoformat(timespec="seconds"),
             "unsaved": unsaved(parts),
         }
         folder.begin(self.condition, environment)

@@ -39,24 +39,32 @@ class KeyEntry(NamedTuple):
     marker: str
 
 
+class RenderedPanel(NamedTuple):
+    """One drawing: its specification and, among small multiples, what it shows."""
+
+    ident: str
+    title: str
+    spec: dict[str, Any]
+
+
 class RenderedFigure(NamedTuple):
-    """A figure as the page shows it; ``spec`` is None where there is nothing to draw."""
+    """A figure as the page shows it: one panel, several small ones, none if nothing is drawn."""
 
     ident: str
     title: str
     caption: str
     note: str
     key: tuple[KeyEntry, ...]
-    spec: dict[str, Any] | None
-    three: bool
+    panels: tuple[RenderedPanel, ...]
 
 
 class Section(NamedTuple):
-    """A group of figures under one heading."""
+    """A group of figures under one heading; a folded one is opened by the reader."""
 
     ident: str
     title: str
     figures: tuple[RenderedFigure, ...]
+    folded: bool = False
 
 
 def key_entries(entries: Iterable[FigureGroup]) -> tuple[KeyEntry, ...]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -158,7 +160,28 @@ def layers(result: ResultLike, perturbation: str | None = None) -> HeatFigure | 
     names_ = names(result)
     if not names_:
         return None
-    name = names_[0] if perturbation is None else perturbation
+    found = layers_of_all(result, (names_[0] if perturbation is None else perturbation,))
+    return found[0] if found else None
+
+
+def layers_of_all(result: ResultLike, chosen: Sequence[str]) -> tuple[HeatFigure, ...]:
+    """Return the maps of several perturbations, their colours on one scale.
+
+    Maps of another quantity (see `layers`) have a scale of their own.
+    """
+    found = [heat for name in chosen if (heat := _first_heat(result, name)) is not None]
+    limits = {}
+    for label in {heat.value_label for heat in found}:
+        ends = [heat.limits for heat in found if heat.value_label == label and not heat.empty]
+        limits[label] = (min(e[0] for e in ends), max(e[1] for e in ends)) if ends else (0.0, 1.0)
+    several = "All maps here have the same scale of colours." if len(found) > 1 else ""
+    return tuple(
+        replace(heat, limits=limits[heat.value_label], caption=joined(heat.caption, several))
+        for heat in found
+    )
+
+
+def _first_heat(result: ResultLike, name: str) -> HeatFigure | None:
     for metric in _LAYER_METRICS:
         grid = _grid(result, metric, name)
         if grid is not None:

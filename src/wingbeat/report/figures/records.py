@@ -60,6 +60,7 @@ class LineFigure:
     ``note`` is printed above the axes (for example an exact zero, which a
     logarithmic axis cannot show), ``stepped`` draws each value over the whole
     interval that ends at its x, ``names`` stand at x = 0, 1, 2, … instead of numbers.
+    ``x_limits`` and ``y_limits`` are the ends of the axes where several figures share them.
     """
 
     key: str
@@ -73,6 +74,8 @@ class LineFigure:
     log_y: bool = False
     stepped: bool = False
     names: tuple[str, ...] = ()
+    x_limits: tuple[float, float] | None = None
+    y_limits: tuple[float, float] | None = None
 
     @property
     def empty(self) -> bool:

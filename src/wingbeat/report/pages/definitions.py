@@ -22,6 +22,18 @@ GENERAL: Final = (
         "was to change one of these. The null twin is a copy that was not nudged at all.",
     ),
     Definition(
+        "size of a perturbation",
+        "‖w_i(t₀) − w_ref(t₀)‖₂",
+        "How far the nudge really moved the weights, after rounding to their precision: mean and "
+        "range over the replicas. 0 for a perturbation that changes a source of noise instead.",
+    ),
+    Definition(
+        "copies that grew",
+        "‖w_i(T) − w_ref(T)‖₂ > ‖w_i(t₀) − w_ref(t₀)‖₂",
+        "How many replicas end further from the reference than they began, and above the noise "
+        "floor.",
+    ),
+    Definition(
         "noise floor",
         "max over steps of ‖w_null(t) − w_ref(t)‖₂",
         "What the execution alone adds. Exactly 0 means that equal inputs gave equal bits; a "

@@ -16,36 +16,29 @@ from wingbeat.files import replace_file
 from wingbeat.report.drawing.plotly.parts import theme_colours
 from wingbeat.report.drawing.rendered import Section
 from wingbeat.report.figures.style import THEMES
+from wingbeat.report.pages import plotting_script
 
 _HERE = Path(__file__).parent
 
 
 def render_document(template: str, sections: Sequence[Section], **words: Any) -> str:
-    """Return a page as HTML text (about 5 MB: plotly.js is inlined once).
+    """Return a page as HTML text (under 1 MB: plotly.js is in it once, compressed).
 
     Args:
         template: file of this package that extends ``document.html``.
         sections: the figures under their headings.
         words: what else the template names; ``version`` and ``alarms`` are always needed.
     """
-    from plotly.offline import get_plotlyjs
-
-    scripts = {
-        name: f"\n{text}\n"
-        for name, text in (
-            ("canvas", _text("canvas.js")),
-            ("plotly", get_plotlyjs()),
-            ("program", _text("page.js")),
-        )
-    }
+    program = f"\n{_text('page.js')}\n"
     return (
         environment()
         .get_template(template)
         .render(
-            # These are files of this package and of plotly, never data.
+            # These are files of this package, never data.
             css=Markup(page_css()),  # noqa: S704
-            **{name: Markup(text) for name, text in scripts.items()},  # noqa: S704
-            policy=content_policy(*scripts.values()),
+            program=Markup(program),  # noqa: S704
+            plotly=plotting_script.packed_script(),
+            policy=content_policy(program, plotting_script.script()),
             payload=script_json(_payload(sections)),
             sections=sections,
             **words,
@@ -77,10 +70,10 @@ def write_document(text: str, path: str | Path) -> Path:
 
 
 def _payload(sections: Sequence[Section]) -> dict[str, Any]:
-    drawn = [f for s in sections for f in s.figures if f.spec is not None]
+    drawn = [panel for s in sections for f in s.figures for panel in f.panels]
     return {
         "themes": {name: theme_colours(name) for name in THEMES},
-        "figures": [{"id": f.ident, "three": f.three, "spec": f.spec} for f in drawn],
+        "figures": [{"id": panel.ident, "spec": panel.spec} for panel in drawn],
     }
 
 
@@ -106,7 +99,7 @@ def content_policy(*scripts: str) -> str:
         for s in scripts
     )
     return (
-        f"default-src 'none'; script-src {hashes} 'unsafe-eval'; style-src 'unsafe-inline'; "
+        f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; "
         "img-src data: blob:; base-uri 'none'; form-action 'none'"
     )
 

@@ -10,6 +10,7 @@ from wingbeat.measure.scalars import SCALARS
 from wingbeat.measure.verdict import Verdict
 from wingbeat.report.figures.records import MOST_FAMILIES
 from wingbeat.report.pages.definitions import bibtex, definitions, run_key, version
+from wingbeat.report.pages.first_screen import answer, answers, extent, others, term_places
 from wingbeat.report.pages.notebook import value_text
 from wingbeat.report.prose import floor_text, interval, no_interval, number, percent, reason
 from wingbeat.report.result_access import (
@@ -24,22 +25,35 @@ from wingbeat.report.result_access import (
 from wingbeat.report.verdict_text import (
     alarms,
     copies,
-    headline,
     limits,
     meaning,
+    not_shown,
     read,
     reference,
     verdict,
 )
+from wingbeat.report.what_was_trained import subject
 
 _LONGEST_TEXT = 400
 
 
 def texts(result: ResultLike) -> dict[str, Any]:
     """Return every word and number of the page outside the figures."""
+    terms = definitions(result)
+    places = term_places(terms)
+    said = answer(result)
     return {
+        "subject": subject(result),
         "alarms": alarms(result),
-        "headline": headline(result),
+        "failed": read(result, first_name(result)).training_failed,
+        "extent": extent(result),
+        "others": others(result),
+        "unproven": not_shown(read(result, first_name(result))),
+        "answers": answers(result, places),
+        "places": places,
+        "headline": " ".join(filter(None, said)),
+        "happened": said[0],
+        "remarks": said[1],
         "verdict": verdict(result),
         "facts": _facts(result),
         "meaning": meaning(result),
@@ -50,7 +64,7 @@ def texts(result: ResultLike) -> dict[str, Any]:
         "left_out": max(0, len(names(result)) - MOST_FAMILIES),
         "condition": tuple(flat(result.condition)),
         "environment": tuple(flat(result.environment)),
-        "definitions": definitions(result),
+        "definitions": terms,
         "bibtex": bibtex(result),
         "version": version(result),
         "key": run_key(result.condition),

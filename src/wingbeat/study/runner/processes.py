@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
+import signal
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -172,6 +173,9 @@ def _end(worker: _Worker) -> None:
 
 def _serve(pipe: Any) -> None:
     """Do conditions until the pipe ends; the environment and the work come first."""
+    # Ctrl-C reaches every process of a terminal: the one that asked decides, without a traceback
+    # from each of those that work for it.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
         inherited(pipe.recv())

@@ -6,7 +6,8 @@ import itertools
 import math
 import re
 
-from wingbeat.report.drawing.plotly.maps import heat, paths_2d, paths_3d
+from wingbeat.errors import RequestError
+from wingbeat.report.drawing.plotly.maps import heat, paths_2d
 from wingbeat.report.drawing.plotly.parts import (
     Spec,
     axis,
@@ -38,7 +39,12 @@ def spec(figure: Figure) -> Spec:
     if isinstance(figure, HeatFigure):
         return heat(figure)
     if isinstance(figure, PathFigure):
-        return paths_3d(figure) if len(figure.axes) == 3 else paths_2d(figure)
+        if len(figure.axes) != 2:
+            raise RequestError(
+                f"pages draw two components, this figure has {len(figure.axes)}: draw it with "
+                "plot_trajectories on three-dimensional axes"
+            )
+        return paths_2d(figure)
     return _lines(figure)
 
 
@@ -53,7 +59,13 @@ def _lines(figure: LineFigure) -> Spec:
     if figure.names:
         layout["xaxis"] |= _names(figure)
     if figure.log_y:
-        layout["yaxis"] |= {"type": "log", "exponentformat": "power"} | log_ticks(_heights(figure))
+        layout["yaxis"] |= {"type": "log", "exponentformat": "power"} | log_ticks(
+            figure.y_limits or _heights(figure)
+        )
+    if figure.x_limits:
+        layout["xaxis"]["range"] = _room(figure.x_limits, log=False)
+    if figure.y_limits:
+        layout["yaxis"]["range"] = _room(figure.y_limits, log=figure.log_y)
     if drawn:
         ends = _x_range(figure)
         data += [_guide(guide, ends) for guide in figure.guides]
@@ -81,6 +93,12 @@ def _names(figure: LineFigure) -> Spec:
 
 def _heights(figure: LineFigure) -> list[float]:
     return [y for line in figure.lines for y in line.y] + [g.y for g in figure.guides]
+
+
+def _room(limits: tuple[float, float], *, log: bool) -> list[float]:
+    """Return a range of an axis that lets no line touch its ends."""
+    low, high = map(math.log10, limits) if log else limits
+    return [low - 0.05 * (high - low), high + 0.05 * (high - low)]
 
 
 def _x_range(figure: LineFigure) -> tuple[float, float]:

@@ -14,7 +14,6 @@ from wingbeat.report.drawing.plotly.parts import (
 from wingbeat.report.figures.records import HeatFigure, Path, PathFigure
 from wingbeat.report.figures.style import look
 
-_SYMBOLS_3D = {"triangle-up": "diamond", "triangle-down": "square", "star": "diamond"}
 _COLORSCALE = "Cividis"
 
 
@@ -22,61 +21,31 @@ def paths_2d(figure: PathFigure) -> Spec:
     """Return ways through two components."""
     layout = base_layout(460)
     layout["xaxis"], layout["yaxis"] = axis(figure.axes[0]), axis(figure.axes[1])
-    data = [_path(path, "scatter", ("x", "y")) for path in figure.paths]
+    data = [_path(path) for path in figure.paths]
     return {"data": data, "layout": layout}
 
 
-def paths_3d(figure: PathFigure) -> Spec:
-    """Return ways through three components."""
-    layout = base_layout(520)
-    layout["margin"] = {"l": 0, "r": 0, "t": 0, "b": 0}
-    layout["scene"] = {
-        "camera": {"eye": {"x": 1.45, "y": 1.45, "z": 0.8}},
-        "aspectmode": "cube",
-        **{
-            f"{axis}axis": {
-                "title": {"text": label(figure.axes[index].partition(" (")[0])},
-                "gridcolor": "@axis",
-                "color": "@muted",
-                "showbackground": False,
-                "zeroline": False,
-                "nticks": 4,
-            }
-            for index, axis in enumerate("xyz")
-        },
-    }
-    data = [_path(path, "scatter3d", ("x", "y", "z")) for path in figure.paths]
-    return {"data": data, "layout": layout}
-
-
-def _path(path: Path, kind: str, axes: tuple[str, ...]) -> Spec:
+def _path(path: Path) -> Spec:
     style = look(path.style)
-    symbol = style.marker if kind == "scatter" else _SYMBOLS_3D.get(style.marker, style.marker)
-    hollow = symbol if kind == "scatter3d" and symbol in ("x", "cross") else f"{symbol}-open"
     last = len(path.steps) - 1
-    where = "<br>".join(f"{axis} %{{{axis}:.4g}}" for axis in axes)
     return {
-        "type": kind,
+        "type": "scatter",
         "mode": "lines+markers",
         "name": label(path.name),
         "legendgroup": trace_group(path.style, ""),
-        **{a: numbers(c) for a, c in zip(axes, path.coordinates, strict=True)},
+        "x": numbers(path.coordinates[0]),
+        "y": numbers(path.coordinates[1]),
         "customdata": list(path.steps),
-        "line": {
-            "color": style.colour,
-            "dash": style.dash,
-            "width": (1.3 if path.thin else 2.4) * (2 if kind == "scatter3d" else 1),
-        },
+        "line": {"color": style.colour, "dash": style.dash, "width": 1.3 if path.thin else 2.4},
         "marker": {
             "color": style.colour,
-            "symbol": [hollow if i == 0 else symbol for i in range(last + 1)],
+            "symbol": [f"{style.marker}-open" if i == 0 else style.marker for i in range(last + 1)],
             "opacity": 1,
             # Only the two ends carry a mark: the line between them shows the way.
-            "size": [
-                (4 if kind == "scatter3d" else 9) if i in (0, last) else 0 for i in range(last + 1)
-            ],
+            "size": [9 if i in (0, last) else 0 for i in range(last + 1)],
         },
-        "hovertemplate": f"%{{fullData.name}}<br>step %{{customdata}}<br>{where}<extra></extra>",
+        "hovertemplate": "%{fullData.name}<br>step %{customdata}<br>x %{x:.4g}<br>y %{y:.4g}"
+        "<extra></extra>",
     }
 
 

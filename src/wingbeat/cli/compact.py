@@ -1,0 +1,170 @@
+"""Help that fits one screen, an interrupt that says what is kept, and less output on request."""
+
+from __future__ import annotations
+
+import shutil
+import textwrap
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+if TYPE_CHECKING:
+    Rows = list[tuple[str, str]]
+
+WIDTH: Final = 80
+_LINES: Final = 23
+"""A terminal of 24 lines keeps one for the next prompt."""
+_LEFT: Final = 26
+"""Widest first column; what is longer has a line of its own."""
+
+
+class CompactCommand(TyperCommand):
+    """A command whose help is a line for each of its options."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Write usage, what it does, arguments and options."""
+        text = (self.help or "").strip().partition("\n\n")[0]
+        formatter.write(written(ctx, text, rows_of(self, ctx)))
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run it; an interrupt says what is kept and how to go on."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            typer.echo(f"\n{interrupted(ctx.info_name, ctx.params)}", err=True)
+            raise typer.Exit(130) from None
+
+
+class CompactGroup(TyperGroup):
+    """A group whose help is a line for each of its commands."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Write usage, what it does, options and commands."""
+        named = ((name, self.get_command(ctx, name)) for name in self.list_commands(ctx))
+        commands = [(name, _first_sentence(found.help or "")) for name, found in named]
+        rows = [*rows_of(self, ctx), ("", ""), *commands]
+        short = [(name, _cut(meaning, rows)) for name, meaning in rows]
+        formatter.write(written(ctx, (self.help or "").strip(), short))
+
+
+def rows_of(command: Any, ctx: Any) -> Rows:
+    """Return arguments and options of a command with what each means."""
+    shown = [p for p in command.get_params(ctx) if not getattr(p, "hidden", False)]
+    arguments = [p for p in shown if p.param_type_name == "argument"]
+    options = [p for p in shown if p.param_type_name == "option" and p.name not in _UNSHOWN]
+    said = [(_argument(p), str(p.help or "").rstrip(".")) for p in arguments]
+    return [*said, *((_option(p, ctx), _meaning(p)) for p in options)]
+
+
+_UNSHOWN: Final = ("show_completion",)
+"""Options that are there and have no line: what they do, the line of another says."""
+_VALUES: Final = {"bool": "", "int": "N", "float": "X", "path": "PATH"}
+"""The word for an option's value by its type, as a part of its metavar; else WORD."""
+
+
+def _argument(one: Any) -> str:
+    return str(one.metavar or one.name.upper()).strip("{}")
+
+
+def _option(one: Any, ctx: Any) -> str:
+    names = ", ".join((*sorted(one.opts, key=len), *one.secondary_opts))
+    value = one.metavar or _value(one, ctx)
+    return f"{names} {value}" if value and not one.is_flag else names
+
+
+def _value(one: Any, ctx: Any) -> str:
+    """Return the word for an option's value, out of what its own help says of its type."""
+    record = one.get_help_record(ctx) or ("",)
+    kind = str(record[0]).lower().rpartition(" ")[2]
+    if kind.startswith("-"):
+        return ""
+    return next((word for part, word in _VALUES.items() if part in kind), "WORD")
+
+
+def _meaning(one: Any) -> str:
+    text = str(one.help or "").rstrip(".")
+    told = isinstance(one.default, int | float | str | Path) and not isinstance(one.default, bool)
+    return f"{text} [{one.default}]" if told else text
+
+
+def written(ctx: Any, text: str, rows: Rows) -> str:
+    """Return help as lines of at most 80 letters, no more of them than the terminal has.
+
+    Where whole sentences do not fit, each is cut to one line; where that is not enough either, the
+    options with most to say are named in one line at the end.
+    """
+    usage = " ".join([ctx.command_path, *ctx.command.collect_usage_pieces(ctx)])
+    head = [f"Usage: {usage}", *textwrap.wrap(text, WIDTH), ""]
+    room = max(_LINES, shutil.get_terminal_size().lines - 1) - len(head)
+    body = _lines(rows)
+    if len(body) > room:
+        body = _lines([(name, _cut(meaning, rows)) for name, meaning in rows])
+    if len(body) > room:
+        body = _fewer(rows, room)
+    return "\n".join([*head, *body]) + "\n"
+
+
+def _left(rows: Rows) -> int:
+    return min(_LEFT, max((len(name) for name, _ in rows), default=0))
+
+
+def _lines(rows: Rows) -> list[str]:
+    left, out = _left(rows), []
+    for name, meaning in rows:
+        lines = textwrap.wrap(meaning, WIDTH - left - 4) or [""]
+        if len(name) > left:
+            out.append(f"  {name}")
+            name = ""  # noqa: PLW2901
+        out.append(f"  {name:{left}}  {lines[0]}".rstrip())
+        out += [" " * (left + 4) + line for line in lines[1:]]
+    return out
+
+
+def _cut(meaning: str, rows: Rows) -> str:
+    room = WIDTH - _left(rows) - 4
+    return meaning if len(meaning) <= room else f"{meaning[: room - 1].rstrip()}…"
+
+
+def _fewer(rows: Rows, room: int) -> list[str]:
+    """Leave out the options with most to say, and name them at the end."""
+    found = sorted((r for r in rows if r[0].startswith("--")), key=lambda r: -len(r[1]))
+    for count in range(1, len(found)):
+        gone = found[:count]
+        kept = [(name, _cut(text, rows)) for name, text in rows if (name, text) not in gone]
+        names = ", ".join(name.partition(" ")[0] for name, text in rows if (name, text) in gone)
+        last = textwrap.wrap(f"also {names}: a taller terminal tells (LINES=99)", WIDTH - 2)
+        body = [*_lines(kept), *(f"  {line}" for line in last)]
+        if len(body) <= room:
+            return body
+    return _lines(rows)
+
+
+def _first_sentence(text: str) -> str:
+    return " ".join(text.split("\n\n", 1)[0].split()).partition(". ")[0].rstrip(".")
+
+
+def interrupted(command: str, given: dict[str, Any]) -> str:
+    """Return what an interrupt leaves, and how to go on.
+
+    >>> interrupted("verify", {})
+    'Interrupted. Nothing was kept.'
+    """
+    folder = given.get("out") or _default_folder(command, given)
+    if folder is None or not Path(folder).exists():
+        return "Interrupted. Nothing was kept."
+    return (
+        f"Interrupted. What was recorded is kept in {folder}: the same command again goes on from "
+        "its last checkpoint, at most a few seconds back."
+    )
+
+
+def _default_folder(command: str, given: dict[str, Any]) -> Path | None:
+    from wingbeat.cli.options import folder_for
+
+    if "factory" in given and "out" in given:
+        return folder_for(given["factory"], "" if command == "run" else command)
+    if "file" in given and "out" in given:
+        return Path("runs") / Path(given["file"]).stem
+    return None
