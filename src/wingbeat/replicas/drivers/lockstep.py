@@ -98,18 +98,36 @@ class Lockstep:
     def __call__(self, state: State, batch: Batch, index: int) -> tuple[State, Tensor]:
         """Advance a stack ``(replicas, …)``; returns it with the losses ``(replicas,)``."""
         form, leaves = self._laid_out(state, batch, index)
-        buffers, slots = state.buffers, state.slots
         # A network of the user's inside the loss may ask for gradients: none outlives its step.
         with torch.no_grad():
             try:
-                params, *rest, losses = self._built(form, leaves).run(*leaves)
+                *own, losses = self._built(form, leaves).run(*leaves)
             except DriverError:
                 raise
             except _OF_THE_STEP as error:
                 msg = f"step {index} cannot run in lock step: {_first_line(error)}"
                 raise DriverError(msg) from error
-        after = dict(zip(buffers, rest, strict=False))
-        return State(params, after, dict(zip(slots, rest[len(after) :], strict=True))), losses
+        return self.state_of(state, own), losses
+
+    @staticmethod
+    def state_of(before: State, own: Sequence[Tensor]) -> State:
+        """Return a state with new tensors, in the order in which a recording returns them."""
+        params, *rest = own
+        buffers = dict(zip(before.buffers, rest, strict=False))
+        return State(params, buffers, dict(zip(before.slots, rest[len(buffers) :], strict=True)))
+
+    def prepared(
+        self, state: State, batch: Batch, index: int
+    ) -> tuple[Recording, list[Tensor], tuple[float, ...]]:
+        """Return what would be called for a step, with all its arguments, and the last of them.
+
+        Raises:
+            DriverError: as for the step itself.
+        """
+        form, leaves = self._laid_out(state, batch, index)
+        with torch.no_grad():
+            program = self._built(form, leaves)
+        return program, leaves, tuple(self.step.coefficients(index))
 
     def prove(self, state: State, batch: Batch, index: int) -> None:
         """Compare the recorded step with the step itself, on this state and batch.

@@ -9,11 +9,12 @@ lies here.
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 import torch
 
+from wingbeat.replicas.drivers.groups import Groups
 from wingbeat.task.step_key import StepKey
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ class Recording:
         signature: a digest of operations and shapes.
         uneven: see ``Lockstep``.
         lanes: likewise.
+        grouped: the step for several groups at once, by their number.
     """
 
     run: Callable[..., list[Tensor]]
@@ -47,6 +49,7 @@ class Recording:
     graph: GraphModule | None = None
     uneven: bool = True
     lanes: frozenset[int] = frozenset()
+    grouped: dict[int, Groups] = field(default_factory=dict)
 
 
 class Shelf(Generic[T]):
