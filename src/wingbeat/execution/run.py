@@ -14,6 +14,7 @@ from wingbeat.execution.request import Request, as_folder, check_seeds, make_req
 from wingbeat.execution.result import Result, load
 from wingbeat.execution.session import RunOptions, Session
 from wingbeat.execution.summary import collect
+from wingbeat.execution.together import train_together
 from wingbeat.replicas.drivers.selection import DriverName
 from wingbeat.replicas.perturb import Gaussian
 from wingbeat.replicas.seeding import check_seeds as check_varied
@@ -146,6 +147,7 @@ def _several(
     trained = [session.trained() for session in sessions]
     if folder and there.intact and not missing and all(trained):
         return _with_note(load(folder), extra)
+    train_together(sessions)
     parts = [session.measured(missing) for session in sessions]
     condition = {**first.condition, "seeds": list(every)}
     result = collect(

@@ -77,6 +77,8 @@ class Session:
         self.trajectory = Trajectory(self.store)
         self.environment: dict[str, Any] = {}
         self.choice: ExecutionPlan
+        self.course: TrainingRun | None = None
+        self._members: list[Member] | None = None
 
     def result(self) -> Result:
         """Train and measure what is not done yet, and return all that the folder then holds."""
@@ -132,15 +134,9 @@ class Session:
     ) -> tuple[Request, Trajectory, Measured, list[Member]]:
         """Train what is not done yet, and measure these metrics of all of it."""
         self.request = replace(self.request, metrics=metrics)
-        seed = derive(self.request.task.seed, "run")
-        hidden = HiddenState(self.request.task, self.step.skeleton)
-        with (
-            self._held(),
-            hidden.kept(),
-            seeded(seed),
-            deterministic_algorithms(self.step.skeleton),
-        ):
-            members = self._train()
+        with self.surroundings():
+            for _ in self.training():
+                pass
             found = measure(
                 self.trajectory,
                 self.request.task,
@@ -151,7 +147,21 @@ class Session:
                 self.step,
             )
         table = without_absent(found.table, self.request.unasked)
-        return self.request, self.trajectory, replace(found, table=table), members
+        assert self._members is not None
+        return self.request, self.trajectory, replace(found, table=table), self._members
+
+    @contextlib.contextmanager
+    def surroundings(self) -> Iterator[None]:
+        """Hold the folder, the user's objects and torch's settings as training needs them."""
+        seed = derive(self.request.task.seed, "run")
+        hidden = HiddenState(self.request.task, self.step.skeleton)
+        with (
+            self._held(),
+            hidden.kept(),
+            seeded(seed),
+            deterministic_algorithms(self.step.skeleton),
+        ):
+            yield
 
     def _evaluator(self) -> Evaluator | None:
         if not needs_evaluation(self.request.metrics, self.request.task.eval_metrics):
@@ -160,8 +170,39 @@ class Session:
         chunk = self.choice.chunk if stacked else 1
         return Evaluator(self.step, stacked=stacked, chunk=chunk, wanted=self.request.metrics)
 
-    def _train(self) -> list[Member]:
+    def training(self) -> Iterator[None]:
+        """Train what is not done yet, within ``surroundings``; yields before and after each step.
+
+        At the first yield ``course`` is at its beginning.
+        """
+        if self._members is not None:
+            return
         store = self.store if isinstance(self.store, FolderStore) else None
+        self._ready(store)
+        if store is not None and store.sealed:
+            self._members = members_of(store)
+            return
+        replicas = Replicas(
+            self.choice.driver, self.batches, self.choice.chunk, spare=self.choice.spare
+        )
+        request = self.request
+        course = self.course = TrainingRun(
+            self.step, replicas, request.perturbations, request.replicas, request.record
+        )
+        if store is not None and (saved := store.load_state()) is not None:
+            course.restore(*saved)
+        hidden = HiddenState(request.task, self.step.skeleton)
+        before = hidden.look()
+        yield
+        yield from self._follow(course, store)
+        self._check_hidden(hidden, before, store)
+        self.store.seal()
+        built = getattr(self.choice.driver, "build_seconds", 0.0)
+        self.environment = {**self.environment, "build_seconds": round(built, 3)}
+        self._members = course.replicas.members
+
+    def _ready(self, store: FolderStore | None) -> None:
+        """Try what can be tried before training, and choose how to execute it."""
         if store is not None:
             agree(store, self.condition)
         if store is None or not store.sealed:
@@ -171,25 +212,6 @@ class Session:
         if store is not None and store.read_json("condition.json") is None:
             store.write_json("condition.json", self.condition)
         self._choose(store)
-        if store is not None and store.sealed:
-            return members_of(store)
-        replicas = Replicas(
-            self.choice.driver, self.batches, self.choice.chunk, spare=self.choice.spare
-        )
-        request = self.request
-        course = TrainingRun(
-            self.step, replicas, request.perturbations, request.replicas, request.record
-        )
-        if store is not None and (saved := store.load_state()) is not None:
-            course.restore(*saved)
-        hidden = HiddenState(request.task, self.step.skeleton)
-        before = hidden.look()
-        self._follow(course, store)
-        self._check_hidden(hidden, before, store)
-        self.store.seal()
-        built = getattr(self.choice.driver, "build_seconds", 0.0)
-        self.environment = {**self.environment, "build_seconds": round(built, 3)}
-        return course.replicas.members
 
     def _check_hidden(self, hidden: HiddenState, before: Any, store: FolderStore | None) -> None:
         """Leave the user's objects as they were; say so where replicas shared what changed."""
@@ -219,7 +241,7 @@ class Session:
         self.environment = {**self.environment, **self.choice.facts(), "gave_up": True}
         self._warn(f"{reason}. All of the run was trained one replica after another", store)
 
-    def _follow(self, course: TrainingRun, store: FolderStore | None) -> None:
+    def _follow(self, course: TrainingRun, store: FolderStore | None) -> Iterator[None]:
         steps = self.request.task.steps
         saved, every = time.monotonic(), self.options.checkpoint_seconds
         with self.bar.task(
@@ -238,7 +260,8 @@ class Session:
                         saved = time.monotonic()
                         # Large stacks take seconds to write: at most a twentieth of the time.
                         every = max(every, _SAVING * (saved - begun)) if every else every
-            except RunError:
+                    yield
+            except (RunError, GeneratorExit):  # the latter where another run of several failed
                 if store:
                     store.save_state(*course.save())
                 raise

@@ -105,12 +105,18 @@ class Replicas:
         """Make update ``index`` in every replica; the losses are kept until ``take_losses``."""
         row = []
         # All batches first: data that fail leave every replica at the same step.
-        due = [self.batches.batch(part.streams, index) for part in self.parts]
-        for part, batch in zip(self.parts, due, strict=True):
-            self._seed(derive(part.streams.dropout, self.batches.first + index))
-            part.state, losses = self.driver(part.state, batch, index)
+        for part in self.parts:
+            self.batches.batch(part.streams, index)
+        for part in self.parts:
+            part.state, losses = self.step(part, index)
             row.append(losses[: len(part.places)])
         self.losses.append(row)
+
+    def step(self, part: Part, index: int) -> tuple[State, Tensor]:
+        """Return what update ``index`` makes of one part, and its losses; the part stays."""
+        batch = self.batches.batch(part.streams, index)
+        self._seed(derive(part.streams.dropout, self.batches.first + index))
+        return self.driver(part.state, batch, index)
 
     def prove(self, index: int) -> None:
         """Hold the driver to the step itself, in one part of the replicas.

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from wingbeat.errors import DriverError
+from wingbeat.replicas.company import Company, UnlikeAloneError
 from wingbeat.replicas.drivers.object_loop import alone
 from wingbeat.replicas.fork import NULL, REFERENCE, Member, fork, twin
 from wingbeat.replicas.proofs import Proofs
@@ -42,6 +43,7 @@ class TrainingRun:
         record: steps at which a snapshot is taken.
         done: updates made so far.
         disproved: why lock step was given up, "" as long as it was not.
+        company: other runs to advance in one call with; see ``Company``.
     """
 
     step: TrainingStep
@@ -52,6 +54,7 @@ class TrainingRun:
     done: int = 0
     losses: list[Tensor] = field(default_factory=list)
     disproved: str = ""
+    company: Company | None = None
     proofs: Proofs = field(init=False)
 
     def __post_init__(self) -> None:
@@ -71,8 +74,14 @@ class TrainingRun:
         the loop driver makes, whenever the difference was noticed.
         """
         try:
-            self._prove()
-            self.replicas.advance(self.done)
+            due = self._prove()
+            if self.company is None:
+                self.replicas.advance(self.done)
+            else:
+                self._in_company(self.company, due)
+        except UnlikeAloneError:
+            self._anew(self.replicas)
+            return False
         except DriverError as error:
             self._give_up(error)
             return False
@@ -80,17 +89,36 @@ class TrainingRun:
         self.join()
         return True
 
-    def _prove(self) -> None:
-        if self.proofs.due(self.done):
+    @property
+    def length(self) -> int:
+        """Updates in all."""
+        return self.step.task.steps
+
+    def _in_company(self, company: Company, due: bool) -> None:
+        if company.broken:  # what company gave so far may have been wrong for this run too
+            company.leave(self)
+            self.company = None
+            raise UnlikeAloneError(company.broken)
+        company.advance(self, check=due)
+
+    def _prove(self) -> bool:
+        due = self.proofs.due(self.done)
+        if due:
             begin = time.perf_counter()
             self.replicas.prove(self.done)
             self.proofs.took(time.perf_counter() - begin)
+        return due
 
     def _give_up(self, error: DriverError) -> None:
         if self.replicas.driver.name == "loop":
             raise error
         self.disproved = f"at step {self.done}: {error}"
-        self.replicas = Replicas(alone(self.step), self.replicas.batches, 1)
+        self._anew(Replicas(alone(self.step), self.replicas.batches, 1))
+
+    def _anew(self, replicas: Replicas) -> None:
+        """Begin once more, in company with nobody."""
+        self.replicas, self.company = replicas, None
+        self.replicas.take_losses()
         self.done, self.losses = 0, []
         self.begin()
         self.join()

@@ -53,7 +53,7 @@ def describe(task: Task, step: TrainingStep) -> dict[str, Any]:
             "parameters": step.layout.size,
             "tensors": len(step.layout.names),
             "initial_weights": tensors_digest(weights),
-            "modules": _modules_digest(step.skeleton),
+            "modules": modules_digest(step.skeleton),
         },
         "loss": code_digest(task.loss.loss if isinstance(task.loss, AtStep) else task.loss),
         "data": data_digest(task.data),
@@ -223,7 +223,8 @@ def _leaf(value: Any) -> bytes:
     return str(getattr(value, "__qualname__", "")).encode()
 
 
-def _modules_digest(model: nn.Module) -> str:
+def modules_digest(model: nn.Module) -> str:
+    """Return a digest of a model's modules: their names, code and settings, but no tensors."""
     total = hashlib.sha256()
     _update(total, model, 0)
     return total.hexdigest()[:16]

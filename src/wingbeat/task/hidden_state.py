@@ -152,8 +152,27 @@ def _same(then: Tree, now: Tree) -> bool:
     )
 
 
-def _places(task: Task | TheirData, model: nn.Module) -> Iterator[_Place]:
-    seen: set[Any] = set()
+def what_is_read(task: Task, model: nn.Module) -> tuple[list[Tree], list[Tensor], set[Any]] | None:
+    """Return all that the loss and the model reach: values, their tensors, functions and classes.
+
+    None where something has no plain form: an object of a library, an open file, a large array.
+    """
+    kinds: set[Any] = set()
+
+    def follow(value: Any) -> bool:
+        kinds.add(type(value))
+        return _is_own_object(value)
+
+    freezer = Freezer([*trainable(model).values(), *fixed(model).values()], follow)
+    tensors: list[Tensor] = []
+    trees = [["=", p.name, freezer.freeze(p.read(), tensors)] for p in _places(task, model, kinds)]
+    return None if freezer.foreign else (trees, tensors, kinds)
+
+
+def _places(
+    task: Task | TheirData, model: nn.Module, seen: set[Any] | None = None
+) -> Iterator[_Place]:
+    seen = set() if seen is None else seen
     yield from _of_callable(task.loss, seen, 0)
     if (after := getattr(task, "after_step", None)) is not None:
         yield from _of_callable(after, seen, 0)

@@ -23,11 +23,18 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils import _pytree as pytree
 
 from wingbeat.errors import DriverError
+from wingbeat.replicas.drivers.recordings import (
+    RECORDINGS,
+    Recording,
+    holds_no_tensor,
+    shapes_of,
+)
 from wingbeat.replicas.drivers.registry import driver
 from wingbeat.replicas.reads import NotRecordableError, ReadsRefused, refuse_dynamic
 from wingbeat.replicas.simplify import simplify
 from wingbeat.task.batches import only_tensors
 from wingbeat.task.step import State, TrainingStep
+from wingbeat.task.step_key import step_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -84,25 +91,43 @@ class Lockstep:
         self.uneven = mode == "eager"
         self.lanes: set[int] = set()
         self.signatures: set[str] = set()
-        self._programs: dict[Any, _Program] = {}
+        self._programs: dict[Any, Recording] = {}
         if step.optimizer is None:
             raise DriverError(step.reason)
 
     def __call__(self, state: State, batch: Batch, index: int) -> tuple[State, Tensor]:
         """Advance a stack ``(replicas, …)``; returns it with the losses ``(replicas,)``."""
         form, leaves = self._laid_out(state, batch, index)
-        buffers, slots = state.buffers, state.slots
         # A network of the user's inside the loss may ask for gradients: none outlives its step.
         with torch.no_grad():
             try:
-                params, *rest, losses = self._built(form, leaves).run(*leaves)
+                *own, losses = self._built(form, leaves).run(*leaves)
             except DriverError:
                 raise
             except _OF_THE_STEP as error:
                 msg = f"step {index} cannot run in lock step: {_first_line(error)}"
                 raise DriverError(msg) from error
-        after = dict(zip(buffers, rest, strict=False))
-        return State(params, after, dict(zip(slots, rest[len(after) :], strict=True))), losses
+        return self.state_of(state, own), losses
+
+    @staticmethod
+    def state_of(before: State, own: Sequence[Tensor]) -> State:
+        """Return a state with new tensors, in the order in which a recording returns them."""
+        params, *rest = own
+        buffers = dict(zip(before.buffers, rest, strict=False))
+        return State(params, buffers, dict(zip(before.slots, rest[len(buffers) :], strict=True)))
+
+    def prepared(
+        self, state: State, batch: Batch, index: int
+    ) -> tuple[Recording, list[Tensor], tuple[float, ...]]:
+        """Return what would be called for a step, with all its arguments, and the last of them.
+
+        Raises:
+            DriverError: as for the step itself.
+        """
+        form, leaves = self._laid_out(state, batch, index)
+        with torch.no_grad():
+            program = self._built(form, leaves)
+        return program, leaves, tuple(self.step.coefficients(index))
 
     def prove(self, state: State, batch: Batch, index: int) -> None:
         """Compare the recorded step with the step itself, on this state and batch.
@@ -132,7 +157,7 @@ class Lockstep:
             )
             raise DisprovedError(msg)
 
-    def _compiled_agrees(self, program: _Program, leaves: list[Tensor], losses: Tensor) -> bool:
+    def _compiled_agrees(self, program: Recording, leaves: list[Tensor], losses: Tensor) -> bool:
         # The losses only: Adam's first step turns a rounding error into a whole learning rate.
         return self.mode != "compiled" or torch.allclose(
             program.run(*leaves)[-1], losses, rtol=1e-3, equal_nan=True
@@ -146,7 +171,7 @@ class Lockstep:
         leaves = [state.params, *state.buffers.values(), *state.slots.values(), *inputs, *c]
         return _Form(tuple(state.buffers), tuple(state.slots), spec), leaves
 
-    def _built(self, form: _Form, leaves: list[Tensor]) -> _Program:
+    def _built(self, form: _Form, leaves: list[Tensor]) -> Recording:
         """Return the program for one shape of stack and batch; count the time that it takes."""
         # A state from a file has its tensors in another order than one from the model.
         key = (form.buffers, form.slots, leaves[0].shape, *(x.shape for x in form.inputs(leaves)))
@@ -178,7 +203,7 @@ class Lockstep:
         kept = {name: after.slots[name] for name in slots}
         return after.params, {name: after.buffers[name] for name in buffers}, kept, loss
 
-    def _program(self, form: _Form, leaves: list[Tensor]) -> _Program:
+    def _program(self, form: _Form, leaves: list[Tensor]) -> Recording:
         rng = torch.get_rng_state()
         eager = partial(self._eager, form)
         expected = self._repeated(eager, leaves)
@@ -188,24 +213,58 @@ class Lockstep:
                 eager(*leaves)
             torch.set_rng_state(rng)
             shapes = [tuple(leaf.shape) for leaf in leaves]
-            self.signatures.add(f"{self.step.skeleton} {shapes}")
-            return _Program(eager, None)
+            program = Recording(eager, None, f"{self.step.skeleton} {shapes}")
+        else:
+            program = self._recorded(form, leaves, expected)
+        self.signatures.add(program.signature)
+        self.uneven = self.uneven or program.uneven
+        self.lanes |= program.lanes
+        return program
+
+    def _recorded(self, form: _Form, leaves: list[Tensor], expected: list[Tensor]) -> Recording:
+        """Return a recording that repeats the step: one of before where there is one."""
+        rng, eager = torch.get_rng_state(), partial(self._eager, form)
+        step, shapes = step_key(self.step), (self.mode, form, *shapes_of(leaves))
+        found = RECORDINGS.find(step, shapes)
+        if found is not None and self._serves(found, eager, leaves, expected):
+            return found
         graph = _record(eager, leaves)
-        self.signatures.add(_signature(graph, leaves))
-        self.uneven = self.uneven or any(_is_uneven(node) for node in graph.graph.nodes)
-        self.lanes |= _normalised(graph, len(leaves[0]))
         torch.set_rng_state(rng)
         if not _equal(graph.forward(*leaves), expected):
             msg = "the recorded step does not repeat the model"
             raise DriverError(msg)
-        if self.mode == "traced":
-            return _Program(graph.forward, graph.forward)
-        program = _Program(_compile(graph.forward, leaves), graph.forward)
+        program = _as_recording(graph, leaves, self.mode)
         torch.set_rng_state(rng)
         if not self._compiled_agrees(program, leaves, expected[-1]):
             msg = "the compiled step does not agree with the recorded one"
             raise DriverError(msg)
+        if holds_no_tensor(graph):
+            RECORDINGS.put(step, shapes, program)
         return program
+
+    def _serves(
+        self,
+        found: Recording,
+        eager: Callable[..., list[Tensor]],
+        leaves: list[Tensor],
+        expected: list[Tensor],
+    ) -> bool:
+        """Hold another task's recording to this step, on this state and on the one after it."""
+        assert found.recorded is not None
+        rng, after = torch.get_rng_state(), [*expected[:-1], *leaves[len(expected) - 1 :]]
+        try:
+            same = _equal(found.recorded(*leaves), expected)
+            torch.set_rng_state(rng)
+            with ReadsRefused():  # the step may do in Python what the other one did not
+                then = eager(*after)
+            torch.set_rng_state(rng)
+            same = same and _equal(found.recorded(*after), then)
+            torch.set_rng_state(rng)
+            return same and self._compiled_agrees(found, leaves, expected[-1])
+        except (DriverError, *_OF_THE_STEP):
+            return False
+        finally:
+            torch.set_rng_state(rng)
 
     def _repeated(self, eager: Callable[..., list[Tensor]], leaves: list[Tensor]) -> list[Tensor]:
         """Return a step's outputs, made twice: all they depend on must be in ``leaves``."""
@@ -227,14 +286,6 @@ class Lockstep:
             msg = f"the model's forward pass keeps hidden state{where}"
             raise DriverError(msg)
         return expected
-
-
-@dataclass(frozen=True)
-class _Program:
-    """A step for one set of shapes: what is run, and the recording that can be proven."""
-
-    run: Callable[..., list[Tensor]]
-    recorded: Callable[..., list[Tensor]] | None
 
 
 @dataclass(frozen=True)
@@ -279,6 +330,13 @@ def _record(function: Callable[..., list[Tensor]], leaves: list[Tensor]) -> Grap
         msg = f"the step cannot be recorded: {_first_line(error)}"
         reads = "value out of a tracing tensor" in str(error)  # read by torch itself, in C++
         raise (NotRecordableError if reads else DriverError)(msg) from error
+
+
+def _as_recording(graph: GraphModule, leaves: list[Tensor], mode: Mode) -> Recording:
+    run = graph.forward if mode == "traced" else _compile(graph.forward, leaves)
+    uneven = any(_is_uneven(node) for node in graph.graph.nodes)
+    lanes = frozenset(_normalised(graph, len(leaves[0])))
+    return Recording(run, graph.forward, _signature(graph, leaves), graph, uneven, lanes)
 
 
 def _signature(graph: GraphModule, leaves: Sequence[Tensor]) -> str:

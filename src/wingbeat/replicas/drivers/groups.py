@@ -1,0 +1,155 @@
+"""One recorded step for several groups of replicas, each with a batch and noise of its own.
+
+A recording advances one stack of replicas over one batch. Here it is vectorised once more, over
+groups: other base seeds, other orders of the data. Random operations are taken out of it and
+drawn for each group under its own seed, so that no mask depends on who else is in the call.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+import torch
+from torch.func import vmap
+from torch.fx import Graph, GraphModule, Node
+from torch.fx.experimental.proxy_tensor import make_fx
+
+from wingbeat.determinism import seed_torch
+from wingbeat.errors import DriverError
+from wingbeat.replicas.simplify import simplify
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+aten = torch.ops.aten
+_BLANK: Final = frozenset(
+    (
+        *(aten.empty.memory_format, aten.empty_like.default, aten.new_empty.default),
+        *(aten.empty_strided.default, aten.new_empty_strided.default, aten.expand.default),
+    )
+)
+"""Operations that random ones fill: their result has a shape and no values."""
+_LIKE: Final = frozenset(
+    (aten.rand_like.default, aten.randn_like.default, aten.bernoulli.p, aten.bernoulli_.float)
+)
+"""Random operations that read nothing of their first argument but its shape."""
+
+
+class Groups:
+    """A recorded step over a leading axis of groups.
+
+    Args:
+        recorded: of one group.
+        leaves: of one group, as the recording takes them: state, batch, coefficients.
+        coefficients: how many of them, at the end, are the same for all groups.
+        count: groups.
+
+    Raises:
+        DriverError: the step cannot be vectorised once more, or what it draws depends on data.
+    """
+
+    def __init__(
+        self, recorded: GraphModule, leaves: Sequence[Tensor], coefficients: int, count: int
+    ) -> None:
+        self.count, self._own = count, len(leaves) - coefficients
+        pure, self._drawn = _lifted(recorded)
+        axes = (*[0] * self._own, *[None] * coefficients, *[0] * len(self._masks(0)))
+        mapped = vmap(pure.forward, in_dims=axes)
+
+        def flat(*tensors: Tensor) -> list[Tensor]:
+            return list(mapped(*tensors))
+
+        own = [torch.stack([leaf] * count) for leaf in leaves[: self._own]]
+        example = [*own, *leaves[self._own :], *self._draw([0] * count)]
+        try:
+            self.graph = simplify(make_fx(flat)(*example))
+        except Exception as error:  # whatever a second axis does to a recording
+            msg = f"the step cannot be recorded for several groups: {error}"
+            raise DriverError(msg) from error
+
+    def __call__(
+        self, own: Sequence[Tensor], coefficients: Sequence[Tensor], seeds: Sequence[int]
+    ) -> list[Tensor]:
+        """Advance all groups.
+
+        Args:
+            own: state and batch, each ``(groups, …)``.
+            coefficients: of the optimizer's update.
+            seeds: of each group's random numbers at this step.
+
+        Returns:
+            State and losses, each ``(groups, replicas, …)``.
+        """
+        found: list[Tensor] = self.graph.forward(*own, *coefficients, *self._draw(seeds))
+        return found
+
+    def _draw(self, seeds: Sequence[int]) -> list[Tensor]:
+        if self._drawn is None:
+            return []
+        return [torch.stack(drawn) for drawn in zip(*map(self._masks, seeds), strict=True)]
+
+    def _masks(self, seed: int) -> list[Tensor]:
+        """Return what one group draws at a step, in the order of the recording."""
+        if self._drawn is None:
+            return []
+        seed_torch(seed)
+        found: list[Tensor] = self._drawn.forward()
+        return found
+
+
+def _lifted(recorded: GraphModule) -> tuple[GraphModule, GraphModule | None]:
+    """Return a recording that is handed its random numbers, and another that draws them.
+
+    Raises:
+        DriverError: a draw depends on data.
+    """
+    graph = copy.deepcopy(recorded.graph)
+    random = [node for node in graph.nodes if _is_random(node)]
+    draws, made = Graph(), dict[Node, Node]()
+    results = [_draw_into(draws, node, made) for node in random]
+    draws.output(results)
+    last = [node for node in graph.nodes if node.op == "placeholder"][-1]
+    for place, node in enumerate(random):
+        with graph.inserting_after(last):
+            last = graph.placeholder(f"drawn_{place}")
+        node.replace_all_uses_with(last)
+        graph.erase_node(node)
+    graph.eliminate_dead_code()
+    pure = GraphModule(recorded, graph)
+    return pure, GraphModule(torch.nn.Module(), draws) if random else None
+
+
+def _is_random(node: Node) -> bool:
+    return torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ())
+
+
+def _draw_into(draws: Graph, node: Node, made: dict[Node, Node]) -> Node:
+    """Copy a random operation into a graph of its own, on a tensor without values."""
+    first = node.args[0] if node.args else None
+    others = [a for a in (*node.args[1:], *node.kwargs.values()) if isinstance(a, Node)]
+    blank = first is None or not isinstance(first, Node)
+    like = isinstance(first, Node) and node.target in _LIKE and _may_be_blank(node, first)
+    if others or not (blank or like):
+        msg = f"what {node.target} draws depends on data, so that groups cannot share a step"
+        raise DriverError(msg)
+    args: list[Any] = list(node.args)
+    if isinstance(first, Node):
+        value = first.meta["val"]
+        options = {"dtype": value.dtype, "device": value.device}
+        shape, strides = list(value.shape), list(value.stride())
+        if 0 in strides and value.numel():  # expanded: there is nothing behind it to write to
+            strides = torch.empty(shape, device="meta").stride()  # type: ignore[assignment]
+        args[0] = draws.call_function(
+            aten.empty_strided.default, (shape, list(strides)), options
+        )
+    made[node] = draws.call_function(node.target, tuple(args), dict(node.kwargs))  # type: ignore[arg-type]
+    return made[node]
+
+
+def _may_be_blank(node: Node, first: Node) -> bool:
+    """Tell whether a draw in place fills a tensor that nobody else reads."""
+    if not node.target._schema.is_mutable:  # type: ignore[union-attr]
+        return True
+    return first.target in _BLANK and set(first.users) == {node}
