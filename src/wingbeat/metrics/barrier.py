@@ -7,20 +7,22 @@ from typing import TYPE_CHECKING, Final, Literal, NamedTuple, get_args
 
 import numpy as np
 
-from wingbeat.errors import RequestError, nearest
-from wingbeat.metrics.blocks import as_float64
+from wingbeat.errors import RequestError
+from wingbeat.metrics.arguments import as_float64, one_of, whole_number
 from wingbeat.typing import Array
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
-    from wingbeat.metrics.blocks import Points
+    from wingbeat.metrics.arguments import Points
 
 
 Convention = Literal["line", "mean", "argmax_raw"]
 CONVENTIONS: Final = get_args(Convention)
 POINTS: Final = 25
 """Points of a line unless another odd number is asked for, the two models included."""
+
+_MOST: Final = 1_000_001  # points of a line: a million evaluations of a model
 
 
 class Barrier(NamedTuple):
@@ -53,8 +55,8 @@ def alpha_grid(points: int = POINTS) -> Array:
     >>> alpha_grid(5)
     array([0.  , 0.25, 0.5 , 0.75, 1.  ])
     """
-    whole = isinstance(points, (int, np.integer)) and not isinstance(points, bool)
-    if not whole or points < 3 or points % 2 == 0:
+    points = whole_number(points, "points", 1, _MOST, "use an odd number of at least 3")
+    if points < 3 or points % 2 == 0:
         raise RequestError(
             f"points is {points!r}; use an odd number of at least 3, so that α = ½ is among them"
         )
@@ -92,10 +94,8 @@ def barrier(alphas: ArrayLike, values: Points, convention: Convention = "line") 
     >>> [round(float(barrier(alphas, curve, c).value), 3) for c in ("line", "mean", "argmax_raw")]
     [0.5, 0.605, 0.385]
     """
-    if convention not in CONVENTIONS:
-        hint = nearest(str(convention), CONVENTIONS)
-        raise RequestError(f"convention is {convention!r}: {hint}")
-    grid, curve = check_alphas(alphas), as_float64(values)
+    one_of(convention, "convention", CONVENTIONS)
+    grid, curve = check_alphas(alphas), as_float64(values, "values")
     if curve.ndim == 0 or curve.shape[-1] != grid.size:
         raise RequestError(
             f"values have shape {curve.shape}; give (..., {grid.size}), one for each α"
@@ -119,7 +119,7 @@ def check_alphas(alphas: ArrayLike) -> Array:
     >>> check_alphas([0, 0.5, 1])
     array([0. , 0.5, 1. ])
     """
-    grid = as_float64(alphas)
+    grid = as_float64(alphas, "alphas")
     if grid.ndim != 1 or grid.size < 3 or grid.size % 2 == 0:
         raise RequestError(
             f"alphas have shape {grid.shape}; give an odd number of at least 3, so that the "

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 import numpy as np
 
-from wingbeat.errors import RequestError, nearest
-from wingbeat.metrics.blocks import as_float64
+from wingbeat.errors import RequestError
+from wingbeat.metrics.arguments import as_float64, one_of, real_number, shown
 from wingbeat.typing import Array
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from numpy.typing import ArrayLike, NDArray
 
 
@@ -97,10 +96,10 @@ def basins(
     (array([0, 0, 1]), 2)
     """
     matrix = _checked(barriers)
+    threshold = real_number(threshold, "threshold", "give a barrier of at least 0", finite=False)
     if not threshold >= 0.0:
         raise RequestError(f"threshold is {threshold!r}; give a barrier of at least 0")
-    if method not in METHODS:
-        raise RequestError(f"method is {method!r}: {nearest(str(method), METHODS)}")
+    one_of(method, "method", METHODS)
     members = _complete(matrix)
     labels = np.full(len(matrix), -1, dtype=np.int64)
     linkage = np.zeros((0, 4))
@@ -126,6 +125,10 @@ def dendrogram(found: Basins, names: Sequence[str]) -> Tree:
     >>> dendrogram(basins([[0, 1], [1, 0]]), ["a", "b"]).height
     array([[0., 1., 1., 0.]])
     """
+    if not isinstance(found, Basins):
+        raise RequestError(f"found is {shown(found)}: give what basins() returns")
+    if isinstance(names, str | bytes) or not isinstance(names, Sequence):
+        raise RequestError(f"names is {shown(names)}: give a list of names, one for each model")
     if len(names) != len(found.labels):
         raise RequestError(f"{len(names)} names for {len(found.labels)} models; give one each")
     leaves = tuple(names[i] for i in found.order())
@@ -149,7 +152,7 @@ def _pairs(matrix: Array) -> Array:
 
 
 def _checked(barriers: ArrayLike) -> Array:
-    matrix = as_float64(barriers)
+    matrix = as_float64(barriers, "barriers")
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or not len(matrix):
         raise RequestError(f"barriers have shape {matrix.shape}; give (models, models)")
     known = ~np.isnan(matrix)

@@ -7,22 +7,25 @@ k, and L with diagonal l for the other model. The three estimators of HSIC need 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final, get_args
+from typing import TYPE_CHECKING, Any, Final, get_args
 
 import numpy as np
+import torch
 
 from wingbeat.errors import CONSTANT, DIVERGED, TOO_FEW_SAMPLES, RequestError
+from wingbeat.metrics.arguments import as_float64, one_of, points_of, shown, whole_number
 from wingbeat.metrics.features import feature_pair, rescaled
 from wingbeat.metrics.hsic_terms import Estimator, Terms, hsic_of
 from wingbeat.typing import Array
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from numpy.typing import NDArray
 
-    from wingbeat.metrics.blocks import Points
+    from wingbeat.metrics.arguments import Points
 
 
 LEAST_SAMPLES: Final[dict[str, int]] = {"debiased": 4, "biased": 2, "zero_diagonal": 2}
@@ -35,6 +38,8 @@ LARGEST_ANGLE: Final[dict[str, float]] = {
 """End of the range of an angle: only biased CKA is never negative."""
 ROUNDING: Final = 1e-12
 """A debiased HSIC of features with themselves below this share of the biased one is 0."""
+
+_MOST: Final = 1_000_000  # layers of one model
 
 
 def cka(x: Points, y: Points, estimator: Estimator = "debiased") -> float:
@@ -145,8 +150,11 @@ class CKASums:
         Raises:
             RequestError: the estimator is unknown.
         """
-        if estimator not in get_args(Estimator):
-            raise RequestError(f"estimator is {estimator!r}: use one of {get_args(Estimator)}")
+        one_of(estimator, "estimator", get_args(Estimator))
+        first, second = (
+            whole_number(first, "first", 1, _MOST),
+            whole_number(second, "second", 1, _MOST),
+        )
         a, b = np.zeros(first), np.zeros(second)
         return cls(estimator, np.zeros((first, second)), a, b, a, b)
 
@@ -163,6 +171,10 @@ class CKASums:
         Raises:
             RequestError: shapes or numbers of layers that do not fit.
         """
+        first, second = (
+            [points_of(x, name) for x in _layers(part, name)]
+            for part, name in ((first, "first"), (second, "second"))
+        )
         if (len(first), len(second)) != self.cross.shape:
             raise RequestError(
                 f"{len(first)} and {len(second)} layers were given for sums of "
@@ -170,7 +182,7 @@ class CKASums:
             )
         for x in first:
             for y in second:
-                feature_pair(x[:1], y[:1])
+                feature_pair(x[:1] if x.ndim else x, y[:1] if y.ndim else y)
         sizes = {int(x.shape[0]) for x in (*first, *second)}
         if len(sizes) != 1:
             raise RequestError(f"layers have {sorted(sizes)} samples: give all of them the same")
@@ -186,7 +198,15 @@ class CKASums:
             first: (A, samples, samples).
             second: (B, samples, samples).
         """
-        return self._added(lambda: Terms.of_grams(first, second), first.shape[-1])
+        grams = [as_float64(g, n) for g, n in ((first, "first"), (second, "second"))]
+        samples = grams[0].shape[-1] if grams[0].ndim else 0
+        wanted = [(layers, samples, samples) for layers in self.cross.shape]
+        if [g.shape for g in grams] != wanted:
+            raise RequestError(
+                f"Gram matrices have shapes {grams[0].shape} and {grams[1].shape}; give "
+                f"({wanted[0][0]}, samples, samples) and ({wanted[1][0]}, samples, samples)"
+            )
+        return self._added(lambda: Terms.of_grams(*grams), samples)
 
     def _added(self, terms: Callable[[], Terms], n: int) -> CKASums:
         if n < LEAST_SAMPLES[self.estimator]:
@@ -246,6 +266,17 @@ class CKASums:
         finite = np.isfinite(self.first)[:, None] & np.isfinite(self.second)[None, :]
         out[~(finite & np.isfinite(self.cross))] = DIVERGED
         return out
+
+
+def _layers(given: object, name: str) -> Sequence[Any]:
+    """Return the matrices of a model's layers."""
+    if isinstance(given, str | bytes) or not isinstance(
+        given, Sequence | np.ndarray | torch.Tensor
+    ):
+        raise RequestError(f"{name} is {shown(given)}: give a list, one matrix a layer")
+    if not isinstance(given, Sequence) and not given.ndim:
+        raise RequestError(f"{name} is one number: give a list, one matrix a layer")
+    return list(given)
 
 
 def _ratio(cross: Array, a: Array, b: Array) -> Array:

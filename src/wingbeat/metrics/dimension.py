@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from wingbeat.errors import RequestError
+from wingbeat.metrics.arguments import as_float64, points_of
 from wingbeat.metrics.gram import centred, gram
 
 if TYPE_CHECKING:
-    from wingbeat.metrics.blocks import Points
+    from wingbeat.metrics.arguments import Points
 
 
 def participation_ratio(points: Points, *, precomputed: bool = False) -> float:
@@ -36,9 +37,10 @@ def participation_ratio(points: Points, *, precomputed: bool = False) -> float:
     >>> participation_ratio(np.array([[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0], [0.0, -1.0]]))
     2.0
     """
+    points = points_of(points)
     if points.ndim != 2:
         raise RequestError(f"points have shape {tuple(points.shape)}; give (points, parameters)")
-    g = centred(np.asarray(points)) if precomputed else gram(points)
+    g = centred(as_float64(points)) if precomputed else gram(points)
     total = float(np.trace(g))
     if not np.isfinite(total) or total <= 0.0:
         return nan

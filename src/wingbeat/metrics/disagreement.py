@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
 from wingbeat.errors import RequestError
+from wingbeat.metrics.arguments import as_float64, points_of
 from wingbeat.typing import Array
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from wingbeat.metrics.blocks import Points
+    from wingbeat.metrics.arguments import Points
 
 
 def disagreement(a: Points, b: Points) -> Array:
@@ -35,6 +35,7 @@ def disagreement(a: Points, b: Points) -> Array:
     >>> float(disagreement(np.array([[2.0, 1.0], [0.0, 1.0]]), np.array([[2.0, 1.0], [1.0, 0.0]])))
     0.5
     """
+    a, b = points_of(a, "a"), points_of(b, "b")
     if tuple(a.shape[-2:]) != tuple(b.shape[-2:]):
         raise RequestError(
             f"scores have shapes {tuple(a.shape)} and {tuple(b.shape)}; give both models the "
@@ -42,6 +43,7 @@ def disagreement(a: Points, b: Points) -> Array:
         )
     first, first_ok = _predictions(a)
     second, second_ok = _predictions(b)
+    require_leading(a, b)
     return _share(first != second, first_ok & second_ok)
 
 
@@ -58,6 +60,7 @@ def pairwise_disagreement(scores: Points) -> Array:
     array([[0., 1.],
            [1., 0.]])
     """
+    scores = points_of(scores, "scores")
     if scores.ndim != 3:
         raise RequestError(
             f"scores have shape {tuple(scores.shape)}; give (models, samples, classes)"
@@ -70,12 +73,26 @@ def _predictions(scores: Points) -> tuple[NDArray[Any], NDArray[np.bool_]]:
     """Return arg max ``(..., samples)`` and, per model, whether all scores are finite."""
     if scores.ndim < 2 or scores.shape[-1] == 0:
         raise RequestError(f"scores have shape {tuple(scores.shape)}; give (..., samples, classes)")
-    if isinstance(scores, torch.Tensor):
-        scores = scores.detach()
-        # torch.argmax promises no order among ties; numpy takes the first.
-        wide = scores.float() if scores.dtype in (torch.bfloat16, torch.float16) else scores
-        scores = wide.cpu().numpy()
-    return scores.argmax(axis=-1), np.asarray(np.isfinite(scores).all(axis=(-2, -1)))
+    # torch.argmax promises no order among ties; numpy takes the first.
+    wide = scores if isinstance(scores, np.ndarray) else as_float64(scores)
+    return wide.argmax(axis=-1), np.asarray(np.isfinite(wide).all(axis=(-2, -1)))
+
+
+def require_leading(a: Points, b: Points) -> None:
+    """Refuse scores of two models whose leading axes do not broadcast.
+
+    >>> require_leading(np.zeros((2, 5, 3)), np.zeros((4, 5, 3)))
+    Traceback (most recent call last):
+    wingbeat.errors.RequestError: scores have shapes (2, 5, 3) and (4, 5, 3); give leading axes \
+that broadcast
+    """
+    shapes = tuple(a.shape), tuple(b.shape)
+    try:
+        np.broadcast_shapes(shapes[0][:-2], shapes[1][:-2])
+    except ValueError:
+        raise RequestError(
+            f"scores have shapes {shapes[0]} and {shapes[1]}; give leading axes that broadcast"
+        ) from None
 
 
 def _share(differs: NDArray[np.bool_], defined: NDArray[np.bool_]) -> Array:

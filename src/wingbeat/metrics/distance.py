@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from wingbeat.errors import RequestError
-from wingbeat.metrics.blocks import BLOCK_NUMBERS, as_float64
+from wingbeat.metrics.arguments import as_float64, points_of
+from wingbeat.metrics.blocks import BLOCK_NUMBERS
 from wingbeat.typing import Array
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from wingbeat.metrics.blocks import Points
+    from wingbeat.metrics.arguments import Points
 
 
 def l2(a: Points, b: Points) -> Array:
@@ -34,7 +35,7 @@ def l2(a: Points, b: Points) -> Array:
     >>> float(l2(np.array([0.0, 3.0]), np.array([4.0, 0.0])))
     5.0
     """
-    return np.asarray(np.sqrt(_squared_distance(a, b)))
+    return np.asarray(np.sqrt(_squared_distance(points_of(a, "a"), points_of(b, "b"))))
 
 
 def relative_l2(a: Points, b: Points) -> Array:
@@ -48,7 +49,9 @@ def relative_l2(a: Points, b: Points) -> Array:
     >>> float(relative_l2(np.array([2.0, 0.0]), np.array([3.0, 0.0])))
     0.5
     """
-    apart, first = _squared_distance(a, b), _squared_distance(a, np.zeros(a.shape[-1]))
+    a, b = points_of(a, "a"), points_of(b, "b")
+    apart = _squared_distance(a, b)
+    first = _squared_distance(a, np.zeros(a.shape[-1]))
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.asarray(np.where(first > 0.0, np.sqrt(apart / first), nan))
 
@@ -64,7 +67,7 @@ def cosine(a: Points, b: Points) -> Array:
     >>> float(cosine(np.array([1.0, 0.0]), np.array([2.0, 0.0])))
     1.0
     """
-    first, second, product = _sums(a, b)
+    first, second, product = _sums(points_of(a, "a"), points_of(b, "b"))
     with np.errstate(invalid="ignore", divide="ignore"):
         # Two roots, so that the product of two tiny norms does not vanish.
         value = product / (np.sqrt(first) * np.sqrt(second))

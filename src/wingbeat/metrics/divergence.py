@@ -9,13 +9,14 @@ import numpy as np
 from scipy.special import log_softmax as scipy_log_softmax
 
 from wingbeat.errors import RequestError
-from wingbeat.metrics.blocks import as_float64
+from wingbeat.metrics.arguments import as_float64, points_of
+from wingbeat.metrics.disagreement import require_leading
 from wingbeat.typing import Array
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from wingbeat.metrics.blocks import Points
+    from wingbeat.metrics.arguments import Points
 
 
 LN2: Final = log(2.0)
@@ -144,6 +145,7 @@ def log_probabilities(scores: Points) -> Array:
 
 
 def _scores(a: Points, b: Points) -> tuple[Array, Array]:
+    a, b = points_of(a, "a"), points_of(b, "b")
     if len(a.shape) < 2 or len(b.shape) < 2 or a.shape[-1] == 0:
         raise RequestError(
             f"scores have shapes {tuple(a.shape)} and {tuple(b.shape)}; give "
@@ -154,6 +156,7 @@ def _scores(a: Points, b: Points) -> tuple[Array, Array]:
             f"scores have shapes {tuple(a.shape)} and {tuple(b.shape)}; give both models the "
             "same samples and classes"
         )
+    require_leading(a, b)
     return as_float64(a), as_float64(b)
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import nan
-from typing import TYPE_CHECKING, Final, Literal, NamedTuple, get_args
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, get_args
 
 import numpy as np
 from scipy.special import logsumexp
 
-from wingbeat.errors import RequestError, nearest
-from wingbeat.metrics.blocks import as_float64
+from wingbeat.errors import RequestError
+from wingbeat.metrics.arguments import as_float64, one_of, points_of
 from wingbeat.metrics.disagreement import disagreement
 from wingbeat.metrics.divergence import log_probabilities
 from wingbeat.typing import Array
@@ -18,7 +18,7 @@ from wingbeat.typing import Array
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-    from wingbeat.metrics.blocks import Points
+    from wingbeat.metrics.arguments import Points
 
 
 Combine = Literal["probability", "logit"]
@@ -88,9 +88,9 @@ def ensemble(scores: Points, labels: ArrayLike, combine: Combine = "probability"
     >>> round(found.loss, 6), round(found.loss_gain, 6)
     (0.356675, 0.042579)
     """
-    if combine not in COMBINATIONS:
-        raise RequestError(f"combine is {combine!r}: {nearest(str(combine), COMBINATIONS)}")
-    if scores.ndim != 3 or scores.shape[0] == 0:
+    one_of(combine, "combine", COMBINATIONS)
+    scores = points_of(scores, "scores")
+    if scores.ndim != 3 or 0 in (scores.shape[0], scores.shape[2]):
         raise RequestError(
             f"scores have shape {tuple(scores.shape)}; give (models, samples, classes)"
         )
@@ -132,8 +132,14 @@ def diversity(base: Points, scores: Points, labels: ArrayLike) -> Diversity:
     >>> [float(x) for x in diversity(base, other, [0, 1, 0, 0])]
     [0.5, 0.25, 0.5]
     """
-    right, wide = _labels(labels, scores), as_float64(scores)
+    base, scores = points_of(base, "base"), points_of(scores, "scores")
+    if base.ndim != 2 or scores.ndim < 2:
+        raise RequestError(
+            f"base and scores have shapes {tuple(base.shape)} and {tuple(scores.shape)}; give "
+            "(samples, classes) and (..., samples, classes)"
+        )
     apart = disagreement(base, scores)
+    right, wide = _labels(labels, scores), as_float64(scores)
     accuracy = np.where(np.isfinite(apart), _accuracy(wide, right, right.size > 0), nan)
     with np.errstate(invalid="ignore", divide="ignore"):
         normalised = np.where(accuracy < 1.0, apart / (1.0 - accuracy), nan)
@@ -141,7 +147,7 @@ def diversity(base: Points, scores: Points, labels: ArrayLike) -> Diversity:
 
 
 def _labels(labels: ArrayLike, scores: Points) -> NDArray[np.int64]:
-    found = np.asarray(labels)
+    found = _whole(labels)
     samples, classes = scores.shape[-2:]
     fits = found.shape == (samples,) and (found.size == 0 or found.dtype.kind in "iu")
     if not fits:
@@ -154,6 +160,16 @@ def _labels(labels: ArrayLike, scores: Points) -> NDArray[np.int64]:
             f"labels run from {found.min()} to {found.max()}, the scores have {classes} classes"
         )
     return found.astype(np.int64)
+
+
+def _whole(labels: ArrayLike) -> NDArray[Any]:
+    """Return labels as an array; a tensor may lie on any device."""
+    found = points_of(labels, "labels")
+    if isinstance(found, np.ndarray):
+        return found
+    if found.is_floating_point():
+        raise RequestError(f"labels have dtype {found.dtype}; give whole numbers")
+    return np.asarray(found.cpu().numpy())
 
 
 def _loss(log_p: Array, labels: NDArray[np.int64], defined: bool) -> Array:

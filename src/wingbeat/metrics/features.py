@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from wingbeat.errors import CONSTANT, DIVERGED, TOO_FEW_SAMPLES, RequestError
-from wingbeat.metrics.blocks import as_float64
+from wingbeat.metrics.arguments import as_float64, points_of
 from wingbeat.metrics.gram import moved_to
 from wingbeat.typing import Array
 
 if TYPE_CHECKING:
-    from wingbeat.metrics.blocks import Points
+    from wingbeat.metrics.arguments import Points
 
 
 def feature_pair(x: Points, y: Points) -> tuple[Array, Array]:
@@ -24,6 +24,7 @@ def feature_pair(x: Points, y: Points) -> tuple[Array, Array]:
     >>> [m.shape for m in feature_pair(np.zeros((3, 1)), np.zeros((3, 2)))]
     [(3, 1), (3, 2)]
     """
+    x, y = points_of(x, "features"), points_of(y, "features")
     for features in (x, y):
         if len(features.shape) != 2 or features.shape[1] == 0:
             raise RequestError(

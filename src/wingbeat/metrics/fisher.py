@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from math import nan
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from wingbeat.errors import RequestError
-from wingbeat.metrics.blocks import BLOCK_NUMBERS, as_float64
+from wingbeat.metrics.arguments import as_float64, points_of, real_number, whole_number
+from wingbeat.metrics.blocks import BLOCK_NUMBERS
 from wingbeat.typing import Array
 
 if TYPE_CHECKING:
-    from wingbeat.metrics.blocks import Points
+    from wingbeat.metrics.arguments import Points
+
+_MOST: Final = 2**53  # whole numbers up to which float64 is exact
 
 
 def fisher_precision(fisher: Points, samples: int, prior: float = 1.0) -> Array:
@@ -36,11 +39,11 @@ def fisher_precision(fisher: Points, samples: int, prior: float = 1.0) -> Array:
     >>> fisher_precision(np.array([0.0, 0.5]), samples=10)
     array([1., 6.])
     """
-    if samples < 1:
-        raise RequestError(f"samples is {samples!r}; give the number of training samples")
-    if not (np.isfinite(prior) and prior > 0):
+    samples = whole_number(samples, "samples", 1, _MOST)
+    prior = real_number(prior, "prior", "give a positive precision, such as 1.0")
+    if not prior > 0:
         raise RequestError(f"prior is {prior!r}; give a positive precision, such as 1.0")
-    information = as_float64(fisher)
+    information = as_float64(fisher, "fisher")
     if (information < 0).any():
         raise RequestError("Fisher information is negative; it is a mean of squares")
     return samples * information + prior
@@ -70,18 +73,29 @@ def gaussian_kl(mean_a: Points, precision_a: Points, mean_b: Points, precision_b
     >>> float(gaussian_kl(np.zeros(2), one, np.array([3.0, 4.0]), one))
     12.5
     """
-    given = (mean_a, precision_a, mean_b, precision_b)
+    names = ("mean_a", "precision_a", "mean_b", "precision_b")
+    asked = zip((mean_a, precision_a, mean_b, precision_b), names, strict=True)
+    given = [points_of(value, name) for value, name in asked]
     sizes = {tuple(x.shape)[-1:] for x in given}
     if len(sizes) > 1 or () in sizes:
         shapes = ", ".join(str(tuple(x.shape)) for x in given)
         raise RequestError(f"means and precisions have shapes {shapes}; give (..., P) each")
-    lead = np.broadcast_shapes(*(tuple(x.shape)[:-1] for x in given))
+    lead = _lead([tuple(x.shape)[:-1] for x in given])
     size = given[0].shape[-1]
     width = max(1, BLOCK_NUMBERS // max(1, int(np.prod(lead))))
     total = np.zeros(lead)
     for start in range(0, size, width):
         total = total + _block(*(as_float64(x[..., start : start + width]) for x in given))
     return np.asarray(total)
+
+
+def _lead(shapes: list[tuple[int, ...]]) -> tuple[int, ...]:
+    try:
+        return np.broadcast_shapes(*shapes)
+    except ValueError:
+        raise RequestError(
+            f"means and precisions have leading axes {shapes}; give some that broadcast"
+        ) from None
 
 
 def _block(mean_a: Array, precision_a: Array, mean_b: Array, precision_b: Array) -> Array:

@@ -6,19 +6,19 @@ the covariance of the parameters would have P² numbers and cost P³ (deep-lyapu
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
-import torch
 
 from wingbeat.errors import RequestError
+from wingbeat.metrics.arguments import as_float64, one_of, parts_of, points_of
 from wingbeat.metrics.blocks import blocks, require_axes
 from wingbeat.typing import Array
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from wingbeat.metrics.blocks import Points
+    from wingbeat.metrics.arguments import Points
 
 
 Centre = Literal["none", "first", "mean"]
@@ -48,11 +48,10 @@ def gram(points: Points | Iterable[Points], *, centre: Centre = "mean") -> Array
     array([[0., 0.],
            [0., 1.]])
     """
-    if centre not in ("none", "first", "mean"):
-        raise RequestError(f"centre is {centre!r}; use 'none', 'first' or 'mean'")
+    one_of(centre, "centre", get_args(Centre))
     total: Array | None = None
-    for tensor in (points,) if isinstance(points, np.ndarray | torch.Tensor) else points:
-        part = _gram_of(tensor, centre)
+    for tensor in parts_of(points):
+        part = _gram_of(points_of(tensor), centre)
         if total is not None and part.shape != total.shape:
             raise RequestError(
                 f"blocks give Gram matrices of shape {total.shape} and {part.shape}; "
@@ -124,7 +123,7 @@ def moved_to(block: Array, centre: Centre) -> Array:
 
 
 def _square(g: Array) -> Array:
-    g = np.asarray(g, dtype=np.float64)
-    if g.ndim < 2 or g.shape[-1] != g.shape[-2]:
+    g = as_float64(g, "the Gram matrix")
+    if g.ndim < 2 or g.shape[-1] != g.shape[-2] or not g.shape[-1]:
         raise RequestError(f"the Gram matrix has shape {g.shape}; give (..., n, n)")
     return g

@@ -15,13 +15,16 @@ from wingbeat.errors import (
     TOO_FEW_POINTS,
     RequestError,
 )
-from wingbeat.metrics.blocks import as_float64
+from wingbeat.metrics.arguments import as_float64, real_number, shown
 from wingbeat.typing import Array
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     Mask = NDArray[np.bool_]
+
+
+_SATURATION = "give a distance above 0, or None"
 
 
 @dataclass(frozen=True)
@@ -97,7 +100,7 @@ def finite_time(
     (0.693147, 3)
     """
     time, apart = _series(steps, distances)
-    count = np.ones(apart.shape[1]) if weights is None else as_float64(weights)
+    count = np.ones(apart.shape[1]) if weights is None else as_float64(weights, "weights")
     if count.shape != (apart.shape[1],):
         raise RequestError(f"weights have shape {count.shape}; give ({apart.shape[1]},)")
     if not (count > 0).any():
@@ -130,13 +133,17 @@ def fit_window(
     array([False,  True,  True, False])
     """
     time, apart = _series(steps, distances)
-    first, last = (-np.inf, np.inf) if window is None else window
+    floor = real_number(floor, "floor", "give the measured noise", finite=False)
+    first, last = _ends(window)
     inside = (time >= first) & (time <= last)
     finite = np.isfinite(apart).all(axis=1)
     above = (apart > max(floor, 0.0)).all(axis=1)
     ok = inside & finite & above
     unsaturated = np.ones(time.size, dtype=bool)
     if saturation is not None:
+        saturation = real_number(saturation, "saturation", _SATURATION, finite=False)
+        if saturation <= 0.0:
+            raise RequestError(f"saturation is {saturation}: {_SATURATION}")
         logs = np.log(np.where(ok[:, None], apart, 1.0)).mean(axis=1)
         passed = ok & (logs > np.log(saturation))
         unsaturated = np.logical_not(np.logical_or.accumulate(passed))
@@ -161,7 +168,7 @@ def finite_time_slopes(steps: ArrayLike, log_distances: ArrayLike, weights: Arra
     array([2., 3.])
     """
     time, logs = _series(steps, log_distances)
-    counts = as_float64(weights)
+    counts = as_float64(weights, "weights")
     if counts.ndim != 2 or counts.shape[1] != logs.shape[1]:
         raise RequestError(f"weights have shape {counts.shape}; give (draws, {logs.shape[1]})")
     if time.size < 2:
@@ -224,6 +231,16 @@ def early_late_ratio(steps: ArrayLike, spread: ArrayLike) -> Any:
     return float(ratio) if ratio.ndim == 0 else ratio
 
 
+def _ends(window: tuple[float, float] | None) -> tuple[float, float]:
+    """Return the first and last step that may be used."""
+    if window is None:
+        return -np.inf, np.inf
+    ends = as_float64(window, "window")
+    if ends.shape != (2,) or np.isnan(ends).any():
+        raise RequestError(f"window is {shown(window)}: give its first and last step")
+    return float(ends[0]), float(ends[1])
+
+
 def _why(stages: tuple[Mask, Mask, Mask, Mask]) -> str:
     """Name the first selection after which fewer than two steps are left."""
     reasons = (TOO_FEW_POINTS, DIVERGED, BELOW_NOISE_FLOOR, SATURATED)
@@ -251,7 +268,7 @@ def _fit(time: Array, logs: Array, chosen: Window) -> Exponent:
 
 def _series(steps: ArrayLike, values: ArrayLike) -> tuple[Array, Array]:
     """Return steps ``(T,)`` and values ``(T, N)`` after checking that they belong together."""
-    array = as_float64(values)
+    array = as_float64(values, "distances")
     if array.ndim not in (1, 2):
         raise RequestError(f"distances have shape {array.shape}; give (steps,) or (steps, N)")
     time = _increasing(steps, array.shape[0])
@@ -259,14 +276,14 @@ def _series(steps: ArrayLike, values: ArrayLike) -> tuple[Array, Array]:
 
 
 def _last_axis(steps: ArrayLike, values: ArrayLike) -> tuple[Array, Array]:
-    array = as_float64(values)
+    array = as_float64(values, "spread")
     if array.ndim == 0:
         raise RequestError("spread is one number; give one per step")
     return _increasing(steps, array.shape[-1]), array
 
 
 def _increasing(steps: ArrayLike, length: int) -> Array:
-    time = as_float64(steps)
+    time = as_float64(steps, "steps")
     if time.shape != (length,):
         raise RequestError(f"steps have shape {time.shape} for {length} values; give one each")
     if not (np.diff(time) > 0).all():

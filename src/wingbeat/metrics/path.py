@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from wingbeat.errors import RequestError
-from wingbeat.metrics.blocks import as_float64, require_axes
+from wingbeat.metrics.arguments import as_float64, points_of
+from wingbeat.metrics.blocks import require_axes
 from wingbeat.metrics.distance import l2
 from wingbeat.typing import Array
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
-    from wingbeat.metrics.blocks import Points
+    from wingbeat.metrics.arguments import Points
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ def velocity(points: Points, steps: ArrayLike) -> Velocity:
     (array([2., 1.]), 1.5, 0.5)
     """
     hops = _hops(points)
-    time = as_float64(steps)
+    time = as_float64(steps, "steps")
     if time.shape != (len(hops) + 1,):
         raise RequestError(f"steps have shape {time.shape} for {len(hops) + 1} snapshots")
     if not (np.diff(time) > 0).all():
@@ -86,6 +87,7 @@ def velocity(points: Points, steps: ArrayLike) -> Velocity:
 
 
 def _hops(points: Points) -> Array:
+    points = points_of(points)
     require_axes(points, 2, "(snapshots, ..., parameters)")
     if not points.shape[0]:
         raise RequestError(f"points have shape {tuple(points.shape)}; give one snapshot or more")

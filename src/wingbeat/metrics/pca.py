@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from wingbeat.errors import RequestError
+from wingbeat.metrics.arguments import as_float64, points_of, whole_number
 from wingbeat.metrics.gram import centred, gram
 from wingbeat.typing import Array
 
 if TYPE_CHECKING:
-    from wingbeat.metrics.blocks import Points
+    from wingbeat.metrics.arguments import Points
 
 
 _DENSE_POINTS: Final = 256
@@ -51,12 +52,13 @@ def trajectory_pca(points: Points, k: int = 3, *, precomputed: bool = False) -> 
     >>> pca.scores[:, 0].round(6).tolist(), pca.explained.round(6).tolist()
     ([3.0, 0.0, -3.0], [1.0, 0.0])
     """
+    points = points_of(points)
     if points.ndim != 2:
         raise RequestError(f"points have shape {tuple(points.shape)}; give (points, parameters)")
-    n = points.shape[0]
-    if not 1 <= k <= n:
+    n, k = points.shape[0], whole_number(k, "k")
+    if k > n:
         raise RequestError(f"k is {k}; {n} points allow 1 to {n} components")
-    g = centred(np.asarray(points)) if precomputed else gram(points)
+    g = centred(as_float64(points)) if precomputed else gram(points)
     if not np.isfinite(g).all():
         return PCA(np.full((n, k), nan), np.full(k, nan))
     values, vectors = leading_eigenvectors(g, k)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from wingbeat.errors import RequestError
+from wingbeat.metrics.arguments import as_float64, points_of, whole_number
 from wingbeat.metrics.blocks import blocks
 from wingbeat.metrics.gram import gram, moved_to
 from wingbeat.metrics.pca import leading_eigenvectors, trajectory_pca
@@ -18,7 +19,7 @@ from wingbeat.typing import Array
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from wingbeat.metrics.blocks import Points
+    from wingbeat.metrics.arguments import Points
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,7 @@ def projected_spread(points: Points, k: int = 3) -> ProjectedSpread:
     >>> round(p.ratio, 6), p.kept.round(6).tolist()
     (0.5, [1.0, 1.0])
     """
+    points = points_of(points)
     _, n = _run_shape(points)
     g = gram(_flat_blocks(points))
     return projected_spread_from_gram(g, n, k, full=spread(points))
@@ -74,9 +76,11 @@ def projected_spread_from_gram(
     >>> round(p.ratio, 6)
     0.5
     """
-    g = np.asarray(g, dtype=np.float64)
+    g = as_float64(g, "the Gram matrix")
+    if g.ndim != 2 or g.shape[0] != g.shape[1]:
+        raise RequestError(f"the Gram matrix has shape {g.shape}; give (points, points)")
     t = _snapshots(len(g), replicas)
-    used = min(k, max(replicas - 1, 1))
+    used = min(whole_number(k, "k"), max(replicas - 1, 1))
     if full is None:
         full = spread_from_gram(g.reshape(t, replicas, t, replicas)[range(t), :, range(t), :])
     pca = trajectory_pca(g, used, precomputed=True)
@@ -95,7 +99,12 @@ def projected_spread_from_scores(scores: Array, replicas: int, full: Array) -> P
     >>> round(projected_spread_from_scores(pca.scores, 2, np.array([0.5, 0.25])).ratio, 6)
     0.5
     """
+    scores, full = as_float64(scores, "scores"), as_float64(full, "full")
+    if scores.ndim != 2:
+        raise RequestError(f"scores have shape {scores.shape}; give (points, components)")
     t = _snapshots(len(scores), replicas)
+    if full.shape != (t,):
+        raise RequestError(f"full has shape {full.shape}; give ({t},), one for each snapshot")
     grouped = scores.reshape(t, replicas, -1)
     # Where the full spread is exactly 0, what the scores still show is rounding.
     seen = np.where(full == 0.0, 0.0, spread(grouped))
@@ -127,6 +136,7 @@ def legacy_ratio(points: Points, k: int = 3) -> float:
     >>> round(legacy_ratio(np.repeat(path, 3, axis=1) + apart[:, [0, 1, 1]], 2), 2)
     1.0
     """
+    points, k = points_of(points), whole_number(k, "k")
     t, n = _run_shape(points)
     g = gram(_flat_blocks(points))
     if n < 2 or not np.isfinite(g).all():
@@ -157,7 +167,7 @@ def _loading_signs(points: Points, vectors: Array) -> Array:
 
 
 def _snapshots(points: int, replicas: int) -> int:
-    if replicas < 1 or points % replicas:
+    if not points or points % whole_number(replicas, "replicas"):
         raise RequestError(f"{points} points cannot be snapshots of {replicas} replicas")
     return points // replicas
 

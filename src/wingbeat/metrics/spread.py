@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from wingbeat.errors import RequestError
-from wingbeat.metrics.blocks import as_float64, blocks, require_axes
+from wingbeat.metrics.arguments import as_float64, one_of, points_of, real_number
+from wingbeat.metrics.blocks import blocks, require_axes
 from wingbeat.metrics.gram import moved_to, squared_distances
 from wingbeat.typing import Array
 
 if TYPE_CHECKING:
-    from wingbeat.metrics.blocks import Points
+    from wingbeat.metrics.arguments import Points
 
 
 def spread(points: Points) -> Array:
@@ -36,6 +37,7 @@ def spread(points: Points) -> Array:
     >>> float(spread(np.array([[0.0, 1.0], [0.0, 3.0]])))
     1.0
     """
+    points = points_of(points)
     require_axes(points, 2, "(..., replicas, parameters)")
     lead, n = tuple(points.shape[:-2]), points.shape[-2]
     if n < 2:
@@ -78,18 +80,17 @@ def spread_from_gram(
     >>> spread_from_gram(g), spread_from_gram(g, np.array([[1.0, 1.0], [2.0, 0.0]]))
     (array(1.), array([1., 0.]))
     """
-    if ties not in ("keep", "drop"):
-        raise RequestError(f"ties is {ties!r}; use 'keep' or 'drop'")
+    one_of(ties, "ties", ("keep", "drop"))
     squares = squared_distances(g)
     n = squares.shape[-1]
+    counts = None if weights is None else as_float64(weights, "weights")
+    if counts is not None and (counts.ndim != 2 or counts.shape[1] != n):
+        raise RequestError(f"weights have shape {counts.shape}; give (draws, {n})")
     if n < 2:
         lead = squares.shape[:-2]
-        return np.full(lead if weights is None else (len(weights), *lead), nan)
-    if weights is None:
+        return np.full(lead if counts is None else (len(counts), *lead), nan)
+    if counts is None:
         return np.asarray(np.sqrt(squares.sum(axis=(-2, -1)) / 2.0) / n)
-    counts = as_float64(weights)
-    if counts.ndim != 2 or counts.shape[1] != n:
-        raise RequestError(f"weights have shape {counts.shape}; give (draws, {n})")
     # (draws, N) @ (..., N, N): one matrix product per step, then a dot per draw.
     pairs = np.einsum("...dn,dn->d...", counts @ squares, counts)
     total = counts.sum(axis=1) ** 2
@@ -116,7 +117,11 @@ def convergence_ratio(points: Points) -> float:
     >>> convergence_ratio(np.array([[[0.0], [1.0]], [[5.0], [5.5]]]))
     0.5
     """
-    require_axes(points, 3, "(snapshots, replicas, parameters)")
+    points = points_of(points)
+    if points.ndim != 3:
+        raise RequestError(
+            f"points have shape {tuple(points.shape)}; give (snapshots, replicas, parameters)"
+        )
     if points.shape[0] < 2:
         return nan
     return ratio_of(float(spread(points[0])), float(spread(points[-1])))
@@ -128,6 +133,8 @@ def ratio_of(first: float, last: float) -> float:
     >>> ratio_of(2.0, 1.0), ratio_of(0.0, 1.0)
     (0.5, nan)
     """
+    first = real_number(first, "first", "give a number", finite=False)
+    last = real_number(last, "last", "give a number", finite=False)
     if not (np.isfinite(first) and np.isfinite(last)) or first == 0.0:
         return nan
     return float(last / first)

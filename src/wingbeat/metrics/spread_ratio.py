@@ -27,7 +27,8 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from scipy.special import ndtri, polygamma, psi, stdtrit
 
-from wingbeat.errors import CONSTANT, TOO_FEW_REPLICAS
+from wingbeat.errors import CONSTANT, TOO_FEW_REPLICAS, RequestError
+from wingbeat.metrics.arguments import as_float64, real_number, shown
 from wingbeat.stats import Estimate
 from wingbeat.typing import Array
 
@@ -96,6 +97,7 @@ def spread_ratio(
     >>> [round(x, 2) for x in (found.value, found.low, found.high)]
     [1.94, 1.78, 2.12]
     """
+    pairs, (level, power) = _pairs(pairs), _checked(level, power)
     with np.errstate(divide="ignore", invalid="ignore"):
         logs = [log_ratio(first, last) for first, last in pairs]
     if len(logs) == 1:
@@ -116,6 +118,7 @@ def spread_interval(g: Array, *, level: float = 0.95, power: float = 1.0) -> Est
     >>> [round(x, 2) for x in (found.value, found.low, found.high)]
     [3.33, 0.71, 97.51]
     """
+    (level, power), g = _checked(level, power), _gram(g)
     with np.errstate(divide="ignore", invalid="ignore"):
         return _of_one(log_ratio(None, g), g.shape[-1], level, power)
 
@@ -220,6 +223,37 @@ def students_limits(count: int, level: float, skewness: float) -> tuple[float, f
     inner = 1.0 + skewness * (np.array([-normal, normal]) / root - skewness / (6.0 * count))
     limits = 3.0 * root / skewness * (np.cbrt(inner) - 1.0) * student / normal
     return float(limits[0]), float(limits[1])
+
+
+def _pairs(pairs: object) -> list[tuple[Array, Array]]:
+    """Return pairs of Gram matrices of the same replicas."""
+    try:
+        given = [tuple(pair) for pair in pairs]  # type: ignore[attr-defined]
+    except TypeError:
+        given = []
+    if not given or any(len(pair) != 2 for pair in given):
+        raise RequestError(
+            f"pairs is {shown(pairs)}: give a list of (first, last), one for each base seed"
+        )
+    found = [(_gram(first), _gram(last)) for first, last in given]
+    for first, last in found:
+        if first.shape != last.shape:
+            raise RequestError(f"Gram matrices have shapes {first.shape} and {last.shape}")
+    return found
+
+
+def _gram(g: Array) -> Array:
+    g = as_float64(g, "the Gram matrix")
+    if g.ndim != 2 or g.shape[0] != g.shape[1] or not len(g):
+        raise RequestError(f"the Gram matrix has shape {g.shape}; give (replicas, replicas)")
+    return g
+
+
+def _checked(level: float, power: float) -> tuple[float, float]:
+    level = real_number(level, "level", "give a coverage between 0 and 1")
+    if not 1e-9 < level < 1.0:  # below it Student's t and the normal are the same 0
+        raise RequestError(f"level is {level}: give a coverage between 0 and 1")
+    return level, real_number(power, "power")
 
 
 def _centred(g: Array) -> Array:

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from wingbeat.errors import TOO_FEW_SAMPLES, RequestError
+from wingbeat.metrics.arguments import real_number
 from wingbeat.metrics.features import centred_features, feature_pair, rescaled, why_undefined
 from wingbeat.typing import Array
 
 if TYPE_CHECKING:
-    from wingbeat.metrics.blocks import Points
+    from wingbeat.metrics.arguments import Points
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,7 @@ def svcca(x: Points, y: Points, variance: float = 0.99) -> SVCCA:
     >>> round(svcca(x, x @ np.diag([1.0, 5.0, 2.0]), variance=1.0).similarity, 12)
     1.0
     """
+    variance = real_number(variance, "variance", "give a share above 0 and up to 1")
     if not 0.0 < variance <= 1.0:
         raise RequestError(f"variance is {variance!r}: give a share above 0 and up to 1")
     first, second = feature_pair(x, y)
