@@ -43,7 +43,7 @@ class CompactGroup(TyperGroup):
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Write usage, what it does, options and commands."""
         named = ((name, self.get_command(ctx, name)) for name in self.list_commands(ctx))
-        commands = [(name, _first_sentence(found.help or "")) for name, found in named]
+        commands = [(name, _first_sentence((found and found.help) or "")) for name, found in named]
         rows = [*rows_of(self, ctx), ("", ""), *commands]
         short = [(name, _cut(meaning, rows)) for name, meaning in rows]
         formatter.write(written(ctx, (self.help or "").strip(), short))

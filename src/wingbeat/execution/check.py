@@ -71,7 +71,7 @@ def check(
     own = {name: options.pop(name) for name in tuple(options) if name in _TASK}
     built = isinstance(model, nn.Module)
     task = Task(
-        model=_Copies(model) if built else model,  # type: ignore[arg-type]
+        model=_Copies(model) if built else model,
         loss=_OfOutput(loss) if is_criterion(loss) else loss,
         optimizer=optimizer or _adamw,
         steps=steps,

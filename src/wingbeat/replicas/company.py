@@ -92,7 +92,7 @@ class _Habit:
     refused: bool = False
     proven: bool = False
     seconds: list[float] = field(default_factory=list)
-    held: tuple[list[Tensor], list[State]] = ([], [])  # noqa: RUF009
+    held: tuple[list[Tensor], list[State]] = ([], [])
 
 
 class Company:

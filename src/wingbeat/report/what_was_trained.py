@@ -94,7 +94,7 @@ def _samples(digest: object) -> str:
 
 def _training(result: ResultLike, task: Mapping[str, Any]) -> str:
     optimizer = _mapping(task.get("optimizer"))
-    group = next(iter(optimizer.get("groups") or ()), {})
+    group: dict[str, Any] = next(iter(optimizer.get("groups") or ()), {})
     rate = _mapping(group).get("lr")
     steps, batch = task.get("steps", result.condition.get("steps")), task.get("batch_size")
     said = [

@@ -190,4 +190,4 @@ def _checked_start(task: Any) -> int:
         return 0
     fine = isinstance(task.start, StartingPoint)
     require(fine, "Task.start", task.start, "pass wb.Start(model=..., optimizer=..., step=...)")
-    return task.start.step
+    return int(task.start.step)

@@ -141,9 +141,7 @@ def _draw_into(draws: Graph, node: Node, made: dict[Node, Node]) -> Node:
         shape, strides = list(value.shape), list(value.stride())
         if 0 in strides and value.numel():  # expanded: there is nothing behind it to write to
             strides = torch.empty(shape, device="meta").stride()  # type: ignore[assignment]
-        args[0] = draws.call_function(
-            aten.empty_strided.default, (shape, list(strides)), options
-        )
+        args[0] = draws.call_function(aten.empty_strided.default, (shape, list(strides)), options)
     made[node] = draws.call_function(node.target, tuple(args), dict(node.kwargs))  # type: ignore[arg-type]
     return made[node]
 

@@ -215,7 +215,8 @@ class _Accuracy(_Column):
 
     def _last(self, result: ResultLike) -> pd.DataFrame:
         frame = rows(result, "accuracy")
-        return frame[frame["step"] == frame["step"].max()]
+        last: pd.DataFrame = frame[frame["step"] == frame["step"].max()]
+        return last
 
     def cell(self, result: ResultLike, name: str) -> Cell:
         frame = self._last(result)

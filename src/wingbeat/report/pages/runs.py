@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from wingbeat.execution.compared import leaves
 from wingbeat.report.drawing.any_figure import drawn
@@ -90,7 +91,8 @@ def _rows(runs: Runs, places: Mapping[str, str]) -> Answers:
 
 def _ratios(runs: Runs) -> DotFigure | None:
     """Return the convergence ratio of every run and perturbation with its interval."""
-    dots, rows = [], []
+    dots: list[Any] = []
+    rows: list[Any] = []
     for style, (run, result) in enumerate(runs.items()):
         for name in names(result):
             found = entry(result, "convergence_ratio", name)
