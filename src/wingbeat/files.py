@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
-import tempfile
+import secrets
 from collections.abc import Mapping
 from math import isfinite
 from pathlib import Path
@@ -41,19 +42,33 @@ def replace_file(path: Path, content: bytes) -> None:
     Raises:
         OSError: it cannot be written; nothing was changed.
     """
-    beside = None
+    beside = path.parent / f".writing-{secrets.token_hex(8)}"
+    # Exclusive, hence never through a link that lies there; the permissions are the umask's.
+    handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
     try:
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".writing-", delete=False) as file:
-            beside = Path(file.name)
+        with os.fdopen(handle, "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        beside.chmod(0o644)
         beside.replace(path)
+        _flush_folder(path.parent)
     except OSError:
-        if beside is not None:
-            beside.unlink(missing_ok=True)
+        beside.unlink(missing_ok=True)
         raise
+
+
+def _flush_folder(folder: Path) -> None:
+    """Write a renaming to the disk, where the system can do that for folders."""
+    if not hasattr(os, "O_DIRECTORY"):
+        return
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EBADF):
+            raise
+    finally:
+        os.close(handle)
 
 
 def json_safe(value: Any) -> Any:

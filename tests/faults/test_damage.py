@@ -86,7 +86,7 @@ def test_a_lost_snapshot_of_a_finished_run_is_named(folder):
 
 @pytest.mark.parametrize("place", [3, 60, -1])
 def test_an_altered_state_is_named(tmp_path, place):
-    with stopped_after(6), pytest.raises(wb.StoreError):
+    with stopped_after(12), pytest.raises(wb.StoreError):
         go(tmp_path, checkpoint_seconds=0.0)
     state = tmp_path / "state" / "latest.safetensors"
     flip(state, place)

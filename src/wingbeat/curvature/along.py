@@ -88,7 +88,7 @@ def sharpness(
         >>> from wingbeat.execution.run import run
         >>> from wingbeat.tasks.dense import circles_task
         >>> task = circles_task((4,), epochs=1)
-        >>> result = run(task, driver="loop", metrics=("l2",))
+        >>> result = run(task, [], driver="loop", metrics=("l2",))
         >>> sharpness(task, result.trajectory.at(0)).shape
         (2,)
     """
@@ -155,7 +155,7 @@ def curvature_along(
         >>> from wingbeat.execution.run import run
         >>> from wingbeat.tasks.dense import circles_task
         >>> task = circles_task((4,), epochs=1)
-        >>> result = run(task, driver="loop", metrics=("l2",))
+        >>> result = run(task, [], driver="loop", metrics=("l2",))
         >>> table = curvature_along(result, task, steps=(0, 32), labels=("reference",))
         >>> table[["metric", "step", "a"]].values.tolist()
         [['sharpness', 0, 'reference'], ['sharpness', 32, 'reference']]

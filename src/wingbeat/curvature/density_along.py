@@ -61,7 +61,7 @@ def density_along(
         >>> from wingbeat.execution.run import run
         >>> from wingbeat.tasks.dense import circles_task
         >>> task = circles_task((4,), epochs=1)
-        >>> result = run(task, driver="loop", metrics=("l2",))
+        >>> result = run(task, [], driver="loop", metrics=("l2",))
         >>> table = density_along(result, task, steps=(32,), lanczos=5, points=10)
         >>> table.groupby("a").size().tolist()
         [10, 10]

@@ -56,9 +56,9 @@ class StabilityAnalyzer:
     ...     return {"loss": loss.item()}
     >>> x = torch.linspace(-1, 1, 8)[:, None]
     >>> analyzer = StabilityAnalyzer(nn.Linear(1, 1), device="cpu", verbose=False)
-    >>> results = analyzer.analyze(train, [(x, 2 * x)], n_epochs=5)
+    >>> results = analyzer.analyze(train, [(x, 2 * x)], n_epochs=40)
     >>> results.behavior, results.n_checkpoints
-    ('convergent', 6)
+    ('convergent', 41)
     """
 
     def __init__(

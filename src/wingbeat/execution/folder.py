@@ -11,10 +11,10 @@ from wingbeat.errors import StoreError
 from wingbeat.task.describe import difference
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from wingbeat.replicas.drivers.selection import DriverName, DriverSelector, ExecutionPlan
-    from wingbeat.trajectory.store import FolderStore
+    from wingbeat.trajectory.store import FolderStore, Store
 
 
 def agree(
@@ -29,6 +29,8 @@ def agree(
         StoreError: it does; the message names the field that differs.
     """
     there = store.read_json("condition.json")
+    if there is None:
+        _refuse_lost(store, "condition.json")
     if there is not None:
         there = {key: value for key, value in there.items() if key not in ignored}
     found = None if there is None else difference(there, condition)
@@ -62,6 +64,8 @@ def freeze(
         StoreError: the folder was begun in another way, and the run is not complete.
     """
     there = store.read_json("environment.json") if store else None
+    if store is not None and there is None:
+        _refuse_lost(store, "environment.json")
     if store is None or there is None:
         plan = selector.choose(driver, compiled)
         began = datetime.now(UTC).isoformat(timespec="seconds")
@@ -74,6 +78,43 @@ def freeze(
     if not store.sealed:
         same_execution(store, there, {**now, **plan.facts()})
     return plan, there
+
+
+def _refuse_lost(store: FolderStore, name: str) -> None:
+    """Refuse a folder with recorded moments and without the file that says what they are of.
+
+    Raises:
+        StoreError: it is one.
+    """
+    if store.sealed or store.holds_moments():
+        raise StoreError(
+            f"{store.folder} holds recorded moments, but {name} is missing, which says what they "
+            "are of: restore it from a copy, or start in another folder"
+        )
+
+
+def missing_before(store: Store, wanted: Collection[int], step: int) -> list[int]:
+    """Return the steps up to one that a request records and a store does not hold."""
+    return sorted(t for t in set(wanted) - set(store.steps()) if t <= step)
+
+
+def complete(store: Store, wanted: Collection[int]) -> None:
+    """Refuse to seal a run of which a recorded moment is gone.
+
+    Args:
+        store: of the run.
+        wanted: steps that the request records.
+
+    Raises:
+        StoreError: a snapshot that was written is not there any more.
+    """
+    missing = sorted(set(wanted) - set(store.steps()))
+    if missing:
+        raise StoreError(
+            f"the snapshot of step {missing[0]} was recorded and is gone ({len(missing)} in all): "
+            "something deleted it, or a power cut lost it. The run is not complete. Run the same "
+            "command again: it trains what is missing anew, to the same bits"
+        )
 
 
 def same_execution(store: FolderStore, there: dict[str, Any], here: dict[str, Any]) -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import pandas as pd
 
 from wingbeat.errors import StoreError
+from wingbeat.execution.summary_file import checked
 from wingbeat.files import parquet, strict_json, write_bytes
 from wingbeat.measure.metric import own_codes
 from wingbeat.measure.verdict import Verdict, of_all
@@ -212,6 +213,12 @@ def write_files(result: Result, folder: Path, codes: dict[str, str] | None = Non
     )
 
 
+WITHOUT_DIGESTS: Final = (
+    "The files of this folder carry no digests: an earlier version wrote them, and changes made to "
+    "them since would not be noticed."
+)
+
+
 def is_intact(folder: Path, found: dict[str, Any]) -> bool:
     """Tell whether a folder has the table that belongs to its summary."""
     path = folder / "table.parquet"
@@ -235,18 +242,27 @@ def load(folder: str | Path) -> Result:
         )
         msg = f"{folder} holds {state} (there is no summary.json)"
         raise StoreError(msg)
-    condition = store.read_json("condition.json")
+    summary = checked(found, folder / "summary.json")
+    condition, environment = (_object(store, name) for name in ("condition", "environment"))
     return Result(
         table=_read_table(folder, found),
-        summary=found["summary"],
+        summary=summary.summary,
         condition=condition,
-        environment=store.read_json("environment.json"),
+        environment=environment,
         perturbations=found["perturbations"],
-        trajectories=_trajectories(folder, condition, found["seeds"]),
-        warnings=tuple(found["warnings"]),
-        metrics=tuple(found["metrics"]),
+        trajectories=_trajectories(folder, condition, summary.seeds),
+        warnings=(*summary.warnings, *([] if store.digested else [WITHOUT_DIGESTS])),
+        metrics=tuple(summary.metrics),
         folder=folder,
     )
+
+
+def _object(store: FolderStore, name: str) -> dict[str, Any]:
+    found = store.read_json(f"{name}.json")
+    if not isinstance(found, dict):
+        what = "is missing" if found is None else f"holds a {type(found).__name__}, no object"
+        raise StoreError(f"{store.folder / name}.json {what}: restore it from a copy")
+    return found
 
 
 def _trajectories(

@@ -13,8 +13,8 @@ from wingbeat.determinism import (
     fingerprint,
     seeded,
 )
-from wingbeat.errors import NO_PREDICTIONS, RunError
-from wingbeat.execution.folder import agree, check_driver, freeze
+from wingbeat.errors import NO_PREDICTIONS, RunError, StoreError
+from wingbeat.execution.folder import agree, check_driver, complete, freeze, missing_before
 from wingbeat.execution.held import Held, Remeasure, kept
 from wingbeat.execution.result import Result, load
 from wingbeat.execution.summary import collect
@@ -190,12 +190,20 @@ class Session:
             self.step, replicas, request.perturbations, request.replicas, request.record
         )
         if store is not None and (saved := store.load_state()) is not None:
-            course.restore(*saved)
+            if missing_before(store, request.record, int(saved[1]["done"])):
+                store.drop_state()  # trained anew from the start, to the same bits
+            else:
+                course.restore(*saved)
         hidden = HiddenState(request.task, self.step.skeleton)
         before = hidden.look()
         yield
         yield from self._follow(course, store)
         self._check_hidden(hidden, before, store)
+        if store is not None:
+            # What goes on from a state would never record again what is missing before it.
+            if missing_before(store, request.record, request.task.steps):
+                store.drop_state()
+            complete(store, request.record)
         self.store.seal()
         built = getattr(self.choice.driver, "build_seconds", 0.0)
         self.environment = {**self.environment, "build_seconds": round(built, 3)}
@@ -295,4 +303,10 @@ def without_absent(table: pd.DataFrame, unasked: Collection[str]) -> pd.DataFram
 
 def members_of(store: FolderStore) -> list[Member]:
     """Return the members of a finished run."""
-    return [member_from(m) for m in store.read_json("members.json")]
+    found = store.read_json("members.json")
+    try:
+        return [member_from(m) for m in found]
+    except (KeyError, TypeError) as error:
+        what = "is missing" if found is None else "is not of a run of wingbeat"
+        path = store.folder / "members.json"
+        raise StoreError(f"{path} {what}: restore it from a copy, or compute anew") from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import weakref
 from bisect import bisect_right
 from collections import OrderedDict
 from functools import lru_cache
@@ -18,6 +19,9 @@ from wingbeat.task.passes import ordered_by
 
 _KEPT = 8
 """Passes of a sampler that are remembered: replicas in two orders, each at the end of a pass."""
+
+
+_ORDERS: dict[int, Order] = {}
 
 
 class Order:
@@ -151,12 +155,11 @@ def _indices(values: Any) -> Tensor:
 
 def order_of(task: Any) -> Order:
     """Return a task's order, which is found once: a sampler may be dear."""
-    known = vars(task).get("_order")
-    if known is None:
-        known = Order(task)
-        object.__setattr__(task, "_order", known)
-    found: Order = known
-    return found
+    # Beside the task, not in it: a task's fields are what it was made of.
+    if id(task) not in _ORDERS:
+        _ORDERS[id(task)] = Order(weakref.proxy(task))
+        weakref.finalize(task, _ORDERS.pop, id(task), None)
+    return _ORDERS[id(task)]
 
 
 @lru_cache(maxsize=64)

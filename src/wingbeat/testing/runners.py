@@ -140,7 +140,7 @@ def small_study() -> list[Condition]:
     return cross(start, {"arguments.lr": [0.05, 0.1], "seed": [0, 1]})
 
 
-def line_task(lr: float = 0.1, steps: int = 8) -> Task:
+def line(lr: float = 0.1, steps: int = 8) -> Task:
     """Return a task that fits a line by gradient descent."""
     x = torch.linspace(-1, 1, 32).unsqueeze(1)
     return Task(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -11,7 +11,8 @@ from filelock import FileLock, Timeout
 from wingbeat.errors import StoreError
 from wingbeat.files import write_json
 from wingbeat.replicas.snapshot import Snapshot
-from wingbeat.trajectory.tensorfile import read_one, read_tensors, write_tensors
+from wingbeat.trajectory.digested import carries_digest, read_digested, with_digest
+from wingbeat.trajectory.tensorfile import read_one, read_tensors, write_tensors, written_digest
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -90,7 +91,7 @@ class FolderStore:
         self.folder = Path(folder)
         self._lock = FileLock(self.folder / ".lock")
         self._checked: set[int] = set()
-        self._sealed: list[int] | None = None
+        self._sealed: dict[str, Any] | None = None
         if create:
             self._make()
 
@@ -121,8 +122,10 @@ class FolderStore:
         except OSError as error:
             msg = f"the folder {self.folder} cannot be written ({error.strerror}): {_ELSEWHERE}"
             raise StoreError(msg) from error
-        for half_written in self.folder.glob("**/.writing-*"):  # by a process that was killed
-            half_written.unlink(missing_ok=True)
+        # By a process that was killed. Not those of runs in folders below: they may be alive.
+        for pattern in (".writing-*", "snapshots/.writing-*", "state/.writing-*"):
+            for half_written in self.folder.glob(pattern):
+                half_written.unlink(missing_ok=True)
 
     def unlock(self) -> None:
         """Give the folder back."""
@@ -145,6 +148,8 @@ class FolderStore:
         path = self._snapshot(step)
         if not path.exists():
             raise StoreError(_absent(step, self._found(), self.folder))
+        if step not in self._checked:
+            self._refuse_another(path, step)
         tensors, meta = read_tensors(path, check=step not in self._checked)
         if meta["step"] != step:
             msg = f"{path} holds step {meta['step']}: it was renamed. Give it its own name back"
@@ -158,6 +163,13 @@ class FolderStore:
             losses=tensors[LOSSES],
         )
 
+    def _refuse_another(self, path: Path, step: int) -> None:
+        """Refuse a whole snapshot that is not the one that was sealed."""
+        sealed = (self._seal() or {}).get("snapshots", {}).get(str(step))
+        if sealed is not None and sealed != written_digest(path):
+            msg = f"{path} is not the snapshot that this run sealed: restore it from a copy"
+            raise StoreError(msg)
+
     def read_tensor(self, step: int, name: str) -> Tensor:
         """Return one parameter or buffer of a step; the file's digest is checked once."""
         if step not in self._checked:
@@ -166,17 +178,31 @@ class FolderStore:
 
     def steps(self) -> list[int]:
         """Return the recorded steps, ascending; of a sealed run all that it sealed."""
+        sealed = self._seal()
+        return self._found() if sealed is None else list(sealed["steps"])
+
+    def _seal(self) -> dict[str, Any] | None:
         if self._sealed is None and self.sealed:
-            self._sealed = self.read_json("sealed.json")["steps"]
-        return list(self._sealed) if self._sealed is not None else self._found()
+            found = self.read_json("sealed.json")
+            if not isinstance(found, dict) or not isinstance(found.get("steps"), list):
+                path = self.folder / "sealed.json"
+                raise StoreError(f"{path} names no steps: it is not of a run of wingbeat")
+            self._sealed = found
+        return self._sealed
 
     def _found(self) -> list[int]:
         found = (self.folder / "snapshots").glob("*.safetensors")
         return sorted(int(p.stem) for p in found if p.stem.isdecimal())
 
+    def holds_moments(self) -> bool:
+        """Tell whether anything of a run was recorded here: snapshots, or the state to go on."""
+        return bool(self._found()) or (self.folder / "state" / "latest.safetensors").exists()
+
     def seal(self) -> None:
         """Mark the run as complete and drop the state that was needed to go on."""
-        self.write_json("sealed.json", {"steps": self._found()})
+        steps = self._found()
+        written = {str(step): written_digest(self._snapshot(step)) for step in steps}
+        self.write_json("sealed.json", {"steps": steps, "snapshots": written})
         self.drop_state()
 
     @property
@@ -198,23 +224,24 @@ class FolderStore:
         (self.folder / "state" / "latest.safetensors").unlink(missing_ok=True)
 
     def write_json(self, name: str, content: Any) -> None:
-        """Write a JSON file of the run, all or nothing."""
-        write_json(self.folder / name, content, sort_keys=True)
+        """Write a JSON file of the run with a digest of its content, all or nothing."""
+        write_json(self.folder / name, with_digest(content), sort_keys=True)
 
     def read_json(self, name: str) -> Any:
         """Return the content of a JSON file of the run, or None if there is none.
 
         Raises:
-            StoreError: it is damaged; the message names the file.
+            StoreError: it is damaged or was altered; the message names the file.
         """
         path = self.folder / name
-        if not path.exists():
+        if not os.path.lexists(path):
             return None
-        try:
-            return json.loads(path.read_text(encoding="utf-8"))
-        except (ValueError, OSError) as error:
-            msg = f"{path} is damaged ({error}): restore it from a copy, or start in another folder"
-            raise StoreError(msg) from error
+        return read_digested(path, needed=self.digested)
+
+    @property
+    def digested(self) -> bool:
+        """Whether the files of the folder carry digests; those of before version 0.1 do not."""
+        return any(carries_digest(path) for path in self.folder.glob("*.json"))
 
     def _snapshot(self, step: int) -> Path:
         return self.folder / "snapshots" / f"{step:06d}.safetensors"

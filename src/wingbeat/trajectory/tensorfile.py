@@ -51,8 +51,7 @@ def read_tensors(path: Path, *, check: bool = True) -> tuple[dict[str, Tensor], 
             header = (file.metadata() or {}).get(HEADER, "")
             mapped = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, ValueError) as error:
-        msg = f"{path} cannot be read ({error}): it is missing or damaged. {_advice(path)}"
-        raise StoreError(msg) from error
+        raise StoreError(_why_unread(path, error)) from error
     written, _, text = header.partition(" ")
     if not text or (check and not (_plainly_padded(path) and written == digest(mapped, text))):
         msg = f"{path} was altered after it was written (its digest does not fit). {_advice(path)}"
@@ -60,6 +59,19 @@ def read_tensors(path: Path, *, check: bool = True) -> tuple[dict[str, Tensor], 
     # Cloned: a tensor in mapped memory has an alignment of its own, which may choose another
     # kernel and hence other bits.
     return {name: tensor.clone() for name, tensor in mapped.items()}, json.loads(text)
+
+
+def written_digest(path: Path) -> str:
+    """Return the digest that a file says it has; reads the header only.
+
+    Raises:
+        StoreError: the file is missing or damaged; the message names it.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            return str((file.metadata() or {}).get(HEADER, "")).partition(" ")[0]
+    except (SafetensorError, OSError, ValueError) as error:
+        raise StoreError(_why_unread(path, error)) from error
 
 
 def read_one(path: Path, name: str) -> Tensor:
@@ -73,8 +85,7 @@ def read_one(path: Path, name: str) -> Tensor:
             tensor: Tensor = file.get_tensor(name)
             return tensor
     except (SafetensorError, OSError, ValueError) as error:
-        msg = f"{path} cannot be read ({error}): it is missing or damaged. {_advice(path)}"
-        raise StoreError(msg) from error
+        raise StoreError(_why_unread(path, error)) from error
 
 
 def digest(tensors: Mapping[str, Tensor], text: str = "") -> str:
@@ -96,6 +107,12 @@ def _plainly_padded(path: Path) -> bool:
 
 def _bytes(tensor: Tensor) -> Any:
     return tensor.reshape(-1).view(torch.uint8).numpy() if tensor.numel() else b""
+
+
+def _why_unread(path: Path, error: Exception) -> str:
+    if isinstance(error, PermissionError) or "Permission denied" in str(error):
+        return f"{path} may not be read: ask its owner, or change its permissions"
+    return f"{path} cannot be read ({error}): it is missing or damaged. {_advice(path)}"
 
 
 def _advice(path: Path) -> str:
