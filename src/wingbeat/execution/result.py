@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from wingbeat.errors import StoreError
-from wingbeat.files import parquet, strict_json, write_bytes
+from wingbeat.files import is_there, parquet, read_file, strict_json, write_bytes
+from wingbeat.locks import holding, read_steadily
 from wingbeat.measure.metric import own_codes
 from wingbeat.measure.verdict import Verdict, of_all
-from wingbeat.trajectory.store import FolderStore, MemoryStore
+from wingbeat.trajectory.store import FolderStore, MemoryStore, make_folder
 from wingbeat.trajectory.trajectory import Trajectory
 
 if TYPE_CHECKING:
@@ -109,6 +110,12 @@ class Result:
     def save(self, folder: str | Path) -> Path:
         """Write the result, its snapshots included, as a run folder that ``wb.load`` reads."""
         target = Path(folder)
+        make_folder(target)
+        with holding(target):
+            self._write(target)
+        return target
+
+    def _write(self, target: Path) -> None:
         single = len(self.trajectories) == 1
         for seed, trajectory in self.trajectories.items():
             store = FolderStore(target if single else target / f"seed-{seed}", create=True)
@@ -117,7 +124,6 @@ class Result:
                 store.append(snapshot)
             store.write_json("environment.json", self.environment)
         write_files(self, target)
-        return target
 
     def report(self, path: str | Path) -> Path:
         """Write the report: one HTML page that opens offline."""
@@ -215,7 +221,7 @@ def write_files(result: Result, folder: Path, codes: dict[str, str] | None = Non
 def is_intact(folder: Path, found: dict[str, Any]) -> bool:
     """Tell whether a folder has the table that belongs to its summary."""
     path = folder / "table.parquet"
-    return path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == found["table"]
+    return is_there(path) and hashlib.sha256(read_file(path)).hexdigest() == found["table"]
 
 
 def load(folder: str | Path) -> Result:
@@ -224,13 +230,17 @@ def load(folder: str | Path) -> Result:
     Raises:
         StoreError: the folder holds no finished run, or a file is damaged; the message names it.
     """
-    folder = Path(folder)
+    place = Path(folder)
+    return read_steadily(place, lambda: _loaded(place))
+
+
+def _loaded(folder: Path) -> Result:
     store = FolderStore(folder)
     found = store.read_json("summary.json")
     if found is None:
         state = (
             "an unfinished run: run the same command again"
-            if (folder / "condition.json").exists()
+            if is_there(folder / "condition.json")
             else "no run"
         )
         msg = f"{folder} holds {state} (there is no summary.json)"

@@ -6,10 +6,9 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from filelock import FileLock, Timeout
-
 from wingbeat.errors import StoreError
-from wingbeat.files import write_json
+from wingbeat.files import is_there, read_file, unreadable, write_json
+from wingbeat.locks import FolderLock
 from wingbeat.replicas.snapshot import Snapshot
 from wingbeat.trajectory.tensorfile import read_one, read_tensors, write_tensors
 
@@ -88,7 +87,7 @@ class FolderStore:
 
     def __init__(self, folder: Path, *, create: bool = False) -> None:
         self.folder = Path(folder)
-        self._lock = FileLock(self.folder / ".lock")
+        self._lock = FolderLock(self.folder)
         self._checked: set[int] = set()
         self._sealed: list[int] | None = None
         if create:
@@ -98,31 +97,16 @@ class FolderStore:
         return type(self), (self.folder,)  # a lock belongs to one process
 
     def _make(self) -> None:
-        try:
-            for name in ("snapshots", "state"):
-                (self.folder / name).mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            msg = f"the folder {self.folder} cannot be made ({error.strerror}): {_ELSEWHERE}"
-            raise StoreError(msg) from error
+        for name in ("snapshots", "state"):
+            make_folder(self.folder / name)
 
     def lock(self) -> None:
         """Take the folder for this process; the operating system frees it when we end.
 
         Raises:
-            StoreError: another process has it, or the folder cannot be written.
+            StoreError: another process has it, or it cannot be locked; see `FolderLock`.
         """
-        try:
-            self._lock.acquire(timeout=0)
-        except Timeout as error:
-            msg = (
-                f"{self.folder} is in use by another process: wait for it, or choose another folder"
-            )
-            raise StoreError(msg) from error
-        except OSError as error:
-            msg = f"the folder {self.folder} cannot be written ({error.strerror}): {_ELSEWHERE}"
-            raise StoreError(msg) from error
-        for half_written in self.folder.glob("**/.writing-*"):  # by a process that was killed
-            half_written.unlink(missing_ok=True)
+        self._lock.acquire()
 
     def unlock(self) -> None:
         """Give the folder back."""
@@ -143,7 +127,7 @@ class FolderStore:
     def read(self, step: int) -> Snapshot:
         """Return the snapshot of a step; its digest is checked the first time."""
         path = self._snapshot(step)
-        if not path.exists():
+        if not is_there(path):
             raise StoreError(_absent(step, self._found(), self.folder))
         tensors, meta = read_tensors(path, check=step not in self._checked)
         if meta["step"] != step:
@@ -171,8 +155,16 @@ class FolderStore:
         return list(self._sealed) if self._sealed is not None else self._found()
 
     def _found(self) -> list[int]:
-        found = (self.folder / "snapshots").glob("*.safetensors")
-        return sorted(int(p.stem) for p in found if p.stem.isdecimal())
+        folder = self.folder / "snapshots"
+        try:  # `glob` would take a folder that may not be read for an empty one
+            found = list(folder.iterdir())
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise unreadable(folder, error) from error
+        return sorted(
+            int(p.stem) for p in found if p.suffix == ".safetensors" and p.stem.isdecimal()
+        )
 
     def seal(self) -> None:
         """Mark the run as complete and drop the state that was needed to go on."""
@@ -182,7 +174,7 @@ class FolderStore:
     @property
     def sealed(self) -> bool:
         """Whether the run is complete."""
-        return (self.folder / "sealed.json").exists()
+        return is_there(self.folder / "sealed.json")
 
     def save_state(self, tensors: dict[str, Tensor], meta: dict[str, Any]) -> None:
         """Keep everything that is needed to go on, bit for bit."""
@@ -191,7 +183,7 @@ class FolderStore:
     def load_state(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
         """Return what ``save_state`` kept last, or None."""
         path = self.folder / "state" / "latest.safetensors"
-        return read_tensors(path) if path.exists() else None
+        return read_tensors(path) if is_there(path) else None
 
     def drop_state(self) -> None:
         """Forget what ``save_state`` kept."""
@@ -208,16 +200,29 @@ class FolderStore:
             StoreError: it is damaged; the message names the file.
         """
         path = self.folder / name
-        if not path.exists():
+        if not is_there(path):
             return None
         try:
-            return json.loads(path.read_text(encoding="utf-8"))
-        except (ValueError, OSError) as error:
+            return json.loads(read_file(path, "Restore it from a copy").decode())
+        except ValueError as error:
             msg = f"{path} is damaged ({error}): restore it from a copy, or start in another folder"
             raise StoreError(msg) from error
 
     def _snapshot(self, step: int) -> Path:
         return self.folder / "snapshots" / f"{step:06d}.safetensors"
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder, if it is not there.
+
+    Raises:
+        StoreError: it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        msg = f"the folder {folder} cannot be made ({error.strerror}): {_ELSEWHERE}"
+        raise StoreError(msg) from error
 
 
 def _absent(step: int, steps: list[int], folder: Path | None = None) -> str:
