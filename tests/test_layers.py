@@ -16,7 +16,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "wingbeat"
 # A unit may import units of a lower level and those it stands beside by name.
 LEVELS = (
     ("products", "kernels", "typing", "brief"),
-    ("params", "errors", "determinism", "stats", "cache", "plugins", "moved", "files"),
+    ("params", "errors", "determinism", "stats", "cache", "plugins", "moved", "files", "locks"),
     ("metrics",),
     ("symmetry",),
     ("task",),
@@ -119,6 +119,7 @@ def _companions(unit: str) -> set[str]:
         "determinism": {"errors"},
         "plugins": {"errors"},
         "files": {"errors"},
+        "locks": {"errors", "files"},
         "stats": {"errors", "params", "files"},
     }.get(unit, set())
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import io
 import json
 import os
@@ -10,7 +11,7 @@ import secrets
 from collections.abc import Mapping
 from math import isfinite
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -18,10 +19,15 @@ from wingbeat.errors import StoreError
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.figure import Figure
+
+
+WRITING: Final = ".writing-"
+"""How the names of files begin that are being written."""
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file of a run, all or nothing.
+    """Write a file of a run, a report or a picture, all or nothing.
 
     Raises:
         StoreError: the disk is full or the folder cannot be written; nothing was changed.
@@ -37,23 +43,23 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def replace_file(path: Path, content: bytes) -> None:
-    """Write any file, all or nothing.
+    """Write any file, all or nothing; its permissions are those that the umask leaves.
 
     Raises:
         OSError: it cannot be written; nothing was changed.
     """
-    beside = path.parent / f".writing-{secrets.token_hex(8)}"
-    # Exclusive, hence never through a link that lies there; the permissions are the umask's.
-    handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+    beside = None
     try:
+        handle, beside = _new_file(path.parent)
         with os.fdopen(handle, "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        beside.replace(path)
+            beside.replace(path)  # while it is open, and so held against `sweep`
         _flush_folder(path.parent)
     except OSError:
-        beside.unlink(missing_ok=True)
+        if beside is not None:
+            beside.unlink(missing_ok=True)
         raise
 
 
@@ -69,6 +75,91 @@ def _flush_folder(folder: Path) -> None:
             raise
     finally:
         os.close(handle)
+
+
+def _new_file(folder: Path) -> tuple[int, Path]:
+    """Open a file that was not there before, through no link, and hold it while it is open."""
+    while True:
+        path = folder / f"{WRITING}{secrets.token_hex(8)}"
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+        _hold(handle)
+        if os.fstat(handle).st_nlink:
+            return handle, path
+        os.close(handle)  # another process swept it away before it was held
+
+
+def sweep(folder: Path) -> None:
+    """Remove what killed processes left half written in a folder, and nothing of a live one.
+
+    Folders inside that have a lock of their own belong to another run and are left to it.
+    """
+    for place, inner, names in os.walk(folder):
+        inner[:] = [name for name in inner if not os.path.lexists(f"{place}/{name}/.lock")]
+        for name in names:
+            if name.startswith(WRITING):
+                _remove_unless_held(Path(place) / name)
+
+
+def _remove_unless_held(path: Path) -> None:
+    try:
+        handle = os.open(path, os.O_RDWR | os.O_NOFOLLOW)
+    except OSError:  # it is whole by now, or not ours to remove
+        return
+    try:
+        if _hold(handle):
+            path.unlink(missing_ok=True)
+    finally:
+        os.close(handle)
+
+
+def _hold(handle: int) -> bool:
+    """Hold an open file; False where another does, or where the file system has no locks."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+def is_there(path: Path) -> bool:
+    """Tell whether a file is there.
+
+    Raises:
+        StoreError: its folder may not be looked into, so that nobody can tell.
+    """
+    try:
+        return path.exists()
+    except OSError as error:
+        raise unreadable(path, error) from error
+
+
+def read_file(path: Path, what_if_damaged: str = "") -> bytes:
+    """Read a file of a run.
+
+    Args:
+        path: the file.
+        what_if_damaged: what to do where the disk cannot give it back.
+
+    Raises:
+        StoreError: it is missing, may not be read, or the disk fails; the message says which.
+    """
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise unreadable(path, error, what_if_damaged) from error
+
+
+def unreadable(path: Path, error: Exception, what_if_damaged: str = "") -> StoreError:
+    """Return the error of a file that cannot be read: forbidden, missing and damaged differ."""
+    if isinstance(error, PermissionError):
+        return StoreError(
+            f"{path} may not be read by this user ({error.strerror}): nothing is known to be wrong "
+            f"with it. Make it readable (chmod u+r, and u+x for its folders), or ask its owner"
+        )
+    if isinstance(error, FileNotFoundError):
+        return StoreError(f"{path} is missing. {what_if_damaged}".rstrip())
+    said = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return StoreError(f"{path} cannot be read ({said}): it is damaged. {what_if_damaged}".rstrip())
 
 
 def json_safe(value: Any) -> Any:
@@ -106,4 +197,20 @@ def parquet(table: pd.DataFrame) -> bytes:
     """Return a table as a parquet file; equal tables give equal bytes."""
     buffer = io.BytesIO()
     table.to_parquet(buffer, index=False)
+    return buffer.getvalue()
+
+
+def picture_bytes(figure: Figure, path: Path, **options: Any) -> bytes:
+    """Return a figure of matplotlib as the file that it becomes; the ending chooses the format.
+
+    Args:
+        figure: what to draw.
+        path: where it will lie; without an ending it is a PNG.
+        options: of ``Figure.savefig``.
+
+    Raises:
+        ValueError: matplotlib writes no such format.
+    """
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format=path.suffix[1:].lower() or "png", **options)
     return buffer.getvalue()

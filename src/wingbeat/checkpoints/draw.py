@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from wingbeat.checkpoints.moments import layer_of
 from wingbeat.checkpoints.table import summed
 from wingbeat.errors import StoreError
+from wingbeat.files import picture_bytes, write_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -51,10 +52,11 @@ def draw(found: WeightMoments, labels: Sequence[str], path: Path | None = None) 
         _bars(figure.add_subplot(), names, values[:, 0], found, labels)
     if path is not None:
         try:
-            figure.savefig(path)
-        except (OSError, ValueError) as error:
+            picture = picture_bytes(figure, path)
+        except ValueError as error:
             msg = f"the picture {path} cannot be written ({error}): give another name, as a.png"
             raise StoreError(msg) from error
+        write_bytes(path, picture)
     return figure
 
 

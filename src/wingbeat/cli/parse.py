@@ -28,6 +28,10 @@ _BETWEEN = re.compile(r",(?![^\[\]{}]*[\]}])")
 """A comma that stands in no list and no dict."""
 
 
+_FROM_FILES: set[str] = set()
+"""Names of modules that were made of files: another file may take the name over."""
+
+
 def parse_perturbation(text: str) -> Perturbation:
     """Read ``kind[:size][@step][,field=value]…``; the kind may be ``module:Class``.
 
@@ -144,14 +148,36 @@ def _module(where: str) -> Any:
 
 
 def _from_file(path: Path) -> Any:
-    spec = importlib.util.spec_from_file_location(path.stem, path)
+    name = _module_name(path)
+    spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None or not path.exists():
         msg = f"there is no file {path}"
         raise ImportError(msg)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[path.stem] = module
-    spec.loader.exec_module(module)
+    before, module = sys.modules.get(name), importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        if before is None:
+            del sys.modules[name]
+        else:
+            sys.modules[name] = before
+        raise
+    _FROM_FILES.add(name)
     return module
+
+
+def _module_name(path: Path) -> str:
+    """Return the name of a file's module: its own, unless another module is imported by that."""
+    name = path.stem
+    if name in _FROM_FILES:
+        return name
+    try:
+        other = importlib.util.find_spec(name)
+    except (ImportError, ValueError):  # `__main__` and modules made by hand have no such thing
+        return f"{name}_file"
+    same = other is None or (other.origin and Path(other.origin).resolve() == path.resolve())
+    return name if same else f"{name}_file"
 
 
 def _attribute(module: Any, name: str, where: str) -> Any:

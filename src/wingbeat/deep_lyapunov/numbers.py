@@ -12,7 +12,7 @@ from typing import Any, Self
 import numpy as np
 
 from wingbeat.errors import RequestError
-from wingbeat.files import json_safe
+from wingbeat.files import json_safe, write_bytes
 from wingbeat.typing import Array
 
 
@@ -111,7 +111,7 @@ class PlainResults:
     def to_json(self, path: str | Path) -> None:
         """Write `to_dict` as strict JSON, in ASCII so that any locale can read it."""
         text = json.dumps(self.to_dict(), indent=2, allow_nan=False)
-        Path(path).write_text(text + "\n", encoding="utf-8")
+        write_bytes(Path(path), f"{text}\n".encode())
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:

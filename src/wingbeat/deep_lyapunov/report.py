@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from wingbeat.deep_lyapunov.config import VisualizationConfig
 from wingbeat.deep_lyapunov.numbers import PlainResults
 from wingbeat.errors import RequestError
+from wingbeat.files import write_bytes
 from wingbeat.report.figures.table import Table
 from wingbeat.report.pages.still import Part, Picture, StillPage
 
@@ -73,7 +74,7 @@ def write_report(
     pictures = tuple(_picture(name, drawings[name], folder, embed, config) for name in _CAPTIONS)
     page = _page(results, pictures)
     name, text = ("report.html", page.html()) if form == "html" else ("report.md", page.markdown())
-    (folder / name).write_text(text, encoding="utf-8", errors="replace")
+    write_bytes(folder / name, text.encode("utf-8", errors="replace"))
     logger.info("Report written to %s", folder / name)
 
 
@@ -143,5 +144,5 @@ def _picture(
         code = base64.b64encode(buffer.getvalue()).decode("ascii")
         media = "svg+xml" if kind == "svg" else kind
         return Picture(_CAPTIONS[name], f"data:image/{media};base64,{code}", embedded=True)
-    (folder / f"{name}.{kind}").write_bytes(buffer.getvalue())
+    write_bytes(folder / f"{name}.{kind}", buffer.getvalue())
     return Picture(_CAPTIONS[name], f"{name}.{kind}", embedded=kind != "pdf")

@@ -59,6 +59,11 @@ class Request:
         multiples = range(0, self.task.steps + 1, self.record_every)
         return frozenset({*multiples, 0, self.task.steps, *(p.at for p in self.perturbations)})
 
+    @property
+    def copies(self) -> int:
+        """How many copies there are at the end: the reference, its twin, and the perturbed ones."""
+        return 2 + self.replicas * len(self.perturbations)
+
     def with_seed(self, seed: int) -> Request:
         """Return the same request for another base seed."""
         return replace(self, task=replace(self.task, seed=seed))

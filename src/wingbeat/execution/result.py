@@ -11,10 +11,11 @@ import pandas as pd
 
 from wingbeat.errors import StoreError
 from wingbeat.execution.summary_file import checked
-from wingbeat.files import parquet, strict_json, write_bytes
+from wingbeat.files import is_there, parquet, read_file, strict_json, write_bytes
+from wingbeat.locks import holding, read_steadily
 from wingbeat.measure.metric import own_codes
 from wingbeat.measure.verdict import Verdict, of_all
-from wingbeat.trajectory.store import FolderStore, MemoryStore
+from wingbeat.trajectory.store import FolderStore, MemoryStore, make_folder
 from wingbeat.trajectory.trajectory import Trajectory
 
 if TYPE_CHECKING:
@@ -110,6 +111,12 @@ class Result:
     def save(self, folder: str | Path) -> Path:
         """Write the result, its snapshots included, as a run folder that ``wb.load`` reads."""
         target = Path(folder)
+        make_folder(target)
+        with holding(target):
+            self._write(target)
+        return target
+
+    def _write(self, target: Path) -> None:
         single = len(self.trajectories) == 1
         for seed, trajectory in self.trajectories.items():
             store = FolderStore(target if single else target / f"seed-{seed}", create=True)
@@ -118,7 +125,6 @@ class Result:
                 store.append(snapshot)
             store.write_json("environment.json", self.environment)
         write_files(self, target)
-        return target
 
     def report(self, path: str | Path) -> Path:
         """Write the report: one HTML page that opens offline."""
@@ -222,7 +228,7 @@ WITHOUT_DIGESTS: Final = (
 def is_intact(folder: Path, found: dict[str, Any]) -> bool:
     """Tell whether a folder has the table that belongs to its summary."""
     path = folder / "table.parquet"
-    return path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == found["table"]
+    return is_there(path) and hashlib.sha256(read_file(path)).hexdigest() == found["table"]
 
 
 def load(folder: str | Path) -> Result:
@@ -231,13 +237,17 @@ def load(folder: str | Path) -> Result:
     Raises:
         StoreError: the folder holds no finished run, or a file is damaged; the message names it.
     """
-    folder = Path(folder)
+    place = Path(folder)
+    return read_steadily(place, lambda: _loaded(place))
+
+
+def _loaded(folder: Path) -> Result:
     store = FolderStore(folder)
     found = store.read_json("summary.json")
     if found is None:
         state = (
             "an unfinished run: run the same command again"
-            if (folder / "condition.json").exists()
+            if is_there(folder / "condition.json")
             else "no run"
         )
         msg = f"{folder} holds {state} (there is no summary.json)"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -15,10 +15,12 @@ from wingbeat.execution.result import Result, load
 from wingbeat.execution.session import RunOptions, Session
 from wingbeat.execution.summary import collect
 from wingbeat.execution.together import train_together
+from wingbeat.files import is_there
+from wingbeat.locks import holding
 from wingbeat.replicas.drivers.selection import DriverName
 from wingbeat.replicas.perturb import Gaussian
 from wingbeat.replicas.seeding import check_seeds as check_varied
-from wingbeat.trajectory.store import FolderStore
+from wingbeat.trajectory.store import FolderStore, make_folder
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -132,6 +134,37 @@ def _several(
     bar: Progress,
 ) -> Result:
     _refuse_single(folder)
+    if folder is None:
+        return _measured(request, options, folder, seeds, bar)
+    if (found := _finished(request, options, folder, seeds, bar)) is not None:
+        return found
+    make_folder(folder)
+    with holding(folder):  # what lies there is looked at once more: another run may have added
+        return _measured(request, options, folder, seeds, bar)
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What has to be done for several base seeds, and what their folder holds."""
+
+    sessions: list[Session]
+    missing: tuple[str, ...]
+    there: Held
+    extra: list[int]
+
+    @property
+    def every(self) -> list[int]:
+        """All base seeds, those that the folder holds first."""
+        return [session.request.task.seed for session in self.sessions]
+
+
+def _planned(
+    request: Request,
+    options: RunOptions,
+    folder: Path | None,
+    seeds: tuple[int, ...],
+    bar: Progress,
+) -> _Plan:
     there = Held.of(folder)
     extra = _more_seeds(request, options, folder, seeds, there, bar)
     every = tuple(dict.fromkeys((*(s for s in there.seeds if s in {*seeds, *extra}), *seeds)))
@@ -139,21 +172,48 @@ def _several(
         Session(request.with_seed(s), options, folder and folder / f"seed-{s}", bar) for s in every
     ]
     check_varied([session.step for session in sessions])
-    first = sessions[0]
     if set(every) == set(there.seeds):
-        missing, there = first.missing(there, request.metrics)
+        missing, there = sessions[0].missing(there, request.metrics)
     else:  # means over base seeds need the same metrics of all of them
-        missing, there = first.missing(replace(there, intact=False), request.metrics)
-    trained = [session.trained() for session in sessions]
-    if folder and there.intact and not missing and all(trained):
-        return _with_note(load(folder), extra)
-    train_together(sessions)
-    parts = [session.measured(missing) for session in sessions]
-    condition = {**first.condition, "seeds": list(every)}
+        missing, there = sessions[0].missing(replace(there, intact=False), request.metrics)
+    return _Plan(sessions, missing, there, extra)
+
+
+def _finished(
+    request: Request,
+    options: RunOptions,
+    folder: Path,
+    seeds: tuple[int, ...],
+    bar: Progress,
+) -> Result | None:
+    """Return what the folder holds if nothing is missing; to read it, it needs no lock."""
+    if not is_there(folder / "summary.json"):
+        return None
+    plan = _planned(request, options, folder, seeds, bar)
+    trained = [session.trained() for session in plan.sessions]
+    if plan.there.intact and not plan.missing and all(trained):
+        return _with_note(load(folder), plan.extra)
+    return None
+
+
+def _measured(
+    request: Request,
+    options: RunOptions,
+    folder: Path | None,
+    seeds: tuple[int, ...],
+    bar: Progress,
+) -> Result:
+    plan = _planned(request, options, folder, seeds, bar)
+    first = plan.sessions[0]
+    for session in plan.sessions:
+        session.trained()  # refuses the folder of another request before anything is computed
+    train_together(plan.sessions)
+    parts = [session.measured(plan.missing) for session in plan.sessions]
+    condition = {**first.condition, "seeds": plan.every}
     result = collect(
         parts, condition, first.environment, first.choice.warnings, folder, several=True
     )
-    return _with_note(kept(folder, there, result), extra)
+    return _with_note(kept(folder, plan.there, result), plan.extra)
 
 
 def _more_seeds(

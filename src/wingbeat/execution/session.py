@@ -14,6 +14,7 @@ from wingbeat.determinism import (
     seeded,
 )
 from wingbeat.errors import NO_PREDICTIONS, RunError, StoreError
+from wingbeat.execution import needed_memory
 from wingbeat.execution.folder import agree, check_driver, complete, freeze, missing_before
 from wingbeat.execution.held import Held, Remeasure, kept
 from wingbeat.execution.result import Result, load
@@ -66,7 +67,9 @@ class Session:
     ) -> None:
         self.request, self.options, self.bar, self.folder = request, options, bar, folder
         self.step = TrainingStep(request.task, request.dtype, request.device)
-        params = self.step.layout.unflatten(self.step.start(request.task.seed).params)
+        start = self.step.start(request.task.seed)
+        needed_memory.check(start, request.copies, _kept(request, folder), request.device)
+        params = self.step.layout.unflatten(start.params)
         for perturbation in request.perturbations:
             perturbation.check(params, request.task.steps)
         check_init(self.step, request.perturbations)
@@ -291,6 +294,11 @@ class Session:
         )
         if fresh:
             self.bar.note(self.choice.sentence())
+
+
+def _kept(request: Request, folder: Path | None) -> int:
+    """Return how many snapshots stay in memory."""
+    return len(request.record) if folder is None else 0
 
 
 def without_absent(table: pd.DataFrame, unasked: Collection[str]) -> pd.DataFrame:

@@ -26,7 +26,7 @@ from typing import Any, Literal
 import pandas as pd
 
 from wingbeat.errors import StoreError
-from wingbeat.files import parquet, write_bytes, write_json
+from wingbeat.files import parquet, unreadable, write_bytes, write_json
 from wingbeat.study.condition import Condition
 
 Status = Literal["done", "failed", "died"]
@@ -155,6 +155,8 @@ class Ledger:
         path = self.place(key) / "record.json"
         try:
             found = json.loads(path.read_bytes())
+        except PermissionError as error:
+            raise unreadable(path, error) from error
         except (OSError, ValueError) as error:
             raise _unusable(path, str(error).splitlines()[0]) from error
         if not isinstance(found, dict) or found.pop("digest", None) != _digest(found):
@@ -172,6 +174,8 @@ class Ledger:
         path = self.place(key) / "table.parquet"
         try:
             content = path.read_bytes()
+        except PermissionError as error:
+            raise unreadable(path, error) from error
         except OSError as error:
             raise _unusable(path, str(error.strerror)) from error
         if hashlib.sha256(content).hexdigest() != facts["table_sha256"]:
@@ -220,7 +224,7 @@ def _entry(line: str) -> dict[str, Any] | None:
 
 
 def _append(path: Path, line: str) -> None:
-    handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
+    handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o666)
     try:
         if not _ends_a_line(handle):
             line = "\n" + line  # a kill cut the last line short; it is left as it is

@@ -5,15 +5,13 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
-from wingbeat.errors import RequestError, StoreError
+from wingbeat.errors import RequestError
 from wingbeat.files import parquet, write_bytes
+from wingbeat.locks import holding
 from wingbeat.study.condition import Condition
 from wingbeat.study.delivery import Delivering, Depot
 from wingbeat.study.grid import unique
@@ -72,7 +70,7 @@ def run_study(
         raise RequestError(f"seconds is {seconds!r}: give a positive time, or None for no limit")
     ledger = Ledger(Path(out))
     depot = Depot(store) if store is not None else None
-    with _held(ledger.folder):
+    with holding(ledger.folder):
         course = _Course(ledger, tries, progress, depot, _deadline(seconds))
         course.follow(runner or InlineRunner(), _work(ledger, depot, keep_weights), grid)
         result = collect(ledger, grid, course.failed)
@@ -138,21 +136,3 @@ class _Course:
 def _deadline(seconds: float | None) -> float:
     # The monotonic clock: a jump of the wall clock must not end a study.
     return float("inf") if seconds is None else time.monotonic() + seconds
-
-
-@contextmanager
-def _held(folder: Path) -> Iterator[None]:
-    """Hold the folder of a study against other processes; a kill frees it."""
-    lock = FileLock(folder / ".lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout as error:
-        msg = f"another process works on {folder}: wait for it, or choose another folder"
-        raise StoreError(msg) from error
-    except OSError as error:
-        msg = f"{folder} cannot be written ({error.strerror}): make it writable, or choose another"
-        raise StoreError(msg) from error
-    try:
-        yield
-    finally:
-        lock.release()

@@ -12,10 +12,10 @@ from math import isfinite
 from pathlib import Path
 
 import torch
-from filelock import FileLock, Timeout
 
 from wingbeat.errors import StoreError
 from wingbeat.execution.run import run
+from wingbeat.locks import holding
 from wingbeat.study.condition import Condition, named
 from wingbeat.study.ledger import Ledger, Record
 
@@ -92,18 +92,12 @@ def _held(place: Path) -> Iterator[None]:
     """Hold one condition against other workers; a kill frees it."""
     try:
         place.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(place / ".lock")
-        lock.acquire(timeout=PATIENCE)
-    except Timeout as error:
-        raise StoreError(f"another process works on {place}: wait for it to end") from error
     except OSError as error:
         msg = f"{place} cannot be written ({error.strerror}): make it a writable folder"
         raise StoreError(msg) from error
-    try:
+    with holding(place, PATIENCE):
         yield
         (place / ".lock").unlink(missing_ok=True)  # whoever waits for it finds the record
-    finally:
-        lock.release()
 
 
 def _finite(value: float) -> float | None:

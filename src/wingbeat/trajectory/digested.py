@@ -7,7 +7,7 @@ import json
 from typing import TYPE_CHECKING, Any, Final
 
 from wingbeat.errors import StoreError
-from wingbeat.files import strict_json
+from wingbeat.files import read_file, strict_json
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -41,11 +41,8 @@ def read_digested(path: Path, *, needed: bool) -> Any:
         StoreError: it is damaged or was altered; the message names it.
     """
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except PermissionError as error:
-        msg = f"{path} may not be read ({error.strerror}): ask its owner, or change its permissions"
-        raise StoreError(msg) from error
-    except (ValueError, OSError, RecursionError) as error:
+        found = json.loads(read_file(path, "Restore it from a copy").decode())
+    except (ValueError, RecursionError) as error:
         raise StoreError(f"{path} is damaged ({error}): {_ADVICE}") from error
     written = found.pop(DIGEST, None) if isinstance(found, dict) else None
     if written is None and not needed:

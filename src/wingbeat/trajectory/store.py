@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from filelock import FileLock, Timeout
-
 from wingbeat.errors import StoreError
-from wingbeat.files import write_json
+from wingbeat.files import is_there, unreadable, write_json
+from wingbeat.locks import FolderLock
 from wingbeat.replicas.snapshot import Snapshot
 from wingbeat.trajectory.digested import carries_digest, read_digested, with_digest
 from wingbeat.trajectory.tensorfile import read_one, read_tensors, write_tensors, written_digest
@@ -89,7 +87,7 @@ class FolderStore:
 
     def __init__(self, folder: Path, *, create: bool = False) -> None:
         self.folder = Path(folder)
-        self._lock = FileLock(self.folder / ".lock")
+        self._lock = FolderLock(self.folder)
         self._checked: set[int] = set()
         self._sealed: dict[str, Any] | None = None
         if create:
@@ -99,33 +97,16 @@ class FolderStore:
         return type(self), (self.folder,)  # a lock belongs to one process
 
     def _make(self) -> None:
-        try:
-            for name in ("snapshots", "state"):
-                (self.folder / name).mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            msg = f"the folder {self.folder} cannot be made ({error.strerror}): {_ELSEWHERE}"
-            raise StoreError(msg) from error
+        for name in ("snapshots", "state"):
+            make_folder(self.folder / name)
 
     def lock(self) -> None:
         """Take the folder for this process; the operating system frees it when we end.
 
         Raises:
-            StoreError: another process has it, or the folder cannot be written.
+            StoreError: another process has it, or it cannot be locked; see `FolderLock`.
         """
-        try:
-            self._lock.acquire(timeout=0)
-        except Timeout as error:
-            msg = (
-                f"{self.folder} is in use by another process: wait for it, or choose another folder"
-            )
-            raise StoreError(msg) from error
-        except OSError as error:
-            msg = f"the folder {self.folder} cannot be written ({error.strerror}): {_ELSEWHERE}"
-            raise StoreError(msg) from error
-        # By a process that was killed. Not those of runs in folders below: they may be alive.
-        for pattern in (".writing-*", "snapshots/.writing-*", "state/.writing-*"):
-            for half_written in self.folder.glob(pattern):
-                half_written.unlink(missing_ok=True)
+        self._lock.acquire()
 
     def unlock(self) -> None:
         """Give the folder back."""
@@ -146,7 +127,7 @@ class FolderStore:
     def read(self, step: int) -> Snapshot:
         """Return the snapshot of a step; its digest is checked the first time."""
         path = self._snapshot(step)
-        if not path.exists():
+        if not is_there(path):
             raise StoreError(_absent(step, self._found(), self.folder))
         if step not in self._checked:
             self._refuse_another(path, step)
@@ -191,8 +172,16 @@ class FolderStore:
         return self._sealed
 
     def _found(self) -> list[int]:
-        found = (self.folder / "snapshots").glob("*.safetensors")
-        return sorted(int(p.stem) for p in found if p.stem.isdecimal())
+        folder = self.folder / "snapshots"
+        try:  # `glob` would take a folder that may not be read for an empty one
+            found = list(folder.iterdir())
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise unreadable(folder, error) from error
+        return sorted(
+            int(p.stem) for p in found if p.suffix == ".safetensors" and p.stem.isdecimal()
+        )
 
     def holds_moments(self) -> bool:
         """Tell whether anything of a run was recorded here: snapshots, or the state to go on."""
@@ -208,7 +197,7 @@ class FolderStore:
     @property
     def sealed(self) -> bool:
         """Whether the run is complete."""
-        return (self.folder / "sealed.json").exists()
+        return is_there(self.folder / "sealed.json")
 
     def save_state(self, tensors: dict[str, Tensor], meta: dict[str, Any]) -> None:
         """Keep everything that is needed to go on, bit for bit."""
@@ -217,7 +206,7 @@ class FolderStore:
     def load_state(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
         """Return what ``save_state`` kept last, or None."""
         path = self.folder / "state" / "latest.safetensors"
-        return read_tensors(path) if path.exists() else None
+        return read_tensors(path) if is_there(path) else None
 
     def drop_state(self) -> None:
         """Forget what ``save_state`` kept."""
@@ -234,7 +223,7 @@ class FolderStore:
             StoreError: it is damaged or was altered; the message names the file.
         """
         path = self.folder / name
-        if not os.path.lexists(path):
+        if not is_there(path):
             return None
         return read_digested(path, needed=self.digested)
 
@@ -245,6 +234,19 @@ class FolderStore:
 
     def _snapshot(self, step: int) -> Path:
         return self.folder / "snapshots" / f"{step:06d}.safetensors"
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder, if it is not there.
+
+    Raises:
+        StoreError: it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        msg = f"the folder {folder} cannot be made ({error.strerror}): {_ELSEWHERE}"
+        raise StoreError(msg) from error
 
 
 def _absent(step: int, steps: list[int], folder: Path | None = None) -> str:

@@ -17,7 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 from wingbeat.errors import StoreError
-from wingbeat.files import strict_json, write_bytes
+from wingbeat.files import strict_json, unreadable, write_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -51,7 +51,7 @@ def read_tensors(path: Path, *, check: bool = True) -> tuple[dict[str, Tensor], 
             header = (file.metadata() or {}).get(HEADER, "")
             mapped = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, ValueError) as error:
-        raise StoreError(_why_unread(path, error)) from error
+        raise _unreadable(path, error) from error
     written, _, text = header.partition(" ")
     if not text or (check and not (_plainly_padded(path) and written == digest(mapped, text))):
         msg = f"{path} was altered after it was written (its digest does not fit). {_advice(path)}"
@@ -71,7 +71,7 @@ def written_digest(path: Path) -> str:
         with safe_open(path, framework="pt") as file:
             return str((file.metadata() or {}).get(HEADER, "")).partition(" ")[0]
     except (SafetensorError, OSError, ValueError) as error:
-        raise StoreError(_why_unread(path, error)) from error
+        raise _unreadable(path, error) from error
 
 
 def read_one(path: Path, name: str) -> Tensor:
@@ -85,7 +85,7 @@ def read_one(path: Path, name: str) -> Tensor:
             tensor: Tensor = file.get_tensor(name)
             return tensor
     except (SafetensorError, OSError, ValueError) as error:
-        raise StoreError(_why_unread(path, error)) from error
+        raise _unreadable(path, error) from error
 
 
 def digest(tensors: Mapping[str, Tensor], text: str = "") -> str:
@@ -109,10 +109,13 @@ def _bytes(tensor: Tensor) -> Any:
     return tensor.reshape(-1).view(torch.uint8).numpy() if tensor.numel() else b""
 
 
-def _why_unread(path: Path, error: Exception) -> str:
-    if isinstance(error, PermissionError) or "Permission denied" in str(error):
-        return f"{path} may not be read: ask its owner, or change its permissions"
-    return f"{path} cannot be read ({error}): it is missing or damaged. {_advice(path)}"
+def _unreadable(path: Path, error: Exception) -> StoreError:
+    # What safetensors raises does not always tell a forbidden file from a damaged one.
+    try:
+        with path.open("rb"):
+            return unreadable(path, error, _advice(path))
+    except OSError as reason:
+        return unreadable(path, reason, _advice(path))
 
 
 def _advice(path: Path) -> str:

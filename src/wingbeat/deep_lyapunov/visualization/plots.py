@@ -15,6 +15,7 @@ import numpy as np
 
 from wingbeat.deep_lyapunov.metrics.lyapunov import compute_local_lyapunov
 from wingbeat.errors import RequestError
+from wingbeat.files import picture_bytes, write_bytes
 from wingbeat.report.drawing.matplotlib import draw
 from wingbeat.report.figures import records
 from wingbeat.report.prose import number
@@ -224,7 +225,7 @@ def create_analysis_dashboard(
     plot_spread_evolution(spread_evolution, places[1, 0], behavior, convergence_ratio)
     plot_lyapunov_evolution(spread_evolution, lyapunov, places[1, 1])
     if save_path is not None:
-        sheet.savefig(save_path, dpi=150)
+        write_bytes(Path(save_path), picture_bytes(sheet, Path(save_path), dpi=150))
     return sheet
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from wingbeat.files import replace_file
+from wingbeat.files import write_bytes
 from wingbeat.report.drawing.plotly.parts import theme_colours
 from wingbeat.report.drawing.rendered import Section
 from wingbeat.report.figures.style import THEMES
@@ -61,11 +61,11 @@ def write_document(text: str, path: str | Path) -> Path:
     """Write a page to a file, replacing an earlier one in one step, and return its path.
 
     Raises:
-        OSError: the file cannot be written.
+        StoreError: the file cannot be written; an earlier one is as it was.
     """
     target = Path(path)
     # A lone surrogate (from a file name, say) cannot be written; it becomes "?".
-    replace_file(target, text.encode("utf-8", errors="replace"))
+    write_bytes(target, text.encode("utf-8", errors="replace"))
     return target
 
 

@@ -9,6 +9,7 @@ from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from wingbeat.files import write_bytes
 from wingbeat.report.drawing.any_figure import AnyFigure, drawn
 from wingbeat.report.drawing.rendered import Section
 from wingbeat.report.figures.table import Table
@@ -73,18 +74,18 @@ def write_finding(
         The path of the page.
 
     Raises:
-        OSError: a file cannot be written.
+        StoreError: a file cannot be written.
     """
     folder, page = found.study.folder, page_of(title, content, found, command)
     for place, table in found.tables.items():
-        table.to_csv(folder / f"{place}.csv", index=False)
+        write_bytes(folder / f"{place}.csv", table.to_csv(index=False).encode())
     texts = {
         "summary.json": _summary(name, page, found),
         "results.md": as_markdown(page),
         "results.tex": "\n\n".join(latex(t, f"{title}: {head}") for _, head, t in page.tables),
     }
     for place, text in texts.items():
-        (folder / place).write_text(text.rstrip("\n") + "\n", encoding="utf-8")
+        write_bytes(folder / place, (text.rstrip("\n") + "\n").encode())
     return write_finding_page(page, folder / "report.html")
 
 
@@ -172,7 +173,7 @@ def write_finding_page(page: FindingPage, path: str | Path) -> Path:
     """Write the page, replacing an earlier one in one step, and return its path.
 
     Raises:
-        OSError: the file cannot be written.
+        StoreError: the file cannot be written; an earlier one is as it was.
     """
     return write_document(render_finding_page(page), path)
 

@@ -36,7 +36,7 @@ def write_page(result: ResultLike, path: str | Path) -> Path:
             file is replaced in one step.
 
     Raises:
-        OSError: the file cannot be written.
+        StoreError: the file cannot be written; an earlier one is as it was.
     """
     return write_document(render_page(result), path)
 

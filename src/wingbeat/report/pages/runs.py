@@ -30,7 +30,7 @@ def write_runs_page(runs: Runs, path: Path) -> Path:
     """Write the page of several runs to a file and return its path.
 
     Raises:
-        OSError: the file cannot be written.
+        StoreError: the file cannot be written; an earlier one is as it was.
     """
     return write_document(render_runs_page(runs), path)
 

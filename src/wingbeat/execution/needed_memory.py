@@ -1,0 +1,109 @@
+"""Memory that a run will need, estimated before anything is computed; refused if it is not there.
+
+The estimate counts what grows with the model and with the number of copies; activations, data and
+the libraries themselves come on top.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import torch
+
+from wingbeat.checkpoints.memory import show_memory
+from wingbeat.errors import RequestError
+
+if TYPE_CHECKING:
+    from wingbeat.task.step import State
+
+_LIMITS: Final = (
+    ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
+    (
+        "/sys/fs/cgroup/memory/memory.limit_in_bytes",
+        "/sys/fs/cgroup/memory/memory.usage_in_bytes",
+    ),
+)
+"""Where Linux says what a container may take, and what it has taken."""
+
+
+def needed(state: State, copies: int, kept: int = 0) -> int:
+    """Return the bytes at the peak of a run, without activations, data and libraries.
+
+    All copies lie in memory with their weights, buffers and optimizer state. On top of that come,
+    at different times, as much again (a fork places all copies anew) or three times their weights
+    (a snapshot: collected, sorted, and the file that is written of it), and two models.
+
+    Args:
+        state: of one copy.
+        copies: the reference and its twin included.
+        kept: snapshots that stay in memory.
+    """
+    weights = _bytes(state.params) + sum(map(_bytes, state.buffers.values()))
+    slots = sum(map(_bytes, state.slots.values()))
+    further = max(weights + slots, 3 * weights)
+    return copies * (weights + slots + further + kept * weights) + 2 * weights
+
+
+def check(state: State, copies: int, kept: int, device: torch.device) -> int:
+    """Return what a run needs, in bytes, or refuse it.
+
+    Args:
+        state: of one copy.
+        copies: the reference and its twin included.
+        kept: snapshots that stay in memory.
+        device: where it runs.
+
+    Raises:
+        RequestError: there is less memory; the message holds both figures.
+    """
+    on_device = kept if device.type == "cpu" else 0  # snapshots are moved to the CPU
+    size, free = needed(state, copies, on_device), free_memory(device)
+    if free is not None and size > free:
+        weights = show_memory(_bytes(state.params))
+        spared = " With out=, snapshots go to the disk instead." if kept else ""
+        raise RequestError(
+            f"{copies} copies of a model of {weights} need about {show_memory(size)} at the peak, "
+            f"activations not counted, and {show_memory(free)} are free on {device}: ask for fewer "
+            f"replicas or perturbations, or use a machine with more.{spared}"
+        )
+    return size
+
+
+def free_memory(device: torch.device) -> int | None:
+    """Return the bytes that this process can still take, swap included; None if nobody tells."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    if device.type != "cpu":
+        return None
+    found = [_of_machine(), *(_of_container(*pair) for pair in _LIMITS)]
+    return min((size for size in found if size is not None), default=None)
+
+
+def _of_machine() -> int | None:
+    told = dict(re.findall(r"(\w+):\s+(\d+) kB", _text("/proc/meminfo")))
+    if "MemAvailable" not in told:
+        return None
+    return 1024 * (int(told["MemAvailable"]) + int(told.get("SwapFree", 0)))
+
+
+def _of_container(most: str, taken: str) -> int | None:
+    limit, used = _text(most).strip(), _text(taken).strip()
+    if not (limit.isdecimal() and used.isdecimal()):
+        return None
+    stat = _text(str(Path(most).with_name("memory.stat")))
+    # What files hold in memory counts as taken, but is given up at once.
+    cached = sum(int(size) for size in re.findall(r"^(?:in)?active_file (\d+)", stat, re.MULTILINE))
+    return int(limit) - int(used) + cached
+
+
+def _text(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="ascii")
+    except (OSError, ValueError):
+        return ""
+
+
+def _bytes(tensor: Any) -> int:
+    return int(tensor.numel()) * int(tensor.element_size())

@@ -1,0 +1,76 @@
+"""What many runs, reports and pictures in one process leave behind: resident bytes and figures.
+
+python -m tests.faults.leaks [COUNT]
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import sys
+import tempfile
+from pathlib import Path
+
+import torch
+
+import wingbeat as wb
+
+PAGE = 4096
+FIRST = 8
+"""Runs that are not counted: caches of torch, pandas and the allocator fill."""
+
+
+def resident():
+    """Return the resident bytes of this process, after all garbage is collected."""
+    gc.collect()
+    return int(Path("/proc/self/statm").read_text().split()[1]) * PAGE
+
+
+def one_run(driver="lockstep", **options):
+    """A run of a small net of twelve steps."""
+    x = torch.linspace(-1, 1, 64).unsqueeze(1)
+    task = wb.Task(
+        model=lambda: torch.nn.Sequential(
+            torch.nn.Linear(1, 8), torch.nn.Tanh(), torch.nn.Linear(8, 1)
+        ),
+        loss=lambda model, batch: ((model(batch[0]) - batch[1]) ** 2).mean(),
+        data=(x, 2 * x),
+        optimizer=lambda params: torch.optim.SGD(params, lr=0.1),
+        batch_size=16,
+        steps=12,
+    )
+    return wb.run(task, wb.Gaussian(0.1), replicas=2, driver=driver, progress=False, **options)
+
+
+def grown(action, count):
+    """Return the bytes that ``action`` leaves behind each time, the first few not counted."""
+    for _ in range(FIRST):
+        action()
+    before = resident()
+    for _ in range(count):
+        action()
+    return (resident() - before) / count
+
+
+def lockstep_runs(count=20):
+    """Return bytes left behind by each lock-step run."""
+    return grown(one_run, count)
+
+
+def loop_runs(count=20):
+    """Return bytes left behind by each run of the loop driver."""
+    return grown(lambda: one_run("loop"), count)
+
+
+def reports(count=20):
+    """Return bytes left behind by each report."""
+    result = one_run("loop")
+    with tempfile.TemporaryDirectory() as folder:
+        return grown(lambda: result.report(Path(folder) / "report.html"), count)
+
+
+if __name__ == "__main__":
+    COUNT = int(sys.argv[1]) if len(sys.argv) > 1 else 20
+    torch.set_num_threads(1)
+    for ATTACK in (loop_runs, lockstep_runs, reports):
+        print(json.dumps({ATTACK.__name__: ATTACK(COUNT)}), flush=True)  # noqa: T201

@@ -1,0 +1,47 @@
+"""A run that cannot fit is refused before anything is computed, with both figures."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from run import tasks
+
+import wingbeat as wb
+from wingbeat.execution import needed_memory
+from wingbeat.task.step import State
+
+
+def test_a_run_that_cannot_fit_is_refused_before_anything_is_computed(tmp_path, monkeypatch):
+    monkeypatch.setattr(needed_memory, "free_memory", lambda device: 5000)
+    with pytest.raises(wb.RequestError, match=r"4 copies of .* need about .* KiB .* 4\.883 KiB"):
+        wb.run(tasks.plain(), wb.Gaussian(0.01), replicas=2, out=tmp_path / "run")
+    assert not (tmp_path / "run").exists(), "nothing was begun"
+    with pytest.raises(wb.RequestError, match="With out=, snapshots go to the disk"):
+        wb.run(tasks.plain(), wb.Gaussian(0.01), replicas=2)
+
+
+def test_billions_of_replicas_are_refused_at_once(tmp_path):
+    with pytest.raises(wb.RequestError, match=r"1000000000002 copies .* TiB at the peak"):
+        wb.run(tasks.plain(), wb.Gaussian(0.01), replicas=10**12, out=tmp_path / "run")
+
+
+def test_memory_grows_with_copies_slots_and_kept_snapshots():
+    weights = torch.zeros(1000)  # 4,000 bytes
+    plain = State(weights, {}, {})
+    adam = State(weights, {}, {"m": weights, "v": weights})
+    assert needed_memory.needed(plain, 4) < needed_memory.needed(adam, 4)
+    each = needed_memory.needed(plain, 5) - needed_memory.needed(plain, 4)
+    assert each >= 4000 * 3, "a copy's weights, and two copies of them in a snapshot"
+    assert needed_memory.needed(plain, 4, kept=20) - needed_memory.needed(plain, 4) == 20 * 4 * 4000
+
+
+def test_a_container_counts_what_it_gives_up_at_once_as_free(tmp_path, monkeypatch):
+    files = {"memory.max": "9000\n", "memory.current": "8000\n"}
+    files["memory.stat"] = "anon 5000\ninactive_file 2000\nactive_file 500\n"
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    pair = (str(tmp_path / "memory.max"), str(tmp_path / "memory.current"))
+    monkeypatch.setattr(needed_memory, "_LIMITS", (pair,))
+    assert needed_memory.free_memory(torch.device("cpu")) == 3500
+    (tmp_path / "memory.max").write_text("max\n")
+    assert needed_memory.free_memory(torch.device("cpu")) != 3500
