@@ -5,9 +5,10 @@ base seeds. For each, the share of intervals that hold the truth, and the shares
 are false: the interval that the word asks for lies wholly below the truth ("convergent") or above
 it ("divergent"). Up to 0.1.0 the word asked for the 95 % that the number has. "Before"
 is what 0.1.0 did until these intervals came: replicas resampled within base seeds, and every base
-seed given the same draws. Everything is seeded; nothing depends on a clock.
+seed given the same draws. "error" is the standard error with which the simulation knows the share
+beside it. Everything is seeded; nothing depends on a clock.
 
-    python -m benchmarks.coverage [--trials 1000] [--system "small net"] [--json FILE]
+    python -m benchmarks.coverage [--trials 4000] [--system "small net"] [--json FILE]
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ import numpy as np
 from scipy.special import stdtrit
 
 from wingbeat.determinism import derive
-from wingbeat.metrics import gram, spread_from_gram, spread_ratio
+from wingbeat.metrics import spread_from_gram
+from wingbeat.metrics.spread_ratio import log_ratio, ratio_of_logs
 from wingbeat.stats import VERDICT_LEVEL, Estimate, bootstrap
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
@@ -33,6 +35,8 @@ SIZE = 20
 """Parameters of the linear maps; the small net has 24."""
 DRAWS = 300
 """Resamples of the intervals of before: enough for a standard deviation within 4 %."""
+AT_ONCE = 2000
+"""Base seeds whose replicas are trained in one batch: a few megabytes."""
 BETWEEN = 0.3
 """Deviation of ln ratio between base seeds."""
 
@@ -44,15 +48,15 @@ class System:
     Attributes:
         name: of the system.
         starts: ``(seeds, rng)`` → what tells base seeds apart.
-        grow: ``(nudges (N, P), base seed's own)`` → distances from the reference at the end.
+        grow: ``(nudges (B, N, P), B base seeds' own)`` → distances from the reference at the end.
         truth: ln of the geometric mean over base seeds of the true ratio.
         rate: mean over replicas and base seeds of ln(last distance ÷ first distance).
         size: number of parameters.
     """
 
     name: str
-    starts: Callable[[int, np.random.Generator], Sequence[Any]]
-    grow: Callable[[Array, Any, np.random.Generator], Array]
+    starts: Callable[[int, np.random.Generator], Array]
+    grow: Callable[[Array, Array, np.random.Generator], Array]
     truth: float
     rate: float
     size: int = SIZE
@@ -72,6 +76,12 @@ class Cell:
     below: float
     above: float
 
+    @property
+    def error(self) -> float:
+        """Standard error of ``covers`` over the trials."""
+        share = min(max(self.covers, 1.0 / self.trials), 1.0 - 1.0 / self.trials)
+        return float((share * (1.0 - share) / self.trials) ** 0.5)
+
 
 def systems() -> list[System]:
     """Return the systems of the table; all but the net have a true ratio of exactly 1."""
@@ -85,8 +95,8 @@ def systems() -> list[System]:
 
 
 def _linear(name: str, gains: Array) -> System:
-    def grow(nudges: Array, own: float, _: np.random.Generator) -> Array:
-        return nudges * gains * np.exp(own)
+    def grow(nudges: Array, own: Array, _: np.random.Generator) -> Array:
+        return nudges * gains * _each(own)
 
     return _with_rate(System(name, _levels, grow, 0.0, 0.0))
 
@@ -94,9 +104,9 @@ def _linear(name: str, gains: Array) -> System:
 def _uneven(gains: Array) -> System:
     """Return a map under which copies also grow by a lognormal factor of their own, e^0.5."""
 
-    def grow(nudges: Array, own: float, rng: np.random.Generator) -> Array:
-        factors = np.exp(0.5 * rng.normal(size=(len(nudges), 1)) - 0.25)
-        return np.asarray(nudges * gains * factors * np.exp(own))
+    def grow(nudges: Array, own: Array, rng: np.random.Generator) -> Array:
+        factors = np.exp(0.5 * rng.normal(size=(*nudges.shape[:2], 1)) - 0.25)
+        return np.asarray(nudges * gains * factors * _each(own))
 
     return _with_rate(System("uneven copies", _levels, grow, 0.0, 0.0))
 
@@ -104,22 +114,26 @@ def _uneven(gains: Array) -> System:
 def _isotropic() -> System:
     """Return a map that keeps every direction, with noise of its own on each replica."""
 
-    def grow(nudges: Array, own: float, rng: np.random.Generator) -> Array:
+    def grow(nudges: Array, own: Array, rng: np.random.Generator) -> Array:
         found = nudges + 0.3 * rng.normal(size=nudges.shape)
-        return np.asarray(found / np.sqrt(1.09) * np.exp(own))
+        return np.asarray(found / np.sqrt(1.09) * _each(own))
 
     return _with_rate(System("isotropic growth", _levels, grow, 0.0, 0.0))
 
 
-def _levels(seeds: int, rng: np.random.Generator) -> Sequence[float]:
+def _levels(seeds: int, rng: np.random.Generator) -> Array:
     """Return a level for each base seed; one base seed alone is asked about itself."""
-    return list(BETWEEN * rng.normal(size=seeds)) if seeds > 1 else [0.0]
+    return BETWEEN * rng.normal(size=seeds) if seeds > 1 else np.zeros(1)
+
+
+def _each(levels: Array) -> Array:
+    return np.asarray(np.exp(levels)[:, None, None])
 
 
 def _with_rate(system: System) -> System:
     rng = np.random.Generator(np.random.PCG64(derive(0, "coverage", "rate")))
-    nudges = rng.normal(size=(200_000, system.size))
-    rate = float(_rates(nudges, system.grow(nudges, 0.0, rng)).mean())
+    nudges = rng.normal(size=(1, 200_000, system.size))
+    rate = float(_rates(nudges, system.grow(nudges, np.zeros(1), rng)).mean())
     return System(**{**vars(system), "rate": rate})
 
 
@@ -136,13 +150,14 @@ def small_net(hidden: int = 6, updates: int = 60) -> System:
         return weights
 
     def grow(nudges: Array, own: Array, _: np.random.Generator) -> Array:
-        moved = train(np.concatenate([own[None], own + 0.01 * nudges]))
-        return (moved[1:] - moved[:1]) / 0.01
+        begun = np.concatenate([own[:, None], own[:, None] + 0.01 * nudges], axis=1)
+        moved = train(begun.reshape(-1, size)).reshape(begun.shape)
+        return (moved[:, 1:] - moved[:, :1]) / 0.01
 
-    def starts(seeds: int, rng: np.random.Generator) -> Sequence[Array]:
-        return first if seeds == 1 else list(0.8 * rng.normal(size=(seeds, size)))
+    def starts(seeds: int, rng: np.random.Generator) -> Array:
+        return first if seeds == 1 else 0.8 * rng.normal(size=(seeds, size))
 
-    first = [0.8 * rng.normal(size=size)]
+    first = 0.8 * rng.normal(size=(1, size))
     return System("small net", starts, grow, np.nan, np.nan, size)
 
 
@@ -171,19 +186,26 @@ def truths(system: System, seeds: int) -> tuple[float, float]:
 @cache
 def _sampled(system: System, *, several: bool) -> tuple[float, float]:
     rng = np.random.Generator(np.random.PCG64(derive(0, "coverage", "truth", int(several))))
-    many = 200 if several else 20_000
+    begun, many = (4000, 50) if several else (1, 20_000)
     found = []
-    for own in system.starts(400 if several else 1, rng):
-        nudges = rng.normal(size=(many, system.size))
-        grown = system.grow(nudges, own, rng)
-        ratio = 0.5 * np.log(grown.var(axis=0).sum() / nudges.var(axis=0).sum())
-        found.append((ratio, _rates(nudges, grown).mean()))
+    for own in system.starts(begun, rng):
+        nudges = rng.normal(size=(1, many, system.size))
+        grown = system.grow(nudges, own[None], rng)
+        found.append((_limit(nudges[0], grown[0]), _rates(nudges, grown).mean()))
     ratio, rate = np.mean(found, axis=0)
     return float(ratio), float(rate)
 
 
+def _limit(nudges: Array, grown: Array) -> float:
+    """Return the ln ratio of many replicas, freed of the bias that 50 still have, .01 at most."""
+    if len(nudges) > 1000:
+        return float(0.5 * np.log(grown.var(axis=0).sum() / nudges.var(axis=0).sum()))
+    found = log_ratio(*(x @ x.T for x in (nudges, grown)))
+    return found.value - found.bias
+
+
 def _rates(nudges: Array, grown: Array) -> Array:
-    return np.asarray(np.log(np.linalg.norm(grown, axis=1) / np.linalg.norm(nudges, axis=1)))
+    return np.asarray(np.log(np.linalg.norm(grown, axis=-1) / np.linalg.norm(nudges, axis=-1)))
 
 
 def before(pairs: Sequence[tuple[Array, Array]], rng: np.random.Generator) -> Estimate:
@@ -206,18 +228,23 @@ def before(pairs: Sequence[tuple[Array, Array]], rng: np.random.Generator) -> Es
     return Estimate(*np.exp([centre, centre - half, centre + half]).tolist())
 
 
-def trial(
-    system: System, replicas: int, seeds: int, rng: np.random.Generator, *, shared: bool
-) -> tuple[list[tuple[Array, Array]], Array]:
-    """Return Gram matrices and rates of one experiment; ``shared`` draws as it was before."""
-    pairs, rates = [], []
-    nudges = rng.normal(size=(replicas, system.size))
-    for own in system.starts(seeds, rng):
-        nudges = nudges if shared else rng.normal(size=(replicas, system.size))
+def trials_of(
+    system: System, replicas: int, seeds: int, count: int, rng: np.random.Generator, *, shared: bool
+) -> Iterator[tuple[list[tuple[Array, Array]], Array]]:
+    """Yield Gram matrices and rates of each experiment; ``shared`` draws as it was before."""
+    together = max(1, AT_ONCE // seeds)
+    for begun in range(0, count, together):
+        several = min(together, count - begun)
+        own = np.concatenate([system.starts(seeds, rng) for _ in range(several)])
+        drawn = several if shared else several * seeds
+        nudges = rng.normal(size=(drawn, replicas, system.size))
+        nudges = np.repeat(nudges, len(own) // drawn, axis=0)
         grown = system.grow(nudges, own, rng)
-        pairs.append((gram(nudges), gram(grown)))
-        rates.append(_rates(nudges, grown))
-    return pairs, np.concatenate(rates)
+        rates = _rates(nudges, grown).reshape(several, -1)
+        first, last = (x @ x.swapaxes(1, 2) for x in (nudges, grown))
+        for i in range(several):
+            rows = range(i * seeds, (i + 1) * seeds)
+            yield [(first[r], last[r]) for r in rows], rates[i]
 
 
 def rate_interval(rates: Array, seeds: int) -> Estimate:
@@ -231,29 +258,33 @@ def cells(
 ) -> Iterator[Cell]:
     """Yield the rows of one system at one number of replicas and base seeds."""
     ratio, rate = truths(system, seeds)
+    truth = float(np.exp(ratio))
     rng = np.random.Generator(np.random.PCG64(derive(1, "coverage", system.name, replicas, seeds)))
-    kinds: list[tuple[str, str, bool, int]] = [
-        ("ratio", "now", False, trials),
-        ("verdict", "now", False, trials),
-        ("exponent", "now", False, trials),
-    ]
     if compare:
-        kinds.insert(0, ("ratio", "before", True, max(1, trials // 4)))
-    for quantity, interval, shared, count in kinds:
-        sides = np.zeros(2)
-        for _ in range(count):
-            pairs, rates = trial(system, replicas, seeds, rng, shared=shared)
-            if quantity == "exponent":
-                found, truth = rate_interval(rates, seeds), rate
-            else:
-                level = VERDICT_LEVEL if quantity == "verdict" else 0.95
-                now = interval == "now"
-                found = spread_ratio(pairs, level=level) if now else before(pairs, rng)
-                truth = float(np.exp(ratio))
-            sides += [found.high < truth, found.low > truth]
-        below, above = (float(s) / count for s in sides)
-        covers = 1.0 - below - above
-        yield Cell(system.name, replicas, seeds, quantity, interval, count, covers, below, above)
+        count = max(1, trials // 20)
+        drawn = trials_of(system, replicas, seeds, count, rng, shared=True)
+        sides = sum(_sides(before(pairs, rng), truth) for pairs, _ in drawn) / count
+        yield _cell(system, replicas, seeds, ("ratio", "before"), count, sides)
+    found = {quantity: np.zeros(2) for quantity in ("ratio", "verdict", "exponent")}
+    for pairs, rates in trials_of(system, replicas, seeds, trials, rng, shared=False):
+        logs = [log_ratio(*pair) for pair in pairs]
+        for quantity, level in (("ratio", 0.95), ("verdict", VERDICT_LEVEL)):
+            found[quantity] += _sides(ratio_of_logs(logs, replicas, level=level), truth)
+        found["exponent"] += _sides(rate_interval(rates, seeds), rate)
+    for quantity, sides in found.items():
+        yield _cell(system, replicas, seeds, (quantity, "now"), trials, sides / trials)
+
+
+def _sides(found: Estimate, truth: float) -> Array:
+    """Return whether an interval lies wholly below and whether wholly above the truth."""
+    return np.array([found.high < truth, found.low > truth], dtype=np.float64)
+
+
+def _cell(
+    system: System, replicas: int, seeds: int, what: tuple[str, str], trials: int, sides: Array
+) -> Cell:
+    below, above = map(float, sides)
+    return Cell(system.name, replicas, seeds, *what, trials, 1.0 - below - above, below, above)
 
 
 def table(
@@ -262,19 +293,21 @@ def table(
     """Measure every cell and say it as a row of a Markdown table."""
     head = ["system", "replicas", "base seeds"]
     head += ["ratio before: covers", "false convergent", "false divergent"]
-    head += ["ratio now: covers", "below", "above", "verdict now: false convergent"]
-    head += ["false divergent", "exponent now: covers"]
+    head += ["ratio now: covers", "error", "below", "above", "verdict now: false convergent"]
+    head += ["false divergent", "exponent now: covers", "error"]
     say("| " + " | ".join(head) + " |")
     say("|" + " --- |" * len(head))
     out = []
     for system in (s for s in systems() if chosen in (None, s.name)):
         for seeds in SEEDS:
             for replicas in REPLICAS:
-                # The net costs 30 times as much as a map, and ten base seeds ten times one.
-                part = (2 if system.name == "small net" else 1) * (2 if seeds == 10 else 1)
+                # Ten base seeds cost ten times one, and thirty nets ten times three.
+                dear = system.name == "small net" and replicas == max(REPLICAS)
+                part = (2 if dear else 1) * (2 if seeds == 10 else 1)
                 own = list(cells(system, replicas, seeds, max(1, trials // part)))
-                shares = [s for c in own[:2] for s in (c.covers, c.below, c.above)]
-                shares += [own[2].below, own[2].above, own[3].covers]
+                old, now, word, rate = own
+                shares = [old.covers, old.below, old.above, now.covers, now.error, now.below]
+                shares += [now.above, word.below, word.above, rate.covers, rate.error]
                 shown = [f"{s:.3f}" for s in shares]
                 say("| " + " | ".join([system.name, str(replicas), str(seeds), *shown]) + " |")
                 out += own
@@ -284,7 +317,7 @@ def table(
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print the table, and write it as JSON if asked."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--trials", type=int, default=1000)
+    parser.add_argument("--trials", type=int, default=4000)
     parser.add_argument("--system", choices=[s.name for s in systems()])
     parser.add_argument("--json", type=Path)
     given = parser.parse_args(arguments)

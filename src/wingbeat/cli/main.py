@@ -27,6 +27,7 @@ COMMANDS: Final = {
     "study": ("study", "Run a study file (.toml, .yaml) or a named study."),
     "metrics": ("listing", "List every metric, or tell all about one."),
     "perturbations": ("listing", "List every perturbation, or tell all about one."),
+    "calibrate": ("calibrate", "Compare closed forms with what this machine finds."),
     "demo": ("task", "Analyse two small nets and run a quick study."),
 }
 """Commands in the order in which they are listed: their file in this room, and one line of help."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import pandas as pd
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 WEIGHTS = "weights"
 """The quantity that is the summed variance of all trainable weights."""
+_LARGEST_OF_SHARE: Final = 0.25
+"""Variance of what is 0 as often as 1: no share varies more (Popoviciu's inequality)."""
 
 
 @dataclass(frozen=True)
@@ -132,6 +134,7 @@ def variance(values: Array, *, share: bool = False) -> Estimate:
         share: whether they lie in [0, 1], as an accuracy does. Runs that all gave the same share
             then still bound the variance: if a run differs from the others with probability p,
             it is at most p·(1 − p), and p is below Clopper and Pearson's limit for none of N − 1.
+            No share has a variance above 1/4.
 
     >>> variance(np.array([1.0, 2.0, 3.0])).value
     1.0
@@ -143,8 +146,10 @@ def variance(values: Array, *, share: bool = False) -> Estimate:
     found = _variance(
         np.outer(x - x.mean(), x - x.mean()) if np.ptp(x) else np.zeros((len(x),) * 2)
     )
-    if not share or found.interval_reason != NO_VARIATION:
+    if not share:
         return found
+    if found.interval_reason != NO_VARIATION:
+        return replace(found, high=min(found.high, _LARGEST_OF_SHARE))  # NaN stays NaN
     differs = min(0.5, 1.0 - 0.025 ** (1.0 / (len(x) - 1)))
     return Estimate(0.0, 0.0, differs * (1.0 - differs))
 

@@ -1,0 +1,1 @@
+"""Built-in checks, a file each."""
