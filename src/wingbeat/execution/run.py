@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from wingbeat.errors import StoreError
+from wingbeat.execution.arguments import as_folder, check_execution, check_seeds
 from wingbeat.execution.held import Held, Remeasure, check_remeasure, kept
 from wingbeat.execution.progress import Progress
-from wingbeat.execution.request import Request, as_folder, check_seeds, make_request
+from wingbeat.execution.request import Request, make_request
 from wingbeat.execution.result import Result, load
 from wingbeat.execution.session import RunOptions, Session
 from wingbeat.execution.summary import collect
@@ -103,6 +104,8 @@ def run(
         >>> result.behavior, result.noise_floor
         ('convergent', 0.0)
     """
+    check_remeasure(remeasure)
+    check_execution(driver, compiled, checkpoint_seconds, progress, factory)
     request = make_request(
         task,
         Gaussian(BY_DEFAULT) if perturbations is None else perturbations,
@@ -113,7 +116,6 @@ def run(
         device=device,
         factory=factory,
     )
-    check_remeasure(remeasure)
     chosen_seeds = check_seeds(seeds)
     options = RunOptions(driver, compiled, checkpoint_seconds, remeasure)
     folder = as_folder(out)
