@@ -22,6 +22,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from wingbeat.kernels import safe_kernels
 from wingbeat.products import products
+from wingbeat.turn import alone
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -66,6 +67,8 @@ def derive(seed: int, *words: str | int) -> int:
 def seeded(seed: int) -> Iterator[None]:
     """Run a block with Python's, NumPy's and torch's generators seeded, then restore them.
 
+    They are one for the process: other threads that would seed them wait until the block has ended.
+
     Example:
         >>> with seeded(0):
         ...     first = torch.rand(1)
@@ -73,14 +76,15 @@ def seeded(seed: int) -> Iterator[None]:
         ...     bool(torch.rand(1) == first)
         True
     """
-    python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002  (user code draws from it)
-    with torch.random.fork_rng():
-        try:
-            seed_all(seed)
-            yield
-        finally:
-            random.setstate(python)
-            np.random.set_state(numpy)  # noqa: NPY002
+    with alone():
+        python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002  (user code draws)
+        with torch.random.fork_rng():
+            try:
+                seed_all(seed)
+                yield
+            finally:
+                random.setstate(python)
+                np.random.set_state(numpy)  # noqa: NPY002
 
 
 def seed_all(seed: int) -> None:
@@ -153,6 +157,11 @@ def deterministic_algorithms(model: nn.Module | None = None) -> Iterator[None]:
     the first kernel runs. Only warnings are raised for operations that have no
     deterministic form: the null twin then shows whether it mattered.
     """
+    with alone():
+        yield from _switched(model)
+
+
+def _switched(model: nn.Module | None) -> Iterator[None]:
     settings: Any = torch.utils.deterministic
     enabled = torch.are_deterministic_algorithms_enabled()
     warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
@@ -172,14 +181,15 @@ def deterministic_algorithms(model: nn.Module | None = None) -> Iterator[None]:
 @contextlib.contextmanager
 def evaluation() -> Iterator[None]:
     """Evaluate without gradients, with fixed random numbers and attention that can be stacked."""
-    fast = torch.backends.mha.get_fastpath_enabled()
-    # It has no rule for stacks, and runs past the hooks of the modules inside.
-    torch.backends.mha.set_fastpath_enabled(False)
-    try:
-        with torch.no_grad(), seeded(0), sdpa_kernel(SDPBackend.MATH):
-            yield
-    finally:
-        torch.backends.mha.set_fastpath_enabled(fast)
+    with alone():
+        fast = torch.backends.mha.get_fastpath_enabled()
+        # It has no rule for stacks, and runs past the hooks of the modules inside.
+        torch.backends.mha.set_fastpath_enabled(False)
+        try:
+            with torch.no_grad(), seeded(0), sdpa_kernel(SDPBackend.MATH):
+                yield
+        finally:
+            torch.backends.mha.set_fastpath_enabled(fast)
 
 
 def _own_version() -> str:

@@ -20,6 +20,7 @@ from wingbeat.replicas.drivers.selection import DriverName
 from wingbeat.replicas.perturb import Gaussian
 from wingbeat.replicas.seeding import check_seeds as check_varied
 from wingbeat.trajectory.store import FolderStore
+from wingbeat.turn import alone
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -80,6 +81,9 @@ def run(
         remeasure: "add" measures what the folder lacks and keeps the rest, metrics and base seeds
             of before included; "replace" forgets what was not asked for now. Snapshots stay.
 
+    Threads of one process take turns: a run waits until one in another thread has ended. Several
+    runs at the same time need a process each.
+
     Returns:
         The result; see ``Result``.
 
@@ -119,7 +123,7 @@ def run(
     chosen_seeds = check_seeds(seeds)
     options = RunOptions(driver, compiled, checkpoint_seconds, remeasure)
     folder = as_folder(out)
-    with Progress(progress) as bar:
+    with alone(), Progress(progress) as bar:
         if chosen_seeds is None:
             session = Session(request, options, folder, bar)
             return session.result()
