@@ -16,7 +16,18 @@ SOURCE = Path(__file__).parents[1] / "src" / "wingbeat"
 # A unit may import units of a lower level and those it stands beside by name.
 LEVELS = (
     ("products", "kernels", "typing", "brief", "turn"),
-    ("params", "errors", "arguments", "determinism", "stats", "cache", "plugins", "moved", "files"),
+    (
+        "params",
+        "errors",
+        "arguments",
+        "fingerprint",
+        "determinism",
+        "stats",
+        "cache",
+        "plugins",
+        "moved",
+        "files",
+    ),
     ("metrics",),
     ("symmetry",),
     ("task",),

@@ -1,4 +1,4 @@
-"""Seeds derived by name, private random streams, and the fingerprint of an execution.
+"""Seeds derived by name, private random streams, and deterministic kernels.
 
 Every random number in wingbeat comes from a seed that is a pure function of what it is
 for: ``derive(seed, "order", epoch)`` gives the same number on every machine, so that no
@@ -11,9 +11,7 @@ import contextlib
 import hashlib
 import json
 import os
-import platform
 import random
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,33 +19,12 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from wingbeat.kernels import safe_kernels
-from wingbeat.products import products
 from wingbeat.turn import alone
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from torch import nn
-
-FINGERPRINT_DECIDES = (
-    "torch",
-    "driver",
-    "mode",
-    "chunk",
-    "spare",
-    "dtype",
-    "device",
-    "device_name",
-    "threads",
-    "cpu_capability",
-    "deterministic_algorithms",
-    "float32_matmul_precision",
-    "mkl_cbwr",
-    "mkl_isa",
-    "onednn",
-    "onednn_isa",
-)
-"""Fields of the fingerprint that can change the bits of a result."""
 
 
 def derive(seed: int, *words: str | int) -> int:
@@ -107,48 +84,6 @@ def seed_torch(seed: int) -> None:
         torch.mps.manual_seed(seed)
 
 
-def fingerprint(device: torch.device, dtype: torch.dtype) -> dict[str, Any]:
-    """Describe the part of an execution that is not in the request but can change bits.
-
-    The way a step is executed is itself a perturbation: another thread count, driver or
-    version starts a divergence of its own. Returns JSON-safe values; the driver adds its
-    own choices (``driver``, ``mode``, ``chunk``, ``spare``).
-
-    >>> fingerprint(torch.device("cpu"), torch.float64)["dtype"]
-    'float64'
-    """
-    return {
-        "wingbeat": _own_version(),
-        "torch": torch.__version__,
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "processor": _processor(),
-        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
-        "device": device.type,
-        "device_name": _device_name(device),
-        "dtype": str(dtype).removeprefix("torch."),
-        "threads": torch.get_num_threads(),
-        "deterministic_algorithms": torch.are_deterministic_algorithms_enabled(),
-        "float32_matmul_precision": torch.get_float32_matmul_precision(),
-        "mkl_cbwr": products(),
-        "mkl_isa": os.environ.get("MKL_ENABLE_INSTRUCTIONS", ""),
-        "onednn": bool(torch.backends.mkldnn.enabled),
-        "onednn_isa": os.environ.get("ONEDNN_MAX_CPU_ISA", ""),
-    }
-
-
-def differing_field(then: dict[str, Any], now: dict[str, Any]) -> str | None:
-    """Return the first field that decides bits and differs, or None.
-
-    >>> differing_field({"threads": 1}, {"threads": 2})
-    'threads'
-    """
-    for name in FINGERPRINT_DECIDES:
-        if name in then and then[name] != now.get(name):
-            return name
-    return None
-
-
 @contextlib.contextmanager
 def deterministic_algorithms(model: nn.Module | None = None) -> Iterator[None]:
     """Ask torch for deterministic and safe kernels within a block, then restore the setting.
@@ -190,22 +125,3 @@ def evaluation() -> Iterator[None]:
                 yield
         finally:
             torch.backends.mha.set_fastpath_enabled(fast)
-
-
-def _own_version() -> str:
-    return version("wingbeat")
-
-
-def _processor() -> str:
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as lines:  # noqa: PTH123
-            names = (
-                line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")
-            )
-            return next(names, platform.processor())
-    except OSError:  # not Linux
-        return platform.processor()
-
-
-def _device_name(device: torch.device) -> str:
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else ""
