@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 import wingbeat as wb
-from wingbeat.determinism import fingerprint
+from wingbeat.fingerprint import fingerprint
 from wingbeat.replicas import first_loss
 from wingbeat.replicas.drivers import lockstep
 from wingbeat.replicas.drivers.selection import DriverSelector

@@ -15,8 +15,20 @@ SOURCE = Path(__file__).parents[1] / "src" / "wingbeat"
 
 # A unit may import units of a lower level and those it stands beside by name.
 LEVELS = (
-    ("products", "kernels", "typing", "brief"),
-    ("params", "errors", "determinism", "stats", "cache", "plugins", "moved", "files", "locks"),
+    ("products", "kernels", "typing", "brief", "turn"),
+    (
+        "params",
+        "errors",
+        "arguments",
+        "fingerprint",
+        "determinism",
+        "stats",
+        "cache",
+        "plugins",
+        "moved",
+        "files",
+        "locks",
+    ),
     ("metrics",),
     ("symmetry",),
     ("task",),
@@ -34,7 +46,7 @@ LEVELS = (
     ("cli",),
 )
 LEVEL = {unit: level for level, units in enumerate(LEVELS) for unit in units}
-METRICS_MAY_IMPORT = {"errors", "stats", "params", "typing", "moved", "metrics"}
+METRICS_MAY_IMPORT = {"errors", "arguments", "stats", "params", "typing", "moved", "metrics"}
 # They stand beside the pipeline: adapters of frameworks, and another library's names.
 BESIDE = {"integrations", "deep_lyapunov", "testing", "zoo", "__init__", "__main__"}
 IMPORTED_BY_NONE = {"integrations", "cli", "deep_lyapunov", "testing", "zoo"}
@@ -120,6 +132,7 @@ def _companions(unit: str) -> set[str]:
         "plugins": {"errors"},
         "files": {"errors"},
         "locks": {"errors", "files"},
+        "arguments": {"errors"},
         "stats": {"errors", "params", "files"},
     }.get(unit, set())
 

@@ -10,7 +10,8 @@ import pytest
 import torch
 from torch import nn
 
-from wingbeat.determinism import deterministic_algorithms, fingerprint
+from wingbeat.determinism import deterministic_algorithms
+from wingbeat.fingerprint import fingerprint
 from wingbeat.kernels import unsafe_convolution
 
 AVX2 = {

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 
 from wingbeat.checkpoints.series import Series, describe
-from wingbeat.determinism import fingerprint
 from wingbeat.errors import NO_TWIN, TOO_FEW_REPLICAS, RequestError
 from wingbeat.execution.result import Result
+from wingbeat.fingerprint import fingerprint
 from wingbeat.measure import measure
 from wingbeat.measure.metric import METRICS, Metric, chosen_names, default_names
 from wingbeat.measure.summary import behavior, summarise

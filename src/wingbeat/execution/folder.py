@@ -6,8 +6,8 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from wingbeat.determinism import differing_field
 from wingbeat.errors import StoreError
+from wingbeat.fingerprint import differing_field
 from wingbeat.task.describe import difference
 
 if TYPE_CHECKING:

@@ -79,7 +79,7 @@ def check_remeasure(given: str) -> None:
     Raises:
         RequestError: it is not.
     """
-    if given not in get_args(Remeasure):
+    if not isinstance(given, str) or given not in get_args(Remeasure):
         raise RequestError(
             f"remeasure is {given!r}: 'add' keeps what the folder holds, 'replace' forgets it"
         )

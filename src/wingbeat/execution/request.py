@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from wingbeat.determinism import derive
 from wingbeat.errors import RequestError
+from wingbeat.execution.arguments import (
+    check_counts,
+    check_device,
+    check_names,
+    check_perturbations,
+    check_seed,
+)
 from wingbeat.measure.metric import Metric, chosen_names, default_names, needs_evaluation
 from wingbeat.replicas.fork import Member, initial_members
 from wingbeat.replicas.perturb import Perturbation, StreamChange
@@ -137,15 +143,9 @@ def make_request(
         RequestError: one is wrong; the message names it and says what to do.
     """
     _check(isinstance(task, Task), "task", type(task).__name__, "pass a wb.Task")
-    given = [perturbations] if isinstance(perturbations, Perturbation) else list(perturbations)
-    for p in given:
-        advice = "pass perturbations such as wb.Gaussian(0.01)"
-        _check(isinstance(p, Perturbation), "perturbations", type(p).__name__, advice)
-    for name, value in (("replicas", replicas), ("record_every", record_every)):
-        fine = value is None or (
-            isinstance(value, int) and not isinstance(value, bool) and value > 0
-        )
-        _check(fine, name, value, "use a whole number of at least 1")
+    check_seed(task.seed, "Task.seed")
+    given, metrics = check_perturbations(perturbations), check_names(metrics)
+    replicas, record_every = check_counts(replicas, record_every)
     fine = isinstance(dtype, torch.dtype) and dtype.is_floating_point
     _check(fine, "dtype", dtype, "use a floating-point type such as torch.float32")
     every = record_every or usual_record_every(task.steps)
@@ -156,7 +156,7 @@ def make_request(
         record_every=every,
         metrics=_metrics(task, metrics),
         dtype=dtype,
-        device=_device(device),
+        device=check_device(device),
         factory=factory or {},
         unasked=_unasked(metrics),
     )
@@ -192,17 +192,6 @@ def _metrics(task: Task, metrics: Sequence[str | Metric] | str | Metric | None) 
     return chosen
 
 
-def _device(device: str | torch.device) -> torch.device:
-    try:
-        found = torch.device(device)
-        torch.empty(0, device=found)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        msg = f"device {str(device)!r} cannot be used ({reason}): use 'cpu', or one that torch sees"
-        raise RequestError(msg) from error
-    return found
-
-
 def named_apart(perturbations: list[Perturbation]) -> tuple[Perturbation, ...]:
     """Give perturbations with equal labels names of their own: their rows must not mix."""
     taken: set[str] = set()
@@ -220,20 +209,6 @@ def named_apart(perturbations: list[Perturbation]) -> tuple[Perturbation, ...]:
     return tuple(out)
 
 
-def check_seeds(seeds: Sequence[int] | None) -> tuple[int, ...] | None:
-    """Return base seeds that are whole and different, or None.
-
-    Raises:
-        RequestError: they are not.
-    """
-    if seeds is None:
-        return None
-    whole = all(isinstance(s, int) and not isinstance(s, bool) for s in seeds)
-    fine = whole and len(seeds) > 0 and len(set(seeds)) == len(seeds)
-    _check(fine, "seeds", list(seeds), "use different whole numbers")
-    return tuple(seeds)
-
-
 def default_seeds(count: int) -> tuple[int, ...]:
     """Return ``count`` base seeds: 0 first, then derived ones.
 
@@ -247,11 +222,6 @@ def _check(holds: bool, name: str, value: object, advice: str) -> None:
     if not holds:
         msg = f"{name} is {value!r}: {advice}"
         raise RequestError(msg)
-
-
-def as_folder(out: str | Path | None) -> Path | None:
-    """Return the run's folder as a path."""
-    return None if out is None else Path(out)
 
 
 def usual_record_every(steps: int) -> int:

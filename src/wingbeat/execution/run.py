@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from wingbeat.errors import StoreError
+from wingbeat.execution.arguments import as_folder, check_execution, check_seeds
 from wingbeat.execution.held import Held, Remeasure, check_remeasure, kept
 from wingbeat.execution.progress import Progress
-from wingbeat.execution.request import Request, as_folder, check_seeds, make_request
+from wingbeat.execution.request import Request, make_request
 from wingbeat.execution.result import Result, load
 from wingbeat.execution.session import RunOptions, Session
 from wingbeat.execution.summary import collect
@@ -21,6 +22,7 @@ from wingbeat.replicas.drivers.selection import DriverName
 from wingbeat.replicas.perturb import Gaussian
 from wingbeat.replicas.seeding import check_seeds as check_varied
 from wingbeat.trajectory.store import FolderStore, make_folder
+from wingbeat.turn import alone
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -81,6 +83,9 @@ def run(
         remeasure: "add" measures what the folder lacks and keeps the rest, metrics and base seeds
             of before included; "replace" forgets what was not asked for now. Snapshots stay.
 
+    Threads of one process take turns: a run waits until one in another thread has ended. Several
+    runs at the same time need a process each.
+
     Returns:
         The result; see ``Result``.
 
@@ -105,6 +110,8 @@ def run(
         >>> result.behavior, result.noise_floor
         ('convergent', 0.0)
     """
+    check_remeasure(remeasure)
+    check_execution(driver, compiled, checkpoint_seconds, progress, factory)
     request = make_request(
         task,
         Gaussian(BY_DEFAULT) if perturbations is None else perturbations,
@@ -115,11 +122,10 @@ def run(
         device=device,
         factory=factory,
     )
-    check_remeasure(remeasure)
     chosen_seeds = check_seeds(seeds)
     options = RunOptions(driver, compiled, checkpoint_seconds, remeasure)
     folder = as_folder(out)
-    with Progress(progress) as bar:
+    with alone(), Progress(progress) as bar:
         if chosen_seeds is None:
             session = Session(request, options, folder, bar)
             return session.result()

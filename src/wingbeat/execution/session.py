@@ -7,18 +7,14 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from wingbeat.determinism import (
-    derive,
-    deterministic_algorithms,
-    fingerprint,
-    seeded,
-)
+from wingbeat.determinism import derive, deterministic_algorithms, seeded
 from wingbeat.errors import NO_PREDICTIONS, RunError, StoreError
 from wingbeat.execution import needed_memory
 from wingbeat.execution.folder import agree, check_driver, complete, freeze, missing_before
 from wingbeat.execution.held import Held, Remeasure, kept
 from wingbeat.execution.result import Result, load
 from wingbeat.execution.summary import collect
+from wingbeat.fingerprint import fingerprint
 from wingbeat.measure import Measured, measure
 from wingbeat.measure.metric import needs_evaluation
 from wingbeat.measure.outputs import Evaluator

@@ -15,19 +15,14 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from wingbeat.determinism import (
-    FINGERPRINT_DECIDES,
-    derive,
-    deterministic_algorithms,
-    fingerprint,
-    seeded,
-)
+from wingbeat.determinism import derive, deterministic_algorithms, seeded
 from wingbeat.errors import StoreError
 from wingbeat.execution.plain_loop import RUNS, unlike_plain
 from wingbeat.execution.plain_loop import Path as Path_
 from wingbeat.execution.progress import Progress
 from wingbeat.execution.request import make_request
 from wingbeat.files import write_json
+from wingbeat.fingerprint import FINGERPRINT_DECIDES, fingerprint
 from wingbeat.replicas.drivers.object_loop import Remembering
 from wingbeat.replicas.drivers.selection import DriverName, DriverSelector, ExecutionPlan
 from wingbeat.replicas.first_loss import first_loss

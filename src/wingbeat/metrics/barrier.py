@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Final, Literal, NamedTuple, get_args
 
 import numpy as np
 
+from wingbeat.arguments import as_float64, one_of, whole_number
 from wingbeat.errors import RequestError
-from wingbeat.metrics.arguments import as_float64, one_of, whole_number
 from wingbeat.typing import Array
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
-    from wingbeat.metrics.arguments import Points
+    from wingbeat.arguments import Points
 
 
 Convention = Literal["line", "mean", "argmax_raw"]

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 import numpy as np
 
+from wingbeat.arguments import as_float64, one_of, real_number, shown
 from wingbeat.errors import RequestError
-from wingbeat.metrics.arguments import as_float64, one_of, real_number, shown
 from wingbeat.typing import Array
 
 if TYPE_CHECKING:

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from wingbeat.arguments import as_float64, points_of
 from wingbeat.errors import RequestError
-from wingbeat.metrics.arguments import as_float64, points_of
 from wingbeat.typing import Array
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from wingbeat.metrics.arguments import Points
+    from wingbeat.arguments import Points
 
 BLOCK_NUMBERS: Final = 1 << 17
 """Numbers in one float64 block: 1 MiB, which stays in the processor's cache."""

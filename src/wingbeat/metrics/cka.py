@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, Final, get_args
 import numpy as np
 import torch
 
+from wingbeat.arguments import as_float64, one_of, points_of, shown, whole_number
 from wingbeat.errors import CONSTANT, DIVERGED, TOO_FEW_SAMPLES, RequestError
-from wingbeat.metrics.arguments import as_float64, one_of, points_of, shown, whole_number
 from wingbeat.metrics.features import feature_pair, rescaled
 from wingbeat.metrics.hsic_terms import Estimator, Terms, hsic_of
 from wingbeat.typing import Array
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from wingbeat.metrics.arguments import Points
+    from wingbeat.arguments import Points
 
 
 LEAST_SAMPLES: Final[dict[str, int]] = {"debiased": 4, "biased": 2, "zero_diagonal": 2}

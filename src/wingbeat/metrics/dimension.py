@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from wingbeat.arguments import as_float64, points_of
 from wingbeat.errors import RequestError
-from wingbeat.metrics.arguments import as_float64, points_of
 from wingbeat.metrics.gram import centred, gram
 
 if TYPE_CHECKING:
-    from wingbeat.metrics.arguments import Points
+    from wingbeat.arguments import Points
 
 
 def participation_ratio(points: Points, *, precomputed: bool = False) -> float:

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from wingbeat.arguments import as_float64, points_of
 from wingbeat.errors import RequestError
-from wingbeat.metrics.arguments import as_float64, points_of
 from wingbeat.typing import Array
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from wingbeat.metrics.arguments import Points
+    from wingbeat.arguments import Points
 
 
 def disagreement(a: Points, b: Points) -> Array:

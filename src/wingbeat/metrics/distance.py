@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from wingbeat.arguments import as_float64, points_of
 from wingbeat.errors import RequestError
-from wingbeat.metrics.arguments import as_float64, points_of
 from wingbeat.metrics.blocks import BLOCK_NUMBERS
 from wingbeat.typing import Array
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from wingbeat.metrics.arguments import Points
+    from wingbeat.arguments import Points
 
 
 def l2(a: Points, b: Points) -> Array:

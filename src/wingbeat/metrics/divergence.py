@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from scipy.special import log_softmax as scipy_log_softmax
 
+from wingbeat.arguments import as_float64, points_of
 from wingbeat.errors import RequestError
-from wingbeat.metrics.arguments import as_float64, points_of
 from wingbeat.metrics.disagreement import require_leading
 from wingbeat.typing import Array
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from wingbeat.metrics.arguments import Points
+    from wingbeat.arguments import Points
 
 
 LN2: Final = log(2.0)

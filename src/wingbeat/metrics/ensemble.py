@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, get_args
 import numpy as np
 from scipy.special import logsumexp
 
+from wingbeat.arguments import as_float64, one_of, points_of
 from wingbeat.errors import RequestError
-from wingbeat.metrics.arguments import as_float64, one_of, points_of
 from wingbeat.metrics.disagreement import disagreement
 from wingbeat.metrics.divergence import log_probabilities
 from wingbeat.typing import Array
@@ -18,7 +18,7 @@ from wingbeat.typing import Array
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-    from wingbeat.metrics.arguments import Points
+    from wingbeat.arguments import Points
 
 
 Combine = Literal["probability", "logit"]

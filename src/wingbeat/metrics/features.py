@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from wingbeat.arguments import as_float64, points_of
 from wingbeat.errors import CONSTANT, DIVERGED, TOO_FEW_SAMPLES, RequestError
-from wingbeat.metrics.arguments import as_float64, points_of
 from wingbeat.metrics.gram import moved_to
 from wingbeat.typing import Array
 
 if TYPE_CHECKING:
-    from wingbeat.metrics.arguments import Points
+    from wingbeat.arguments import Points
 
 
 def feature_pair(x: Points, y: Points) -> tuple[Array, Array]:

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from wingbeat.arguments import as_float64, points_of, real_number, whole_number
 from wingbeat.errors import RequestError
-from wingbeat.metrics.arguments import as_float64, points_of, real_number, whole_number
 from wingbeat.metrics.blocks import BLOCK_NUMBERS
 from wingbeat.typing import Array
 
 if TYPE_CHECKING:
-    from wingbeat.metrics.arguments import Points
+    from wingbeat.arguments import Points
 
 _MOST: Final = 2**53  # whole numbers up to which float64 is exact
 

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 
+from wingbeat.arguments import as_float64, one_of, parts_of, points_of
 from wingbeat.errors import RequestError
-from wingbeat.metrics.arguments import as_float64, one_of, parts_of, points_of
 from wingbeat.metrics.blocks import blocks, require_axes
 from wingbeat.typing import Array
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from wingbeat.metrics.arguments import Points
+    from wingbeat.arguments import Points
 
 
 Centre = Literal["none", "first", "mean"]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
 
-from wingbeat.metrics.arguments import as_float64
+from wingbeat.arguments import as_float64
 from wingbeat.metrics.features import centred_features, feature_pair
 from wingbeat.typing import Array
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from wingbeat.metrics.arguments import Points
+    from wingbeat.arguments import Points
 
 
 Estimator = Literal["debiased", "biased", "zero_diagonal"]

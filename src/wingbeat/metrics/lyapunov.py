@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from wingbeat.arguments import as_float64, real_number, shown
 from wingbeat.errors import (
     BELOW_NOISE_FLOOR,
     DIVERGED,
@@ -15,7 +16,6 @@ from wingbeat.errors import (
     TOO_FEW_POINTS,
     RequestError,
 )
-from wingbeat.metrics.arguments import as_float64, real_number, shown
 from wingbeat.typing import Array
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from wingbeat.arguments import as_float64, points_of
 from wingbeat.errors import RequestError
-from wingbeat.metrics.arguments import as_float64, points_of
 from wingbeat.metrics.blocks import require_axes
 from wingbeat.metrics.distance import l2
 from wingbeat.typing import Array
@@ -17,7 +17,7 @@ from wingbeat.typing import Array
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
-    from wingbeat.metrics.arguments import Points
+    from wingbeat.arguments import Points
 
 
 @dataclass(frozen=True)

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from wingbeat.arguments import as_float64, points_of, whole_number
 from wingbeat.errors import RequestError
-from wingbeat.metrics.arguments import as_float64, points_of, whole_number
 from wingbeat.metrics.gram import centred, gram
 from wingbeat.typing import Array
 
 if TYPE_CHECKING:
-    from wingbeat.metrics.arguments import Points
+    from wingbeat.arguments import Points
 
 
 _DENSE_POINTS: Final = 256

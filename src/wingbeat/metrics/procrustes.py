@@ -12,7 +12,7 @@ from wingbeat.metrics.features import centred_features, feature_pair, rescaled, 
 from wingbeat.typing import Array
 
 if TYPE_CHECKING:
-    from wingbeat.metrics.arguments import Points
+    from wingbeat.arguments import Points
 
 
 def procrustes(x: Points, y: Points) -> float:

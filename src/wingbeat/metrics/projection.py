@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from wingbeat.arguments import as_float64, points_of, whole_number
 from wingbeat.errors import RequestError
-from wingbeat.metrics.arguments import as_float64, points_of, whole_number
 from wingbeat.metrics.blocks import blocks
 from wingbeat.metrics.gram import gram, moved_to
 from wingbeat.metrics.pca import leading_eigenvectors, trajectory_pca
@@ -19,7 +19,7 @@ from wingbeat.typing import Array
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from wingbeat.metrics.arguments import Points
+    from wingbeat.arguments import Points
 
 
 @dataclass(frozen=True)

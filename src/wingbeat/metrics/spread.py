@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from wingbeat.arguments import as_float64, one_of, points_of, real_number
 from wingbeat.errors import RequestError
-from wingbeat.metrics.arguments import as_float64, one_of, points_of, real_number
 from wingbeat.metrics.blocks import blocks, require_axes
 from wingbeat.metrics.gram import moved_to, squared_distances
 from wingbeat.typing import Array
 
 if TYPE_CHECKING:
-    from wingbeat.metrics.arguments import Points
+    from wingbeat.arguments import Points
 
 
 def spread(points: Points) -> Array:

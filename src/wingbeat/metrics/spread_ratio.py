@@ -28,8 +28,8 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from scipy.special import chdtri, ndtri, polygamma, psi, stdtrit
 
+from wingbeat.arguments import as_float64, real_number, shown
 from wingbeat.errors import CONSTANT, TOO_FEW_REPLICAS, RequestError
-from wingbeat.metrics.arguments import as_float64, real_number, shown
 from wingbeat.stats import Estimate
 from wingbeat.typing import Array
 

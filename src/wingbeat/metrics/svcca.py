@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from wingbeat.arguments import real_number
 from wingbeat.errors import TOO_FEW_SAMPLES, RequestError
-from wingbeat.metrics.arguments import real_number
 from wingbeat.metrics.features import centred_features, feature_pair, rescaled, why_undefined
 from wingbeat.typing import Array
 
 if TYPE_CHECKING:
-    from wingbeat.metrics.arguments import Points
+    from wingbeat.arguments import Points
 
 
 @dataclass(frozen=True)

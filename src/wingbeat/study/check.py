@@ -9,7 +9,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
+from wingbeat.arguments import shown
 from wingbeat.errors import RequestError, nearest
+from wingbeat.execution.arguments import MOST_REPLICAS
 from wingbeat.replicas.drivers.registry import check_driver
 from wingbeat.study.condition import Condition, named
 
@@ -22,10 +24,10 @@ class Fields(BaseModel):
     factory: str
     arguments: dict[str, Any]
     perturbations: tuple[dict[str, Any], ...]
-    replicas: int = Field(ge=1)
+    replicas: int = Field(ge=1, le=MOST_REPLICAS)
     record_every: Annotated[int, Field(ge=1)] | Literal["epoch"] | None
     metrics: tuple[str, ...] | None
-    seeds: tuple[int, ...]
+    seeds: tuple[Annotated[int, Field(gt=-(2**63), lt=2**63)], ...]
     dtype: Literal["float16", "bfloat16", "float32", "float64"]
     device: str
     driver: Annotated[str, AfterValidator(check_driver)]
@@ -60,6 +62,16 @@ def check_conditions(conditions: Iterable[Condition]) -> None:
                 seen.add(mark)
 
 
+def check_types(conditions: Iterable[Condition]) -> None:
+    """Refuse a field whose value has another type than the field.
+
+    Raises:
+        RequestError: names the first.
+    """
+    for condition in conditions:
+        _check_types(condition)
+
+
 def _check_types(condition: Condition) -> None:
     content = {name: getattr(condition, name) for name in Fields.model_fields}
     try:
@@ -67,7 +79,7 @@ def _check_types(condition: Condition) -> None:
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
-        raise RequestError(f"{place} is {first['input']!r}: {first['msg']}") from error
+        raise RequestError(f"{place} is {shown(first['input'])}: {first['msg']}") from error
 
 
 def _check_factory(condition: Condition) -> None:

@@ -86,10 +86,12 @@ class Condition:
         _check_json("condition", self._content())
         if not self.seeds:
             raise RequestError("seeds is empty: give at least one base seed")
-        if self.optimizer is not None and not isinstance(self.optimizer.get("kind"), str):
+        optimizer = self.optimizer
+        known = isinstance(optimizer, dict) and isinstance(optimizer.get("kind"), str)
+        if optimizer is not None and not known:
             msg = f'optimizer is {self.optimizer}: give {{"kind": "SGD", "lr": 0.1}} or the like'
             raise RequestError(msg)
-        if self.dtype not in _DTYPES:
+        if not isinstance(self.dtype, str) or self.dtype not in _DTYPES:
             raise RequestError(f"dtype is {self.dtype!r}: {nearest(str(self.dtype), _DTYPES)}")
 
     def to_json(self) -> dict[str, Json]:
@@ -221,7 +223,7 @@ def named(place: str) -> Callable[..., Any]:
         # A file is as good as a module: mine.py:task and nets/mine.py:task, from its folder on.
         inside = module.removesuffix(".py").replace("/", ".") if module.endswith(".py") else module
         found = getattr(importlib.import_module(inside), name)
-    except (ImportError, AttributeError) as error:
+    except (ImportError, AttributeError, TypeError, ValueError) as error:
         raise RequestError(f"{place!r} cannot be found: {error}") from error
     if not callable(found):
         raise RequestError(f"{place!r} is {type(found).__name__}: name a function")

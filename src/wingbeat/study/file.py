@@ -34,25 +34,34 @@ A file has these parts, all but ``base`` optional::
 
 from __future__ import annotations
 
-import importlib
 import math
-import re
 import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from wingbeat.arguments import shown
 from wingbeat.errors import RequestError, nearest
 from wingbeat.execution.request import default_seeds
-from wingbeat.study.check import check_conditions
+from wingbeat.study.check import check_conditions, check_types
 from wingbeat.study.condition import Condition
 from wingbeat.study.grid import DICTS, assigned, cross, matches, unique, value_of
 from wingbeat.study.run import TRIES
+from wingbeat.study.yaml_file import read_yaml
 
-MOST: Final = 1_000_000
-"""Cells of a grid that a file may ask for."""
+MOST: Final = 100_000
+"""Cells of a grid that a file may ask for: they are built within seconds, and so are their keys."""
+ENTRIES: Final = 100_000
+"""Names and values that a file may hold."""
+DEEPEST: Final = 40
+"""Lists and tables within each other that a file may have."""
+LARGEST: Final = 1 << 23
+"""Bytes of a file: 8 MiB."""
+WORK: Final = 20_000_000
+"""Comparisons of conditions with rules, and entries of all conditions together."""
+_NAME: Final = r"^[^/\\\x00-\x1f\x7f]*$"
 Names = dict[str, Any]
 
 
@@ -89,7 +98,7 @@ class StudyFile(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    name: str = Field(default="", pattern=r"^[^/\\\x00]*$")
+    name: str = Field(default="", pattern=_NAME, max_length=80)
     base: Names
     axes: dict[str, list[Any]] = Field(default_factory=dict)
     cells: list[Names] = Field(default_factory=list)
@@ -98,6 +107,14 @@ class StudyFile(BaseModel):
     replicates: int | None = Field(default=None, ge=1)
     budget: Budget = Budget()
     tries: int = Field(default=TRIES, ge=1)
+
+    @field_validator("name")
+    @classmethod
+    def _no_place(cls, name: str) -> str:
+        """Refuse a name that a file system reads as another folder."""
+        if name.strip() in (".", "..") or name.startswith("~"):
+            raise ValueError("it is a path: give a name")
+        return name
 
     @model_validator(mode="before")
     @classmethod
@@ -122,16 +139,17 @@ class StudyFile(BaseModel):
                 condition is left.
         """
         axes = dict(self.axes)
-        if self.replicates is not None:
-            if "seed" in axes or "seeds" in axes:
-                raise RequestError("replicates and an axis of seeds say the same: give one of them")
-            axes["seed"] = list(default_seeds(self.replicates))
+        if self.replicates is not None and ("seed" in axes or "seeds" in axes):
+            raise RequestError("replicates and an axis of seeds say the same: give one of them")
         cells = self.cells or [{}]
         count = len(cells) * math.prod(len(values) for values in axes.values())
-        if count > MOST:
-            raise RequestError(f"the grid has {count} cells: use at most {MOST}")
+        self._bound(count * (self.replicates or 1))
+        if self.replicates is not None:
+            axes["seed"] = list(default_seeds(self.replicates))
         start = self._start()
+        check_types([start])
         found = [c for cell in cells for c in cross(assigned(start, cell), axes)]
+        check_types(found)
         for rule in (*self.only, *self.leave_out):
             self._check(rule, found)
         kept = [c for c in found if self._kept(c)]
@@ -139,6 +157,17 @@ class StudyFile(BaseModel):
             raise RequestError(f"the rules leave none of {count} conditions: loosen them")
         check_conditions(kept)
         return _within(unique(kept), self.budget.conditions)
+
+    def _bound(self, count: int) -> None:
+        """Refuse a grid that would take more than seconds to build, before it is built."""
+        if count > MOST:
+            raise RequestError(f"the grid has {count} cells: use at most {MOST}")
+        rules, entries = len(self.only) + len(self.leave_out), _bounded(self.base)
+        if count * max(rules, entries + len(self.axes)) > WORK:
+            raise RequestError(
+                f"{count} conditions with {entries} entries and {rules} rules take too long to "
+                "compare: use fewer of them"
+            )
 
     def _start(self) -> Condition:
         if not isinstance(self.base.get("factory"), str):
@@ -176,19 +205,31 @@ def read_study(path: Path) -> StudyFile:
     """
     readers: dict[str, Callable[[str], Any]] = {
         ".toml": tomllib.loads,
-        ".yaml": _yaml,
-        ".yml": _yaml,
+        ".yaml": read_yaml,
+        ".yml": read_yaml,
     }
     if path.suffix not in readers:
         raise RequestError(f"{path} is no study file: its name must end in .toml or .yaml")
     try:
-        found = readers[path.suffix](path.read_text(encoding="utf-8"))
+        found = readers[path.suffix](_text_of(path))
+        _bounded(found)
+    except RecursionError as error:
+        raise RequestError(f"{path} cannot be read: it is nested too deep") from error
     except (OSError, ValueError) as error:
         raise RequestError(f"{path} cannot be read: {error}") from error
     try:
         return StudyFile.model_validate(found)
     except ValidationError as error:
         raise RequestError(f"{path}: {_words(error)}") from error
+
+
+def _text_of(path: Path) -> str:
+    """Return a file's text; a larger file than any study's is not read."""
+    with path.open("rb") as file:
+        content = file.read(LARGEST + 1)
+    if len(content) > LARGEST:
+        raise ValueError(f"it has more than {LARGEST} bytes: a study file is short")
+    return content.decode("utf-8")
 
 
 def _words(error: ValidationError) -> str:
@@ -198,7 +239,7 @@ def _words(error: ValidationError) -> str:
     if first["type"] == "extra_forbidden":
         parts = Budget if len(first["loc"]) > 1 else StudyFile
         return f"there is no {place!r}: {nearest(str(first['loc'][-1]), parts.model_fields)}"
-    return f"{place}: {first['msg']} (found {first['input']!r})"
+    return f"{place}: {first['msg']} (found {shown(first['input'])})"
 
 
 def _flat(found: Mapping[str, Any], whole: tuple[str, ...] = ()) -> dict[str, Any]:
@@ -219,31 +260,27 @@ def _within(found: list[Condition], most: int | None) -> list[Condition]:
     return [c for c in found if c.key in chosen]
 
 
-def _yaml(text: str) -> Any:
-    """Read YAML without code, with ``1e-4`` as a number and no name given twice."""
-    try:
-        yaml = importlib.import_module("yaml")
-    except ImportError as error:
-        raise RequestError("YAML needs PyYAML: pip install pyyaml, or write TOML") from error
+def _bounded(value: Any) -> int:
+    """Return how many entries a value holds, those that aliases repeat counted each time.
 
-    class Loader(yaml.SafeLoader):  # type: ignore[misc, name-defined]
-        pass
+    Aliases make a short text stand for billions of entries: each is counted once and multiplied.
 
-    def mapping(loader: Any, node: Any) -> dict[Any, Any]:
-        """Read a mapping, and refuse a name that is given twice."""
-        names = [loader.construct_object(key, deep=True) for key, _ in node.value]
-        for name in names:
-            if names.count(name) > 1:
-                raise ValueError(f"{name!r} is given twice")
-        return {
-            name: loader.construct_object(value, deep=True)
-            for name, (_, value) in zip(names, node.value, strict=True)
-        }
+    Raises:
+        RequestError: it is nested too deep, holds itself, or holds too many.
+    """
+    known: dict[int, int] = {}
 
-    Loader.add_constructor("tag:yaml.org,2002:map", mapping)
-    number = re.compile(r"^[-+]?[0-9][0-9_]*(\.[0-9]*)?[eE][-+]?[0-9]+$")
-    Loader.add_implicit_resolver("tag:yaml.org,2002:float", number, list("-+0123456789"))
-    try:
-        return yaml.load(text, Loader)  # a SafeLoader
-    except yaml.YAMLError as error:
-        raise ValueError(" ".join(str(error).split())) from error
+    def size(part: Any, depth: int) -> int:
+        if depth > DEEPEST:
+            raise RequestError(f"it is nested more than {DEEPEST} deep")
+        if not isinstance(part, dict | list):
+            return 1
+        if id(part) not in known:
+            inner = part.values() if isinstance(part, dict) else part
+            known[id(part)] = 1 + sum(size(one, depth + 1) for one in inner)
+        return known[id(part)]
+
+    found = size(value, 0)
+    if found > ENTRIES:
+        raise RequestError(f"it holds {found} entries, aliases written out: use at most {ENTRIES}")
+    return found

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Any
 
+from wingbeat.arguments import shown
 from wingbeat.errors import RequestError, nearest
 from wingbeat.study.condition import Condition
 
@@ -71,14 +72,20 @@ def assigned(condition: Condition, values: Mapping[str, Any]) -> Condition:
         ({'kind': 'gaussian', 'scale': 0.5},)
     """
     changed: dict[str, Any] = {}
+    own: dict[str, dict[str, Any]] = {}
     for name, value in values.items():
         field, dot, inner = name.partition(".")
         if dot and field in DICTS and inner:
             whole = _only(condition, changed) if field == "perturbation" else None
             if whole is None:
                 whole = changed.get(field, getattr(condition, field, None)) or {}
-            entry = {**whole, inner: value}
-            changed |= {"perturbations": (entry,)} if field == "perturbation" else {field: entry}
+            if not isinstance(whole, dict):
+                raise RequestError(f"{name} cannot be set: {field} is {shown(whole)}, no table")
+            if whole is not own.get(field):  # a copy once, not for every entry
+                own[field] = whole = dict(whole)
+                entry = (whole,) if field == "perturbation" else whole
+                changed["perturbations" if field == "perturbation" else field] = entry
+            whole[inner] = value
         elif name == "seed":
             changed["seeds"] = (value,)
         elif name == "perturbation":
@@ -129,6 +136,9 @@ def _fits(value: Any, wanted: Any) -> bool:
     if isinstance(wanted, Mapping) and wanted and set(wanted) <= set(_BOUNDS):
         if isinstance(value, bool) or not isinstance(value, int | float):
             return False
+        for bound in wanted.values():
+            if isinstance(bound, bool) or not isinstance(bound, int | float):
+                raise RequestError(f"a bound is {shown(bound)}: give a number")
         return bool(wanted.get("min", value) <= value <= wanted.get("max", value))
     found = list(value) if isinstance(value, tuple) else value
     return bool(found == wanted) or (isinstance(wanted, list) and found in wanted)

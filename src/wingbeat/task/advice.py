@@ -6,7 +6,8 @@ Each mistake gets one sentence that names what came and the line that works.
 from __future__ import annotations
 
 import inspect
-from typing import Any
+import math
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +15,11 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from wingbeat.errors import RequestError
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_NUMBERS = frozenset(("lr", "momentum", "dampening", "weight_decay", "betas", "eps", "alpha"))
+"""Options of torch's optimizers that are numbers, which torch takes infinite and undefined too."""
 _PREDICTIONS = frozenset(
     ("input", "inputs", "output", "outputs", "pred", "preds", "prediction", "predictions")
 ) | frozenset(("logits", "scores", "y_pred", "y_hat", "yhat"))
@@ -99,6 +105,15 @@ def _refuse_scheduler(schedule: Any) -> None:
         raise RequestError(msg)
 
 
+def _options(optimizer: Any) -> Iterator[tuple[str, Any]]:
+    """Yield the numbers that are options of an optimizer's groups."""
+    for group in getattr(optimizer, "param_groups", ()):
+        for option, value in group.items():
+            several = value if isinstance(value, tuple | list) else (value,)
+            for one in several if option in _NUMBERS else ():
+                yield option, one.item() if isinstance(one, Tensor) and one.numel() == 1 else one
+
+
 def check_optimizer(optimizer: Any) -> None:
     """Refuse what a task's factory returned if it is no optimizer, or already has a scheduler.
 
@@ -120,6 +135,9 @@ def check_optimizer(optimizer: Any) -> None:
             "optimizer=lambda params: torch.optim.SGD(params, lr=0.1)"
         )
         raise RequestError(msg)
+    for option, value in _options(optimizer):
+        if isinstance(value, float) and not math.isfinite(value):
+            raise RequestError(f"the optimizer has {option} = {value}: give a finite number")
     if hasattr(optimizer.step, "_wrapped_by_lr_sched"):
         msg = (
             "Task.optimizer builds a learning-rate scheduler around its optimizer, which nothing "

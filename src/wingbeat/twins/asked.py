@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from wingbeat.errors import RequestError
-from wingbeat.execution.request import check_seeds, named_apart, usual_record_every
+from wingbeat.execution.arguments import check_seeds
+from wingbeat.execution.request import named_apart, usual_record_every
 from wingbeat.measure.metric import METRICS, chosen_names, default_names
 from wingbeat.replicas.fork import NULL, REFERENCE
 from wingbeat.replicas.perturb import Init, Perturbation, StreamChange

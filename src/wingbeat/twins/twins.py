@@ -8,10 +8,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from wingbeat.determinism import fingerprint, seed_all, seeded
+from wingbeat.determinism import seed_all, seeded
 from wingbeat.errors import RequestError, RunError
+from wingbeat.execution.arguments import as_folder
 from wingbeat.execution.progress import Progress
-from wingbeat.execution.request import as_folder
+from wingbeat.fingerprint import fingerprint
 from wingbeat.replicas.fork import REFERENCE
 from wingbeat.replicas.perturb import Init
 from wingbeat.twins.asked import ask

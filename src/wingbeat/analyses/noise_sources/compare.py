@@ -12,7 +12,8 @@ from wingbeat.analyses.noise_sources.available import PERTURBATIONS, absent, che
 from wingbeat.analyses.noise_sources.hardware import Execution, check_executions, with_threads
 from wingbeat.analyses.noise_sources.outcome import NoiseSources, Sample, accuracy_floor, tables
 from wingbeat.errors import DriverError, RequestError
-from wingbeat.execution.request import as_folder, make_request
+from wingbeat.execution.arguments import as_folder
+from wingbeat.execution.request import make_request
 from wingbeat.execution.run import run
 from wingbeat.measure.metric import (
     METRICS,

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from wingbeat.determinism import fingerprint
 from wingbeat.errors import RunError
 from wingbeat.execution.folder import agree, freeze
+from wingbeat.fingerprint import fingerprint
 from wingbeat.landscape import Models
 from wingbeat.replicas.drivers.selection import DriverName, DriverSelector, ExecutionPlan
 from wingbeat.replicas.first_loss import first_loss

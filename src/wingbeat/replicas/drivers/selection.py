@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from wingbeat.determinism import fingerprint
 from wingbeat.errors import DriverError
+from wingbeat.fingerprint import fingerprint, warn_of_lost_asserts
 from wingbeat.products import warn_if_not_reproducible
 from wingbeat.replicas.drivers.cache import DriverTimings, key_of, load, store
 from wingbeat.replicas.drivers.lockstep import DisprovedError, Lockstep, Mode
@@ -117,7 +117,12 @@ class DriverSelector:
             DriverError: "lockstep" was asked for and the model cannot run in it.
         """
         choice = self._chosen(wanted, compiled)
-        warnings = (*choice.warnings, *warn_if_not_reproducible(), *self._of_the_data())
+        warnings = (
+            *choice.warnings,
+            *warn_if_not_reproducible(),
+            *warn_of_lost_asserts(),
+            *self._of_the_data(),
+        )
         return replace(choice, warnings=warnings)
 
     def _of_the_data(self) -> tuple[str, ...]:

@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import torch
+from torch import Tensor
 
+from wingbeat.arguments import points_of
 from wingbeat.errors import nearest
 from wingbeat.replicas.perturb.magnitude import norm, require_scale
 from wingbeat.replicas.perturb.perturbation import Nudge, Tensors
@@ -36,12 +38,17 @@ class Direction(Nudge):
     def __post_init__(self) -> None:
         super().__post_init__()
         require_scale(self, self.scale)
-        given = isinstance(self.tensors, Mapping)
+        given = isinstance(self.tensors, Mapping) and bool(self.tensors)
+        kept: dict[str, Tensor] = {}
         advice = "give {parameter name: tensor}; a direction cannot be written in words"
         self.require(given, "tensors", self.tensors, advice)
-        for name, tensor in self.tensors.items():
+        for name, given_tensor in self.tensors.items():
+            self.require(isinstance(name, str), "tensors", name, "name the parameter")
+            tensor = _real(given_tensor, name)
             finite = bool(torch.isfinite(tensor).all())
             self.require(finite, "tensors", name, "its numbers must all be finite")
+            kept[name] = tensor
+        object.__setattr__(self, "tensors", kept)
 
     def size_label(self) -> str:
         """Return the scale."""
@@ -65,3 +72,9 @@ class Direction(Nudge):
         """Return the scaled direction on the chosen tensors."""
         chosen = self.chosen(params)
         return {k: self.scale * t.double().cpu() for k, t in self.tensors.items() if k in chosen}
+
+
+def _real(given: Any, name: str) -> Tensor:
+    """Return real numbers as a tensor without gradient."""
+    found = points_of(given, f"Direction.tensors[{name!r}]")
+    return found if isinstance(found, Tensor) else torch.as_tensor(found)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Mapping
-from typing import Literal, get_args
+from typing import Final, Literal, TypeGuard, get_args
 
 import torch
 from torch import Tensor
@@ -15,24 +16,33 @@ from wingbeat.replicas.perturb.perturbation import Perturbation, Tensors
 RelativeTo = Literal["tensor_std", "init", "norm", "absolute"]
 
 
+_LARGEST: Final = sys.float_info.max
+_LARGEST_WHOLE: Final = 2**53  # beyond it a whole number is no float any more
+
+
+def is_number(value: object) -> TypeGuard[float]:
+    """Tell whether a value is a plain number, and no truth value."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
 def require_scale(owner: Perturbation, scale: object) -> None:
     """Refuse a scale that is not a finite number above 0."""
-    fine = isinstance(scale, (int, float)) and math.isfinite(scale) and scale > 0
+    largest = _LARGEST_WHOLE if isinstance(scale, int) else _LARGEST
+    fine = is_number(scale) and 0 < scale <= largest
     advice = "use a finite number above 0 (the null twin is already in every run)"
     owner.require(fine, "scale", scale, advice)
 
 
 def require_magnitude(
-    owner: Perturbation, scale: object, relative_to: object, fraction: float
+    owner: Perturbation, scale: object, relative_to: object, fraction: object
 ) -> None:
     """Refuse a magnitude that is not defined."""
     require_scale(owner, scale)
     known = get_args(RelativeTo)
-    owner.require(
-        relative_to in known, "relative_to", relative_to, nearest(str(relative_to), known)
-    )
+    fine = isinstance(relative_to, str) and relative_to in known
+    owner.require(fine, "relative_to", relative_to, nearest(str(relative_to), known))
     advice = "use a share above 0 and at most 1"
-    owner.require(0 < fraction <= 1, "fraction", fraction, advice)
+    owner.require(is_number(fraction) and 0 < fraction <= 1, "fraction", fraction, advice)
 
 
 def size_of(tensor: Tensor) -> float:

@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Final, Self
 import torch
 from torch import Tensor
 
+from wingbeat.arguments import shown
 from wingbeat.determinism import derive
 from wingbeat.errors import RequestError
 from wingbeat.plugins import Registry
@@ -60,6 +61,9 @@ class Perturbation(ABC):
 
     def __post_init__(self) -> None:
         self.require(is_count(self.at, 0), "at", self.at, "use a whole step of at least 0")
+        whole = isinstance(self.seed, int) and not isinstance(self.seed, bool)
+        self.require(whole, "seed", self.seed, "use a whole number")
+        self.require(isinstance(self.name, str), "name", self.name, "use text")
 
     @property
     def label(self) -> str:
@@ -124,7 +128,7 @@ class Perturbation(ABC):
     def require(self, holds: bool, name: str, value: object, advice: str) -> None:
         """Raise ``RequestError`` that names the field, its value and the advice."""
         if not holds:
-            msg = f"{type(self).__name__}.{name} is {value!r}: {advice}"
+            msg = f"{type(self).__name__}.{name} is {shown(value)}: {advice}"
             raise RequestError(msg)
 
 
@@ -144,9 +148,11 @@ class Nudge(Perturbation):
         super().__post_init__()
         for name in ("include", "exclude"):
             pattern = getattr(self, name)
+            fine = pattern is None or isinstance(pattern, str)
+            self.require(fine, name, pattern, "use a regular expression as text, or None")
             try:
                 re.compile(pattern or "")
-            except (re.error, TypeError) as error:
+            except (re.error, OverflowError, RecursionError) as error:
                 self.require(False, name, pattern, f"not a regular expression ({error})")
 
     def chosen(self, params: Tensors) -> dict[str, Tensor]:
