@@ -12,7 +12,9 @@ NAMES = sorted(wingbeat.__all__)
 
 
 def test_few_names() -> None:
-    assert 0 < len(NAMES) <= 33
+    # One call for a beginner, a start from a checkpoint, two results side by side: each is asked
+    # for beside a task, so that none of them can lie a room deeper.
+    assert 0 < len(NAMES) <= 34
     assert len(set(NAMES)) == len(NAMES)
 
 

@@ -244,7 +244,7 @@ def test_two_replicas_have_a_value_and_no_interval():
 
 
 def test_no_perturbation_at_all():
-    result = wb.run(plain(), [], **QUIET)
+    result = wb.run(plain(), (), **QUIET)
     assert result.labels == ("reference", "null")
     assert result.noise_floor == 0
     assert result.behavior == "undetermined"

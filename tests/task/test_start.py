@@ -109,7 +109,13 @@ def distributed(folder: Path, saved: dict[str, Any]) -> wb.Start:
     return wb.Start(folder / "dcp", optimizer=folder / "optimizer.pt", step=BEFORE)
 
 
-WRITTEN = [one_file, trainer_folder, in_memory, compiled_names, distributed]
+def framework_names(folder: Path, saved: dict[str, Any]) -> wb.Start:
+    named = {f"net.{k}": v for k, v in saved["model"].items()}
+    torch.save({"state_dict": named, "optimizer_states": [saved["optimizer"]]}, folder / "a.ckpt")
+    return wb.Start(folder / "a.ckpt", optimizer=folder / "a.ckpt", step=BEFORE)
+
+
+WRITTEN = [one_file, trainer_folder, in_memory, compiled_names, distributed, framework_names]
 
 
 @pytest.mark.parametrize("write", WRITTEN)

@@ -136,6 +136,9 @@ def test_what_would_be_misread_is_refused(name: str) -> None:
 
 AT_RUN: dict[str, tuple[Any, Any, str]] = {
     "another dtype": ({"precision": "bf16"}, {"dtype": torch.float64}, "dtype is float64"),
+    "a scaler and a closure": (
+        {"precision": "fp16", "optimizer": optim.LBFGS}, {},
+        "LBFGS asks for the loss again within its step.*precision='bf16'"),
     "a stream that moves on": (of(Moving()), {}, "gives other batches the second time"),
     "a loader that is shorter": (of(Shorter()), {}, "has 2 batches and had, or says"),
     "a sampler nobody seeds": ({"sampler": Restless(range(12))}, {}, "another order the second"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -200,6 +201,68 @@ class Stateful:
         self.rate = 0.1
 
 
+class Opaque(Stateful):
+    """The same with a state that is no plain data."""
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"rate": self.rate, "made": object()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.rate = state["rate"]
+
+
+class Growing(Opaque):
+    """The same, but only once it has been used."""
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"rate": self.rate, **({"made": object()} if self.rate < 0.1 else {})}
+
+
+UNSAVED = {
+    Stateful: r"'rate': it has no state_dict",
+    Opaque: r"'rate': a state holds a object, which is no plain data",
+    Growing: r"'rate': a state holds a object, which is no plain data",
+}
+
+
+@pytest.mark.parametrize("kind", UNSAVED)
+def test_what_cannot_be_saved_is_said_by_name_before_it_costs(kind: type) -> None:
+    twins = asked(
+        build=lambda seed: {**build(seed), "rate": kind()}, perturbations=wb.Gaussian(0.1, at=6)
+    )
+    copies, said = iter(twins), pytest.warns(UserWarning, match=UNSAVED[kind])
+    if kind is Growing:
+        copy = next(copies)
+    else:  # before a step is made
+        with said:
+            copy = next(copies)
+    for _ in range(len(twins)):
+        for x in copy.batches(data()):
+            loss = copy.model(x).square().mean()
+            loss.backward()
+            with torch.no_grad():
+                for weight in copy.model.parameters():
+                    weight.sub_(copy.parts["rate"].rate * weight.grad)
+                    weight.grad = None
+            copy.parts["rate"].rate *= 0.9
+            if kind is Growing and copy.label == "reference" and copy.done == 5:
+                with said:
+                    copy.step(loss)
+            else:
+                copy.step(loss)
+        copy = next(copies, copy)
+    result = twins.result()
+    assert result.noise_floor == 0.0
+    assert any("trained the reference's way again" in w for w in result.warnings)
+
+
+def test_nothing_is_said_where_nothing_has_to_be_saved() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        next(iter(asked(build=lambda seed: {**build(seed), "rate": Stateful()})))
+
+
+@pytest.mark.filterwarnings("ignore:parts that cannot be saved")
 @pytest.mark.parametrize("hidden", [False, True])
 def test_what_cannot_be_saved_is_trained_again_or_shown_by_the_twin(hidden: bool) -> None:
     rates: dict[int, Stateful] = {}
@@ -226,7 +289,8 @@ def test_what_cannot_be_saved_is_trained_again_or_shown_by_the_twin(hidden: bool
         assert result.noise_floor > 0
     else:
         assert result.noise_floor == 0.0
-        assert any("Parts without a state_dict (rate)" in w for w in result.warnings)
+        said = "Parts that cannot be saved ('rate': it has no state_dict)"
+        assert any(said in w for w in result.warnings)
 
 
 def test_the_folder_of_another_request(tmp_path: Any) -> None:

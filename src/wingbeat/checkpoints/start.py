@@ -76,7 +76,7 @@ class Start:
         """
         own = model.state_dict(keep_vars=True)
         tied = _tied(own)
-        there = self._weights
+        there = _fitted(self._weights, own)
         missing = [n for n in own if not any(same in there for same in tied[n])]
         over = [n for n in there if n not in own]
         if missing or over:
@@ -157,6 +157,28 @@ class Start:
         return "(a state that was handed over)" if isinstance(given, Mapping) else str(given)
 
 
+def _fitted(there: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """Return tensors under the model's names, where all that differs is a prefix of all of them.
+
+    A framework's checkpoint has ``net.0.weight`` for ``0.weight``, or the other way round.
+    """
+    if set(there) & set(own):
+        return there
+    for name in there:
+        for other in own:
+            if name.endswith(f".{other}"):
+                cut, put = name[: -len(other)], ""
+            elif other.endswith(f".{name}"):
+                cut, put = "", other[: -len(name)]
+            else:
+                continue
+            found = {put + n.removeprefix(cut): t for n, t in there.items() if n.startswith(cut)}
+            if len(found) == len(there) and set(found) <= set(own):
+                return found
+        break  # the first name decides: a prefix is that of all
+    return there
+
+
 def _tied(own: Mapping[str, Tensor]) -> dict[str, list[str]]:
     """Return for each name all names of the same tensor."""
     groups: dict[int, list[str]] = {}
@@ -166,6 +188,8 @@ def _tied(own: Mapping[str, Tensor]) -> dict[str, list[str]]:
 
 
 def _optimizers(content: Any, place: str, depth: int) -> dict[str, Mapping[str, Any]]:
+    if isinstance(content, list):
+        content = dict(enumerate(content))
     if not isinstance(content, Mapping) or depth > _DEEPEST:
         return {}
     if "param_groups" in content and "state" in content and is_optimizer(content):

@@ -109,12 +109,25 @@ def takes_closure(optimizer: Any) -> bool:
     >>> takes_closure(torch.optim.SGD([torch.zeros(1)]))
     True
     """
+    own = _arguments(optimizer)
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    named = any(p.name == "closure" or p.kind == p.VAR_POSITIONAL for p in own)
+    return named or (bool(own) and own[0].kind in kinds and own[0].default is own[0].empty)
+
+
+def needs_closure(optimizer: Any) -> bool:
+    """Tell whether an optimizer's ``step`` cannot be called without a closure.
+
+    >>> needs_closure(torch.optim.LBFGS([torch.zeros(1)]))
+    True
+    """
+    return any(p.name == "closure" and p.default is p.empty for p in _arguments(optimizer))
+
+
+def _arguments(optimizer: Any) -> list[inspect.Parameter]:
     # torch wraps ``step`` for its profiler; the signature is that of the function within.
     try:
         parameters = inspect.signature(inspect.unwrap(type(optimizer).step)).parameters
     except (TypeError, ValueError):  # a builtin without a signature
-        return False
-    own = list(parameters.values())[1:]
-    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    named = any(p.name == "closure" or p.kind == p.VAR_POSITIONAL for p in own)
-    return named or (bool(own) and own[0].kind in kinds and own[0].default is own[0].empty)
+        return []
+    return list(parameters.values())[1:]

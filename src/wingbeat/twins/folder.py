@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import shutil
 import sys
+import warnings
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,7 @@ from wingbeat.replicas.fork import REFERENCE
 from wingbeat.replicas.snapshot import Snapshot
 from wingbeat.trajectory.store import FolderStore
 from wingbeat.twins.copies import Place
-from wingbeat.twins.parts import read_states, write_states
+from wingbeat.twins.parts import in_words, read_states, write_states
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -73,9 +74,20 @@ class SeedFolder:
         first = self.copy(REFERENCE).read(0)
         return {name: tensor[0] for name, tensor in first.params.items()}
 
-    def write_fork(self, step: int, state: dict[str, Any]) -> None:
-        """Keep the reference's state at a fork, if it can be read without running code."""
-        write_states(self._fork(step), state)
+    def cannot_save(self, reasons: Mapping[str, str]) -> None:
+        """Note and say which parts cannot be saved, and what that costs."""
+        environment = self.store.read_json("environment.json") or {}
+        self.store.write_json("environment.json", {**environment, "unsaved": dict(reasons)})
+        warnings.warn(
+            f"parts that cannot be saved ({in_words(reasons)}): copies that fork later train the "
+            "reference's way again, and what is killed begins its copy anew. The bits are the "
+            "same; keep such state as numbers, text, tensors or lists and dicts of them",
+            stacklevel=3,
+        )
+
+    def write_fork(self, step: int, state: dict[str, Any]) -> bool:
+        """Keep the reference's state at a fork; returns whether that is possible."""
+        return write_states(self._fork(step), state)
 
     def read_fork(self, step: int) -> dict[str, Any] | None:
         """Return the reference's state at a fork, or None: then the way there is trained again."""

@@ -17,7 +17,7 @@ from wingbeat.replicas.perturb import Init, Nudge
 from wingbeat.task.batches import Streams
 from wingbeat.trajectory.store import MemoryStore
 from wingbeat.trajectory.trajectory import Trajectory
-from wingbeat.twins.parts import evaluation_mode, put
+from wingbeat.twins.parts import evaluation_mode, in_words, put
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -153,10 +153,9 @@ def _notes(asked: Asked, folder: SeedFolder) -> list[str]:
     notes, facts = [], folder.facts()
     environment = folder.store.read_json("environment.json") or {}
     if environment.get("unsaved") and any(asked.forks):
-        names = ", ".join(environment["unsaved"])
         notes.append(
-            f"Parts without a state_dict ({names}): copies that fork later trained the reference's "
-            "way again."
+            f"Parts that cannot be saved ({in_words(environment['unsaved'])}): copies that fork "
+            "later trained the reference's way again."
         )
     for plan in asked.copies():
         differing = facts["differing"][plan.label]

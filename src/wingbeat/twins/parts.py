@@ -48,9 +48,21 @@ def checked(parts: Any) -> dict[str, Any]:
     return parts
 
 
-def unsaved(parts: Parts) -> list[str]:
-    """Return the names of the parts whose state cannot be saved and loaded."""
-    return [name for name, part in parts.items() if not (_stateless(part) or _kind(part))]
+def unsaved(parts: Parts) -> dict[str, str]:
+    """Return why the state of a part cannot be saved and loaded, by the part's name."""
+    without = [name for name, part in parts.items() if not (_stateless(part) or _kind(part))]
+    found = dict.fromkeys(without, "it has no state_dict")
+    for name, state in states(parts).items():
+        try:
+            flattened(state)
+        except RequestError as error:
+            found[name] = str(error)
+    return found
+
+
+def in_words(reasons: Mapping[str, str]) -> str:
+    """Return what was found of parts that cannot be saved, as a subject for a sentence."""
+    return "; ".join(f"{name!r}: {why}" for name, why in reasons.items())
 
 
 def _stateless(part: Any) -> bool:

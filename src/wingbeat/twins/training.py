@@ -32,6 +32,7 @@ class Training:
         folder: of the base seed.
         parts: freshly built under the copy's seed.
         checkpoint_seconds: least time between checkpoints.
+        saving: whether all parts can be saved, as far as was seen before training.
     """
 
     def __init__(
@@ -41,13 +42,15 @@ class Training:
         folder: SeedFolder,
         parts: dict[str, Any],
         checkpoint_seconds: float,
+        *,
+        saving: bool,
     ) -> None:
         self.asked, self.plan, self.folder, self.parts = asked, plan, folder, parts
         self.store = folder.copy(plan.label)
         self.member = {"l2": 0.0, "changed": 0.0}
         self.losses: list[Tensor] = []
         self.saved, self.every = time.monotonic(), checkpoint_seconds
-        self.saving = not of_parts.unsaved(parts)
+        self.saving = saving
         before, after = plan.streams(folder.seed)
         reference = None if plan.label == REFERENCE else folder.place(REFERENCE)
         self.copy = Copy(
@@ -114,7 +117,7 @@ class Training:
         elif step > self.plan.at and self.asked.records(step):
             self._record(step)
         if self.plan.label == REFERENCE and step in self.asked.forks and self.saving:
-            self.folder.write_fork(step, self._state())
+            self._keep(self.folder.write_fork(step, self._state()))
         if step == self.asked.steps:
             self._finish()
         elif self.saving and time.monotonic() - self.saved >= self.every:
@@ -144,9 +147,15 @@ class Training:
 
     def _checkpoint(self) -> None:
         begun = time.monotonic()
-        self.saving = self.folder.write_state(self.plan.label, self._state())
+        self._keep(self.folder.write_state(self.plan.label, self._state()))
         self.saved = time.monotonic()
         self.every = max(self.every, _SAVING * (self.saved - begun)) if self.every else self.every
+
+    def _keep(self, saved: bool) -> None:
+        """Say which part came to hold something in training that cannot be saved."""
+        if not saved:
+            self.saving = False
+            self.folder.cannot_save(of_parts.unsaved(self.parts))
 
     def _finish(self) -> None:
         self.folder.note(self.plan.label, self.copy.place, self.member, self.copy.differing)

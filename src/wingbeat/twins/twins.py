@@ -128,12 +128,14 @@ class Twins:
                     continue
                 folder.store.lock()
                 held.callback(folder.store.unlock)
-                self._check(folder)
+                saving = self._check(folder)
                 for plan in self.asked.copies():
                     if folder.trained(plan.label):
                         continue
                     parts = self._built(plan.build_seed(seed))
-                    training = Training(self.asked, plan, folder, parts, self.checkpoint_seconds)
+                    training = Training(
+                        self.asked, plan, folder, parts, self.checkpoint_seconds, saving=saving
+                    )
                     bar.say(f"{plan.label}, base seed {seed}")
                     yield training.copy
                     if training.copy.done < self.asked.steps:
@@ -181,8 +183,8 @@ class Twins:
         seed_all(seed)
         return checked(self.build(seed))
 
-    def _check(self, folder: SeedFolder) -> None:
-        """Refuse before training what this training cannot carry."""
+    def _check(self, folder: SeedFolder) -> bool:
+        """Refuse before training what this training cannot carry; tells whether parts are saved."""
         parts = self._built(folder.seed)
         params = weights(parts)
         for perturbation in self.asked.perturbations:
@@ -202,9 +204,13 @@ class Twins:
             "mode": "loop",
             "driver_reason": "trained by a loop of your own",
             "started": datetime.now(UTC).isoformat(timespec="seconds"),
-            "unsaved": unsaved(parts),
+            "unsaved": {},
         }
         folder.begin(self.condition, environment)
+        reasons = unsaved(parts)
+        if reasons and (any(self.asked.forks) or self.folder is not None):
+            folder.cannot_save(reasons)
+        return not reasons
 
 
 def _stopped(copy: Copy) -> str:

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from wingbeat.errors import RunError
+from wingbeat.errors import RequestError, RunError
 from wingbeat.params import fixed, trainable
 from wingbeat.replicas.belongings import Belongings
-from wingbeat.replicas.evaluation import Evaluation
+from wingbeat.replicas.evaluation import Evaluation, needs_closure
 from wingbeat.task.precision import Scaler, is_scaler
 from wingbeat.task.step import State, TrainingStep
 
@@ -56,7 +56,18 @@ class ObjectLoop:
         scheduled = {name for row in step.options(0) for name in row}
         self.belongings = Belongings(self.optimizer, self.model, frozenset(scheduled))
         self.first = {k: t.clone() for k, t in self.belongings.gather().items()}
-        self.scaler = Scaler(step.device) if step.task.precision == "fp16" else None
+        self.scaler = self._scaler()
+
+    def _scaler(self) -> Scaler | None:
+        if self.step.task.precision != "fp16":
+            return None
+        if needs_closure(self.optimizer):
+            msg = (
+                f"{type(self.optimizer).__name__} asks for the loss again within its step, which a "
+                "gradient scaler cannot serve: use precision='bf16', or another optimizer"
+            )
+            raise RequestError(msg)
+        return Scaler(self.step.device)
 
     def __call__(self, state: State, batch: Batch, index: int) -> tuple[State, Tensor]:
         """Advance a stack of one replica; ``state`` tensors have a leading axis of 1."""
