@@ -215,14 +215,21 @@ def named_apart(perturbations: list[Perturbation]) -> tuple[Perturbation, ...]:
     return tuple(out)
 
 
-def check_seeds(seeds: Sequence[int] | None) -> tuple[int, ...] | None:
-    """Return base seeds that are whole and different, or None.
+def check_seeds(seeds: Sequence[int] | int | None) -> tuple[int, ...] | None:
+    """Return base seeds that are whole and different, or None; a number asks for so many.
 
     Raises:
         RequestError: they are not.
+
+    >>> check_seeds(3) == default_seeds(3), check_seeds([4, 7])
+    (True, (4, 7))
     """
     if seeds is None:
         return None
+    if isinstance(seeds, int):
+        counted = not isinstance(seeds, bool) and seeds >= 1
+        _check(counted, "seeds", seeds, "ask for at least 1, or list different whole numbers")
+        return default_seeds(seeds)
     whole = all(isinstance(s, int) and not isinstance(s, bool) for s in seeds)
     fine = whole and len(seeds) > 0 and len(set(seeds)) == len(seeds)
     _check(fine, "seeds", list(seeds), "use different whole numbers")
