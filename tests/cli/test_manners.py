@@ -160,3 +160,25 @@ def test_several_runs_are_reported_on_one_page(call, tmp_path) -> None:
     assert [row["run"] for row in found["table"]] == ["slow", "fast"]
     rates = next(d for d in found["differences"] if d["field"] == "factory.arguments.lr")
     assert (rates["slow"], rates["fast"]) == ("0.05", "0.5")
+
+
+def test_a_study_from_a_file_gets_a_page_and_names_conditions_by_what_differs(
+    call, tmp_path, monkeypatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    (tmp_path / "s.toml").write_text(
+        'name = "s"\nreplicates = 2\n[base]\nfactory = "mine.py:task"\nreplicas = 3\n'
+        'perturbation = { kind = "gaussian", scale = 0.01 }\n[axes]\narguments.lr = [0.1, 0.2]\n'
+    )
+    code, told, err = call("study", "s.toml", "--runner", "inline", "--out", "studied")
+    assert code == 0, told + err
+    assert "[1/4] lr 0.1, seed 0: " in told
+    assert "report: studied/report.html" in told
+    page = (tmp_path / "studied" / "report.html").read_text(encoding="utf-8")
+    found = wb.load_study(tmp_path / "studied").conditions["convergence_ratio"]
+    assert "<h1>The convergence ratio runs from " in page
+    assert f"{found.min():.3g}" in page
+    assert f"{found.max():.3g}" in page
+    _, told, _ = call("study", "show", "studied")
+    assert max(map(len, told.splitlines())) <= 80
+    assert "…" not in told
