@@ -109,7 +109,8 @@ def called(conditions: Sequence[Condition]) -> dict[str, str]:
     """
     axes = varying(conditions)
     return {
-        str(key): ", ".join(f"{n.rpartition('.')[2]} {cell(v)}" for n, v in row.items()) or str(key)
+        str(key): ", ".join(f"{str(n).rpartition('.')[2]} {cell(v)}" for n, v in row.items())
+        or str(key)
         for key, row in axes.iterrows()
     }
 

@@ -85,7 +85,8 @@ def _headline(done: pd.DataFrame, names: tuple[str, ...]) -> str:
     known = done[done[RATIO].notna()] if RATIO in done else done.iloc[:0]
     if not len(known):
         return "No condition has a defined convergence ratio yet."
-    low, high = known.loc[known[RATIO].idxmin()], known.loc[known[RATIO].idxmax()]
+    ranked = known.sort_values(RATIO, kind="stable")
+    low, high = ranked.iloc[0], ranked.iloc[-1]
     if len(known) == 1:
         return f"The convergence ratio of the one condition is {number(low[RATIO])}."
     return (
