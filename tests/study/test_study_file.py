@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wingbeat.errors import RequestError
-from wingbeat.execution.request import default_seeds
+from wingbeat.execution.arguments import default_seeds
 from wingbeat.study.file import StudyFile, read_study
 from wingbeat.study.grid import matches
 from wingbeat.study.study import Study

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -13,10 +14,12 @@ from rich.table import Table
 
 from wingbeat.errors import RequestError
 from wingbeat.report.prose import duration
+from wingbeat.study.axes import varying
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from wingbeat.study.condition import Condition
     from wingbeat.study.ledger import Record
     from wingbeat.study.named import Finding
     from wingbeat.study.outcome import StudyResult
@@ -60,6 +63,32 @@ def table(rows: pd.DataFrame) -> Table:
     return out
 
 
+def narrow(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return a table that fits 80 columns: intervals beside values, no column that says nothing.
+
+    >>> list(narrow(pd.DataFrame({"axis": ["arguments.lr"], "mean": [0.5], "low": [0.4],
+    ...                           "high": [0.6], "undefined": [0], "reason": [""]})).columns)
+    ['axis', 'mean']
+    """
+    out = rows.astype(object)
+    for value, low, high in (("mean", "low", "high"), ("effect", "effect_low", "effect_high")):
+        if {value, low, high} <= set(out.columns):
+            triples = zip(out[value], out[low], out[high], strict=True)
+            out[value] = [_with_interval(*triple) for triple in triples]
+            out = out.drop(columns=[low, high])
+    if "axis" in out:
+        out["axis"] = [str(name).rpartition(".")[2] for name in out["axis"]]
+    empty = [c for c in out if all(v in ("", None, 0) or pd.isna(v) for v in out[c])]
+    out = out.drop(columns=[c for c in empty if c not in ("axis", "level", "rank", "n")])
+    return out.rename(columns=lambda c: str(c).removeprefix("arguments."))
+
+
+def _with_interval(value: float, low: float, high: float) -> str:
+    if pd.isna(low) or pd.isna(high):
+        return cell(value)
+    return f"{value:.3g} ({low:.2g} to {high:.2g})"
+
+
 def cell(value: object) -> str:
     """Return a value as short text.
 
@@ -71,12 +100,34 @@ def cell(value: object) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def ended(console: Console, record: Record, count: int, total: int) -> None:
-    """Print how an attempt ended."""
+def called(conditions: Sequence[Condition]) -> dict[str, str]:
+    """Return what tells each condition from the others, by key; the key where nothing does.
+
+    >>> from wingbeat.study.condition import Condition
+    >>> list(called([Condition("m:f", {"lr": lr}) for lr in (0.1, 0.2)]).values())
+    ['lr 0.1', 'lr 0.2']
+    """
+    axes = varying(conditions)
+    return {
+        str(key): ", ".join(f"{str(n).rpartition('.')[2]} {cell(v)}" for n, v in row.items())
+        or str(key)
+        for key, row in axes.iterrows()
+    }
+
+
+def ended(
+    console: Console,
+    record: Record,
+    count: int,
+    total: int,
+    names: Mapping[str, str] = MappingProxyType({}),
+) -> None:
+    """Print how an attempt ended, its condition called by what differs."""
     words = f"{record.seconds:.1f} s"
     if record.status != "done":
         words = f"[bold red]{record.status}[/] {escape(record.error)}"
-    console.print(f"[{count}/{total}] {record.key} {words}".replace("[", "\\[", 1), highlight=False)
+    name = escape(names.get(record.key, record.key))
+    console.print(f"[{count}/{total}] {name}: {words}".replace("[", "\\[", 1), highlight=False)
 
 
 def outcome(console: Console, found: StudyResult) -> None:

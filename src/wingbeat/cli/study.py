@@ -12,8 +12,9 @@ from rich.console import Console
 from wingbeat.cli import show_study
 from wingbeat.cli.compact import CompactCommand, CompactGroup
 from wingbeat.cli.named_study import command_for
-from wingbeat.cli.options import Json
+from wingbeat.cli.options import Json, Quiet
 from wingbeat.cli.parse import make_importable, parse_arguments
+from wingbeat.report.pages.grid_of_conditions import write_grid_page
 from wingbeat.study.ledger import Record
 from wingbeat.study.load import load_study
 from wingbeat.study.named import STUDIES
@@ -24,6 +25,9 @@ from wingbeat.study.runner.processes import processors
 from wingbeat.study.study import Study
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from wingbeat.study.condition import Condition
     from wingbeat.study.ledger import Record
     from wingbeat.study.outcome import StudyResult
     from wingbeat.study.plan import StudyPlan
@@ -98,6 +102,7 @@ def run_file(
     keep_weights: Annotated[
         bool, typer.Option("--keep-weights", help="Keep the snapshots of finished conditions.")
     ] = False,
+    quiet: Quiet = False,
     as_json_text: Json = False,
 ) -> None:
     """Run a study file; the same command again goes on where it stopped."""
@@ -122,11 +127,19 @@ def run_file(
         chosen,
         tries=tries or asked.tries,
         keep_weights=keep_weights,
-        progress=_silent if as_json_text else partial(show_study.ended, Console()),
+        progress=_silent if as_json_text or quiet else _told(asked.conditions),
         seconds=asked.seconds,
         store=store,
     )
-    _show_outcome(found, as_json_text=as_json_text)
+    command = f"wingbeat study {file} --out {folder}"
+    page = write_grid_page(found, asked.conditions, asked.name, command)
+    _show_outcome(found, page, as_json_text=as_json_text, quiet=quiet)
+
+
+def _told(conditions: Sequence[Condition]) -> Callable[[Record, int, int], None]:
+    """Return what prints the end of an attempt, its condition called by what differs."""
+    names = show_study.called(conditions)
+    return partial(show_study.ended, Console(), names=names)
 
 
 def _silent(record: Record, ended: int, total: int) -> None:
@@ -140,12 +153,13 @@ def _show_plan(name: str, plan: StudyPlan, *, as_json_text: bool) -> None:
         show_study.plan(Console(), name, plan)
 
 
-def _show_outcome(found: StudyResult, *, as_json_text: bool) -> None:
+def _show_outcome(found: StudyResult, page: Path, *, as_json_text: bool, quiet: bool) -> None:
     """Show what a study found, and end with exit code 1 if a condition failed."""
     if as_json_text:
         show_study.document(show_study.outcome_json(found))
-    else:
+    elif not quiet:
         show_study.outcome(Console(), found)
+        Console().print(f"report: {page}", soft_wrap=True, highlight=False, markup=False)
     if found.failures:
         raise typer.Exit(1)
 
@@ -177,4 +191,4 @@ def show(
     console = Console()
     for name, table in tables.items():
         console.print(f"{name} of {value}", markup=False)
-        console.print(show_study.table(table))
+        console.print(show_study.table(show_study.narrow(table)))

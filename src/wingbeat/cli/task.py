@@ -21,8 +21,8 @@ from wingbeat.cli.options import (
     folder_for,
 )
 from wingbeat.cli.overwrite import collisions, throw_away
+from wingbeat.execution.arguments import default_seeds
 from wingbeat.execution.held import Remeasure
-from wingbeat.execution.request import default_seeds
 from wingbeat.execution.result import as_json
 from wingbeat.execution.run import run as run_task
 from wingbeat.execution.verify import verify as verify_task
@@ -32,18 +32,22 @@ Out = Annotated[
     Path | None, typer.Option(metavar="DIR", help="Folder of the run; default runs/<factory>.")
 ]
 
+Perturb = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="KIND",
+        help="kind[:size][@step][,field=value], as gaussian:0.01@500; repeatable [gaussian:0.01].",
+    ),
+]
+Compiled = Annotated[
+    bool | None, typer.Option("--compiled/--not-compiled", help="The lock-step function.")
+]
+
 
 def run(
     factory: Place,
     arg: Arguments = None,
-    perturb: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="KIND",
-            help="kind[:size][@step][,field=value], as gaussian:0.01@500; repeatable "
-            "[gaussian:0.01].",
-        ),
-    ] = None,
+    perturb: Perturb = None,
     replicas: Annotated[int, typer.Option(help="Replicas for each perturbation.")] = 5,
     record_every: Annotated[
         int | None, typer.Option(help="Steps between snapshots; default about 20 in all.")
@@ -57,15 +61,11 @@ def run(
     driver: Driver = "auto",
     dtype: Dtype = "float32",
     device: Device = "cpu",
-    compiled: Annotated[
-        bool | None,
-        typer.Option("--compiled/--not-compiled", help="The lock-step function."),
-    ] = None,
+    compiled: Compiled = None,
     out: Out = None,
     overwrite: Overwrite = False,
     remeasure: Annotated[
-        str,
-        typer.Option(help="add, or replace: forget what is not asked for."),
+        str, typer.Option(help="add, or replace: forget what is not asked for.")
     ] = "add",
     quiet: Quiet = False,
     as_json_text: Json = False,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import torch
 
 from wingbeat.arguments import real_number, shown, whole_number
+from wingbeat.determinism import derive
 from wingbeat.errors import RequestError
 from wingbeat.measure.metric import Metric
 from wingbeat.replicas.perturb import Perturbation
@@ -75,20 +76,40 @@ def check_seed(seed: int, name: str) -> int:
     return whole_number(seed, name, 1 - _SEEDS, _SEEDS - 1, "use whole numbers below 2**63")
 
 
-def check_seeds(seeds: Sequence[int] | None) -> tuple[int, ...] | None:
-    """Return base seeds that are whole and different, or None.
+_MOST_SEEDS: Final = 10_000
+"""Base seeds that a mere number may ask for: more is a slip of the keyboard."""
+
+
+def check_seeds(seeds: Sequence[int] | int | None) -> tuple[int, ...] | None:
+    """Return base seeds that are whole and different, or None; a number asks for so many.
 
     Raises:
         RequestError: they are not.
+
+    >>> check_seeds(3) == default_seeds(3), check_seeds([4, 7])
+    (True, (4, 7))
     """
     if seeds is None:
         return None
+    if isinstance(seeds, int):
+        return default_seeds(
+            whole_number(seeds, "seeds", 1, _MOST_SEEDS, "list them, or say how many")
+        )
     if not _is_list(seeds):
         raise RequestError(f"seeds is {shown(seeds)}: give a list of whole numbers, as [0, 1, 2]")
     found = tuple(check_seed(s, "seeds") for s in seeds)
     if not found or len(set(found)) != len(found):
         raise RequestError(f"seeds is {shown(seeds)}: use different whole numbers")
     return found
+
+
+def default_seeds(count: int) -> tuple[int, ...]:
+    """Return ``count`` base seeds: 0 first, then derived ones.
+
+    >>> default_seeds(2)[0]
+    0
+    """
+    return (0, *(derive(0, "base", i) % 2**31 for i in range(1, count)))
 
 
 def check_device(device: object) -> torch.device:

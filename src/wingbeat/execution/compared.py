@@ -46,7 +46,8 @@ class ComparedResults:
         """Write one page with all runs: a table, the ratios, the spreads, and what differs."""
         from wingbeat.report.pages.runs import write_runs_page
 
-        return write_runs_page(dict(zip(self.names, self.results, strict=True)), Path(path))
+        named = dict(zip(self.names, self.results, strict=True))
+        return write_runs_page(named, self.differences, Path(path))
 
     def to_json(self) -> dict[str, Any]:
         """Return the table and the differences as plain JSON, with null for what is undefined."""

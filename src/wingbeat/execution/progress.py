@@ -1,4 +1,4 @@
-"""Progress on a terminal; silence everywhere else."""
+"""Progress on a terminal or in a notebook; silence everywhere else."""
 
 from __future__ import annotations
 
@@ -17,21 +17,25 @@ from rich.progress import (
 )
 from rich.progress import Progress as Bars
 
+from wingbeat.execution.notebook_line import NotebookLine, in_notebook
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from types import TracebackType
 
 
 class Progress:
-    """Bars on standard error.
+    """Bars on standard error, or a line in a notebook.
 
     Args:
-        wanted: True or False; None shows bars on a terminal only.
+        wanted: True or False; None shows them on a terminal and in a notebook only.
     """
 
     def __init__(self, wanted: bool | None = None) -> None:
-        console = Console(stderr=True)
-        shown = console.is_terminal if wanted is None else wanted
+        console = Console(stderr=True, force_jupyter=False)
+        inside = wanted is not False and in_notebook()
+        self._notebook = NotebookLine() if inside else None
+        shown = not inside and (console.is_terminal if wanted is None else wanted)
         self._bars = Bars(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -59,6 +63,10 @@ class Progress:
     @contextlib.contextmanager
     def task(self, name: str, total: int) -> Iterator[Callable[[int], None]]:
         """Show a bar for a piece of work; yields a function that sets how far it is."""
+        if self._notebook is not None:
+            place = self._notebook
+            yield lambda done: place.show(f"{name}: {done:,} of {total:,}", now=done == total)
+            return
         if self._bars.disable:
             yield lambda _: None
             return
@@ -69,11 +77,16 @@ class Progress:
     def note(self, words: str) -> None:
         """Print a line that stays."""
         logging.getLogger("wingbeat").info(words)
+        if self._notebook is not None:
+            print(words)  # noqa: T201  (a cell's own output)
         if not self._bars.disable:
             self._bars.console.print(words, markup=False, highlight=False)
 
     def say(self, words: str) -> None:
         """Show what is being done."""
+        if self._notebook is not None:
+            self._notebook.show(words)
+            return
         if self._bars.disable:
             return
         if self._line is None:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from wingbeat.determinism import derive
 from wingbeat.errors import RequestError
 from wingbeat.execution.arguments import (
     check_counts,
@@ -207,15 +206,6 @@ def named_apart(perturbations: list[Perturbation]) -> tuple[Perturbation, ...]:
             perturbation if label == perturbation.label else replace(perturbation, name=label)
         )
     return tuple(out)
-
-
-def default_seeds(count: int) -> tuple[int, ...]:
-    """Return ``count`` base seeds: 0 first, then derived ones.
-
-    >>> default_seeds(2)[0]
-    0
-    """
-    return (0, *(derive(0, "base", i) % 2**31 for i in range(1, count)))
 
 
 def _check(holds: bool, name: str, value: object, advice: str) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pandas as pd
 
-from wingbeat.errors import StoreError
+from wingbeat.errors import StoreError, nearest
 from wingbeat.execution.summary_file import checked
 from wingbeat.files import is_there, parquet, read_file, strict_json, write_bytes
 from wingbeat.locks import holding, read_steadily
@@ -19,7 +19,7 @@ from wingbeat.trajectory.store import FolderStore, MemoryStore, make_folder
 from wingbeat.trajectory.trajectory import Trajectory
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from matplotlib.axes import Axes
 
@@ -108,6 +108,26 @@ class Result:
         """
         return Verdict.of(self.summary, perturbation)
 
+    def __getitem__(self, perturbation: str) -> dict[str, float | str]:
+        """Return the scalars of one perturbation by name; NaN where one is undefined.
+
+        Args:
+            perturbation: its name, as "gaussian-0.01@0".
+
+        Raises:
+            KeyError: there is no such perturbation; the message suggests the nearest.
+        """
+        prefix = f"{perturbation}/"
+        known = [str(p["name"]) for p in self.perturbations]
+        if perturbation not in known:
+            raise KeyError(f"no perturbation {perturbation!r}: {nearest(str(perturbation), known)}")
+        own = {k.removeprefix(prefix): v for k, v in self.summary.items() if k.startswith(prefix)}
+        return {name: _plain(entry["value"]) for name, entry in own.items()}
+
+    def __iter__(self) -> Iterator[str]:
+        """Yield the names of the perturbations."""
+        return iter([str(p["name"]) for p in self.perturbations])
+
     def save(self, folder: str | Path) -> Path:
         """Write the result, its snapshots included, as a run folder that ``wb.load`` reads."""
         target = Path(folder)
@@ -157,6 +177,40 @@ class Result:
     def plot_layers(self, ax: Axes | None = None, perturbation: str | None = None) -> Axes:
         """Draw how far every layer is from the reference over training, as a heat map."""
         return self._draw("plot_layers", ax, perturbation=perturbation)
+
+    def plot(
+        self,
+        metric: str,
+        ax: Axes | None = None,
+        *,
+        perturbation: str | None = None,
+        components: tuple[int, ...] = (0, 1),
+    ) -> Axes:
+        """Draw any metric that was measured, as the report does.
+
+        Args:
+            metric: its name, as "barrier", "accuracy", "cka" or one of your own; also "layers".
+            ax: where; None opens a new pyplot figure.
+            perturbation: of "layers": whose map; None means the first.
+            components: of "pca": which.
+
+        Raises:
+            RequestError: the result holds no such metric; the message names those that it holds.
+        """
+        options = {"perturbation": perturbation, "components": components}
+        return self._draw("plot_metric", ax, metric=metric, **options)
+
+    def plot_barrier(self, ax: Axes | None = None) -> Axes:
+        """Draw the loss barrier between each replica and the reference over training."""
+        return self._draw("plot_metric", ax, metric="barrier")
+
+    def plot_accuracy(self, ax: Axes | None = None) -> Axes:
+        """Draw the accuracy of every replica on the evaluation data."""
+        return self._draw("plot_metric", ax, metric="accuracy")
+
+    def plot_cka(self, ax: Axes | None = None) -> Axes:
+        """Draw how alike the activations of replicas and reference are over training."""
+        return self._draw("plot_metric", ax, metric="cka")
 
     def _draw(self, name: str, ax: Axes | None, **options: Any) -> Axes:
         from wingbeat import report
@@ -298,6 +352,10 @@ def _read_table(folder: Path, found: dict[str, Any]) -> pd.DataFrame:
         )
         raise StoreError(msg)
     return pd.read_parquet(path)
+
+
+def _plain(value: Any) -> float | str:
+    return value if isinstance(value, str) else float("nan") if value is None else float(value)
 
 
 def _number(entry: dict[str, Any] | None) -> float:

@@ -46,7 +46,7 @@ def run(
     driver: DriverName = "auto",
     dtype: torch.dtype = torch.float32,
     out: str | Path | None = None,
-    seeds: Sequence[int] | None = None,
+    seeds: Sequence[int] | int | None = None,
     device: str | torch.device = "cpu",
     compiled: bool | None = None,
     checkpoint_seconds: float = 10.0,
@@ -74,7 +74,8 @@ def run(
         dtype: floating-point type of model and data.
         out: folder of the run; None keeps everything in memory. The same request on the same
             folder goes on where it stopped, and returns at once when it is finished.
-        seeds: base seeds; the whole experiment is repeated for each and intervals are nested.
+        seeds: base seeds, or how many; the whole experiment is repeated for each and intervals are
+            nested.
         device: where it runs.
         compiled: compile the lock-step function; None leaves it to "auto" on long runs.
         checkpoint_seconds: time between checkpoints when ``out`` is given.

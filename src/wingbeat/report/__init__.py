@@ -7,6 +7,7 @@ from wingbeat.report.drawing.matplotlib import (
     plot_layers,
     plot_local_lyapunov,
     plot_losses,
+    plot_metric,
     plot_spread,
     plot_trajectories,
 )
@@ -19,6 +20,7 @@ __all__ = [
     "plot_layers",
     "plot_local_lyapunov",
     "plot_losses",
+    "plot_metric",
     "plot_spread",
     "plot_trajectories",
     "render_page",

@@ -44,7 +44,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from wingbeat.arguments import shown
 from wingbeat.errors import RequestError, nearest
-from wingbeat.execution.request import default_seeds
+from wingbeat.execution.arguments import default_seeds
 from wingbeat.study.check import check_conditions, check_types
 from wingbeat.study.condition import Condition
 from wingbeat.study.grid import DICTS, assigned, cross, matches, unique, value_of

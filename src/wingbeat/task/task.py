@@ -21,6 +21,7 @@ from wingbeat.task.replay import given
 from wingbeat.task.schedule import Schedule, factor_of
 from wingbeat.task.signatures import AtStep
 from wingbeat.task.starting_point import StartingPoint
+from wingbeat.task.told import told
 
 _LATER: Any = None
 """Default of an argument that must be given all the same; what stands before it need not be."""
@@ -148,6 +149,9 @@ class Task:
                 "samples) and drop_last leaves no batch: use a smaller batch or drop_last=False"
             )
             raise RequestError(msg)
+
+    def __repr__(self) -> str:
+        return told(self)
 
     @property
     def steps_per_epoch(self) -> int:

@@ -123,7 +123,7 @@ def ask(
     steps: int,
     replicas: int,
     record_every: int | None,
-    seeds: Sequence[int],
+    seeds: Sequence[int] | int,
     metrics: Sequence[str | Metric] | None,
 ) -> Asked:
     """Check the arguments of `Twins`.

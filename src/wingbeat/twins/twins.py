@@ -90,7 +90,7 @@ class Twins:
         steps: int,
         replicas: int = 5,
         record_every: int | None = None,
-        seeds: Sequence[int] = (0,),
+        seeds: Sequence[int] | int = (0,),
         out: str | Path | None = None,
         metrics: Sequence[str | Metric] | None = None,
         checkpoint_seconds: float = 60.0,

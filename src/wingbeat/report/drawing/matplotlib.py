@@ -13,6 +13,7 @@ import numpy as np
 from wingbeat.errors import RequestError, nearest
 from wingbeat.report.drawing.plotly.parts import shortened
 from wingbeat.report.figures import curves, maps
+from wingbeat.report.figures.any_metric import figure_of
 from wingbeat.report.figures.losses import losses, replica_metrics
 from wingbeat.report.figures.records import (
     MOST_NAMES,
@@ -293,3 +294,30 @@ def plot_layers(
         RequestError: the result holds no values per tensor.
     """
     return draw(_need(maps.layers(result, perturbation), "relative_l2 or spread per tensor"), ax)
+
+
+def plot_metric(
+    result: ResultLike,
+    ax: Axes | None = None,
+    *,
+    metric: str,
+    perturbation: str | None = None,
+    components: tuple[int, ...] = (0, 1),
+) -> Axes:
+    """Draw any metric that a result holds, by its name.
+
+    Args:
+        result: what to draw.
+        ax: where; None opens a new pyplot figure.
+        metric: its name, also "layers".
+        perturbation: of "layers": whose map; None means the first.
+        components: of "pca": which.
+
+    Raises:
+        RequestError: the result holds no such metric, or the axes does not fit.
+    """
+    if metric == "pca":
+        return plot_trajectories(result, ax, components)
+    if metric == "layers":
+        return plot_layers(result, ax, perturbation)
+    return draw(figure_of(result, metric), ax)

@@ -179,7 +179,7 @@ def write_finding_page(page: FindingPage, path: str | Path) -> Path:
 
 
 def render_finding_page(page: FindingPage) -> str:
-    """Return the page as HTML text (about 5 MB: plotly.js is inlined once).
+    """Return the page as HTML text (under 1 MB).
 
     Example:
         >>> empty = FindingPage("t", "h", (), (), (), (), (), (), (), "wingbeat", "0")

@@ -29,14 +29,14 @@ ROWS_SHOWN: Final = 5
 """Perturbations in the first screen; the others are folded away below them."""
 
 
-class Column(NamedTuple):
+class AnswerColumn(NamedTuple):
     """A column of the table: its head, and the identifier of the definition it links to."""
 
     head: str
     term: str
 
 
-class Cell(NamedTuple):
+class AnswerCell(NamedTuple):
     """A cell: its value, and its doubt or range below it."""
 
     value: str
@@ -46,12 +46,12 @@ class Cell(NamedTuple):
 class Answers(NamedTuple):
     """The table: a row for each perturbation, after it the reference where it has a value."""
 
-    columns: tuple[Column, ...]
-    rows: tuple[tuple[Cell, ...], ...]
-    folded: tuple[tuple[Cell, ...], ...]
+    columns: tuple[AnswerColumn, ...]
+    rows: tuple[tuple[AnswerCell, ...], ...]
+    folded: tuple[tuple[AnswerCell, ...], ...]
 
     @property
-    def every(self) -> tuple[tuple[Cell, ...], ...]:
+    def every(self) -> tuple[tuple[AnswerCell, ...], ...]:
         """All rows, the reference last."""
         last = tuple(row for row in self.rows if row[0].value == REFERENCE)
         return (*(row for row in self.rows if row not in last), *self.folded, *last)
@@ -106,7 +106,7 @@ def answers(result: ResultLike, terms: Mapping[str, str]) -> Answers:
         terms: identifier of each definition by its term.
     """
     kept = [c for c in _COLUMNS if c.there(result)]
-    columns = tuple(Column(c.head, _definition(c.term, terms)) for c in kept)
+    columns = tuple(AnswerColumn(c.head, _definition(c.term, terms)) for c in kept)
     found = tuple(tuple(c.cell(result, name) for c in kept) for name in names(result))
     own = tuple(c.reference(result) for c in kept)
     last = (own,) if found and any(cell.value != "–" for cell in own[1:]) else ()
@@ -132,31 +132,37 @@ class _Column:
     head = term = ""
 
     def there(self, result: ResultLike) -> bool:
+        """Tell whether the result has anything for it."""
         return True
 
-    def cell(self, result: ResultLike, name: str) -> Cell:
+    def cell(self, result: ResultLike, name: str) -> AnswerCell:
+        """Return the cell of a perturbation."""
         raise NotImplementedError
 
-    def reference(self, result: ResultLike) -> Cell:
-        return Cell("–")
+    def reference(self, result: ResultLike) -> AnswerCell:
+        """Return the cell of the reference."""
+        return AnswerCell("–")
 
 
 class _Name(_Column):
     head = "perturbation"
     term = "reference, replica"
 
-    def cell(self, result: ResultLike, name: str) -> Cell:
-        return Cell(name)
+    def cell(self, result: ResultLike, name: str) -> AnswerCell:
+        """Return the name."""
+        return AnswerCell(name)
 
-    def reference(self, result: ResultLike) -> Cell:
-        return Cell(REFERENCE, "not perturbed")
+    def reference(self, result: ResultLike) -> AnswerCell:
+        """Return that of the reference."""
+        return AnswerCell(REFERENCE, "not perturbed")
 
 
 class _Size(_Column):
     head = "size (L2)"
     term = "size of a perturbation"
 
-    def cell(self, result: ResultLike, name: str) -> Cell:
+    def cell(self, result: ResultLike, name: str) -> AnswerCell:
+        """Return how far the nudge moved the weights."""
         sizes = (_asked(result, name).get("realised") or {}).get("l2") or ()
         return _range([v for v in map(as_float, sizes) if math.isfinite(v)], number)
 
@@ -164,17 +170,19 @@ class _Size(_Column):
 class _At(_Column):
     head = "at step"
 
-    def cell(self, result: ResultLike, name: str) -> Cell:
+    def cell(self, result: ResultLike, name: str) -> AnswerCell:
+        """Return the step of the nudge."""
         at = as_float(_asked(result, name).get("at"))
-        return Cell(f"{at:,.0f}" if math.isfinite(at) else "–")
+        return AnswerCell(f"{at:,.0f}" if math.isfinite(at) else "–")
 
 
 class _Word(_Column):
     head = "verdict"
     term = "verdict"
 
-    def cell(self, result: ResultLike, name: str) -> Cell:
-        return Cell(verdict(result, name))
+    def cell(self, result: ResultLike, name: str) -> AnswerCell:
+        """Return the verdict."""
+        return AnswerCell(verdict(result, name))
 
 
 class _Scalar(_Column):
@@ -182,16 +190,18 @@ class _Scalar(_Column):
         self.head, self.key, self.term, self.unit = head, key, term, unit
 
     def there(self, result: ResultLike) -> bool:
+        """Tell whether any perturbation has it."""
         return any(f"{name}/{self.key}" in result.summary for name in names(result))
 
-    def cell(self, result: ResultLike, name: str) -> Cell:
+    def cell(self, result: ResultLike, name: str) -> AnswerCell:
+        """Return the scalar with its interval, or why it is undefined."""
         found = entry(result, self.key, name)
         if not found.defined:
             _, _, why = value_text(result, self.key, name).partition(" ")
-            return Cell("undefined", why.strip("()"))
+            return AnswerCell("undefined", why.strip("()"))
         say = percent if self.unit == "%" else number
         doubt = f"{say(found.low)} to {say(found.high)}" if found.has_interval else ""
-        return Cell(say(found.value) + (self.unit if self.unit != "%" else ""), doubt)
+        return AnswerCell(say(found.value) + (self.unit if self.unit != "%" else ""), doubt)
 
 
 class _Grew(_Column):
@@ -199,11 +209,13 @@ class _Grew(_Column):
     term = "copies that grew"
 
     def there(self, result: ResultLike) -> bool:
+        """Tell whether any perturbation has it."""
         return any(read(result, name).copies for name in names(result))
 
-    def cell(self, result: ResultLike, name: str) -> Cell:
+    def cell(self, result: ResultLike, name: str) -> AnswerCell:
+        """Return how many copies grew."""
         found: Verdict = read(result, name)
-        return Cell(copies(found)[0])
+        return AnswerCell(copies(found)[0])
 
 
 class _Accuracy(_Column):
@@ -211,6 +223,7 @@ class _Accuracy(_Column):
     term = "accuracy"
 
     def there(self, result: ResultLike) -> bool:
+        """Tell whether any perturbation has it."""
         return bool(len(self._last(result)))
 
     def _last(self, result: ResultLike) -> pd.DataFrame:
@@ -218,12 +231,14 @@ class _Accuracy(_Column):
         last: pd.DataFrame = frame[frame["step"] == frame["step"].max()]
         return last
 
-    def cell(self, result: ResultLike, name: str) -> Cell:
+    def cell(self, result: ResultLike, name: str) -> AnswerCell:
+        """Return the accuracy of the copies at the last step."""
         frame = self._last(result)
         mine = [label for label in labels_in(frame) if owner(result, label) == name]
         return _shares(frame[frame["b"].isin(mine)])
 
-    def reference(self, result: ResultLike) -> Cell:
+    def reference(self, result: ResultLike) -> AnswerCell:
+        """Return that of the reference."""
         frame = self._last(result)
         return _shares(frame[frame["b"] == REFERENCE])
 
@@ -245,13 +260,13 @@ def _asked(result: ResultLike, name: str) -> Mapping[str, Any]:
     return next((p for p in result.perturbations if p.get("name") == name), {})
 
 
-def _shares(frame: pd.DataFrame) -> Cell:
+def _shares(frame: pd.DataFrame) -> AnswerCell:
     return _range([float(v) for v in frame["value"] if math.isfinite(v)], percent)
 
 
-def _range(values: Sequence[float], say: Any) -> Cell:
+def _range(values: Sequence[float], say: Any) -> AnswerCell:
     """Return the mean of the copies and their range."""
     if not values:
-        return Cell("–")
+        return AnswerCell("–")
     mean, low, high = (say(v) for v in (sum(values) / len(values), min(values), max(values)))
-    return Cell(mean, f"{low} to {high}" if low != high else "")
+    return AnswerCell(mean, f"{low} to {high}" if low != high else "")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from wingbeat.execution.compared import leaves
+import pandas as pd
+
 from wingbeat.report.drawing.any_figure import drawn
 from wingbeat.report.drawing.rendered import Section
 from wingbeat.report.figures.families import families
@@ -16,7 +17,13 @@ from wingbeat.report.figures.records import Guide, Line, LineFigure
 from wingbeat.report.figures.table import Table
 from wingbeat.report.pages.definitions import definitions
 from wingbeat.report.pages.document import render_document, write_document
-from wingbeat.report.pages.first_screen import Answers, Cell, Column, answers, term_places
+from wingbeat.report.pages.first_screen import (
+    AnswerCell,
+    AnswerColumn,
+    Answers,
+    answers,
+    term_places,
+)
 from wingbeat.report.prose import number
 from wingbeat.report.result_access import ResultLike, entry, names
 from wingbeat.report.verdict_text import alarms, read
@@ -26,16 +33,21 @@ Runs = Mapping[str, ResultLike]
 _LONGEST = 60
 
 
-def write_runs_page(runs: Runs, path: Path) -> Path:
+def write_runs_page(runs: Runs, differences: pd.DataFrame, path: Path) -> Path:
     """Write the page of several runs to a file and return its path.
+
+    Args:
+        runs: by name.
+        differences: what differs between the requests: a column with the fields, one for each run.
+        path: the file; its folder must exist.
 
     Raises:
         StoreError: the file cannot be written; an earlier one is as it was.
     """
-    return write_document(render_runs_page(runs), path)
+    return write_document(render_runs_page(runs, differences), path)
 
 
-def render_runs_page(runs: Runs) -> str:
+def render_runs_page(runs: Runs, differences: pd.DataFrame) -> str:
     """Return the page of several runs as HTML text."""
     terms = tuple({d.term: d for r in runs.values() for d in definitions(r)}.values())
     places = term_places(terms)
@@ -52,7 +64,7 @@ def render_runs_page(runs: Runs) -> str:
         headline=_headline(runs),
         subjects=[(run, subject(result)) for run, result in runs.items()],
         answers=_rows(runs, places),
-        differences=_differences(runs),
+        differences=_shown(differences),
         definitions=terms,
         places=places,
         alarms=tuple(f"{run}: {said}" for run, r in runs.items() for said in alarms(r)),
@@ -84,9 +96,9 @@ def _rows(runs: Runs, places: Mapping[str, str]) -> Answers:
     for run, own in found.items():
         at = {column: place for place, column in enumerate(own.columns)}
         for row in own.every:
-            cells = [row[at[c]] if c in at else Cell("–") for c in heads]
-            rows.append((Cell(run), *cells))
-    return Answers((Column("run", ""), *heads), tuple(rows), ())
+            cells = [row[at[c]] if c in at else AnswerCell("–") for c in heads]
+            rows.append((AnswerCell(run), *cells))
+    return Answers((AnswerColumn("run", ""), *heads), tuple(rows), ())
 
 
 def _ratios(runs: Runs) -> DotFigure | None:
@@ -142,13 +154,13 @@ def _spreads(runs: Runs) -> LineFigure | None:
     )
 
 
-def _differences(runs: Runs) -> Table:
-    flat = {run: dict(leaves(result.condition)) for run, result in runs.items()}
-    return Table(("field", *runs), tuple(_differing(flat)))
+def _shown(differences: pd.DataFrame) -> Table:
+    """Return what differs as a table of short texts."""
+    rows = differences.to_numpy().tolist()
+    texts = (tuple(_short(str(value)) for value in row) for row in rows)
+    return Table(tuple(map(str, differences.columns)), tuple(texts))
 
 
-def _differing(flat: Mapping[str, Mapping[str, str]]) -> Iterator[tuple[str, ...]]:
-    for key in dict.fromkeys(k for own in flat.values() for k in own):
-        values = [own.get(key, "–") for own in flat.values()]
-        if len(set(values)) > 1:
-            yield (key, *(v if len(v) <= _LONGEST else f"{v[: _LONGEST - 1]}…" for v in values))
+def _short(text: str) -> str:
+    text = text or "–"
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final, cast
 
 from wingbeat.errors import RequestError, nearest
-from wingbeat.execution.request import default_seeds
+from wingbeat.execution.arguments import default_seeds
 from wingbeat.landscape.data import select_samples
 from wingbeat.replicas.drivers.selection import DriverName
 from wingbeat.studies.butterfly.grid import (

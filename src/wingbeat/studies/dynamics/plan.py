@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from wingbeat.errors import RequestError, nearest
-from wingbeat.execution.request import default_seeds
+from wingbeat.execution.arguments import default_seeds
 from wingbeat.report.prose import duration
 from wingbeat.studies.dynamics.cost import expected_seconds, usual_seconds
 from wingbeat.study.condition import Condition

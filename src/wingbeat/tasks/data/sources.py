@@ -196,6 +196,7 @@ def fetched(address: str, digest: str, folder: Path) -> Path | None:
         import pooch
     except ImportError:
         return None
+    pooch.get_logger().setLevel("WARNING")  # what stands in for the data, the task's name says
     loader = pooch.HTTPDownloader(timeout=DOWNLOAD_SECONDS, progressbar=False)
     try:
         name = address.rsplit("/", 1)[1]

@@ -1,0 +1,184 @@
+"""A command line without surprises: collisions, interrupts, quiet, a user's own errors."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from test_commands import TASK
+
+import wingbeat as wb
+from wingbeat.cli.main import main
+from wingbeat.cli.overwrite import OWN
+from wingbeat.errors import RequestError
+from wingbeat.study.condition import named
+
+SHORT = ("--driver", "loop", "--replicas", "2", "--out", "out")
+OWN_ERROR = """
+def task(steps=12):
+    return 1 + "a"
+"""
+
+
+@pytest.fixture
+def call(tmp_path, monkeypatch, capsys):
+    (tmp_path / "mine.py").write_text(TASK, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+
+    def run(*words: str) -> tuple[int, str, str]:
+        monkeypatch.setattr("sys.argv", ["wingbeat", *words])
+        try:
+            main()
+            code = 0
+        except SystemExit as exit_:
+            code = exit_.code or 0
+        out = capsys.readouterr()
+        return code, out.out, out.err
+
+    return run
+
+
+def test_another_run_in_the_folder_is_kept_until_it_is_thrown_away(call, tmp_path) -> None:
+    call("run", "mine.py:task", *SHORT)
+    (tmp_path / "out" / "notes.txt").write_text("mine")
+    code, _, told = call("run", "mine.py:task", "--arg", "steps=6", *SHORT)
+    assert code == 1
+    told = " ".join(told.split())
+    assert "out holds another request (factory.arguments.steps: there None, now 6)" in told
+    assert "--out DIR" in told
+    assert "--overwrite" in told
+    assert "out=" not in told
+    assert wb.load(tmp_path / "out").steps[-1] == 12
+    code, _, told = call("run", "mine.py:task", "--arg", "steps=6", "--overwrite", *SHORT)
+    assert (code, told) == (0, "")
+    assert wb.load(tmp_path / "out").steps[-1] == 6
+    assert (tmp_path / "out" / "notes.txt").read_text() == "mine"
+
+
+def test_overwrite_removes_nothing_but_a_run(call, tmp_path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "thesis.tex").write_text("years of work")
+    code, _, told = call("run", "mine.py:task", "--overwrite", *SHORT)
+    assert code == 2
+    assert "holds no run: --overwrite removes nothing else" in told
+    assert (tmp_path / "out" / "thesis.tex").read_text() == "years of work"
+
+
+def test_what_a_run_leaves_is_what_overwrite_removes(call, tmp_path) -> None:
+    call("run", "mine.py:task", *SHORT)
+    assert {p.name for p in (tmp_path / "out").iterdir()} - {".lock"} <= set(OWN)
+
+
+def test_quiet_prints_nothing_and_does_all(call, tmp_path) -> None:
+    assert call("run", "mine.py:task", "--quiet", *SHORT) == (0, "", "")
+    assert (tmp_path / "out" / "report.html").exists()
+    assert call("report", "out", "-q") == (0, "", "")
+    code, out, err = call("run", "mine.py:tsak", "-q", *SHORT)
+    assert (code, out) == (2, "")
+    assert "did you mean 'task'" in err
+
+
+def test_an_interrupt_says_what_is_kept_and_how_to_go_on(call, monkeypatch) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("wingbeat.cli.task.verify_task", interrupted)
+    assert call("verify", "mine.py:task") == (130, "", "\nInterrupted. Nothing was kept.\n")
+    call("run", "mine.py:task", *SHORT)
+    monkeypatch.setattr("wingbeat.cli.task.run_task", interrupted)
+    code, out, told = call("run", "mine.py:task", *SHORT)
+    assert (code, out) == (130, "")
+    assert "is kept in out: the same command again goes on" in told
+    assert "Traceback" not in told
+
+
+def test_the_own_error_of_a_factory_is_shown_as_it_is(call, tmp_path) -> None:
+    (tmp_path / "wrong.py").write_text(OWN_ERROR)
+    with pytest.raises(TypeError, match="unsupported operand"):
+        call("run", "wrong.py:task", *SHORT)
+    code, _, told = call("run", "wrong.py:task", "--arg", "lr=1", *SHORT)
+    assert code == 2
+    told = " ".join(told.split())
+    assert "unexpected keyword argument 'lr'" in told
+    assert "It takes (steps=12)" in told
+
+
+def test_a_file_is_as_good_as_a_module_in_study_files_too(call, tmp_path, monkeypatch) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "nets").mkdir()
+    (tmp_path / "nets" / "small.py").write_text("def task():\n    return 'small'\n")
+    assert named("mine.py:task").__name__ == named("mine:task").__name__ == "task"
+    assert named("nets/small.py:task")() == "small"
+    with pytest.raises(RequestError, match="cannot be found"):
+        named("nets/none.py:task")
+
+
+def test_watch_reads_the_folder_alone(call, tmp_path) -> None:
+    call("run", "mine.py:task", "--perturb", "gaussian:0.01@4", *SHORT)
+    (tmp_path / "out" / "summary.json").unlink()
+    before = {p: p.stat().st_mtime_ns for p in (tmp_path / "out").rglob("*")}
+    code, told, _ = call("watch", "out", "--once")
+    assert code == 0
+    assert "<b>täsk</b>: step 12 of 12" in told
+    assert "100%" in told
+    assert "finished" not in told
+    result_of = call("run", "mine.py:task", "--perturb", "gaussian:0.01@4", "--json", *SHORT)[1]
+    table = wb.load(tmp_path / "out").table
+    own = table[(table.metric == "l2") & table.b.str.startswith("gaussian") & (table.layer == "")]
+    assert json.loads(result_of)["folder"] == "out"
+    for step in (4, 12):
+        assert f"{own[own.step == step].value.median():.3g}" in told
+    assert "finished: wingbeat report out" in call("watch", "out", "--once")[1]
+    assert all(p.stat().st_mtime_ns == t for p, t in before.items() if p.suffix == ".safetensors")
+
+
+def test_watch_counts_the_conditions_of_a_study(call, tmp_path) -> None:
+    (tmp_path / "s.toml").write_text(
+        'name = "s"\n[base]\nfactory = "mine.py:task"\nreplicas = 2\n'
+        "[axes]\narguments.steps = [4, 6]\n"
+    )
+    code, told, err = call("study", "s.toml", "--runner", "inline", "--out", "studied")
+    assert code == 0, told + err
+    assert "studied: 2 done, 0 under way or interrupted, 0 failed" in call(
+        "watch", "studied", "--once"
+    )[1].replace("\n", " ")
+
+
+def test_several_runs_are_reported_on_one_page(call, tmp_path) -> None:
+    for name, rate in (("slow", "0.05"), ("fast", "0.5")):
+        own = ("--driver", "loop", "--replicas", "3", "--out", name)
+        call("run", "mine.py:task", "--arg", f"lr={rate}", *own)
+    code, told, _ = call("report", "slow", "fast", "--out", "both.html")
+    assert code == 0
+    assert "report: both.html" in told
+    page = (tmp_path / "both.html").read_text(encoding="utf-8")
+    assert "<title>slow, fast: 2 runs side by side | wingbeat</title>" in page
+    assert page.count('<th scope="row">slow') == 1
+    assert "task.optimizer.groups[0].lr" in page
+    assert "<b>täsk</b>" not in page
+    found = json.loads(call("report", "slow", "fast", "--json", "--out", "both.html")[1])
+    assert [row["run"] for row in found["table"]] == ["slow", "fast"]
+    rates = next(d for d in found["differences"] if d["field"] == "factory.arguments.lr")
+    assert (rates["slow"], rates["fast"]) == ("0.05", "0.5")
+
+
+def test_a_study_from_a_file_gets_a_page_and_names_conditions_by_what_differs(
+    call, tmp_path, monkeypatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    (tmp_path / "s.toml").write_text(
+        'name = "s"\nreplicates = 2\n[base]\nfactory = "mine.py:task"\nreplicas = 3\n'
+        'perturbation = { kind = "gaussian", scale = 0.01 }\n[axes]\narguments.lr = [0.1, 0.2]\n'
+    )
+    code, told, err = call("study", "s.toml", "--runner", "inline", "--out", "studied")
+    assert code == 0, told + err
+    assert "[1/4] lr 0.1, seed 0: " in told
+    assert "report: studied/report.html" in told
+    page = (tmp_path / "studied" / "report.html").read_text(encoding="utf-8")
+    found = wb.load_study(tmp_path / "studied").conditions["convergence_ratio"]
+    assert "<h1>The convergence ratio runs from " in page
+    assert f"{found.min():.3g}" in page
+    assert f"{found.max():.3g}" in page
+    _, told, _ = call("study", "show", "studied")
+    assert max(map(len, told.splitlines())) <= 80
+    assert "…" not in told
