@@ -28,10 +28,10 @@ def train_together(sessions: Sequence[Session]) -> None:
             if not _shares(session):
                 _finish(waiting)
                 return
-        company = Company([s.course for s, _ in waiting if s.course is not None])
-        for session, _ in waiting:
-            assert session.course is not None
-            session.course.company = company
+        courses = [s.course for s, _ in waiting if s.course is not None]
+        company = Company(courses) if len(courses) > 1 else None
+        for course in courses:
+            course.company = company
         _finish(waiting)
 
 
