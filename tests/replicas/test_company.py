@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import wingbeat as wb
-from wingbeat.execution import together
+from wingbeat.execution import session, together
 from wingbeat.replicas import company
 from wingbeat.replicas.company import Company
 from wingbeat.replicas.drivers.groups import Groups
@@ -40,6 +40,7 @@ def eager(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Company]]:
     monkeypatch.setattr(company, "_LONGEST", 1e9)
     monkeypatch.setattr(company, "_slower", lambda *_: False)
     monkeypatch.setattr(together, "Company", Watched)
+    monkeypatch.setattr(session, "Company", Watched)
     RECORDINGS.clear()
     yield made
     RECORDINGS.clear()
@@ -84,8 +85,8 @@ def equal_to_alone(task: wb.Task, forks: Any, out: Path, seeds: Any = SEEDS) -> 
     ("problem", "forks", "rides"),
     [
         ("mlp", FORKS, 5),
-        ("mlp-noisy", NOISE, 5),
-        ("dict", FORKS, 5),
+        pytest.param("mlp-noisy", NOISE, 5, marks=pytest.mark.slow),
+        pytest.param("dict", FORKS, 5, marks=pytest.mark.slow),
         # Convolutions of more groups may round otherwise: they are then refused.
         pytest.param("cnn-noisy", FORKS, 0, marks=pytest.mark.slow),
         pytest.param("groups", FORKS, 5, marks=pytest.mark.slow),
@@ -98,10 +99,24 @@ def test_seeds_in_company_have_the_bits_that_they_have_alone(
 ) -> None:
     task = cases.task(problem, steps=14)
     run(task, forks, tmp_path, SEEDS)
-    assert eager[0].calls >= rides
+    assert max(c.calls for c in eager) >= rides
     equal_to_alone(task, forks, tmp_path)
 
 
+def test_copies_with_noise_of_their_own_ride_together_in_one_run(
+    tmp_path: Path, eager: list[Company], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = cases.task("mlp-noisy", steps=12)
+    run(task, (wb.DataOrder(1), wb.Dropout(2)), tmp_path / "together")
+    assert eager[0].calls >= 5
+    monkeypatch.setattr(company, "_fits", lambda _: False)
+    run(task, (wb.DataOrder(1), wb.Dropout(2)), tmp_path / "apart")
+    a, b = snapshots(tmp_path / "together"), snapshots(tmp_path / "apart")
+    assert all(map(same, a, b))
+    assert not torch.equal(a[-1].params["0.weight"][2], a[-1].params["0.weight"][3])
+
+
+@pytest.mark.slow
 def test_who_rides_along_does_not_matter(tmp_path: Path) -> None:
     task = cases.task("mlp-noisy", steps=12)
     run(task, FORKS, tmp_path / "two", (0, 1))
