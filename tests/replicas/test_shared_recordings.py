@@ -24,13 +24,13 @@ LIMIT = 10.0
 def records(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
     """Begin without recordings; count those that are made."""
     made: list[int] = []
-    record = lockstep._record
+    record = lockstep.record
 
     def counted(*args: Any) -> Any:
         made.append(1)
         return record(*args)
 
-    monkeypatch.setattr(lockstep, "_record", counted)
+    monkeypatch.setattr(lockstep, "record", counted)
     RECORDINGS.clear()
     yield made
     RECORDINGS.clear()

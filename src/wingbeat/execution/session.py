@@ -19,6 +19,8 @@ from wingbeat.measure import Measured, measure
 from wingbeat.measure.metric import needs_evaluation
 from wingbeat.measure.outputs import Evaluator
 from wingbeat.measure.rehearse import rehearse
+from wingbeat.replicas.company import Company
+from wingbeat.replicas.drivers.lockstep import Lockstep
 from wingbeat.replicas.drivers.selection import DriverName, DriverSelector, ExecutionPlan
 from wingbeat.replicas.first_loss import first_loss
 from wingbeat.replicas.perturb import Init
@@ -188,6 +190,9 @@ class Session:
         course = self.course = TrainingRun(
             self.step, replicas, request.perturbations, request.replicas, request.record
         )
+        streams = {member.streams for member in request.stack_schedule()[-1]}
+        if len(streams) > 1 and self.shares():
+            course.company = Company([course])
         if store is not None and (saved := store.load_state()) is not None:
             if missing_before(store, request.record, int(saved[1]["done"])):
                 store.drop_state()  # trained anew from the start, to the same bits
@@ -207,6 +212,11 @@ class Session:
         built = getattr(self.choice.driver, "build_seconds", 0.0)
         self.environment = {**self.environment, "build_seconds": round(built, 3)}
         self._members = course.replicas.members
+
+    def shares(self) -> bool:
+        """Tell whether stacks that see other batches or masks can advance in one call."""
+        driver = self.choice.driver
+        return isinstance(driver, Lockstep) and driver.mode == "traced" and self.choice.chunk == 0
 
     def _ready(self, store: FolderStore | None) -> None:
         """Try what can be tried before training, and choose how to execute it."""

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 
 from wingbeat.execution.session import Session
 from wingbeat.replicas.company import Company
-from wingbeat.replicas.drivers.lockstep import Lockstep
 
 
 def train_together(sessions: Sequence[Session]) -> None:
@@ -25,19 +24,14 @@ def train_together(sessions: Sequence[Session]) -> None:
             if not _goes_on(steps):
                 continue
             waiting.append((session, steps))
-            if not _shares(session):
+            if not session.shares():
                 _finish(waiting)
                 return
-        company = Company([s.course for s, _ in waiting if s.course is not None])
-        for session, _ in waiting:
-            assert session.course is not None
-            session.course.company = company
+        courses = [s.course for s, _ in waiting if s.course is not None]
+        company = Company(courses)
+        for course in courses if len(courses) > 1 else ():
+            course.company = company
         _finish(waiting)
-
-
-def _shares(session: Session) -> bool:
-    driver = session.choice.driver
-    return isinstance(driver, Lockstep) and driver.mode == "traced" and session.choice.chunk == 0
 
 
 def _finish(waiting: list[tuple[Session, Iterator[None]]]) -> None:

@@ -20,7 +20,7 @@ from wingbeat.determinism import derive, seed_torch
 from wingbeat.errors import DriverError, RunError
 from wingbeat.replicas.drivers.groups import Groups
 from wingbeat.replicas.drivers.lockstep import Lockstep
-from wingbeat.replicas.drivers.recordings import Recording
+from wingbeat.replicas.drivers.recorded import RecordedStep
 from wingbeat.replicas.replicas import Part, Replicas
 from wingbeat.task.step import State
 
@@ -64,7 +64,7 @@ class _Seat:
 
     part: Part
     driver: Lockstep
-    recording: Recording
+    recording: RecordedStep
     leaves: list[Tensor]
     coefficients: tuple[float, ...]
     seed: int
@@ -198,7 +198,11 @@ class Company:
         alone = sum(known)
         # Of the steps that are left as many as so far, the smaller last batches of epochs few.
         saved = 0.5 * alone * left * habit.met / self._rides
-        ready = seats[0].recording.grouped.get(len(seats))
+        there = seats[0].recording.grouped
+        ready = there.get(len(seats))
+        if ready is None and len(seats) in there:  # tried in this process, in vain
+            habit.refused = True
+            return False
         if max(known) > _LONGEST or (ready is None and saved < _BUILDING):
             habit.refused = max(known) > _LONGEST
             return False
@@ -209,6 +213,7 @@ class Company:
     def _made(self, seats: list[_Seat]) -> Groups | None:
         first, count = seats[0], len(seats)
         recorded = first.recording.graph
+        first.recording.grouped[count] = None
         if recorded is None:
             return None
         with torch.no_grad():
@@ -250,11 +255,12 @@ class Company:
         if not habit.proven:
             habit.proven = all(self._is_alone(seat) for seat in seats)
             habit.refused = not habit.proven
+            if habit.refused:
+                seats[0].recording.grouped[len(seats)] = None
         elif len(habit.seconds) < _WARM:
             habit.seconds.append(seconds)
             alone = sum(min(self._alone[id(s.part)]) for s in seats if id(s.part) in self._alone)
-            slow = len(habit.seconds) == _WARM and min(habit.seconds) > alone > 0
-            habit.refused = slow
+            habit.refused = len(habit.seconds) == _WARM and _slower(habit.seconds, alone)
         if habit.refused:
             for seat in seats:
                 self._arrived.pop(id(seat.part), None)
@@ -277,6 +283,11 @@ class Company:
             kept = len(tensors)
         rest = [torch.stack([s.leaves[i] for s in seats]) for i in range(kept, count)]
         return [*tensors[:kept], *rest]
+
+
+def _slower(together: list[float], alone: float) -> bool:
+    """Tell whether stacks take longer together, by the best of a few calls; 0 is unknown."""
+    return min(together) > alone > 0
 
 
 def _fits(driver: object) -> bool:

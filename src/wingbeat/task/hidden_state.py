@@ -156,17 +156,19 @@ def what_is_read(task: Task, model: nn.Module) -> tuple[list[Tree], list[Tensor]
     """Return all that the loss and the model reach: values, their tensors, functions and classes.
 
     None where something has no plain form: an object of a library, an open file, a large array.
+    Functions of torch's own count as what they are.
     """
     kinds: set[Any] = set()
 
     def follow(value: Any) -> bool:
-        kinds.add(type(value))
+        kinds.add(value if isinstance(value, types.BuiltinFunctionType) else type(value))
         return _is_own_object(value)
 
     freezer = Freezer([*trainable(model).values(), *fixed(model).values()], follow)
     tensors: list[Tensor] = []
     trees = [["=", p.name, freezer.freeze(p.read(), tensors)] for p in _places(task, model, kinds)]
-    return None if freezer.foreign else (trees, tensors, kinds)
+    foreign = freezer.foreign - {types.BuiltinFunctionType.__qualname__}
+    return None if foreign else (trees, tensors, kinds)
 
 
 def _places(

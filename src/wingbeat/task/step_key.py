@@ -24,7 +24,17 @@ if TYPE_CHECKING:
 _APART: Final = frozenset(
     (
         *("model", "loss", "optimizer", "schedule", "seed", "steps", "name"),
-        *("data", "batch_size", "drop_last", "sampling", "augment"),
+        *(
+            "data",
+            "batch_size",
+            "drop_last",
+            "sampling",
+            "augment",
+            "collate",
+            "batches",
+            "sampler",
+        ),
+        "start",
         *("eval_data", "eval_batch_size", "eval_metrics", "predict", "targets", "barriers"),
     )
 )

@@ -27,14 +27,21 @@ aten = torch.ops.aten
 _BLANK: Final = frozenset(
     (
         *(aten.empty.memory_format, aten.empty_like.default, aten.new_empty.default),
-        *(aten.empty_strided.default, aten.new_empty_strided.default, aten.expand.default),
+        *(aten.empty_strided.default, aten.new_empty_strided.default),
     )
 )
-"""Operations that random ones fill: their result has a shape and no values."""
+"""Operations whose result has a shape and no values, for random ones to fill."""
+_VIEWS: Final = frozenset((aten.permute.default, aten.transpose.int, aten.view.default))
 _LIKE: Final = frozenset(
     (aten.rand_like.default, aten.randn_like.default, aten.bernoulli.p, aten.bernoulli_.float)
 )
 """Random operations that read nothing of their first argument but its shape."""
+
+_LOSSES: Final = frozenset(
+    (aten.mse_loss.default, aten.huber_loss.default, aten.smooth_l1_loss.default)
+)
+"""Element by element where they do not reduce; their rules for a further axis (torch 2.13) flatten
+it before they broadcast."""
 
 
 class Groups:
@@ -106,6 +113,8 @@ def _lifted(recorded: GraphModule) -> tuple[GraphModule, GraphModule | None]:
         DriverError: a draw depends on data.
     """
     graph = copy.deepcopy(recorded.graph)
+    for node in [n for n in graph.nodes if n.target in _LOSSES]:
+        _broadcast(graph, node)
     random = [node for node in graph.nodes if _is_random(node)]
     draws, made = Graph(), dict[Node, Node]()
     results = [_draw_into(draws, node, made) for node in random]
@@ -119,6 +128,20 @@ def _lifted(recorded: GraphModule) -> tuple[GraphModule, GraphModule | None]:
     graph.eliminate_dead_code()
     pure = GraphModule(recorded, graph)
     return pure, GraphModule(torch.nn.Module(), draws) if random else None
+
+
+def _broadcast(graph: Graph, node: Node) -> None:
+    """Give both arguments of an operation their common shape first."""
+    values = [a.meta["val"] for a in node.args[:2]]  # type: ignore[union-attr]
+    shape = torch.broadcast_shapes(*(v.shape for v in values))  # type: ignore[no-untyped-call]
+    for place, value in enumerate(values):
+        if value.shape != shape:
+            with graph.inserting_before(node):
+                wide = graph.call_function(
+                    aten.expand.default,
+                    (node.args[place], list(shape)),
+                )
+            node.update_arg(place, wide)
 
 
 def _is_random(node: Node) -> bool:
@@ -146,8 +169,12 @@ def _draw_into(draws: Graph, node: Node, made: dict[Node, Node]) -> Node:
     return made[node]
 
 
-def _may_be_blank(node: Node, first: Node) -> bool:
+def _may_be_blank(node: Node, first: Node, filled: bool = False) -> bool:
     """Tell whether a draw in place fills a tensor that nobody else reads."""
-    if not node.target._schema.is_mutable:  # type: ignore[union-attr]
+    if not (filled or node.target._schema.is_mutable):  # type: ignore[union-attr]
         return True
-    return first.target in _BLANK and set(first.users) == {node}
+    if set(first.users) != {node}:
+        return False
+    if first.target in _VIEWS:
+        return _may_be_blank(node=first, first=first.args[0], filled=True)  # type: ignore[arg-type]
+    return first.target in _BLANK

@@ -8,30 +8,31 @@ anew in Python. Optionally the recording is compiled, which changes the bits.
 
 from __future__ import annotations
 
-import hashlib
 import random
 import time
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, cast, get_args
+from typing import TYPE_CHECKING, Any, cast, get_args
 
 import numpy as np
 import torch
 from torch.func import vmap
-from torch.fx.experimental.proxy_tensor import make_fx
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils import _pytree as pytree
 
 from wingbeat.errors import DriverError
-from wingbeat.replicas.drivers.recordings import (
-    RECORDINGS,
-    Recording,
+from wingbeat.replicas.drivers.recorded import (
+    Mode,
+    RecordedStep,
+    as_recorded,
+    first_line,
     holds_no_tensor,
+    record,
     shapes_of,
 )
+from wingbeat.replicas.drivers.recordings import RECORDINGS
 from wingbeat.replicas.drivers.registry import driver
-from wingbeat.replicas.reads import NotRecordableError, ReadsRefused, refuse_dynamic
-from wingbeat.replicas.simplify import simplify
+from wingbeat.replicas.reads import ReadsRefused
 from wingbeat.task.batches import only_tensors
 from wingbeat.task.step import State, TrainingStep
 from wingbeat.task.step_key import step_key
@@ -40,18 +41,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from torch import Tensor, nn
-    from torch.fx import GraphModule, Node
 
     from wingbeat.task.data import Batch
-
-UNEVEN = frozenset(
-    (
-        *("sigmoid", "silu", "gelu", "glu", "mish", "softplus", "elu", "sinh", "cosh", "pow"),
-        *("log_sigmoid", "log_sigmoid_forward", "exp2", "expm1", "atan2", "logaddexp"),
-    )
-)
-"""Operations whose vectorised form and whose form for the remainder round differently on a CPU
-(measured by equal inputs in all places of a tensor; torch 2.13)."""
 
 # What a step may raise because it is vectorised; its own errors come again on the loop.
 _OF_THE_STEP = (RuntimeError, NotImplementedError, IndexError, ValueError, TypeError)
@@ -59,10 +50,6 @@ _OF_THE_STEP = (RuntimeError, NotImplementedError, IndexError, ValueError, TypeE
 
 class DisprovedError(DriverError):
     """A recording was found to take another step than the function that it was made from."""
-
-
-Mode = Literal["compiled", "traced", "eager"]
-"""From the fastest to the one that always works."""
 
 
 class Lockstep:
@@ -91,7 +78,7 @@ class Lockstep:
         self.uneven = mode == "eager"
         self.lanes: set[int] = set()
         self.signatures: set[str] = set()
-        self._programs: dict[Any, Recording] = {}
+        self._programs: dict[Any, RecordedStep] = {}
         if step.optimizer is None:
             raise DriverError(step.reason)
 
@@ -105,7 +92,7 @@ class Lockstep:
             except DriverError:
                 raise
             except _OF_THE_STEP as error:
-                msg = f"step {index} cannot run in lock step: {_first_line(error)}"
+                msg = f"step {index} cannot run in lock step: {first_line(error)}"
                 raise DriverError(msg) from error
         return self.state_of(state, own), losses
 
@@ -118,7 +105,7 @@ class Lockstep:
 
     def prepared(
         self, state: State, batch: Batch, index: int
-    ) -> tuple[Recording, list[Tensor], tuple[float, ...]]:
+    ) -> tuple[RecordedStep, list[Tensor], tuple[float, ...]]:
         """Return what would be called for a step, with all its arguments, and the last of them.
 
         Raises:
@@ -157,7 +144,7 @@ class Lockstep:
             )
             raise DisprovedError(msg)
 
-    def _compiled_agrees(self, program: Recording, leaves: list[Tensor], losses: Tensor) -> bool:
+    def _compiled_agrees(self, program: RecordedStep, leaves: list[Tensor], losses: Tensor) -> bool:
         # The losses only: Adam's first step turns a rounding error into a whole learning rate.
         return self.mode != "compiled" or torch.allclose(
             program.run(*leaves)[-1], losses, rtol=1e-3, equal_nan=True
@@ -171,7 +158,7 @@ class Lockstep:
         leaves = [state.params, *state.buffers.values(), *state.slots.values(), *inputs, *c]
         return _Form(tuple(state.buffers), tuple(state.slots), spec), leaves
 
-    def _built(self, form: _Form, leaves: list[Tensor]) -> Recording:
+    def _built(self, form: _Form, leaves: list[Tensor]) -> RecordedStep:
         """Return the program for one shape of stack and batch; count the time that it takes."""
         # A state from a file has its tensors in another order than one from the model.
         key = (form.buffers, form.slots, leaves[0].shape, *(x.shape for x in form.inputs(leaves)))
@@ -194,7 +181,7 @@ class Lockstep:
         except DriverError:
             raise
         except _OF_THE_STEP as error:
-            msg = f"the model cannot run in lock step: {_first_line(error)}"
+            msg = f"the model cannot run in lock step: {first_line(error)}"
             raise DriverError(msg) from error
         return [params, *buffers.values(), *slots.values(), losses]
 
@@ -203,7 +190,7 @@ class Lockstep:
         kept = {name: after.slots[name] for name in slots}
         return after.params, {name: after.buffers[name] for name in buffers}, kept, loss
 
-    def _program(self, form: _Form, leaves: list[Tensor]) -> Recording:
+    def _program(self, form: _Form, leaves: list[Tensor]) -> RecordedStep:
         rng = torch.get_rng_state()
         eager = partial(self._eager, form)
         expected = self._repeated(eager, leaves)
@@ -213,7 +200,7 @@ class Lockstep:
                 eager(*leaves)
             torch.set_rng_state(rng)
             shapes = [tuple(leaf.shape) for leaf in leaves]
-            program = Recording(eager, None, f"{self.step.skeleton} {shapes}")
+            program = RecordedStep(eager, None, f"{self.step.skeleton} {shapes}")
         else:
             program = self._recorded(form, leaves, expected)
         self.signatures.add(program.signature)
@@ -221,19 +208,19 @@ class Lockstep:
         self.lanes |= program.lanes
         return program
 
-    def _recorded(self, form: _Form, leaves: list[Tensor], expected: list[Tensor]) -> Recording:
+    def _recorded(self, form: _Form, leaves: list[Tensor], expected: list[Tensor]) -> RecordedStep:
         """Return a recording that repeats the step: one of before where there is one."""
         rng, eager = torch.get_rng_state(), partial(self._eager, form)
         step, shapes = step_key(self.step), (self.mode, form, *shapes_of(leaves))
         found = RECORDINGS.find(step, shapes)
         if found is not None and self._serves(found, eager, leaves, expected):
             return found
-        graph = _record(eager, leaves)
+        graph = record(eager, leaves)
         torch.set_rng_state(rng)
         if not _equal(graph.forward(*leaves), expected):
             msg = "the recorded step does not repeat the model"
             raise DriverError(msg)
-        program = _as_recording(graph, leaves, self.mode)
+        program = as_recorded(graph, leaves, self.mode)
         torch.set_rng_state(rng)
         if not self._compiled_agrees(program, leaves, expected[-1]):
             msg = "the compiled step does not agree with the recorded one"
@@ -244,7 +231,7 @@ class Lockstep:
 
     def _serves(
         self,
-        found: Recording,
+        found: RecordedStep,
         eager: Callable[..., list[Tensor]],
         leaves: list[Tensor],
         expected: list[Tensor],
@@ -315,60 +302,6 @@ class _Form:
         )
 
 
-def _record(function: Callable[..., list[Tensor]], leaves: list[Tensor]) -> GraphModule:
-    def flat(*tensors: Tensor) -> list[Tensor]:
-        return function(*tensors)
-
-    try:
-        with ReadsRefused():
-            graph = make_fx(flat)(*leaves)
-        refuse_dynamic(graph.graph)  # before what nobody uses, a length say, is dropped
-        return simplify(graph)
-    except DriverError:
-        raise
-    except Exception as error:  # whatever a model does that a recording cannot hold
-        msg = f"the step cannot be recorded: {_first_line(error)}"
-        reads = "value out of a tracing tensor" in str(error)  # read by torch itself, in C++
-        raise (NotRecordableError if reads else DriverError)(msg) from error
-
-
-def _as_recording(graph: GraphModule, leaves: list[Tensor], mode: Mode) -> Recording:
-    run = graph.forward if mode == "traced" else _compile(graph.forward, leaves)
-    uneven = any(_is_uneven(node) for node in graph.graph.nodes)
-    lanes = frozenset(_normalised(graph, len(leaves[0])))
-    return Recording(run, graph.forward, _signature(graph, leaves), graph, uneven, lanes)
-
-
-def _signature(graph: GraphModule, leaves: Sequence[Tensor]) -> str:
-    text = graph.code + str([(tuple(leaf.shape), str(leaf.dtype)) for leaf in leaves])
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _is_uneven(node: Node) -> bool:
-    packet = getattr(node.target, "overloadpacket", None)
-    return str(packet).removeprefix("aten.").removesuffix("_backward") in UNEVEN
-
-
-def _normalised(graph: GraphModule, replicas: int) -> set[int]:
-    """Return the channels a replica of each batch norm whose channels lie side by side."""
-    wanted = "native_batch_norm_backward"
-    nodes = (n for n in graph.graph.nodes if wanted in str(n.target))
-    inputs = (n.args[1].meta["val"] for n in nodes)
-    return {x.shape[1] // replicas for x in inputs if x.stride(1) == 1}
-
-
-def _compile(program: Callable[..., Any], leaves: list[Tensor]) -> Callable[..., Any]:
-    """Compile a recording; it is called with one set of shapes only, so nothing is guarded."""
-    unguarded = getattr(torch.compiler, "skip_all_guards_unsafe", None)
-    # The same masks as without compiling: torch's own random numbers, not the compiler's.
-    options: dict[str, Any] = {"fallback_random": True}
-    if unguarded is not None:
-        options["guard_filter_fn"] = unguarded
-    compiled: Callable[..., Any] = torch.compile(program, dynamic=False, options=options)
-    compiled(*leaves)  # the work is done at the first call
-    return compiled
-
-
 def _attributes(model: nn.Module) -> dict[str, Any]:
     """Return the plain Python values that the modules of a model hold, by name."""
     return {
@@ -391,10 +324,6 @@ def _host_random() -> tuple[Any, ...]:
 def _equal(a: Sequence[Tensor], b: Sequence[Tensor]) -> bool:
     pairs = zip(a, b, strict=True)
     return all(torch.equal(x.nan_to_num(), y.nan_to_num()) for x, y in pairs)
-
-
-def _first_line(error: Exception) -> str:
-    return f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error) else ''}"
 
 
 @driver(

@@ -9,47 +9,21 @@ lies here.
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 import torch
 
-from wingbeat.replicas.drivers.groups import Groups
+from wingbeat.replicas.drivers.recorded import RecordedStep
 from wingbeat.task.step_key import StepKey
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable
+    from collections.abc import Hashable
 
-    from torch import Tensor
-    from torch.fx import GraphModule
 
 T = TypeVar("T")
 _MOST: Final = 64
 """Recordings that are kept; one holds the shapes of a step, no data, and some tens of kilobytes."""
 _LITERAL: Final = torch.ops.aten.lift_fresh_copy.default
-
-
-@dataclass(frozen=True)
-class Recording:
-    """A step for one set of shapes.
-
-    Attributes:
-        run: what is called.
-        recorded: the recording that can be held to the step; None where there is none.
-        graph: it as a graph.
-        signature: a digest of operations and shapes.
-        uneven: see ``Lockstep``.
-        lanes: likewise.
-        grouped: the step for several groups at once, by their number.
-    """
-
-    run: Callable[..., list[Tensor]]
-    recorded: Callable[..., list[Tensor]] | None
-    signature: str
-    graph: GraphModule | None = None
-    uneven: bool = True
-    lanes: frozenset[int] = frozenset()
-    grouped: dict[int, Groups] = field(default_factory=dict)
 
 
 class Shelf(Generic[T]):
@@ -87,16 +61,5 @@ class Shelf(Generic[T]):
         self._held.clear()
 
 
-RECORDINGS: Final = Shelf[Recording]()
+RECORDINGS: Final = Shelf[RecordedStep]()
 """Of this process."""
-
-
-def holds_no_tensor(graph: GraphModule) -> bool:
-    """Tell whether a recording holds no tensor of a task's own, only numbers of its code."""
-    held = (node for node in graph.graph.nodes if node.op == "get_attr")
-    return all(user.target is _LITERAL for node in held for user in node.users)
-
-
-def shapes_of(leaves: list[Tensor]) -> tuple[Any, ...]:
-    """Return what two calls must have in common to be served by one recording."""
-    return tuple((tuple(t.shape), t.stride(), str(t.dtype), str(t.device)) for t in leaves)

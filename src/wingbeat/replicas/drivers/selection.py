@@ -18,8 +18,9 @@ from wingbeat.errors import DriverError
 from wingbeat.fingerprint import fingerprint, warn_of_lost_asserts
 from wingbeat.products import warn_if_not_reproducible
 from wingbeat.replicas.drivers.cache import DriverTimings, key_of, load, store
-from wingbeat.replicas.drivers.lockstep import DisprovedError, Lockstep, Mode
+from wingbeat.replicas.drivers.lockstep import DisprovedError, Lockstep
 from wingbeat.replicas.drivers.object_loop import LOOP, alone
+from wingbeat.replicas.drivers.recorded import Mode
 from wingbeat.replicas.drivers.registry import AUTO, DRIVERS, DriverKind, check_driver
 from wingbeat.replicas.reads import NotRecordableError
 from wingbeat.replicas.replicas import Driver, Replicas, partition
