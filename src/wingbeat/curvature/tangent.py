@@ -17,7 +17,7 @@ from torch.func import jacrev, jvp, vjp, vmap
 from torch.utils import _pytree as pytree
 
 from wingbeat.curvature.linear import Operator
-from wingbeat.curvature.samples import Samples, chosen, chunks
+from wingbeat.curvature.samples import Samples, chunks, sample_places
 from wingbeat.determinism import evaluation, seeded
 from wingbeat.errors import NO_PREDICTIONS, RequestError, UndefinedError
 from wingbeat.task.predictions import class_labels, class_scores
@@ -78,7 +78,7 @@ class TangentKernel:
             raise RequestError(f"kind is {kind!r}: use one of {get_args(Kind)}")
         self.task, self.kind = task, kind
         self.step = TrainingStep(task, dtype, torch.device(device))
-        self.indices = chosen(task, samples)
+        self.indices = sample_places(task, samples)
         self.batch = next(chunks(task, self.indices, None, dtype, self.step.device))[0]
 
     def gram(self, snapshot: Snapshot) -> Array:

@@ -10,7 +10,7 @@ import torch
 
 from wingbeat.determinism import evaluation
 from wingbeat.errors import RequestError
-from wingbeat.landscape.data import chosen
+from wingbeat.landscape.data import select_samples
 from wingbeat.representation.capture import Recorder
 from wingbeat.representation.layers import fitting, with_axes
 from wingbeat.task.batches import eval_batches, placer
@@ -83,7 +83,7 @@ def run_features(
     """
     step, first = context.model_step, context.trajectory.at(context.trajectory.steps[0])
     place, tensors = placer(step.dtype, step.device), replica_tensors(step, first, 0)
-    few = next(iter(eval_batches(chosen(data, min(4, len_of(data))), 4, place)))[0]
+    few = next(iter(eval_batches(select_samples(data, min(4, len_of(data))), 4, place)))[0]
     losses: list[float] = []
 
     def loss(model: torch.nn.Module, batch: Any) -> Any:
@@ -103,7 +103,7 @@ def run_features(
             "metric out"
         )
     count = min(SAMPLES, fits, len_of(data))
-    batch = next(iter(eval_batches(chosen(data, count), count, place)))[0]
+    batch = next(iter(eval_batches(select_samples(data, count), count, place)))[0]
     return RunFeatures(step, replace(recorder, loss=loss), batch, count, losses)
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from wingbeat.errors import CONSTANT, DIVERGED, TOO_FEW_SAMPLES, RequestError
+from wingbeat.metrics.arguments import as_float64
 from wingbeat.metrics.features import rescaled
 from wingbeat.typing import Array
 
@@ -67,6 +68,8 @@ def neural_collapse(
     >>> found.nc1 < 1e-30, found.nc2_angle < 1e-15, found.nc3 < 1e-15
     (True, True, True)
     """
+    features, labels = as_float64(features, "features"), np.asarray(labels)
+    weights = None if weights is None else as_float64(weights, "weights")
     classes, place, counts = np.unique(labels, return_inverse=True, return_counts=True)
     _check(features, labels, weights, len(classes))
     if len(classes) < 2 or counts.min() < 2:

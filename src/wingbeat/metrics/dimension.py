@@ -8,16 +8,11 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-<<<<<<< HEAD
-from wingbeat.errors import RequestError
-from wingbeat.metrics.arguments import as_float64, points_of
-from wingbeat.metrics.gram import centred, gram
-=======
 from wingbeat.errors import CONSTANT, DIVERGED, TOO_FEW_POINTS, RequestError
+from wingbeat.metrics.arguments import as_float64, points_of
 from wingbeat.metrics.gram import centred, gram, squared_distances
 from wingbeat.metrics.topology import distances, tree_edges
 from wingbeat.typing import Array
->>>>>>> ce8cb6f (What single papers look at, and topology of activations: metrics with the oracles of their references)
 
 if TYPE_CHECKING:
     from wingbeat.metrics.arguments import Points
@@ -107,11 +102,12 @@ def path_dimension(
     >>> round(path_dimension(line).value, 1)
     1.0
     """
+    points = points_of(points)
     if points.ndim != 2:
         raise RequestError(f"points have shape {tuple(points.shape)}; give (points, parameters)")
     if len(points) < FEWEST_POINTS:
         return PathDimension(nan, nan, nan, TOO_FEW_POINTS)
-    apart = distances_of_gram(np.asarray(points)) if precomputed else distances(points)
+    apart = distances_of_gram(as_float64(points)) if precomputed else distances(points)
     if not np.isfinite(apart).all():
         return PathDimension(nan, nan, nan, DIVERGED)
     generator, n = np.random.default_rng(seed), len(apart)

@@ -11,7 +11,7 @@ from wingbeat.metrics.features import centred_features, feature_pair, rescaled
 from wingbeat.typing import Array
 
 if TYPE_CHECKING:
-    from wingbeat.metrics.blocks import Points
+    from wingbeat.metrics.arguments import Points
     from wingbeat.metrics.hsic_terms import Estimator
 
 

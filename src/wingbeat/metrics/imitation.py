@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from wingbeat.errors import RequestError
+from wingbeat.metrics.arguments import as_float64
 from wingbeat.typing import Array
 
 
@@ -45,6 +46,7 @@ def elastic_rates(means: Array) -> ElasticRates:
     >>> [round(float(x[1]), 12) for x in elastic_rates(np.stack([start, later]))]
     [1.5, -0.5]
     """
+    means = as_float64(means, "means")
     if means.ndim != 3 or means.shape[1] < 2:
         raise RequestError(f"means have shape {means.shape}: give (steps, classes, units)")
     centre = means.mean(axis=1)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from wingbeat.errors import RequestError
+from wingbeat.metrics.arguments import as_float64
 from wingbeat.typing import Array
 
 if TYPE_CHECKING:
@@ -180,13 +181,13 @@ def local_elasticity(kernel: Array, labels: NDArray[np.int64]) -> Elasticity:
 
 
 def _pair(first: Array, second: Array, centred: bool) -> tuple[Array, Array]:
+    first, second = as_float64(first, "first"), as_float64(second, "second")
     square = first.ndim == 2 and first.shape[0] == first.shape[1]
     if not square or first.shape != second.shape:
         raise RequestError(
             f"kernels have shapes {first.shape} and {second.shape}: give (n, n) of the same samples"
         )
-    a, b = (np.asarray(k, dtype=np.float64) for k in (first, second))
-    return (_centred(a), _centred(b)) if centred else (a, b)
+    return (_centred(first), _centred(second)) if centred else (first, second)
 
 
 def _centred(k: Array) -> Array:

@@ -8,6 +8,7 @@ from math import nan
 import numpy as np
 
 from wingbeat.errors import CONSTANT, DIVERGED, TOO_FEW_SAMPLES, RequestError
+from wingbeat.metrics.arguments import as_float64
 from wingbeat.metrics.gram import moved_to
 from wingbeat.typing import Array
 
@@ -51,6 +52,7 @@ def feature_gap(train: Array, held_out: Array) -> FeatureGap:
     >>> found.mmd2, found.within, found.value
     (14.0, 2.0, 7.0)
     """
+    train, held_out = as_float64(train, "train"), as_float64(held_out, "held_out")
     if train.ndim != 2 or held_out.ndim != 2 or train.shape[1] != held_out.shape[1]:
         raise RequestError(
             f"features have shapes {train.shape} and {held_out.shape}: give (samples, units) of "

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from wingbeat.errors import RequestError
+from wingbeat.metrics.arguments import as_float64
 from wingbeat.typing import Array
 
 if TYPE_CHECKING:
@@ -72,6 +73,7 @@ def persistence(
     >>> persistence(distances(corners)).of(1).round(4)  # doctest: +SKIP
     array([[1.    , 1.4142]])
     """
+    apart = as_float64(apart, "distances")
     if apart.ndim != 2 or apart.shape[0] != apart.shape[1] or not np.isfinite(apart).all():
         raise RequestError(f"distances have shape {apart.shape}: give a finite (n, n)")
     if len(apart) > most:
@@ -79,7 +81,7 @@ def persistence(
             f"{len(apart)} points are more than {most}: take landmarks, which say how far off "
             "the diagram can be"
         )
-    found = _ripser(dimensions, largest).fit_transform([np.asarray(apart, np.float64)])[0]
+    found = _ripser(dimensions, largest).fit_transform([apart])[0]
     bars = [np.asarray(b, dtype=np.float64).reshape(-1, 2) for b in found]
     bars = [b[np.lexsort((b[:, 1], b[:, 0]))] for b in bars]
     own = np.repeat(np.asarray(dimensions, dtype=np.int64), [len(b) for b in bars])

@@ -13,7 +13,7 @@ from wingbeat.metrics.topology import distances, tree_edges
 from wingbeat.typing import Array
 
 if TYPE_CHECKING:
-    from wingbeat.metrics.blocks import Points
+    from wingbeat.metrics.arguments import Points
 
 SCALE = 0.9
 """Quantile of all entries of a matrix of distances, the diagonal too, that it is divided by."""

@@ -9,6 +9,7 @@ import numpy as np
 from scipy.special import stdtrit
 
 from wingbeat.errors import TOO_FEW_POINTS, TOO_FEW_REPLICAS, RequestError
+from wingbeat.metrics.arguments import as_float64
 from wingbeat.stats import Estimate
 from wingbeat.typing import Array
 
@@ -74,6 +75,7 @@ def structure_function(
     >>> round(structure_function(walk, range(50)).slope.value, 6)
     1.0
     """
+    distances = as_float64(distances, "distances")
     stack = distances[None] if distances.ndim == 2 else distances
     if stack.ndim != 3 or stack.shape[1:] != (len(steps),) * 2 or len(steps) < 3:
         raise RequestError(

@@ -15,14 +15,14 @@ from scipy.cluster.hierarchy import linkage
 from scipy.spatial.distance import cdist, squareform
 
 from wingbeat.errors import RequestError
-from wingbeat.metrics.blocks import as_float64
+from wingbeat.metrics.arguments import as_float64
 from wingbeat.metrics.gram import moved_to
 from wingbeat.typing import Array
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from wingbeat.metrics.blocks import Points
+    from wingbeat.metrics.arguments import Points
 
 Distance = Literal["euclidean", "angle"]
 
@@ -44,9 +44,9 @@ def distances(points: Points, kind: Distance = "euclidean") -> Array:
     """
     if kind not in get_args(Distance):
         raise RequestError(f"kind is {kind!r}: use one of {get_args(Distance)}")
-    if points.ndim != 2:
-        raise RequestError(f"points have shape {tuple(points.shape)}: give (points, features)")
     x = as_float64(points)
+    if x.ndim != 2:
+        raise RequestError(f"points have shape {x.shape}: give (points, features)")
     if kind == "euclidean":
         moved = moved_to(x, "mean") if len(x) else x
         return np.asarray(cdist(moved, moved))
@@ -71,6 +71,7 @@ def tree_edges(apart: Array) -> Array:
     >>> tree_edges(distances(np.array([[0.0], [1.0], [5.0]])))
     array([1., 4.])
     """
+    apart = as_float64(apart, "distances")
     if apart.ndim != 2 or apart.shape[0] != apart.shape[1]:
         raise RequestError(f"distances have shape {apart.shape}: give (n, n)")
     if len(apart) < 2:

@@ -8,6 +8,7 @@ from typing import Final
 import numpy as np
 
 from wingbeat.errors import RequestError
+from wingbeat.metrics.arguments import as_float64
 from wingbeat.typing import Array
 
 PURIFIED: Final = float(np.sqrt(0.5))
@@ -35,11 +36,12 @@ def unit_cosine(weights: Array, others: Array) -> Array:
     >>> unit_cosine(np.array([[1.0, 0.0], [1.0, 1.0]]), np.array([[2.0, 0.0], [0.0, 1.0]])).round(4)
     array([1.    , 0.7071])
     """
+    weights, others = as_float64(weights, "weights"), as_float64(others, "others")
     if weights.shape != others.shape or weights.ndim < 2:
         raise RequestError(
             f"weights have shapes {weights.shape} and {others.shape}: give (units, inputs) of both"
         )
-    a, b = (_scaled(np.asarray(w, np.float64).reshape(len(w), -1)) for w in (weights, others))
+    a, b = (_scaled(w.reshape(len(w), -1)) for w in (weights, others))
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         inner, left, right = (np.einsum("up,up->u", p, q) for p, q in ((a, b), (a, a), (b, b)))
         return np.asarray(np.clip(inner / np.sqrt(left * right), -1.0, 1.0))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from wingbeat.errors import RequestError
+from wingbeat.metrics.arguments import as_float64
 from wingbeat.typing import Array
 
 if TYPE_CHECKING:
@@ -47,9 +48,10 @@ def matrix_statistics(stack: Array) -> dict[str, Array]:
     >>> [round(float(found[k][0]), 9) for k in ("matrix_l1", "matrix_spectral", "stable_rank")]
     [3.0, 1.0, 3.0]
     """
+    stack = as_float64(stack, "weights")
     if stack.ndim < 3:
         raise RequestError(f"weights have shape {stack.shape}: give (replicas, outputs, inputs)")
-    w = np.asarray(stack, dtype=np.float64).reshape(*stack.shape[:2], -1)
+    w = stack.reshape(*stack.shape[:2], -1)
     finite = np.asarray(np.isfinite(w).all(axis=(1, 2)))
     w = np.where(finite[:, None, None], w, 0.0)
     values = np.linalg.svd(w, compute_uv=False)
