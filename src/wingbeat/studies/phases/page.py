@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from wingbeat.report.figures.estimates import dot, estimate_text, line, table_of
+from wingbeat.report.figures.estimates import dot, estimate_line, estimate_text, table_of
 from wingbeat.report.figures.marks import DotFigure
 from wingbeat.report.figures.records import LineFigure
 from wingbeat.studies.phases.claims import MARKS, NUMBERS, of
@@ -86,7 +86,7 @@ def _curves(found: Analysis, names: dict[str, str], *, share: bool) -> LineFigur
     for style, (name, text) in enumerate(names.items()):
         steps, values = series(found.study, key, name)
         top = max((v for v in values if v == v), default=0.0) if share else 1.0  # noqa: PLR0124
-        lines.append(line(text, style, steps, [v / top if top else v for v in values]))
+        lines.append(estimate_line(text, style, steps, [v / top if top else v for v in values]))
     about = "Each as a share of its largest value. " if share else ""
     return LineFigure(
         "change" if share else "state",
