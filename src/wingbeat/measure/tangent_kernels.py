@@ -29,7 +29,7 @@ class RunKernels(NamedTuple):
 
 
 def run_kernels(context: MetricContext) -> RunKernels:
-    """Return the tangent kernels ("trace") at as many steps as cost no more than training did.
+    """Return the tangent kernels ("trace"), with as many gradients as training took.
 
     The first step with a perturbed replica and the last are always among them.
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from math import nan
 from typing import TYPE_CHECKING
 
@@ -41,12 +42,45 @@ def rtd_lite(x: Points, y: Points) -> float:
     >>> rtd_lite(x, 5 - 2 * x), rtd_lite(x, np.array([[0.0], [10.0], [1.0], [11.0]])) > 0.5
     (0.0, True)
     """
-    scaled = _scaled(x, y)
-    if scaled is None:
+    return rtd_lite_of(*(ScaledCloud.of(features) for features in feature_pair(x, y)))
+
+
+@dataclass(frozen=True)
+class ScaledCloud:
+    """Distances of a cloud in units of their own 0.9 quantile, and the length of their tree.
+
+    For a cloud that is compared several times. ``tree`` is NaN where that quantile is 0, for fewer
+    than two points, or where one is not finite.
+    """
+
+    apart: Array
+    tree: float
+
+    @classmethod
+    def of(cls, features: Points) -> ScaledCloud:
+        """Return the cloud of features (samples, units).
+
+        >>> ScaledCloud.of(np.array([[0.0], [2.0]])).tree
+        1.0
+        """
+        apart = distances(features)
+        scale = float(np.quantile(apart, SCALE)) if apart.size else 0.0
+        if not (np.isfinite(scale) and scale > 0) or len(apart) < 2:
+            return cls(apart, nan)
+        return cls(apart / scale, float(tree_edges(apart / scale).sum()))
+
+
+def rtd_lite_of(first: ScaledCloud, second: ScaledCloud) -> float:
+    """Return `rtd_lite` of two clouds of the same samples.
+
+    >>> cloud = ScaledCloud.of(np.array([[0.0], [2.0], [3.0]]))
+    >>> rtd_lite_of(cloud, cloud)
+    0.0
+    """
+    if not np.isfinite(first.tree + second.tree):
         return nan
-    first, second = scaled
-    both = tree_edges(np.minimum(first, second)).sum()
-    return float((tree_edges(first).sum() - both + tree_edges(second).sum() - both) / 2)
+    both = float(tree_edges(np.minimum(first.apart, second.apart)).sum())
+    return (first.tree - both + second.tree - both) / 2
 
 
 def rtd(x: Points, y: Points, *, subset: int = 500, subsets: int = 10, seed: int = 0) -> float:
@@ -79,24 +113,13 @@ def rtd(x: Points, y: Points, *, subset: int = 500, subsets: int = 10, seed: int
 
 
 def _divergence(x: Array, y: Array) -> float:
-    scaled = _scaled(x, y)
-    if scaled is None:
+    first, second = ScaledCloud.of(x), ScaledCloud.of(y)
+    if not np.isfinite(first.tree + second.tree):
         return nan
-    first, second = scaled
-    return (_loops(first, second) + _loops(second, first)) / 2
+    return (_loops(first.apart, second.apart) + _loops(second.apart, first.apart)) / 2
 
 
 def _loops(first: Array, second: Array) -> float:
     zero = np.zeros_like(first)
     joined = np.block([[zero, first.T], [first, np.minimum(first, second)]])
     return total_persistence(persistence(joined, (0, 1), most=len(joined)), 1)
-
-
-def _scaled(x: Points, y: Points) -> tuple[Array, Array] | None:
-    """Return both matrices of distances by their own quantile; None where one has none."""
-    pair = feature_pair(x, y)
-    apart = [distances(features) for features in pair]
-    scales = [float(np.quantile(d, SCALE)) if d.size else 0.0 for d in apart]
-    if not all(np.isfinite(s) and s > 0 for s in scales) or len(pair[0]) < 2:
-        return None
-    return apart[0] / scales[0], apart[1] / scales[1]

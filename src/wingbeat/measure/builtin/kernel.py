@@ -40,7 +40,7 @@ SETTLED: Final = 0.1
     "with its own at the record before and at the first; its growth, fit to the labels and rank",
     source="Fort et al., arXiv 2010.15110; Zhou et al., arXiv 2505.13900",
     cost="a forward and a backward pass for each of at most 128 samples and each output, replica "
-    "and look; as many looks as together cost no more than training of one replica, at least two",
+    "and look; as many looks as together take as many gradients as training did, at least two",
     rows=(
         "kernel_distance",
         "kernel_motion",

@@ -12,7 +12,7 @@ from wingbeat.measure.budget import forked_steps
 from wingbeat.measure.features import run_features, seen_data
 from wingbeat.measure.layer_rows import layer_rows
 from wingbeat.measure.metric import Curve, Definition, metric_of_run
-from wingbeat.metrics.rtd import rtd_lite as divergence
+from wingbeat.metrics.rtd import ScaledCloud, rtd_lite_of
 from wingbeat.replicas.fork import REFERENCE
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     caption="How much shorter a spanning tree of the samples gets when it may use the shorter of "
     "the replica's and the reference's distances, of each layer and as the mean over layers",
     source="RTD-Lite: arXiv 2503.11910",
-    cost="one forward pass over at most 512 samples at every snapshot, and three spanning trees of "
+    cost="one forward pass over at most 512 samples at every snapshot, and two spanning trees of "
     "each layer and replica",
     summary=("final_rtd_lite",),
     figure=Curve(axis="RTD-Lite", reference=False),
@@ -51,7 +51,8 @@ def rtd_lite(context: MetricContext) -> None:
     for step in forked_steps(context):
         context.tick(f"RTD-Lite at step {step}")
         snapshot = context.trajectory.at(step)
-        first = features(snapshot, 0)
+        with np.errstate(over="ignore", invalid="ignore"):
+            first = {k: ScaledCloud.of(x) for k, x in features(snapshot, 0).items()}
         found: dict[str, list[float]] = {name: [] for name in first}
         lost = []
         for place in range(1, len(snapshot.labels)):
@@ -59,7 +60,7 @@ def rtd_lite(context: MetricContext) -> None:
             lost.append(not all(np.isfinite(x).all() for x in own.values()))
             with np.errstate(over="ignore", invalid="ignore"):
                 for name, x in own.items():
-                    found[name].append(divergence(first[name], x))
+                    found[name].append(rtd_lite_of(first[name], ScaledCloud.of(x)))
         values = {name: np.array(v) for name, v in found.items()}
         why = np.where(np.array(lost, dtype=bool), DIVERGED, CONSTANT)
         whole = layer_rows(
