@@ -90,6 +90,16 @@ NOT_TWICE_DIFFERENTIABLE: Final = _reason(
     "not_twice_differentiable", "the loss cannot be differentiated twice"
 )
 """The loss has no second derivative here (an operation without one): no curvature."""
+NO_ACTIVATIONS: Final = _reason(
+    "no_activations", "no module of the model is an activation whose sign tells if a unit is on"
+)
+"""The model has no activation module, such as nn.ReLU: functions within a forward are not seen."""
+NO_HELD_OUT: Final = _reason("no_held_out", "the task has no evaluation data")
+"""The measure compares training data with data that the model has not seen."""
+NO_CLASSIFIER: Final = _reason(
+    "no_classifier", "the class scores do not come from a linear layer of the model"
+)
+"""The last features are the input of a linear layer that gives the class scores; there is none."""
 
 REASON_TEXT: Final[Mapping[str, str]] = MappingProxyType(_TEXT)
 """Every reason in words, as half a sentence."""

@@ -21,6 +21,7 @@ it installed can ask for ``metrics=["l1"]``, also in study files and on the comm
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 from wingbeat.errors import RequestError, nearest
@@ -99,6 +100,8 @@ class Metric:
             where there are evaluation data.
         order: place in lists, lower first.
         declared: the function of one's own, where ``function`` is made from it.
+        requires: "module: what to do" of an optional package that it needs; a run that asks for the
+            metric where the module is missing is refused before anything is computed.
     """
 
     name: str
@@ -121,6 +124,7 @@ class Metric:
     default: bool = False
     order: int = UNORDERED
     declared: Callable[..., Any] | None = None
+    requires: str = ""
 
     def __post_init__(self) -> None:
         self._require("needs", self.needs, get_args(Needs))
@@ -242,7 +246,7 @@ def chosen_names(
 
 def _name(asked: object, own: tuple[str, ...]) -> str:
     if isinstance(asked, Metric):
-        return METRICS.add(asked.name, asked).name
+        return _usable(METRICS.add(asked.name, asked)).name
     if not isinstance(asked, str):
         raise RequestError(
             f"metric {asked!r} is {type(asked).__name__}: give a name, or a function declared with "
@@ -254,7 +258,15 @@ def _name(asked: object, own: tuple[str, ...]) -> str:
         known = {*METRICS.names(), *own}
         raise RequestError(f"unknown metric {asked!r}: {nearest(asked, known)}")
     found = METRICS.find(asked)
-    return METRICS.add(found.name, found).name
+    return _usable(METRICS.add(found.name, found)).name
+
+
+def _usable(found: Metric) -> Metric:
+    """Return a metric, if the optional package that it needs is installed."""
+    module, _, advice = found.requires.partition(": ")
+    if module and find_spec(module) is None:
+        raise RequestError(f"metric {found.name!r} needs the package {module}: {advice}")
+    return found
 
 
 def needs_evaluation(names: Iterable[str], own: Iterable[str]) -> list[str]:

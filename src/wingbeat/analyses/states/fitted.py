@@ -1,0 +1,213 @@
+"""States of many runs: how many, who is where when, and which way leads where."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import pandas as pd
+
+from wingbeat.analyses.states.hmm import Covariance, GaussianStates, fit_gaussian
+from wingbeat.analyses.states.series import Series, Standardise
+from wingbeat.errors import RequestError
+from wingbeat.typing import Array
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+FEWEST_RUNS: Final = 5
+"""Runs below which paths of states say nothing about training."""
+POINTS_A_STATE: Final = 5
+"""Recorded steps for each state, at least."""
+
+
+@dataclass(frozen=True)
+class FittedStates:
+    """Hidden states of a series.
+
+    Attributes:
+        series: standardised.
+        model: the states, numbered by when they occur.
+        paths: likeliest state of each run at each step, (R, T).
+        selection: a row for each number of states that was tried: training and held-out
+            log-likelihood per observation, BIC, spread over restarts, whether it converged.
+    """
+
+    series: Series
+    model: GaussianStates
+    paths: NDArray[np.int64]
+    selection: pd.DataFrame
+
+    @property
+    def occupancy(self) -> Array:
+        """Share of the recorded steps that each run spends in each state, (R, K)."""
+        return np.stack([(self.paths == k).mean(axis=1) for k in range(self.model.count)], axis=1)
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """One row for each run and step: run, step, state, posterior of that state."""
+        rows = []
+        for run, x, path in zip(self.series.runs, self.series.values, self.paths, strict=True):
+            own = self.model.posteriors(x)[np.arange(len(path)), path]
+            rows.append(
+                pd.DataFrame(
+                    {"run": run, "step": self.series.steps, "state": path, "posterior": own}
+                )
+            )
+        return pd.concat(rows, ignore_index=True)
+
+    def visits(self, path: NDArray[np.int64]) -> tuple[int, ...]:
+        """Return the states of a path in their order, stays taken once."""
+        changed = np.flatnonzero(np.diff(path, prepend=-1))
+        return tuple(int(s) for s in path[changed])
+
+    @property
+    def map(self) -> pd.DataFrame:
+        """The training map: a row for each edge that a run takes.
+
+        Columns: ``source``, ``target``, ``runs`` that take it, ``step`` at which on average, and
+        ``moved``: the three statistics with the largest influence and the difference of their
+        means, in standard deviations.
+        """
+        taken: dict[tuple[int, int], list[tuple[int, int]]] = {}
+        for run, path in enumerate(self.paths):
+            for t in np.flatnonzero(np.diff(path)) + 1:
+                taken.setdefault((int(path[t - 1]), int(path[t])), []).append((run, int(t)))
+        rows = [
+            {
+                "source": a,
+                "target": b,
+                "runs": len({run for run, _ in at}),
+                "step": float(np.mean([self.series.steps[t] for _, t in at])),
+                "moved": self._moved(a, b, at),
+            }
+            for (a, b), at in sorted(taken.items())
+        ]
+        return pd.DataFrame(rows, columns=["source", "target", "runs", "step", "moved"])
+
+    def _moved(self, source: int, target: int, at: Sequence[tuple[int, int]]) -> str:
+        pulls = [np.abs(self.model.influence(self.series.values[r], target)[t]) for r, t in at]
+        order = np.argsort(np.mean(pulls, axis=0))[::-1][:3]
+        change = self.model.means[target] - self.model.means[source]
+        return ", ".join(f"{self.series.names[i]} {change[i]:+.2f}" for i in order)
+
+    @property
+    def optional(self) -> tuple[int, ...]:
+        """States that some runs visit and others do not."""
+        seen = (self.occupancy > 0).mean(axis=0)
+        return tuple(int(k) for k in np.flatnonzero((seen > 0) & (seen < 1)))
+
+    @property
+    def dissimilarity(self) -> float:
+        """Mean total variation between the occupancies of two runs: 0 = all spend alike.
+
+        Unlike a Wasserstein distance over the numbers of states it does not depend on them.
+        """
+        share = self.occupancy
+        i, j = np.triu_indices(len(share), 1)
+        return float(0.5 * np.abs(share[i] - share[j]).sum(axis=1).mean()) if len(i) else 0.0
+
+    def disagreement(self, first: str, second: str) -> float:
+        """Return the share of steps that two runs spend in different states, 0 for twins."""
+        a, b = (self.paths[self._place(name)] for name in (first, second))
+        return float(np.mean(a != b))
+
+    def parting(self, first: str, second: str) -> tuple[int, int] | None:
+        """Return the step and the state from which on two runs part; None where they never do."""
+        a, b = (self.paths[self._place(name)] for name in (first, second))
+        apart = np.flatnonzero(a != b)
+        if not len(apart):
+            return None
+        t = int(apart[0])
+        return self.series.steps[t], int(a[max(0, t - 1)])
+
+    def _place(self, run: str) -> int:
+        if run not in self.series.runs:
+            raise RequestError(f"run {run!r} is none of {len(self.series.runs)}: see series.runs")
+        return self.series.runs.index(run)
+
+
+def fit_states(
+    series: Series,
+    states: Sequence[int] = range(1, 9),
+    *,
+    covariance: Covariance = "diag",
+    standardise: Standardise = "pooled",
+    restarts: int = 10,
+    held_out: float = 0.2,
+    seed: int = 0,
+) -> FittedStates:
+    """Fit hidden states to many runs, with the number of them chosen by held-out runs.
+
+    Args:
+        series: of at least five runs.
+        states: numbers of states to try.
+        covariance: "diag" or "full".
+        standardise: see ``Standardise``.
+        restarts: of each fit.
+        held_out: share of the runs that the number is chosen on, at least one.
+        seed: of restarts and of which runs are held out.
+
+    Returns:
+        The number with the smallest BIC on the held-out runs, whose n is their observations,
+        fitted again to all runs. BIC prefers more states for smooth curves: a number at the end of
+        what was tried says how finely a trend is cut, and ``selection`` shows the missing elbow.
+
+    Raises:
+        RequestError: fewer than five runs (``too_few_seeds``), too few steps for the number of
+            states (``too_few_points``), nothing varies, or hmmlearn is not installed.
+
+    Source: arXiv 2308.09543; pooled standardisation is ours.
+    """
+    runs, most = len(series.runs), max(states)
+    if runs < FEWEST_RUNS:
+        raise RequestError(f"{runs} runs: states of training need at least {FEWEST_RUNS}")
+    if len(series.steps) < POINTS_A_STATE * most:
+        raise RequestError(
+            f"{len(series.steps)} recorded steps for {most} states: record at least "
+            f"{POINTS_A_STATE * most}, or try fewer states"
+        )
+    ready = series.standardised(standardise)
+    order = np.random.default_rng(seed).permutation(runs)
+    cut = max(1, round(held_out * runs))
+    test, train = ([ready.values[i] for i in part] for part in (order[:cut], order[cut:]))
+    rows = []
+    for count in states:
+        model = fit_gaussian(train, count, covariance=covariance, restarts=restarts, seed=seed)
+        seen = sum(len(x) for x in train)
+        unseen = sum(len(x) for x in test)
+        score = model.log_likelihood(test)
+        rows.append(
+            {
+                "states": count,
+                "training": model.log_likelihood(train) / seen,
+                "held_out": score / unseen,
+                "bic": -2 * score + model.parameters(covariance) * np.log(unseen),
+                "spread": model.spread,
+                "converged": model.converged,
+            }
+        )
+    selection = pd.DataFrame(rows)
+    best = int(selection["states"].iloc[int(selection["bic"].to_numpy().argmin())])
+    every = list(ready.values)
+    model = fit_gaussian(every, best, covariance=covariance, restarts=restarts, seed=seed)
+    model = model.ordered(every)
+    paths = np.stack([model.decode(x)[0] for x in every])
+    return FittedStates(ready, model, paths, selection)
+
+
+def edges(paths: NDArray[np.int64]) -> Counter[tuple[int, int]]:
+    """Return how many runs take each change of state.
+
+    >>> edges(np.array([[0, 0, 1], [0, 2, 1]]))[(0, 1)]
+    1
+    """
+    found: Counter[tuple[int, int]] = Counter()
+    for path in paths:
+        changed = np.flatnonzero(np.diff(path)) + 1
+        found.update({(int(path[t - 1]), int(path[t])) for t in changed})
+    return found
