@@ -15,6 +15,7 @@ from wingbeat.products import ask_for_reproducible_products
 
 if TYPE_CHECKING:
     from wingbeat import lyapunov, metrics
+    from wingbeat.analyses.logged_runs import read_runs
     from wingbeat.analyses.noise_sources import noise_sources
     from wingbeat.analyses.onset import find_onset
     from wingbeat.checkpoints import compare
@@ -63,6 +64,7 @@ __all__ = [  # noqa: RUF022  (pipeline order)
     "verify",
     "find_onset",
     "noise_sources",
+    "read_runs",
     "Study",
     "load_study",
     "Trajectory",
@@ -83,6 +85,7 @@ __all__ = [  # noqa: RUF022  (pipeline order)
 ]
 
 _PLACES: Final = {
+    "wingbeat.analyses.logged_runs": ("read_runs",),
     "wingbeat.analyses.noise_sources": ("noise_sources",),
     "wingbeat.analyses.onset": ("find_onset",),
     "wingbeat.checkpoints": ("compare",),

@@ -28,6 +28,25 @@ class CompactCommand(TyperCommand):
         text = (self.help or "").strip().partition("\n\n")[0]
         formatter.write(written(ctx, text, rows_of(self, ctx)))
 
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Give an option whose metavar ends in dots all words up to the next option.
+
+        A shell turns ``--against B/**`` into several words, and those after the first would else
+        be taken for arguments.
+        """
+        several = {
+            name for p in self.params if str(p.metavar).endswith("...") for name in p.opts
+        }  # of arguments these are their names, which no word is
+        found: list[str] = []
+        taking = ""
+        for word in args:
+            if word.startswith("-"):
+                taking = word if word in several else ""
+                found += [] if taking else [word]
+            else:
+                found += [taking, word] if taking else [word]
+        return super().parse_args(ctx, found)
+
     def invoke(self, ctx: Any) -> Any:
         """Run it; an interrupt says what is kept and how to go on."""
         try:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from wingbeat.execution.result import Result
     from wingbeat.measure.metric import Metric
+    from wingbeat.scripts.nudge import Nudged
 
 
 def fork(
@@ -98,7 +99,7 @@ def fork(
     result = replace(
         result,
         warnings=(*result.warnings, *notes),
-        perturbations=_described(result, copies),
+        perturbations=described(result, copies, f"see starts/{REALISED}"),
         folder=folder,
     )
     write_files(result, folder)
@@ -130,13 +131,14 @@ def _agree(
     store.write_json("fork.json", asked)
 
 
-def _described(result: Result, copies: Sequence[Any]) -> list[dict[str, Any]]:
+def described(result: Result, copies: Sequence[Nudged], where: str) -> list[dict[str, Any]]:
+    """Return the perturbations of a result with what became of them in each copy."""
     known = {copy.label: copy for copy in copies}
     out = []
     for one in result.perturbations:
         own = [c for label, c in known.items() if label.rsplit("#", 1)[0] == one["name"]]
         realised = {"l2": [c.l2 for c in own], "changed": [c.changed for c in own]}
-        out.append({**one, "realised": realised, "description": f"see starts/{REALISED}"})
+        out.append({**one, "realised": realised, "description": where})
     return out
 
 

@@ -98,7 +98,7 @@ def nudge(
     """
     origin, target = Path(checkpoint), Path(out)
     given = [perturbations] if isinstance(perturbations, Perturbation) else list(perturbations)
-    _check(given, replicas)
+    check_nudges(given, replicas)
     source = open_checkpoint(origin, key=key)
     entries = _weights(source)
     weights = {name: read_whole(entry) for name, entry in entries.items()}
@@ -122,7 +122,8 @@ def nudge(
     return copies
 
 
-def _check(given: Sequence[object], replicas: int) -> None:
+def check_nudges(given: Sequence[object], replicas: int) -> None:
+    """Refuse what does not change weights by itself, and a number of copies that is none."""
     if not is_count(replicas, 1):
         raise RequestError(f"replicas is {replicas!r}: use a whole number of at least 1")
     for one in given:

@@ -1,0 +1,159 @@
+"""Lightning forked at a checkpoint or a step, with automatic or manual optimization.
+
+A function makes the Trainer, and what ``fit`` is called with::
+
+    from wingbeat.integrations.lightning import fork
+
+    def make():
+        trainer = lightning.Trainer(max_steps=2000)
+        return trainer, {"model": Module(), "train_dataloaders": loader()}
+
+    result = fork(make, wb.Gaussian(0.01), replicas=3, at="step=500.ckpt", out="runs/mine")
+"""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from wingbeat.errors import RequestError
+from wingbeat.scripts.training import fork_training
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from wingbeat.execution.result import Result
+    from wingbeat.measure.metric import Metric
+    from wingbeat.replicas.perturb import Perturbation
+    from wingbeat.scripts.on_step import Chosen, OnStep
+
+    Make = Callable[[], tuple[Any, Mapping[str, Any]]]
+
+
+def fork(
+    make: Make,
+    perturbations: Sequence[Perturbation] | Perturbation,
+    *,
+    out: str | Path,
+    replicas: int = 3,
+    at: int | str | Path = 0,
+    record_every: int = 50,
+    seed: int = 0,
+    weights: Chosen = "trainable",
+    metrics: Sequence[str | Metric] | None = None,
+    progress: bool | None = None,
+) -> Result:
+    """Fit copies with a Trainer each, from a checkpoint or a step on, and measure how they part.
+
+    Args:
+        make: makes a new Trainer and the arguments of its ``fit``, with a new module, each time;
+            generators are seeded before.
+        perturbations: those that change weights, without a step.
+        out: folder of the run. Callbacks that write checkpoints are taken out of the copies'
+            Trainers: what is recorded lies here.
+        replicas: nudged copies for each perturbation.
+        at: a checkpoint, from which all copies go on with optimizers and loops; or a step
+            (``trainer.global_step``), to which every copy trains from the start.
+        record_every: steps between recordings, counted as Lightning counts: with manual
+            optimization each optimizer's step is one. The last is recorded too.
+        seed: base seed.
+        weights: "trainable", or "all" floating-point parameters, frozen ones included.
+        metrics: names of metrics that need weights only; default: all of them.
+        progress: show which copy trains; None shows it on a terminal.
+
+    Returns:
+        A result as of `wingbeat.scripts.fork_training`.
+
+    Raises:
+        RequestError: ``at`` is no checkpoint of Lightning, ``make`` does not make a Trainer and
+            the arguments of ``fit``, or Lightning is not installed.
+        RunError: the step of the fork was passed over, or never reached.
+        StoreError: ``out`` holds another request.
+    """
+    resume, step = _start(at)
+    made: list[Any] = []
+
+    def train(on_step: OnStep) -> None:
+        trainer, fit = _checked(make(), made)
+        library = _library()
+        kept = [c for c in trainer.callbacks if not isinstance(c, library.Checkpoint)]
+        trainer.callbacks = [*kept, step_callback(on_step)]
+        trainer.fit(**fit, ckpt_path=resume)
+
+    return fork_training(
+        train,
+        perturbations,
+        out,
+        replicas=replicas,
+        at=step,
+        record_every=record_every,
+        seed=seed,
+        weights=weights,
+        metrics=metrics,
+        progress=progress,
+    )
+
+
+def step_callback(on_step: Callable[..., Any]) -> Any:
+    """Return a ``Callback`` that calls ``on_step(step, module)`` at the start and each update.
+
+    Raises:
+        RequestError: Lightning is not installed.
+    """
+
+    class StepCallback(_library().Callback):  # type: ignore[misc]
+        seen = -1
+
+        def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+            self._tell(trainer, pl_module)
+
+        def on_train_batch_end(self, trainer: Any, pl_module: Any, *rest: Any) -> None:
+            self._tell(trainer, pl_module)
+
+        def on_train_end(self, trainer: Any, pl_module: Any) -> None:
+            on_step(trainer.global_step, pl_module, last=True)
+
+        def _tell(self, trainer: Any, pl_module: Any) -> None:
+            if trainer.global_step != self.seen:  # a batch may only add to the gradient
+                self.seen = trainer.global_step
+                on_step(trainer.global_step, pl_module)
+
+    return StepCallback()
+
+
+def _start(at: int | str | Path) -> tuple[str | None, int]:
+    if isinstance(at, int):
+        return None, at
+    try:
+        # Only a number is read here; Lightning itself loads the file.
+        state = torch.load(at, map_location="cpu", weights_only=True, mmap=True)
+        return str(Path(at).resolve()), int(state["global_step"])
+    except (OSError, RuntimeError, KeyError, TypeError, ValueError) as error:
+        msg = f"{at} is no checkpoint of Lightning that can be read ({error})"
+        raise RequestError(msg) from error
+
+
+def _checked(found: Any, made: list[Any]) -> tuple[Any, dict[str, Any]]:
+    if not (isinstance(found, tuple) and len(found) == 2 and hasattr(found[0], "fit")):
+        msg = 'make must return the Trainer and the arguments of fit: (trainer, {"model": module})'
+        raise RequestError(f"{msg}; it returned a {type(found).__name__}")
+    trainer, fit = found[0], dict(found[1])
+    if "model" not in fit:
+        raise RequestError(f'the arguments of fit are {sorted(fit)}: name the module "model"')
+    if any(fit["model"] is one for one in made):
+        raise RequestError("make returned a module that was trained: make it anew each time")
+    made[:] = [fit["model"]]
+    return trainer, fit
+
+
+def _library() -> Any:
+    for name in ("lightning.pytorch", "pytorch_lightning"):
+        try:
+            importlib.import_module(name)
+        except ImportError:
+            continue
+        return importlib.import_module(f"{name}.callbacks")
+    raise RequestError("this needs Lightning: pip install 'wingbeat[lightning]'")

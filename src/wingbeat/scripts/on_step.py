@@ -1,0 +1,150 @@
+"""What a training calls after each update: it nudges one copy at its step, and records it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+import torch
+from safetensors.torch import save_file
+
+from wingbeat.errors import RequestError, RunError
+from wingbeat.params import trainable
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from torch import Tensor, nn
+
+    from wingbeat.replicas.perturb import Nudge
+
+Chosen = Literal["trainable", "all"]
+_WRAPPERS: Final = ("module", "_orig_mod")
+"""Where DistributedDataParallel and torch.compile keep the model."""
+
+
+class OnStep:
+    """Call it with the step and the model: once at the start, then after each update.
+
+    At the step of the fork the weights are nudged in place; then, and at every ``record_every``
+    steps, they are written to ``folder/step-….safetensors``.
+
+    Attributes:
+        label: which copy this is, for messages and folders of one's own.
+        folder: where its weights are written.
+        l2: norm of the nudge after rounding to the weights' type; 0 for the reference.
+        changed: share of the weights that became another number.
+        still: names of the tensors that were asked to move and did not.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        label: str = "reference",
+        nudge: Nudge | None = None,
+        number: int = 0,
+        *,
+        at: int = 0,
+        record_every: int = 50,
+        weights: Chosen = "trainable",
+    ) -> None:
+        self.folder, self.label, self.nudge, self.number = folder, label, nudge, number
+        self.at, self.record_every, self.weights = at, record_every, weights
+        self.l2 = self.changed = 0.0
+        self.still: tuple[str, ...] = ()
+        self.forked = False
+        self._last: int | None = None
+        self._recorded: int | None = None
+
+    def __call__(self, step: int, model: nn.Module, *, last: bool = False) -> None:
+        """Say that ``step`` updates are made.
+
+        Args:
+            step: updates since the start of training.
+            model: with the weights as they are now; wrappers are looked through.
+            last: record whatever the step: no further one follows.
+
+        Raises:
+            RunError: the step of the fork was passed without a call.
+            RequestError: the weights are not all here, or cannot be nudged.
+        """
+        if not self.forked:
+            if step < self.at:
+                self._last = step
+                return
+            if step > self.at:
+                raise RunError(self._missed(step))
+            self._fork(model)
+            self._record(step, model)
+        elif last or step // self.record_every > (self._last or 0) // self.record_every:
+            self._record(step, model)
+        self._last = step
+
+    def chosen(self, model: nn.Module) -> dict[str, Tensor]:
+        """Return the weights that are nudged and recorded, by name."""
+        inner = unwrapped(model)
+        found = trainable(inner)
+        if self.weights == "all":
+            found = {n: p for n, p in inner.named_parameters() if p.is_floating_point()}
+        if not found:
+            raise RequestError("the model has no weight that is trained: nothing could part")
+        empty = [name for name, weight in found.items() if not weight.numel()]
+        if empty:
+            msg = f"{empty[0]} is empty here: sharded weights cannot be nudged in a process"
+            raise RequestError(f"{msg}; use `wingbeat fork` on its checkpoints")
+        return {name: weight.detach() for name, weight in found.items()}
+
+    def _fork(self, model: nn.Module) -> None:
+        self.forked = True
+        params = self.chosen(model)
+        if self.nudge is None:
+            return
+        self.nudge.check(params, self.at + 1)
+        before = {name: weight.clone() for name, weight in params.items()}
+        delta = self.nudge.delta(before, _no_gradient, self.number)
+        with torch.no_grad():
+            for name, weight in params.items():
+                if name in delta:
+                    moved = weight.double() + delta[name].reshape(weight.shape).to(weight.device)
+                    weight.copy_(moved.to(weight.dtype))
+        moves = {n: (w.double() - before[n].double()).flatten().cpu() for n, w in params.items()}
+        whole = torch.cat(list(moves.values()))
+        self.l2, self.changed = float(whole.norm()), float((whole != 0).double().mean())
+        self.still = tuple(n for n in delta if n in moves and not bool(moves[n].any()))
+
+    def _record(self, step: int, model: nn.Module) -> None:
+        if self._recorded == step:
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
+        tensors = {n: w.cpu().clone().contiguous() for n, w in self.chosen(model).items()}
+        save_file(tensors, self.folder / f"step-{step}.safetensors")
+        self._recorded = step
+
+    def _missed(self, step: int) -> str:
+        if self._last is None:
+            return (
+                f"on_step was first called with step {step}, and the copies fork at {self.at}: "
+                "call it before the first update too, or name a later step (at=)"
+            )
+        return (
+            f"on_step was called with the steps {self._last} and {step}, and the copies fork at "
+            f"{self.at}: name a step that it is called with (at=)"
+        )
+
+
+def unwrapped(model: nn.Module) -> nn.Module:
+    """Return the model within its wrappers."""
+    for _ in range(4):  # a wrapper of each kind, twice over
+        inner: Any = next((getattr(model, n) for n in _WRAPPERS if _wraps(model, n)), None)
+        if inner is None:
+            return model
+        model = inner
+    return model
+
+
+def _wraps(model: nn.Module, name: str) -> bool:
+    children = dict(model.named_children())
+    return list(children) == [name] and not list(model.parameters(recurse=False))
+
+
+def _no_gradient(seed: int) -> dict[str, Tensor]:
+    raise AssertionError(f"refused before: no gradient for seed {seed}")
