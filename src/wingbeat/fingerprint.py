@@ -7,6 +7,7 @@ fingerprint.
 
 from __future__ import annotations
 
+import functools
 import os
 import platform
 import sys
@@ -131,7 +132,7 @@ def _cuda() -> dict[str, Any]:
     """Return versions and switches of the libraries on a GPU."""
     return {
         "version": torch.version.cuda or torch.version.hip or "",
-        "cudnn": torch.backends.cudnn.version(),
+        "cudnn": torch.backends.cudnn.version(),  # type: ignore[no-untyped-call]
         "capability": list(torch.cuda.get_device_capability()),
         "linalg": str(torch.backends.cuda.preferred_linalg_library()),
         "blas": str(torch.backends.cuda.preferred_blas_library()),
@@ -147,7 +148,7 @@ def _settings(places: tuple[str, ...]) -> dict[str, Any]:
         *path, name = place.split(".")
         for part in path:
             owner = getattr(owner, part, None)
-        value = _asked(lambda owner=owner, name=name: getattr(owner, name, None))
+        value = _asked(functools.partial(getattr, owner, name, None))
         if value is not None:
             found[place] = value
     return found

@@ -12,8 +12,9 @@ import torch
 
 from wingbeat.brief import brief
 from wingbeat.calibration.check import CHECKS, Check, Comparison, Place
-from wingbeat.determinism import deterministic_algorithms, fingerprint, seeded
+from wingbeat.determinism import deterministic_algorithms, seeded
 from wingbeat.errors import RequestError, nearest
+from wingbeat.fingerprint import fingerprint
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -44,6 +44,7 @@ def _show(found: Calibration) -> None:
     for column in ("check", "quantity", "expected", "found", "tolerance", "verdict"):
         shown.add_column(column, no_wrap=column not in ("quantity", "verdict"))
     last = ""
+    row: Any
     for row in found.table.itertuples():
         verdict = "agrees" if row.verdict == "agrees" else f"DIFFERS ({row.why})"
         name, last = ("" if row.check == last else row.check), row.check

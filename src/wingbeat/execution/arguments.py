@@ -36,7 +36,7 @@ def check_perturbations(given: object) -> list[Perturbation]:
     advice = "pass perturbations such as wb.Gaussian(0.01), one or a list of them"
     if not _is_list(given):
         raise RequestError(f"perturbations is {shown(given)}: {advice}")
-    found = list(given)  # type: ignore[call-overload]
+    found: list[Any] = list(given)  # type: ignore[call-overload]
     for one in found:
         if not isinstance(one, Perturbation):
             raise RequestError(f"perturbations is {type(one).__name__!r}: {advice}")

@@ -150,7 +150,7 @@ def _hooks(
     weights: Chosen,
 ) -> list[OnStep]:
     plan: list[tuple[str, Nudge | None, int]] = [(REFERENCE, None, 0), (NULL, None, 0)]
-    for perturbation in named_apart(given):
+    for perturbation in named_apart(list(given)):
         own = perturbation.of_base(seed)
         assert isinstance(own, Nudge)
         plan += [(f"{perturbation.label}#{n}", own, n) for n in range(1, replicas + 1)]
@@ -197,7 +197,7 @@ def _notes(facts: dict[str, dict[str, Any]]) -> list[str]:
     notes = [
         f"{k} moved no weight: rounding swallowed it" for k, v in copies.items() if not v["l2"]
     ]
-    still = next((v["still"] for v in copies.values() if v["still"] and v["l2"]), [])
+    still: list[str] = next((v["still"] for v in copies.values() if v["still"] and v["l2"]), [])
     if still:
         notes.append(
             f"The perturbation moved nothing in {len(still)} tensors ({', '.join(still[:2])}"

@@ -39,7 +39,8 @@ def _first_bytes(tensor: Tensor) -> Any:
     plain = tensor.device.type == "cpu" and tensor.dtype in _PLAIN
     if plain and tensor.is_contiguous() and tensor.numel():
         # A third of the time of the same through torch, which is a tenth of a small net's step.
-        return memoryview(tensor.detach().numpy()).cast("B")[: _SEEN // size * size]
+        array: Any = tensor.detach().numpy()
+        return memoryview(array).cast("B")[: _SEEN // size * size]
     flat = tensor.detach().reshape(-1)[: _SEEN // size].resolve_conj().resolve_neg()
     return flat.cpu().contiguous().view(torch.uint8).numpy().tobytes()
 

@@ -51,7 +51,7 @@ def _dense(task: Task, weights: Tensor) -> Tensor:
     shapes = {name: p.shape for name, p in model.named_parameters()}
 
     def loss(flat: Tensor) -> Tensor:
-        parts = flat.split([shape.numel() for shape in shapes.values()])
+        parts = torch.split(flat, [shape.numel() for shape in shapes.values()])
         named = {n: p.reshape(s) for (n, s), p in zip(shapes.items(), parts, strict=True)}
         x, y = task.data
         out = torch.func.functional_call(model, named, (x.double(),))

@@ -26,7 +26,7 @@ def twin(place: Place) -> Iterator[Comparison]:
         for driver in ("loop", "lockstep"):
             found = verify(
                 small_task(rule),
-                driver=driver,  # type: ignore[arg-type]
+                driver=driver,
                 dtype=place.dtype,
                 device=place.device,
                 progress=False,
