@@ -12,8 +12,8 @@ NAMES = sorted(wingbeat.__all__)
 
 
 def test_few_names() -> None:
-    # One call for a beginner, a start from a checkpoint, two results side by side, the logs of other
-    # people's runs: each is asked for beside a task, so that none of them can lie a room deeper.
+    # One call for a beginner, a start from a checkpoint, two results side by side, logs of others:
+    # each is asked for beside a task, so that none of them can lie a room deeper.
     assert 0 < len(NAMES) <= 36
     assert len(set(NAMES)) == len(NAMES)
 
