@@ -38,7 +38,7 @@ LEVELS = (
     ("landscape", "representation", "curvature", "lyapunov"),
     ("measure",),
     ("execution",),
-    ("analyses", "twins", "scripts"),
+    ("analyses", "twins", "scripts", "calibration"),
     ("study",),
     ("report",),
     ("tasks",),

@@ -28,6 +28,7 @@ GROUPS: Final = (
     "wingbeat.drivers",
     "wingbeat.runners",
     "wingbeat.checkpoint_formats",
+    "wingbeat.checks",
     "wingbeat.studies",
 )
 """Groups of entry points under which packages announce what they add."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -39,7 +40,7 @@ def calibrate(
 
 
 def _show(found: Calibration) -> None:
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else 120)  # a pipe has no width
     shown = Table(box=None, pad_edge=False)
     for column in ("check", "quantity", "expected", "found", "tolerance", "verdict"):
         shown.add_column(column, no_wrap=column not in ("quantity", "verdict"))

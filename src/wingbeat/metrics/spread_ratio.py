@@ -152,10 +152,12 @@ def spread_interval(g: Array, *, level: float = 0.95, power: float = 1.0) -> Est
     with np.errstate(divide="ignore", invalid="ignore"):
         found = log_ratio(None, g)
     plain = _of_one(found, n, level, power)
-    if n >= _ENOUGH_FOR_SKEW or plain.interval_reason:
+    if not _FEWEST <= n < _ENOUGH_FOR_SKEW or not math.isfinite(found.value):
         return plain
-    varies = max(found.variance, _steadied(found, n))
-    freedom = max(_LEAST_FREEDOM, 2.0 * _inverse_trigamma(4.0 * varies))
+    freedom = _LEAST_FREEDOM
+    if math.isfinite(found.error):  # not where all but one replica are equal
+        varies = max(found.variance, _steadied(found, n))
+        freedom = max(freedom, 2.0 * _inverse_trigamma(4.0 * varies))
     tails = 0.5 + level / 2.0 * np.array([1.0, -1.0])
     with np.errstate(over="ignore"):
         low, high = plain.value * (freedom / chdtri(freedom, 1.0 - tails)) ** (power / 2.0)

@@ -31,6 +31,10 @@ def twin(place: Place) -> Iterator[Comparison]:
                 device=place.device,
                 progress=False,
             )
-            for what, broken in (("twin", found.twins), ("second run", found.repeated)):
+            for what, broken in (
+                ("twin", found.twins),
+                ("second run", found.repeated),
+                ("plain loop", found.plain),
+            ):
                 parted = float(broken is not None)
                 yield Comparison(f"{name}, {driver}: {what} parts", 0.0, parted, 0.0)
