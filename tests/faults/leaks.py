@@ -5,10 +5,12 @@ python -m tests.faults.leaks [COUNT]
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import json
 import sys
 import tempfile
+import unittest.mock
 from pathlib import Path
 
 import torch
@@ -69,8 +71,31 @@ def reports(count=20):
         return grown(lambda: result.report(Path(folder) / "report.html"), count)
 
 
+def figures(count=3):
+    """Return how many figures pyplot keeps open after sheets were saved and drawings failed."""
+    import numpy as np
+    from matplotlib import pyplot as plt
+
+    from wingbeat.deep_lyapunov.visualization.plots import create_analysis_dashboard
+
+    before, result = len(plt.get_fignums()), one_run("loop")
+    ways = np.arange(24.0).reshape(4, 2, 3)
+    with tempfile.TemporaryDirectory() as folder:
+        for i in range(count):
+            for path in (Path(folder) / f"{i}.png", Path(folder) / "missing" / "a.png"):
+                with contextlib.suppress(wb.StoreError):
+                    create_analysis_dashboard(
+                        ways, np.ones(3) / 3, np.ones(4), 0.0, 1.0, "undetermined", save_path=path
+                    )
+            with unittest.mock.patch("matplotlib.axes.Axes.set_title", side_effect=MemoryError):
+                for draw in (result.plot_distance, result.plot_layers):
+                    with contextlib.suppress(MemoryError):
+                        draw()
+    return len(plt.get_fignums()) - before
+
+
 if __name__ == "__main__":
     COUNT = int(sys.argv[1]) if len(sys.argv) > 1 else 20
     torch.set_num_threads(1)
-    for ATTACK in (loop_runs, lockstep_runs, reports):
+    for ATTACK in (loop_runs, lockstep_runs, reports, figures):
         print(json.dumps({ATTACK.__name__: ATTACK(COUNT)}), flush=True)  # noqa: T201
