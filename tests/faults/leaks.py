@@ -11,6 +11,7 @@ import json
 import sys
 import tempfile
 import unittest.mock
+import weakref
 from pathlib import Path
 
 import torch
@@ -42,6 +43,21 @@ def one_run(driver="lockstep", **options):
         steps=12,
     )
     return wb.run(task, wb.Gaussian(0.1), replicas=2, driver=driver, progress=False, **options)
+
+
+def held_by_a_task(driver):
+    """Return a weak reference to what only the functions of a task that was run hold."""
+    x, scale = torch.linspace(-1, 1, 64).unsqueeze(1), torch.ones(1)
+    task = wb.Task(
+        model=lambda: torch.nn.Linear(1, 1),
+        loss=lambda model, batch: (scale * (model(batch[0]) - batch[1]) ** 2).mean(),
+        data=(x, 2 * x),
+        optimizer=lambda params: torch.optim.SGD(params, lr=0.1 * float(scale)),
+        batch_size=16,
+        steps=6,
+    )
+    wb.run(task, wb.Gaussian(0.1), replicas=2, driver=driver, progress=False)
+    return weakref.ref(scale)
 
 
 def grown(action, count):
