@@ -81,6 +81,7 @@ def _new_file(folder: Path) -> tuple[int, Path]:
     """Open a file that was not there before, through no link, and hold it while it is open."""
     while True:
         path = folder / f"{WRITING}{secrets.token_hex(8)}"
+        # Exclusive, hence never through a link that lies there; the permissions are the umask's.
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
         _hold(handle)
         if os.fstat(handle).st_nlink:
@@ -89,15 +90,13 @@ def _new_file(folder: Path) -> tuple[int, Path]:
 
 
 def sweep(folder: Path) -> None:
-    """Remove what killed processes left half written in a folder, and nothing of a live one.
+    """Remove what killed processes left half written in a run's folder, and nothing of a live one.
 
-    Folders inside that have a lock of their own belong to another run and are left to it.
+    Other folders inside it are left to the runs that they are of.
     """
-    for place, inner, names in os.walk(folder):
-        inner[:] = [name for name in inner if not os.path.lexists(f"{place}/{name}/.lock")]
-        for name in names:
-            if name.startswith(WRITING):
-                _remove_unless_held(Path(place) / name)
+    for pattern in (f"{WRITING}*", f"snapshots/{WRITING}*", f"state/{WRITING}*"):
+        for path in folder.glob(pattern):
+            _remove_unless_held(path)
 
 
 def _remove_unless_held(path: Path) -> None:
@@ -153,8 +152,8 @@ def unreadable(path: Path, error: Exception, what_if_damaged: str = "") -> Store
     """Return the error of a file that cannot be read: forbidden, missing and damaged differ."""
     if isinstance(error, PermissionError):
         return StoreError(
-            f"{path} may not be read by this user ({error.strerror}): nothing is known to be wrong "
-            f"with it. Make it readable (chmod u+r, and u+x for its folders), or ask its owner"
+            f"{path} may not be read ({error.strerror}): ask its owner, or change its permissions "
+            "(chmod u+r, and u+x for folders)"
         )
     if isinstance(error, FileNotFoundError):
         return StoreError(f"{path} is missing. {what_if_damaged}".rstrip())

@@ -62,7 +62,7 @@ def go(folder, **options):
 def nested_runs(tries=5):
     """A run begins in ``base`` while a file is being written in ``base/a``: it is not swept away.
 
-    One that a killed process left behind is, and that in ``base/a`` waits for a run there.
+    One that a killed process left behind in ``base`` itself is.
     """
 
     def attempt(_):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -281,8 +282,13 @@ WITHOUT_DIGESTS: Final = (
 
 def is_intact(folder: Path, found: dict[str, Any]) -> bool:
     """Tell whether a folder has the table that belongs to its summary."""
+    return _table_bytes(folder, found) is not None
+
+
+def _table_bytes(folder: Path, found: dict[str, Any]) -> bytes | None:
     path = folder / "table.parquet"
-    return is_there(path) and hashlib.sha256(read_file(path)).hexdigest() == found["table"]
+    content = read_file(path) if is_there(path) else b""
+    return content if hashlib.sha256(content).hexdigest() == found["table"] else None
 
 
 def load(folder: str | Path) -> Result:
@@ -344,14 +350,13 @@ def _trajectories(
 
 
 def _read_table(folder: Path, found: dict[str, Any]) -> pd.DataFrame:
-    path = folder / "table.parquet"
-    if not is_intact(folder, found):
-        msg = (
-            f"{path} is missing or was altered: run the same command again; the table is made "
-            "anew from the snapshots"
+    content = _table_bytes(folder, found)  # once: another process may replace it at any moment
+    if content is None:
+        raise StoreError(
+            f"{folder / 'table.parquet'} is missing or was altered: run the same command again; "
+            "the table is made anew from the snapshots"
         )
-        raise StoreError(msg)
-    return pd.read_parquet(path)
+    return pd.read_parquet(io.BytesIO(content))
 
 
 def _plain(value: Any) -> float | str:

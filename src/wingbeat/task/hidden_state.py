@@ -280,7 +280,6 @@ def _global_names(code: types.CodeType) -> set[str]:
     return set(code.co_names).union(*map(_global_names, inner))
 
 
-@functools.cache
 def _home(thing: Any) -> str:
     """Return the module of a function or a class; ``__main__`` for what ``exec`` made of a text.
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from wingbeat.execution.folder import agree, same_execution
+from wingbeat.files import sweep
 from wingbeat.replicas.fork import REFERENCE
 from wingbeat.replicas.snapshot import Snapshot
 from wingbeat.trajectory.store import FolderStore
@@ -63,7 +64,9 @@ class SeedFolder:
 
     def copy(self, label: str) -> FolderStore:
         """Return the store of one copy."""
-        return FolderStore(self._own(label), create=True)
+        store = FolderStore(self._own(label), create=True)
+        sweep(store.folder)  # its lock is that of the base seed
+        return store
 
     def trained(self, label: str) -> bool:
         """Tell whether a copy is finished."""

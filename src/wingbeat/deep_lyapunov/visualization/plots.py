@@ -209,7 +209,8 @@ def create_analysis_dashboard(
         lyapunov: per checkpoint.
         convergence_ratio: for the title.
         behavior: likewise.
-        save_path: write the sheet there too; the ending chooses the format.
+        save_path: write the sheet there, and close it in pyplot: it is returned all the same. The
+            ending chooses the format.
 
     >>> ways = np.arange(24.0).reshape(4, 2, 3)
     >>> shares, spread = np.ones(3) / 3, np.ones(4)
@@ -220,12 +221,19 @@ def create_analysis_dashboard(
     from matplotlib import pyplot as plt
 
     sheet, places = plt.subplots(2, 2, figsize=(13.0, 9.0), layout="constrained")
-    plot_trajectories_2d(pca_trajectories, pca_variance, places[0, 0])
-    plot_convergence_basin(pca_trajectories, pca_variance, places[0, 1])
-    plot_spread_evolution(spread_evolution, places[1, 0], behavior, convergence_ratio)
-    plot_lyapunov_evolution(spread_evolution, lyapunov, places[1, 1])
-    if save_path is not None:
-        write_bytes(Path(save_path), picture_bytes(sheet, Path(save_path), dpi=150))
+    kept = False
+    try:
+        plot_trajectories_2d(pca_trajectories, pca_variance, places[0, 0])
+        plot_convergence_basin(pca_trajectories, pca_variance, places[0, 1])
+        plot_spread_evolution(spread_evolution, places[1, 0], behavior, convergence_ratio)
+        plot_lyapunov_evolution(spread_evolution, lyapunov, places[1, 1])
+        if save_path is not None:
+            picture = picture_bytes(sheet, Path(save_path), dpi=150)
+            write_bytes(Path(save_path), picture)
+        kept = save_path is None
+    finally:
+        if not kept:
+            plt.close(sheet)
     return sheet
 
 

@@ -48,7 +48,19 @@ def draw(figure: Figure, ax: Axes | None = None) -> Axes:
             ``projection="3d"``.
         ax: where to draw; None opens a new pyplot figure.
     """
-    where = _new_axes(figure) if ax is None else ax
+    if ax is not None:
+        return _draw_on(figure, ax)
+    from matplotlib import pyplot as plt
+
+    new = _new_axes(figure)
+    try:
+        return _draw_on(figure, new)
+    except BaseException:
+        plt.close(cast("Any", new.figure))  # nobody else could: it would stay open for good
+        raise
+
+
+def _draw_on(figure: Figure, where: Axes) -> Axes:
     if isinstance(figure, HeatFigure):
         _heat(figure, where)
     elif isinstance(figure, PathFigure):

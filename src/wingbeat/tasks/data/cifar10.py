@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from wingbeat.errors import StoreError
+from wingbeat.files import write_bytes
 from wingbeat.tasks.data.sklearn import Labelled, digits
 from wingbeat.tasks.data.sources import DataSource, Images, digest_of, fetched, find_folder
 
@@ -114,5 +115,5 @@ def _download(folder: Path) -> bool:
             member = archive.extractfile(f"cifar-10-batches-bin/{name}")
             if member is None:
                 raise StoreError(f"{found} holds no file {name}: fetch it again")
-            (folder / name).write_bytes(member.read())
+            write_bytes(folder / name, member.read())
     return True

@@ -25,6 +25,7 @@ from torch import Tensor
 
 from wingbeat.cache import cache_folder
 from wingbeat.errors import StoreError
+from wingbeat.files import write_bytes
 from wingbeat.tasks.data.sklearn import Labelled, digits
 from wingbeat.tasks.data.text import Corpus, grammar
 
@@ -181,7 +182,7 @@ def _download_sst2(folder: Path) -> bool:
         return False
     with zipfile.ZipFile(found) as archive:
         for file in ("train.tsv", "dev.tsv"):
-            (folder / file).write_bytes(archive.read(f"SST-2/{file}"))
+            write_bytes(folder / file, archive.read(f"SST-2/{file}"))
     return True
 
 
