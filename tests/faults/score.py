@@ -21,6 +21,7 @@ import itertools
 import json
 import os
 import random
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -161,7 +162,8 @@ _end_of = run_calls.attack
 
 def flips(quick):
     """Flip one bit after another in every kind of file: refused by name, or nothing changes."""
-    return counted(_flips(3 if quick else 50))
+    each = 3 if quick else 50
+    return counted(itertools.chain(_flips(each), _state_flips(each), _study_flips(each)))
 
 
 def _flips(each):
@@ -187,6 +189,45 @@ def _flips(each):
                     yield "" if read == right else f"wrong: {path.name}: another number"
             path.write_bytes(content)
         yield "" if _all_of(folder) == right else "lost: restored files are not read"
+
+
+def _state_flips(each):
+    """Flip bits in what a run that was stopped goes on from."""
+    with tempfile.TemporaryDirectory() as place:
+        _small(Path(place) / "whole")
+        expected, folder = contents(Path(place) / "whole"), Path(place) / "run"
+        with _failing("os", "fsync", 9, errno.EIO):
+            _end_of(lambda: _small(folder))
+        names = [p.relative_to(folder) for p in folder.rglob("*.safetensors")]
+        draw = random.Random(8)
+        for number, name in enumerate(name for name in names for _ in range(each // 3)):
+            other = Path(shutil.copytree(folder, Path(place) / f"run-{number}"))
+            content = bytearray((other / name).read_bytes())
+            content[draw.randrange(len(content))] ^= 1 << draw.randrange(8)
+            (other / name).write_bytes(content)
+            end = _end_of(lambda other=other: _small(other))
+            same = end == "taken" and contents(other) == expected
+            yield "" if same or end.startswith("refused") else f"wrong: {name}: {end}"
+
+
+def _study_flips(each):
+    """Flip bits in the records, the journal and the table of a study."""
+    damage = importlib.import_module("test_study_damage")
+    draw = random.Random(9)
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place) / "study"
+        damage.run_study(damage.GRID, folder)
+        expected = (folder / "table.parquet").read_bytes()
+        for path in sorted(p for p in folder.rglob("*") if p.is_file() and p.stat().st_size):
+            content = path.read_bytes()
+            for _ in range(each // 3):
+                altered = bytearray(content)
+                altered[draw.randrange(len(content))] ^= 1 << draw.randrange(8)
+                path.write_bytes(altered)
+                end = _end_of(lambda: damage.run_study(damage.GRID, folder))
+                same = end == "taken" and (folder / "table.parquet").read_bytes() == expected
+                yield "" if same or end.startswith("refused") else f"wrong: {path.name}: {end}"
+            path.write_bytes(content)
 
 
 def _all_of(folder):
