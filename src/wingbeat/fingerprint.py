@@ -91,7 +91,7 @@ def fingerprint(device: torch.device, dtype: torch.dtype) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "deterministic_algorithms": torch.are_deterministic_algorithms_enabled(),
         "float32_matmul_precision": _asked(torch.get_float32_matmul_precision),
-        "fp32_precision": _settings(_PRECISIONS),
+        "fp32_precision": _precisions(),
         "default_dtype": str(torch.get_default_dtype()).removeprefix("torch."),
         "denormals": bool((torch.tensor(_DENORMAL, dtype=torch.float32) * 0.5) != 0.0),
         "attention": [n for n in _ATTENTION if getattr(torch.backends.cuda, f"{n}_enabled")()],
@@ -138,6 +138,14 @@ def _cuda() -> dict[str, Any]:
         "blas": str(torch.backends.cuda.preferred_blas_library()),
         **_settings(_CUDA),
     }
+
+
+def _precisions() -> dict[str, Any]:
+    """Return the precisions of oneDNN: what is not set of its own is the general one, or exact."""
+    found = _settings(_PRECISIONS)
+    general = found.get("fp32_precision", "none")
+    general = "ieee" if general == "none" else general
+    return {place: general if value == "none" else value for place, value in found.items()}
 
 
 def _settings(places: tuple[str, ...]) -> dict[str, Any]:
