@@ -153,6 +153,22 @@ class Result:
 
         return write_page(self, Path(path))
 
+    def to_xarray(self, *, checks: bool = False) -> Any:
+        """Return the table as an xarray data set, as ArviZ takes it: chain = copy, draw = step.
+
+        A variable for each metric that belongs to one copy of the whole model; NaN where a copy did
+        not exist yet. Beside the chains stand ``replica``, ``perturbation`` and ``base_seed``.
+
+        Args:
+            checks: include the reference and the unperturbed twin.
+
+        Raises:
+            RequestError: xarray is not installed, or no metric is of one copy.
+        """
+        from wingbeat.execution.chains import as_dataset
+
+        return as_dataset(self.table, checks=checks)
+
     def plot_spread(self, ax: Axes | None = None) -> Axes:
         """Draw the spread over training on a log axis, with the noise floor."""
         return self._draw("plot_spread", ax)

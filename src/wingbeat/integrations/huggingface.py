@@ -76,6 +76,7 @@ def fork(
     made: list[Any] = []
 
     def train(on_step: OnStep) -> None:
+        """Train one copy."""
         trainer = make_trainer()
         _check(trainer, made)
         made[:] = [trainer]

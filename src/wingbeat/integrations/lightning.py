@@ -77,6 +77,7 @@ def fork(
     made: list[Any] = []
 
     def train(on_step: OnStep) -> None:
+        """Train one copy."""
         trainer, fit = _checked(make(), made)
         library = _library()
         kept = [c for c in trainer.callbacks if not isinstance(c, library.Checkpoint)]

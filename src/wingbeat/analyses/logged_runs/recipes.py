@@ -293,6 +293,7 @@ class _Spread:
 
     @classmethod
     def of(cls, a: Array, b: Array, paired: bool) -> _Spread:
+        """Return the spread of two recipes' values."""
         if paired:
             return cls(_sd(b - a), len(a) - 1, len(a), True)
         squares = sum(float(np.square(x - x.mean()).sum()) for x in (a, b))
