@@ -48,7 +48,7 @@ WRONG = {
 @pytest.mark.parametrize("name", COMMANDS)
 def test_the_first_error_fits_one_screen(name: str, tmp_path, monkeypatch, capsys) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("sys.argv", ["wingbeat", name, *WRONG[name]])
+    monkeypatch.setattr("sys.argv", ["wingbeat", name, *WRONG.get(name, ["--no-such-option"])])
     for key, value in SCREEN.items():
         monkeypatch.setenv(key, value)
     with pytest.raises(SystemExit) as ended:

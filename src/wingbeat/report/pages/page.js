@@ -6,7 +6,7 @@
   const hidden = new Map();
   const settings = { displayModeBar: false, responsive: false, displaylogo: false };
   const PRINTED_WIDTH = 660;
-  const PRINTED_HEIGHT = 300;
+  const PRINTED_HEIGHT = 240;  // two figures with their words fit a page of paper
   let printing = false;
 
   // plotly.js lies in the page as gzip in base64; the policy of the page names its hash.
@@ -31,7 +31,10 @@
   function fit(layout, width) {
     layout.width = width;
     layout.font.family = getComputedStyle(document.documentElement).getPropertyValue("--sans");
-    if (printing) layout.height = Math.min(layout.height, PRINTED_HEIGHT);
+    if (printing) {
+      layout.height = Math.min(layout.height, PRINTED_HEIGHT);
+      for (const axis of [layout.xaxis, layout.yaxis]) if (axis.title) axis.title.font = { size: 10 };
+    }
     if (width >= 560) return;
     layout.font.size = 11;
     layout.margin = { ...layout.margin, l: 4, r: 20 };
