@@ -15,14 +15,14 @@ import time
 import numpy as np
 from scipy.stats import binomtest, linregress
 
-from wingbeat.analyses.states import FittedStates, Series, detours, fit_states
+from wingbeat.analyses.states import FittedStates, RunSeries, detours, fit_states
 
 RUNS, RECORDS, EVERY = 20, 60, 10
 DELAYS = (0.0, 50.0, 100.0, 200.0)
 """Steps; times spread over 200 steps, with a deviation of 58."""
 
 
-def forking(seed: int) -> Series:
+def forking(seed: int) -> RunSeries:
     r = np.random.default_rng(seed)
     through = np.arange(RUNS) % 2 == 0
     leave = r.integers(8, 12, RUNS)
@@ -32,7 +32,7 @@ def forking(seed: int) -> Series:
     means = np.array([[0, 0, 0], [3, -3, 0], [0, 3, 3]], dtype=float)
     x = means[state] + 0.3 * r.normal(size=(RUNS, RECORDS, 3))
     names = tuple(f"s{i}" for i in range(3))
-    return Series(tuple(f"r{i}" for i in range(RUNS)), names, tuple(range(0, 600, EVERY)), x)
+    return RunSeries(tuple(f"r{i}" for i in range(RUNS)), names, tuple(range(0, 600, EVERY)), x)
 
 
 def published(fitted: FittedStates, times: np.ndarray) -> bool:

@@ -12,7 +12,7 @@ import pytest
 import wingbeat as wb
 from wingbeat.analyses.states import (
     GaussianStates,
-    Series,
+    RunSeries,
     detours,
     fit_gaussian,
     fit_states,
@@ -224,7 +224,7 @@ def test_the_adapter_agrees_with_its_library():
 
 def series(values):
     runs, steps, size = values.shape
-    return Series(
+    return RunSeries(
         tuple(f"r{i}" for i in range(runs)),
         tuple(f"s{i}" for i in range(size)),
         tuple(range(0, 10 * steps, 10)),

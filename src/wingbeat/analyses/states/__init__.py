@@ -7,7 +7,7 @@ Needs hmmlearn (``pip install "wingbeat[states]"``).
 from __future__ import annotations
 
 # isort: off
-from wingbeat.analyses.states.series import Series, series_of
+from wingbeat.analyses.states.series import RunSeries, series_of
 from wingbeat.analyses.states.hmm import GaussianStates, fit_gaussian
 from wingbeat.analyses.states.fitted import FittedStates, fit_states
 from wingbeat.analyses.states.detours import Detour, detours
@@ -18,7 +18,7 @@ __all__ = [
     "Detour",
     "FittedStates",
     "GaussianStates",
-    "Series",
+    "RunSeries",
     "detours",
     "fit_gaussian",
     "fit_states",

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from wingbeat.analyses.states.hmm import Covariance, GaussianStates, fit_gaussian
-from wingbeat.analyses.states.series import Series, Standardise
+from wingbeat.analyses.states.series import RunSeries, Standardise
 from wingbeat.errors import RequestError
 from wingbeat.typing import Array
 
@@ -37,7 +37,7 @@ class FittedStates:
             log-likelihood per observation, BIC, spread over restarts, whether it converged.
     """
 
-    series: Series
+    series: RunSeries
     model: GaussianStates
     paths: NDArray[np.int64]
     selection: pd.DataFrame
@@ -132,7 +132,7 @@ class FittedStates:
 
 
 def fit_states(
-    series: Series,
+    series: RunSeries,
     states: Sequence[int] = range(1, 9),
     *,
     covariance: Covariance = "diag",

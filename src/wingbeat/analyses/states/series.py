@@ -21,7 +21,7 @@ forks: the later a run switches, the other its values before and after; or as th
 
 
 @dataclass(frozen=True)
-class Series:
+class RunSeries:
     """R runs of D statistics at T recorded steps.
 
     Attributes:
@@ -45,7 +45,7 @@ class Series:
         if self.values.shape != shape:
             raise RequestError(f"values have shape {self.values.shape}: give {shape}")
 
-    def standardised(self, how: Standardise = "pooled") -> Series:
+    def standardised(self, how: Standardise = "pooled") -> RunSeries:
         """Return the series with mean 0 and variance 1, without statistics that never vary.
 
         Raises:
@@ -67,7 +67,7 @@ class Series:
         return replace(self, names=kept, values=scaled, left_out=(*self.left_out, *left))
 
 
-def series_of(results: Sequence[Result], names: Sequence[str]) -> Series:
+def series_of(results: Sequence[Result], names: Sequence[str]) -> RunSeries:
     """Return the series of every replica of some results, base seeds and perturbations alike.
 
     Args:
@@ -101,4 +101,4 @@ def series_of(results: Sequence[Result], names: Sequence[str]) -> Series:
     if steps is None or not whole:
         raise RequestError("no run has a value of every statistic at every step")
     dropped = tuple(run for run in found if run not in whole)
-    return Series(tuple(whole), tuple(names), steps, np.stack(list(whole.values())), (), dropped)
+    return RunSeries(tuple(whole), tuple(names), steps, np.stack(list(whole.values())), (), dropped)
