@@ -14,7 +14,7 @@ from torch import nn
 
 import wingbeat as wb
 from wingbeat.execution import session
-from wingbeat.execution.result import WITHOUT_DIGESTS
+from wingbeat.execution.summary_file import WITHOUT_DIGESTS
 from wingbeat.trajectory.store import FolderStore
 
 OPTIONS = {"replicas": 2, "record_every": 4, "driver": "loop", "progress": False}

@@ -6,12 +6,12 @@ import hashlib
 import io
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from wingbeat.errors import StoreError, nearest
-from wingbeat.execution.summary_file import checked
+from wingbeat.execution.summary_file import WITHOUT_DIGESTS, checked
 from wingbeat.files import is_there, parquet, read_file, strict_json, write_bytes
 from wingbeat.locks import holding, read_steadily
 from wingbeat.measure.metric import own_codes
@@ -288,12 +288,6 @@ def write_files(result: Result, folder: Path, codes: dict[str, str] | None = Non
             "table": hashlib.sha256(table).hexdigest(),
         },
     )
-
-
-WITHOUT_DIGESTS: Final = (
-    "The files of this folder carry no digests: an earlier version wrote them, and changes made to "
-    "them since would not be noticed."
-)
 
 
 def is_intact(folder: Path, found: dict[str, Any]) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import BaseModel, ConfigDict, StrictInt, StrictStr, ValidationError
 
@@ -10,6 +10,12 @@ from wingbeat.errors import StoreError
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+
+WITHOUT_DIGESTS: Final = (
+    "The files of this folder carry no digests: an earlier version wrote them, and changes made to "
+    "them since would not be noticed."
+)
 
 
 class SummaryFile(BaseModel):

@@ -12,6 +12,8 @@ import importlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from wingbeat.errors import RequestError
 from wingbeat.execution.result import Result, load
 
@@ -36,8 +38,9 @@ def curves(result: Result) -> Iterator[tuple[str, int, float]]:
     for (place, metric, owner), rows in copies.groupby(["place", "metric", "perturbation"]):
         by_step = rows.groupby("step")["value"].agg(["mean", "min", "max"])
         for column, word in (("mean", "mean"), ("min", "lowest"), ("max", "highest")):
-            for step, value in by_step[column].items():
-                yield f"{place}{metric}/{owner}.{word}", int(step), float(value)
+            steps = by_step.index.to_numpy(dtype=np.int64).tolist()
+            for step, value in zip(steps, by_step[column].tolist(), strict=True):
+                yield f"{place}{metric}/{owner}.{word}", step, float(value)
 
 
 def _copy(a: str, b: str) -> str:

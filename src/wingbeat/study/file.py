@@ -271,6 +271,7 @@ def _bounded(value: Any) -> int:
     known: dict[int, int] = {}
 
     def size(part: Any, depth: int) -> int:
+        """Count what a part holds, each shared part once."""
         if depth > DEEPEST:
             raise RequestError(f"it is nested more than {DEEPEST} deep")
         if not isinstance(part, dict | list):
