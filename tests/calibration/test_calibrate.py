@@ -11,7 +11,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from wingbeat.calibration import CHECKS, Comparison, calibrate, check
+from wingbeat.calibration import CHECKS, ClosedForm, calibrate, check
 from wingbeat.calibration.checks import exponents, sharpness, thresholds
 from wingbeat.cli.main import app
 from wingbeat.errors import RequestError
@@ -62,7 +62,7 @@ def test_single_precision_agrees_too(name):
     ],
 )
 def test_a_verdict_is_within_its_tolerance(value, tolerance, verdict):
-    assert Comparison("one", 1.0, value, tolerance).verdict == verdict
+    assert ClosedForm("one", 1.0, value, tolerance).verdict == verdict
 
 
 def test_a_wrong_exponent_is_noticed(monkeypatch):
@@ -98,7 +98,7 @@ def test_a_wrong_threshold_is_noticed(monkeypatch):
 def broken():
     @check("broken", "a check that cannot run")
     def one(place):
-        yield Comparison("first", 1.0, 1.0, 0.0)
+        yield ClosedForm("first", 1.0, 1.0, 0.0)
         raise RuntimeError("no kernel for this")
 
     yield one

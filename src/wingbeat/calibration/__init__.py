@@ -6,9 +6,9 @@ check → checks/ (a file each) → calibrate
 from __future__ import annotations
 
 # isort: off
-from wingbeat.calibration.check import CHECKS, Check, Comparison, check
+from wingbeat.calibration.check import CHECKS, Check, ClosedForm, check
 from wingbeat.calibration.calibrate import Calibration, calibrate
 
 # isort: on
 
-__all__ = ["CHECKS", "Calibration", "Check", "Comparison", "calibrate", "check"]
+__all__ = ["CHECKS", "Calibration", "Check", "ClosedForm", "calibrate", "check"]

@@ -11,7 +11,7 @@ import pandas as pd
 import torch
 
 from wingbeat.brief import brief
-from wingbeat.calibration.check import CHECKS, Check, Comparison, Place
+from wingbeat.calibration.check import CHECKS, Check, ClosedForm, Placement
 from wingbeat.determinism import deterministic_algorithms, seeded
 from wingbeat.errors import RequestError, nearest
 from wingbeat.fingerprint import fingerprint
@@ -103,11 +103,11 @@ def _chosen(only: Sequence[str]) -> list[Check]:
     return [CHECKS.find(name) for name in names if not only or name in only]
 
 
-def _place(device: str | torch.device, dtype: torch.dtype) -> Place:
+def _place(device: str | torch.device, dtype: torch.dtype) -> Placement:
     if dtype not in TYPES.values():
         raise RequestError(f"dtype is {dtype}; closed forms are compared in float64 or float32")
     try:
-        place = Place(torch.device(device), dtype)
+        place = Placement(torch.device(device), dtype)
         place.tensor(1.0)
     except (RuntimeError, TypeError, AssertionError) as error:
         raise RequestError(
@@ -116,15 +116,15 @@ def _place(device: str | torch.device, dtype: torch.dtype) -> Place:
     return place
 
 
-def _compared(one: Check, place: Place) -> list[Comparison]:
+def _compared(one: Check, place: Placement) -> list[ClosedForm]:
     with seeded(0), deterministic_algorithms():
         try:
             return list(one.function(place))
         except Exception as error:  # whatever fails on this machine is what is asked about
             said = f"{type(error).__name__}: {error}".splitlines()[0]
-            return [Comparison("the check itself", float("nan"), float("nan"), 0.0, said)]
+            return [ClosedForm("the check itself", float("nan"), float("nan"), 0.0, said)]
 
 
-def _row(found: Comparison) -> tuple[Any, ...]:
+def _row(found: ClosedForm) -> tuple[Any, ...]:
     values = found.expected, found.found, found.tolerance
     return (found.quantity, *map(float, values), found.verdict, found.why)

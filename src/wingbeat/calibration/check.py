@@ -13,13 +13,13 @@ from wingbeat.plugins import Registry
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    Compare = Callable[["Place"], Iterator["Comparison"]]
+    Compare = Callable[["Placement"], Iterator["ClosedForm"]]
 
 Agreement = Literal["agrees", "differs"]
 
 
 @dataclass(frozen=True)
-class Place:
+class Placement:
     """Where a check computes.
 
     Attributes:
@@ -41,7 +41,7 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class ClosedForm:
     """One closed form and what was found.
 
     Attributes:
@@ -51,9 +51,9 @@ class Comparison:
         tolerance: most that the two may differ, absolute; 0 where they must be equal.
         why: where the tolerance comes from.
 
-    >>> Comparison("ln 2", 0.6931, 0.6935, 0.001).verdict
+    >>> ClosedForm("ln 2", 0.6931, 0.6935, 0.001).verdict
     'agrees'
-    >>> Comparison("ln 2", 0.6931, float("nan"), 0.001).verdict
+    >>> ClosedForm("ln 2", 0.6931, float("nan"), 0.001).verdict
     'differs'
     """
 
@@ -77,7 +77,7 @@ class Check:
     Attributes:
         name: as it is asked for.
         about: what it compares, in a line.
-        function: yields a `Comparison` for each closed form.
+        function: yields a `ClosedForm` each.
         source: of the closed forms.
     """
 
@@ -106,7 +106,7 @@ def check(name: str, about: str, source: str = "") -> Callable[[Compare], Check]
 
     >>> @check("half", "one half is one half")
     ... def half(place):
-    ...     yield Comparison("1/2", 0.5, float(place.tensor(1.0) / 2), 0.0)
+    ...     yield ClosedForm("1/2", 0.5, float(place.tensor(1.0) / 2), 0.0)
     >>> half.name in CHECKS
     True
     """

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-from wingbeat.calibration.check import Comparison, Place, check
+from wingbeat.calibration.check import ClosedForm, Placement, check
 from wingbeat.symmetry import align, aligned_distance, permutation_spec
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     "hidden units shuffled at random, and aligned again",
     "Ainsworth et al., ICLR 2023",
 )
-def alignment(place: Place) -> Iterator[Comparison]:
+def alignment(place: Placement) -> Iterator[ClosedForm]:
     """Compare found permutations with those applied, and what a shuffle does to outputs."""
     nets = {
         "dense": (_dense(), (8, 6)),
@@ -33,14 +33,14 @@ def alignment(place: Place) -> Iterator[Comparison]:
         moved = shuffle.apply(net.state_dict())
         found = align(net, moved, spec)
         right = float(found == shuffle.inverse())
-        yield Comparison(f"{name}: the permutation found is the one applied", 1.0, right, 0.0)
+        yield ClosedForm(f"{name}: the permutation found is the one applied", 1.0, right, 0.0)
         left = aligned_distance(net, moved, spec)
-        yield Comparison(f"{name}: distance left after alignment", 0.0, float(left), 0.0)
+        yield ClosedForm(f"{name}: distance left after alignment", 0.0, float(left), 0.0)
         with torch.no_grad():
             before = net(inputs)
             net.load_state_dict(moved)
             off = float((net(inputs) - before).abs().max() / before.abs().max())
-        yield Comparison(f"{name}: outputs after a shuffle", 0.0, off, 100 * place.rounding)
+        yield ClosedForm(f"{name}: outputs after a shuffle", 0.0, off, 100 * place.rounding)
 
 
 def _dense() -> nn.Module:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from wingbeat.calibration.check import Comparison, Place, check
+from wingbeat.calibration.check import ClosedForm, Placement, check
 from wingbeat.metrics import gram, spread_ratio
 from wingbeat.stats import VERDICT_LEVEL, verdict
 
@@ -24,7 +24,7 @@ _FALSE: Final = 0.03
     "how often intervals hold a true ratio of 1, and how often a verdict is false",
     "docs/intervals.md",
 )
-def coverage(_: Place) -> Iterator[Comparison]:
+def coverage(_: Placement) -> Iterator[ClosedForm]:
     """Compare the coverage of 95 % and the share of false verdicts, at 5 and 10 copies.
 
     Intervals are computed in float64 on the CPU whatever a run's own device and type.
@@ -35,8 +35,8 @@ def coverage(_: Place) -> Iterator[Comparison]:
     for replicas in (5, 10):
         held, false = _shares(replicas, gains, rng)
         name, why = f"neutral map, {replicas} copies", f"{TRIALS} draws"
-        yield Comparison(f"{name}: intervals that hold 1", 0.95, held, _LESS_AND_MORE, why)
-        yield Comparison(f"{name}: false verdicts", 0.0, false, _FALSE, "at most 3 %")
+        yield ClosedForm(f"{name}: intervals that hold 1", 0.95, held, _LESS_AND_MORE, why)
+        yield ClosedForm(f"{name}: false verdicts", 0.0, false, _FALSE, "at most 3 %")
 
 
 def _shares(replicas: int, gains: np.ndarray, rng: np.random.Generator) -> tuple[float, float]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import torch
 
-from wingbeat.calibration.check import Comparison, Place, check
+from wingbeat.calibration.check import ClosedForm, Placement, check
 from wingbeat.lyapunov import spectrum
 
 if TYPE_CHECKING:
@@ -31,50 +31,50 @@ _LORENZ: Final = 0.01
     "Ott, Chaos in Dynamical Systems (2002), chapters 2 and 4; Sprott, Chaos and Time-Series "
     "Analysis (2003), appendix A",
 )
-def exponents(place: Place) -> Iterator[Comparison]:
+def exponents(place: Placement) -> Iterator[ClosedForm]:
     """Compare twelve systems: linear ones and sums to rounding, chaotic ones by long orbits."""
     yield from _linear(place)
     yield from _sums(place)
     yield from _orbits(place)
 
 
-def _linear(place: Place) -> Iterator[Comparison]:
+def _linear(place: Placement) -> Iterator[ClosedForm]:
     """Yield maps whose derivative is the same everywhere: their exponents are exact."""
     h = place.tensor(0.1, 0.5, 1.9)
     slack = 1e3 * place.rounding
     for i, value in enumerate(_found(place, lambda x, _: x - h * x, (1.0, 1.0, 1.0), 200)):
         gain = (0.9, 0.9, 0.5)[i]
-        yield Comparison(f"gradient descent on a quadratic, λ{i + 1}", log(gain), value, slack)
+        yield ClosedForm(f"gradient descent on a quadratic, λ{i + 1}", log(gain), value, slack)
     top, low = _found(place, lambda s, _: _cat(s), (0.2, 0.3), 500)
     golden = log((3 + sqrt(5)) / 2)
-    yield Comparison("Arnold's cat map, λ1", golden, top, slack + golden / 500, "alignment, 1/T")
-    yield Comparison("Arnold's cat map, λ1 + λ2", 0.0, top + low, slack)
+    yield ClosedForm("Arnold's cat map, λ1", golden, top, slack + golden / 500, "alignment, 1/T")
+    yield ClosedForm("Arnold's cat map, λ1 + λ2", 0.0, top + low, slack)
     turn = torch.tensor([[0.6, -0.8], [0.8, 0.6]], dtype=place.dtype, device=place.device)
     for i, value in enumerate(_found(place, lambda s, _: turn @ s, (1.0, 0.0), 200)):
-        yield Comparison(f"rotation, λ{i + 1}", 0.0, value, slack)
+        yield ClosedForm(f"rotation, λ{i + 1}", 0.0, value, slack)
     shear = torch.tensor([[0.5, 1.0], [0.0, 0.25]], dtype=place.dtype, device=place.device)
     both = _found(place, lambda s, _: shear @ s, (1.0, 1.0), 200)
-    yield Comparison("triangular map, λ1 + λ2", log(0.125), sum(both), slack)
+    yield ClosedForm("triangular map, λ1 + λ2", log(0.125), sum(both), slack)
     momentum = _found(place, _heavy_ball, (0.3, 0.7, 0.0, 0.0), 400)
-    yield Comparison("heavy ball, sum of λ = 2 ln β", 2 * log(0.7), sum(momentum), slack)
+    yield ClosedForm("heavy ball, sum of λ = 2 ln β", 2 * log(0.7), sum(momentum), slack)
 
 
-def _sums(place: Place) -> Iterator[Comparison]:
+def _sums(place: Placement) -> Iterator[ClosedForm]:
     """Yield dissipative and conservative maps whose volume shrinks at a known rate."""
     slack = 3e3 * place.rounding
     henon = _found(place, _henon, (0.1, 0.1), STEPS)
-    yield Comparison("Hénon map, λ1 + λ2 = ln .3", log(0.3), sum(henon), slack)
-    yield Comparison("Hénon map, λ1", 0.4192, henon[0], _ORBIT, "length of the orbit")
+    yield ClosedForm("Hénon map, λ1 + λ2 = ln .3", log(0.3), sum(henon), slack)
+    yield ClosedForm("Hénon map, λ1", 0.4192, henon[0], _ORBIT, "length of the orbit")
     ikeda = _found(place, _ikeda, (0.1, 0.1), STEPS)
-    yield Comparison("Ikeda map, λ1 + λ2 = 2 ln .9", 2 * log(0.9), sum(ikeda), slack)
+    yield ClosedForm("Ikeda map, λ1 + λ2 = 2 ln .9", 2 * log(0.9), sum(ikeda), slack)
     standard = _found(place, _standard, (0.5, 0.4), STEPS)
-    yield Comparison("standard map, λ1 + λ2", 0.0, sum(standard), slack)
+    yield ClosedForm("standard map, λ1 + λ2", 0.0, sum(standard), slack)
     rates = [value / _LORENZ for value in _found(place, _lorenz, (1.0, 1.0, 20.0), STEPS)]
     off = 0.02
-    yield Comparison("Lorenz flow, sum of λ = -41/3", -41 / 3, sum(rates), off, "Runge-Kutta step")
+    yield ClosedForm("Lorenz flow, sum of λ = -41/3", -41 / 3, sum(rates), off, "Runge-Kutta step")
 
 
-def _orbits(place: Place) -> Iterator[Comparison]:
+def _orbits(place: Placement) -> Iterator[ClosedForm]:
     """Yield chaotic maps of an interval, conjugate to a piecewise linear one.
 
     Of 64 orbits of 200 steps: in float32 a single long one falls onto a short cycle.
@@ -87,10 +87,10 @@ def _orbits(place: Place) -> Iterator[Comparison]:
     starts = torch.linspace(0.01, 0.97, 64, dtype=place.dtype, device=place.device)[:, None]
     for name, (step, expected) in maps.items():
         each = spectrum(step, starts, 200, discard=50, batched=True).exponents
-        yield Comparison(name, expected, float(each.mean()), _ORBIT, "length of the orbits")
+        yield ClosedForm(name, expected, float(each.mean()), _ORBIT, "length of the orbits")
 
 
-def _found(place: Place, step: Step, start: tuple[float, ...], steps: int) -> list[float]:
+def _found(place: Placement, step: Step, start: tuple[float, ...], steps: int) -> list[float]:
     found = spectrum(step, place.tensor(*start), steps, discard=steps // 2)
     return [float(value) for value in found.exponents]
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import optim
 
-from wingbeat.calibration.check import Comparison, Place, check
+from wingbeat.calibration.check import ClosedForm, Placement, check
 from wingbeat.calibration.checks.training_map import small_task
 from wingbeat.curvature import Hessian, Operator, eigenpairs
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     "largest and smallest curvature against the dense Hessian",
     "Golub and Van Loan, Matrix Computations, section 10.3",
 )
-def sharpness(place: Place) -> Iterator[Comparison]:
+def sharpness(place: Placement) -> Iterator[ClosedForm]:
     """Compare Lanczos' ends with a known spectrum, and a net's with its dense Hessian."""
     known = place.tensor(5.0, 2.0, -7.0, 0.5, -100.0)
     turn = torch.linalg.qr(torch.randn(5, 5, dtype=torch.float64))[0].to(known)
@@ -34,7 +34,7 @@ def sharpness(place: Place) -> Iterator[Comparison]:
     for name, expected, found in zip(
         ("largest", "smallest"), (5.0, -100.0), ends.values[0].tolist(), strict=True
     ):
-        yield Comparison(f"{name} of 5, 2, .5, -7, -100", expected, found, 100 * slack)
+        yield ClosedForm(f"{name} of 5, 2, .5, -7, -100", expected, found, 100 * slack)
     task = small_task(partial(optim.SGD, lr=0.1))
     hessian = Hessian(task, dtype=place.dtype, device=place.device)
     start, _ = hessian.start(0)
@@ -42,7 +42,7 @@ def sharpness(place: Place) -> Iterator[Comparison]:
     dense = torch.linalg.eigvalsh(_dense(task, start.flatten().cpu().double()))
     expected = dense[[-1, 0]].tolist()
     for name, one, other in zip(("largest", "smallest"), expected, found, strict=True):
-        yield Comparison(f"a net's {name} curvature", one, other, slack)
+        yield ClosedForm(f"a net's {name} curvature", one, other, slack)
 
 
 def _dense(task: Task, weights: Tensor) -> Tensor:

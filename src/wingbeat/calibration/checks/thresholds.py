@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import torch
 from torch import nn, optim
 
-from wingbeat.calibration.check import Comparison, Place, check
+from wingbeat.calibration.check import ClosedForm, Placement, check
 from wingbeat.curvature import threshold
 from wingbeat.task.task import Task
 
@@ -28,7 +28,7 @@ _NEAR: Final = 5e-3
     "largest stable curvature of an optimizer, against quadratics that it is run on",
     "Cohen et al., ICLR 2021, section 2 and appendix B",
 )
-def thresholds(place: Place) -> Iterator[Comparison]:
+def thresholds(place: Placement) -> Iterator[ClosedForm]:
     """Compare the formula with the curvature from which torch's own optimizer runs away."""
     rules: dict[str, Callable[..., Any]] = {
         "gradient descent, 2/rate": partial(optim.SGD, lr=RATE),
@@ -41,7 +41,7 @@ def thresholds(place: Place) -> Iterator[Comparison]:
         expected = threshold(_task(rule)).value
         found = _runs_away(rule, place, 2.0 * expected)
         why = f"{_STEPS} steps of torch's optimizer"
-        yield Comparison(name, expected, found, _NEAR * expected, why)
+        yield ClosedForm(name, expected, found, _NEAR * expected, why)
 
 
 def _task(rule: Callable[..., Any]) -> Task:
@@ -55,7 +55,7 @@ def _task(rule: Callable[..., Any]) -> Task:
     )
 
 
-def _runs_away(rule: Callable[..., Any], place: Place, high: float) -> float:
+def _runs_away(rule: Callable[..., Any], place: Placement, high: float) -> float:
     """Return the least curvature at which x on ½ h x² grows, by bisection."""
     low = 0.0
     for _ in range(_HALVINGS):
@@ -64,7 +64,7 @@ def _runs_away(rule: Callable[..., Any], place: Place, high: float) -> float:
     return (low + high) / 2
 
 
-def _last(rule: Callable[..., Any], place: Place, curvature: float) -> float:
+def _last(rule: Callable[..., Any], place: Placement, curvature: float) -> float:
     x = place.tensor(1.0).requires_grad_()
     optimizer, least = rule([x]), 1e-12
     for _ in range(_STEPS):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn, optim
 
-from wingbeat.calibration.check import Comparison, Place, check
+from wingbeat.calibration.check import ClosedForm, Placement, check
 from wingbeat.lyapunov.training.tangent import TangentStep
 from wingbeat.task.task import Task
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     "volume of the map of one update, by the optimizer's rates",
     "docs/definitions.md, exponents of training",
 )
-def training_map(place: Place) -> Iterator[Comparison]:
+def training_map(place: Placement) -> Iterator[ClosedForm]:
     """Compare ln |det J| ÷ parameters with ln β, and ln β₁β₂ (1 - rate · decay) for AdamW."""
     rules: dict[str, tuple[Any, float]] = {
         "momentum, ln β": (partial(optim.SGD, lr=0.3, momentum=0.9), log(0.9)),
@@ -38,10 +38,10 @@ def training_map(place: Place) -> Iterator[Comparison]:
     }
     for name, (rule, expected) in rules.items():
         found = _volume(small_task(rule), place)
-        yield Comparison(f"{name}, a parameter", expected, found, 3e3 * place.rounding)
+        yield ClosedForm(f"{name}, a parameter", expected, found, 3e3 * place.rounding)
 
 
-def _volume(task: Task, place: Place) -> float:
+def _volume(task: Task, place: Placement) -> float:
     own = TangentStep(task, place.dtype, place.device, recorded=False)
     state, _ = own.plain(own.start(), 0)
     jacobian = own.jacobian(state, 1).double()

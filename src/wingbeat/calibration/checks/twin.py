@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from torch import optim
 
-from wingbeat.calibration.check import Comparison, Place, check
+from wingbeat.calibration.check import ClosedForm, Placement, check
 from wingbeat.calibration.checks.training_map import small_task
 from wingbeat.execution.verify import verify
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @check("twin", "an unperturbed twin, a second run and a plain loop", "docs/exactness.md")
-def twin(place: Place) -> Iterator[Comparison]:
+def twin(place: Placement) -> Iterator[ClosedForm]:
     """Compare a twin with its reference, and a run with another, by every driver."""
     rules = {
         "momentum": partial(optim.SGD, lr=0.3, momentum=0.9),
@@ -37,4 +37,4 @@ def twin(place: Place) -> Iterator[Comparison]:
                 ("plain loop", found.plain),
             ):
                 parted = float(broken is not None)
-                yield Comparison(f"{name}, {driver}: {what} parts", 0.0, parted, 0.0)
+                yield ClosedForm(f"{name}, {driver}: {what} parts", 0.0, parted, 0.0)
