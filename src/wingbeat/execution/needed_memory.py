@@ -28,22 +28,31 @@ _LIMITS: Final = (
 """Where Linux says what a container may take, and what it has taken."""
 
 
+_ON_DISK: Final = 3
+"""Weights of all copies that a snapshot takes while it is collected and written as a file."""
+_IN_MEMORY: Final = 2
+"""The same where it is only collected."""
+_SINGLE: Final = 8
+"""Models beside the copies: the task's, the driver's, gradients, what is tried before training."""
+
+
 def needed(state: State, copies: int, kept: int = 0) -> int:
     """Return the bytes at the peak of a run, without activations, data and libraries.
 
-    All copies lie in memory with their weights, buffers and optimizer state. On top of that come,
-    at different times, as much again (a fork places all copies anew) or three times their weights
-    (a snapshot: collected, sorted, and the file that is written of it), and two models.
+    Counted from what ``benchmarks/peak_memory.py`` measures: all copies lie in memory with their
+    weights, buffers and optimizer state, and once more while a step or a fork makes the next ones;
+    on top of that come snapshots (collected, sorted, and the file that is written of them) and a
+    few single models. Files that are mapped are left out: the system drops them when it must.
 
     Args:
         state: of one copy.
         copies: the reference and its twin included.
-        kept: snapshots that stay in memory.
+        kept: snapshots that stay in memory; 0 where they go to the disk.
     """
     weights = _bytes(state.params) + sum(map(_bytes, state.buffers.values()))
     slots = sum(map(_bytes, state.slots.values()))
-    further = max(weights + slots, 3 * weights)
-    return copies * (weights + slots + further + kept * weights) + 2 * weights
+    moments = _IN_MEMORY + kept if kept else _ON_DISK
+    return copies * (2 * (weights + slots) + moments * weights) + _SINGLE * weights
 
 
 def check(state: State, copies: int, kept: int, device: torch.device) -> int:
