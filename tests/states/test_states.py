@@ -269,7 +269,8 @@ def test_pooled_scores_invent_no_fork_where_there_is_one_path(count):
 @needs_hmmlearn
 def test_a_planted_fork_is_found_with_its_detour():
     x, times, state = forking()
-    found = fit_states(series(x), (2, 3, 4), restarts=2)
+    # Two starts end in a worse optimum here, which is why ten are the default.
+    found = fit_states(series(x), (2, 3, 4), restarts=4)
     assert found.model.count == 3
     assert (found.paths == state).mean() > 0.99
     assert found.optional == (1,)
