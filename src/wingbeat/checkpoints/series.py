@@ -39,6 +39,7 @@ class Series:
         paths: (replica, step) → path.
         left_out: tensors that not all checkpoints share as floating-point numbers.
         notes: what was found and is not used, in sentences.
+        key: where the tensors are inside files that hold more.
     """
 
     pattern: str
@@ -49,6 +50,7 @@ class Series:
     notes: tuple[str, ...]
     tensors: Mapping[str, Shared] = field(repr=False)
     places: Mapping[tuple[str, int], int] = field(repr=False)
+    key: str | None = None
 
     def read(self, step: int) -> Snapshot:
         """Return the snapshot of a step; its tensors are read one by one when asked for.
@@ -157,6 +159,7 @@ def open_series(
         ),
         tensors={t.name: t for t in shared},
         places={k: i for i, k in enumerate(keys)},
+        key=key,
     )
 
 

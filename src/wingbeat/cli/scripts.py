@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 
 from wingbeat.cli import parse, show
-from wingbeat.cli.options import Json
+from wingbeat.cli.options import Arguments, Json
 from wingbeat.execution.external import measure_checkpoints
 from wingbeat.execution.progress import Progress
 from wingbeat.execution.result import Result, as_json
@@ -100,9 +100,12 @@ def measure(
     null: Annotated[
         str | None, typer.Option(help="Replica that is an unperturbed twin, if there is one.")
     ] = None,
-    metric: Annotated[
-        list[str] | None, typer.Option(help="Metric of the weights; may be repeated.")
+    metric: Annotated[list[str] | None, typer.Option(help="Metric; may be repeated.")] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(metavar="MODULE:FACTORY", help="wb.Task: barriers, predictions, …, too."),
     ] = None,
+    arg: Arguments = None,
     key: Key = None,
     report: Report = None,
     as_json_text: Json = False,
@@ -110,7 +113,8 @@ def measure(
     """Measure checkpoints that any script wrote: distances, spread, exponents, floor."""
     with Progress(False if as_json_text else None) as bar:
         trajectory = Trajectory.from_checkpoints(pattern, reference=reference, null=null, key=key)
-        result = measure_checkpoints(trajectory, metric or None, tick=bar.say)
+        task = parse.load_task(model, parse.parse_arguments(arg or [])) if model else None
+        result = measure_checkpoints(trajectory, metric or None, task=task, tick=bar.say)
     _print(result, report or Path("report.html"), as_json_text)
 
 

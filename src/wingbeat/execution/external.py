@@ -9,14 +9,24 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 
 from wingbeat.checkpoints.series import Series, describe
+from wingbeat.determinism import derive, deterministic_algorithms, seeded
 from wingbeat.errors import NO_TWIN, TOO_FEW_REPLICAS, RequestError
+from wingbeat.execution.modelled import Modelled
 from wingbeat.execution.result import Result
 from wingbeat.fingerprint import fingerprint
 from wingbeat.measure import measure
-from wingbeat.measure.metric import METRICS, Metric, chosen_names, default_names
+from wingbeat.measure.metric import (
+    METRICS,
+    Metric,
+    chosen_names,
+    default_names,
+    needs_evaluation,
+)
+from wingbeat.measure.outputs import Evaluator
 from wingbeat.measure.summary import behavior, summarise
 from wingbeat.replicas.fork import NULL
 from wingbeat.stats import Estimate
+from wingbeat.task.step import TrainingStep
 from wingbeat.trajectory.trajectory import Trajectory, perturbed
 
 if TYPE_CHECKING:
@@ -42,6 +52,7 @@ def measure_checkpoints(
     trajectory: Trajectory | str,
     metrics: Sequence[str | Metric] | None = None,
     *,
+    task: Task | None = None,
     steps_per_epoch: int | None = None,
     tick: Callable[[str], None] = lambda _: None,
 ) -> Result:
@@ -53,7 +64,11 @@ def measure_checkpoints(
 
     Args:
         trajectory: from `Trajectory.from_checkpoints`, or its pattern.
-        metrics: names; by default all that need nothing but weights.
+        metrics: names; by default all that need nothing but weights, and with a task those that
+            need its model and evaluation data too.
+        task: whose model the checkpoints are of: barriers, alignment, representations and
+            predictions are then measured. Buffers that the checkpoints do not hold are as the
+            model is built. Only its model, loss and data are used; nothing is trained.
         steps_per_epoch: for the exponent per epoch, which is left out without it.
         tick: called with a word for each stage of the work.
 
@@ -83,14 +98,12 @@ def measure_checkpoints(
     if not isinstance(series, Series):
         msg = "this trajectory is of a wingbeat run: load its result with wb.load"
         raise RequestError(msg)
-    wanted = chosen_names(WEIGHTS if metrics is None else metrics)
-    for name in wanted:
-        if METRICS.find(name).needs != "weights":
-            known = [m.name for m in METRICS if m.needs == "weights"]
-            msg = f"metric {name!r} needs more than checkpoints: ask for some of {known}"
-            raise RequestError(msg)
-    unknown = cast("Task", _Unknown(steps_per_epoch=steps_per_epoch or 1))
-    found = measure(trajectory, unknown, wanted, None, tick)
+    wanted, absent = _wanted(metrics, task), ()
+    if task is None:
+        unknown = cast("Task", _Unknown(steps_per_epoch=steps_per_epoch or 1))
+        found = measure(trajectory, unknown, wanted, None, tick)
+    else:
+        found, absent = _with_model(series, task, wanted, tick)
     return Result(
         table=found.table,
         summary=_summary(found, NULL in series.labels, per_epoch=steps_per_epoch is not None),
@@ -98,9 +111,47 @@ def measure_checkpoints(
         environment=_environment(),
         perturbations=_perturbations(series, found),
         trajectories={0: trajectory},
-        warnings=_warnings(series),
+        warnings=(*_warnings(series), *_told(absent)),
         metrics=wanted,
     )
+
+
+def _wanted(metrics: Sequence[str | Metric] | None, task: Task | None) -> tuple[str, ...]:
+    """Return the metrics that were asked for, if they can be measured of checkpoints."""
+    if task is None:
+        usable, default = {"weights"}, WEIGHTS
+        advice = "needs more than checkpoints: say whose model they are (task=), or ask for some of"
+    else:
+        usable = {
+            "weights",
+            "models",
+            "activations",
+            *(["outputs"] if task.eval_data is not None else []),
+        }
+        own = tuple(task.eval_metrics) if task.eval_data is not None else ()
+        default = tuple(n for n in default_names() if METRICS.find(n).needs in usable) + own
+        advice = "needs losses of the training, or evaluation data: ask for some of"
+    names = chosen_names(default if metrics is None else metrics, task.eval_metrics if task else ())
+    for name in names:
+        of_task = task is not None and name in task.eval_metrics and "outputs" in usable
+        if not of_task and METRICS.find(name).needs not in usable:
+            known = [m.name for m in METRICS if m.needs in usable]
+            raise RequestError(f"metric {name!r} {advice} {known}")
+    return names
+
+
+def _with_model(
+    series: Series, task: Task, wanted: tuple[str, ...], tick: Callable[[str], None]
+) -> tuple[Measured, tuple[str, ...]]:
+    """Measure with the task's model, in float32 and on the processor; also say what is absent."""
+    step = TrainingStep(task, torch.float32, torch.device("cpu"))
+    store = Modelled.of(series, step.skeleton)
+    evaluator = None
+    if needs_evaluation(wanted, task.eval_metrics):
+        evaluator = Evaluator(step, stacked=False, chunk=1, wanted=wanted)
+    with seeded(derive(task.seed, "run")), deterministic_algorithms(step.skeleton):
+        found = measure(Trajectory(store), task, wanted, evaluator, tick, step=step)
+    return found, store.absent
 
 
 def _summary(found: Measured, twin: bool, *, per_epoch: bool) -> dict[str, dict[str, Any]]:
@@ -149,6 +200,17 @@ def _perturbations(series: Series, found: Measured) -> list[dict[str, Any]]:
         }
         for name, places in perturbed(series.labels).items()
     ]
+
+
+def _told(absent: Sequence[str]) -> list[str]:
+    if not absent:
+        return []
+    names = ", ".join(absent[:3])
+    note = (
+        f"{len(absent)} tensors of the task's model are in no checkpoint and are as it is built "
+        f"({names}): what runs the model is right only if they do not change in training."
+    )
+    return [note]
 
 
 def _warnings(series: Series) -> tuple[str, ...]:
