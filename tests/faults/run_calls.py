@@ -58,7 +58,6 @@ MUST_BE_REFUSED = {
     ("seeds", "0"): {"seeds": 0},
     ("seeds", "2**70"): {"seeds": [2**70]},
     ("seeds", "twice"): {"seeds": [1, 1]},
-    ("perturbations", "None"): {"perturbations": None},
     ("perturbations", "text"): {"perturbations": ""},
     ("driver", "list"): {"driver": ["loop"]},
     ("out", "empty"): {"out": ""},

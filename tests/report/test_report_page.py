@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from report_cases import FakeResult, full, perturbation, scalar, table
 
+from wingbeat.errors import StoreError
 from wingbeat.report import notebook_html, render_page, write_page
 from wingbeat.report.pages import plotting_script
 from wingbeat.report.pages.document import script_json
@@ -303,7 +304,7 @@ def test_write_page_makes_one_file_and_replaces_it(tmp_path: Path, small_plotly:
     assert [p.name for p in tmp_path.iterdir()] == [target.name]
     write_page(full(replicas=2).but(warnings=("bad \udcff name",)), target)
     assert "bad ? name" in target.read_text(encoding="utf-8")
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(StoreError, match="cannot be written"):
         write_page(full(replicas=2), tmp_path / "missing" / "report.html")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import logging
 import re
 import sys
 import types
@@ -142,6 +143,7 @@ def test_downloads_are_checked_and_a_missing_network_is_not_an_error(
 
     fake = types.SimpleNamespace(
         HTTPDownloader=lambda **_: None,
+        get_logger=lambda: logging.getLogger("pooch"),
         retrieve=retrieve,
     )
     monkeypatch.setitem(sys.modules, "pooch", fake)

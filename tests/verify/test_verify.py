@@ -11,7 +11,7 @@ from torch import nn
 
 import wingbeat as wb
 from wingbeat.execution.verify import Break, first_break
-from wingbeat.replicas.drivers import lockstep
+from wingbeat.replicas.drivers import lockstep, recorded
 from wingbeat.replicas.drivers.selection import DriverSelector
 
 
@@ -95,8 +95,8 @@ FIRST_BATCH = {
 @pytest.mark.parametrize("kind", FIRST_BATCH)
 def test_a_recording_of_the_first_batch_is_held_to_the_plain_loop(kind, monkeypatch) -> None:
     """With the refusal and the proofs taken out, the plain loop beside it still tells."""
-    monkeypatch.setattr(lockstep, "refuse_dynamic", lambda graph: None)
-    monkeypatch.setattr(lockstep, "ReadsRefused", contextlib.nullcontext)
+    monkeypatch.setattr(recorded, "refuse_dynamic", lambda graph: None)
+    monkeypatch.setattr(recorded, "ReadsRefused", contextlib.nullcontext)
     monkeypatch.setattr(lockstep.Lockstep, "prove", lambda *a: None)
     monkeypatch.setattr(DriverSelector, "_hold_to_plain", lambda *a: None)
     found = wb.verify(replace(task_of(noisy), loss=FIRST_BATCH[kind]), driver="lockstep")

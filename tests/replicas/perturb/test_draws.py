@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from itertools import combinations, product
 from typing import Any
 
@@ -14,6 +15,7 @@ import wingbeat as wb
 from wingbeat.analyses.noise_sources.available import Everything
 from wingbeat.replicas.perturb.perturbation import Nudge, Perturbation
 from wingbeat.task.batches import Streams
+from wingbeat.trajectory.store import FolderStore
 
 BASES, REPLICAS = (0, 1, 7), (1, 2)
 
@@ -101,7 +103,8 @@ def test_one_seed_and_seeds_agree_and_seeds_differ(perturbation: Perturbation) -
 def test_a_folder_of_the_old_draws_is_another_request(tmp_path: Any) -> None:
     task = cases.task("mlp", steps=2)
     wb.run(task, wb.Gaussian(0.1), replicas=2, driver="loop", out=tmp_path)
-    path = tmp_path / "condition.json"
-    path.write_text(path.read_text().replace('"draws"', '"drawn"'))
+    store = FolderStore(tmp_path)
+    asked = json.dumps(store.read_json("condition.json"))
+    store.write_json("condition.json", json.loads(asked.replace('"draws"', '"drawn"')))
     with pytest.raises(wb.StoreError, match="another request"):
         wb.run(task, wb.Gaussian(0.1), replicas=2, driver="loop", out=tmp_path)
