@@ -98,7 +98,8 @@ def measure_checkpoints(
     if not isinstance(series, Series):
         msg = "this trajectory is of a wingbeat run: load its result with wb.load"
         raise RequestError(msg)
-    wanted, absent = _wanted(metrics, task), ()
+    wanted = _wanted(metrics, task)
+    absent: tuple[str, ...] = ()
     if task is None:
         unknown = cast("Task", _Unknown(steps_per_epoch=steps_per_epoch or 1))
         found = measure(trajectory, unknown, wanted, None, tick)

@@ -154,10 +154,7 @@ class Result:
         return write_page(self, Path(path))
 
     def to_xarray(self, *, checks: bool = False) -> Any:
-        """Return the table as an xarray data set, as ArviZ takes it: chain = copy, draw = step.
-
-        A variable for each metric that belongs to one copy of the whole model; NaN where a copy did
-        not exist yet. Beside the chains stand ``replica``, ``perturbation`` and ``base_seed``.
+        """Return metrics of one copy each as an xarray data set: chain = copy, draw = step.
 
         Args:
             checks: include the reference and the unperturbed twin.
