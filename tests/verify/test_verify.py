@@ -12,6 +12,7 @@ from torch import nn
 import wingbeat as wb
 from wingbeat.execution.verify import Break, first_break
 from wingbeat.replicas.drivers import lockstep, recorded
+from wingbeat.replicas.drivers.recordings import RECORDINGS
 from wingbeat.replicas.drivers.selection import DriverSelector
 
 
@@ -99,7 +100,11 @@ def test_a_recording_of_the_first_batch_is_held_to_the_plain_loop(kind, monkeypa
     monkeypatch.setattr(recorded, "ReadsRefused", contextlib.nullcontext)
     monkeypatch.setattr(lockstep.Lockstep, "prove", lambda *a: None)
     monkeypatch.setattr(DriverSelector, "_hold_to_plain", lambda *a: None)
-    found = wb.verify(replace(task_of(noisy), loss=FIRST_BATCH[kind]), driver="lockstep")
+    RECORDINGS.clear()
+    try:
+        found = wb.verify(replace(task_of(noisy), loss=FIRST_BATCH[kind]), driver="lockstep")
+    finally:
+        RECORDINGS.clear()  # what was recorded without the refusal serves nobody else
     assert found.environment["mode"] == "traced"
     assert (found.repeated, found.twins) == (None, None)
     assert found.plain is not None
