@@ -6,7 +6,6 @@ import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from wingbeat.calibration import calibrate as compare
@@ -14,6 +13,7 @@ from wingbeat.calibration.calibrate import TYPES
 from wingbeat.cli.options import Device, Json
 from wingbeat.errors import RequestError
 from wingbeat.files import strict_json
+from wingbeat.terminal import Console, echo
 
 if TYPE_CHECKING:
     from wingbeat.calibration import Calibration
@@ -32,7 +32,7 @@ def calibrate(
         raise RequestError(f"dtype is {dtype!r}; closed forms need one of {', '.join(TYPES)}")
     found = compare(only or (), device=device, dtype=TYPES[dtype])
     if as_json_text:
-        typer.echo(strict_json(found.to_json()))
+        echo(strict_json(found.to_json()))
     else:
         _show(found)
     if not found.agrees:

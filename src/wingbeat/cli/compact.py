@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, Final
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from wingbeat.terminal import echo
+
 if TYPE_CHECKING:
     Rows = list[tuple[str, str]]
 
@@ -52,7 +54,7 @@ class CompactCommand(TyperCommand):
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
-            typer.echo(f"\n{interrupted(ctx.info_name, ctx.params)}", err=True)
+            echo(f"\n{interrupted(ctx.info_name, ctx.params)}", err=True)
             raise typer.Exit(130) from None
 
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import pandas as pd
 import typer
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
@@ -23,6 +22,7 @@ from wingbeat.cli.show import number
 from wingbeat.errors import RequestError
 from wingbeat.execution.progress import Progress
 from wingbeat.files import strict_json
+from wingbeat.terminal import Console, echo
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -88,7 +88,7 @@ def compare(
         write_csv(pd.concat(rows, ignore_index=True), csv)
     if as_json_text:
         facts = {**found.to_json(), "models": [asdict(m) for m in models]}
-        typer.echo(strict_json(facts))
+        echo(strict_json(facts))
         return
     _show_all(found, models, [path for path in (plot, csv, report) if path is not None])
 

@@ -14,6 +14,7 @@ from wingbeat.errors import RequestError, nearest
 from wingbeat.files import strict_json
 from wingbeat.measure.metric import in_order
 from wingbeat.replicas.perturb import PERTURBATIONS, size_field
+from wingbeat.terminal import echo
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -114,13 +115,13 @@ def _tell(
     whole: bool,
 ) -> None:
     if as_json_text:
-        typer.echo(strict_json(facts))
+        echo(strict_json(facts))
     elif markdown:
-        typer.echo(as_markdown(facts, shown), nl=False)
+        echo(as_markdown(facts, shown), nl=False)
     elif whole:
-        typer.echo("\n".join(_all_of(facts[0])))
+        echo("\n".join(_all_of(facts[0])))
     else:
-        typer.echo("\n".join(lines(facts, next(iter(shown)), shutil.get_terminal_size().columns)))
+        echo("\n".join(lines(facts, next(iter(shown)), shutil.get_terminal_size().columns)))
 
 
 def lines(facts: Sequence[Facts], key: str, width: int) -> list[str]:

@@ -7,11 +7,11 @@ from importlib.metadata import version as installed
 from typing import Annotated, Any, Final
 
 import typer
-from rich.console import Console
 from typer.core import TyperCommand
 
 from wingbeat.cli.compact import CompactCommand, CompactGroup
 from wingbeat.errors import DriverError, RequestError, WingbeatError
+from wingbeat.terminal import Console, echo
 
 COMMANDS: Final = {
     "run": ("task", "Fork a training run and measure how the copies part."),
@@ -74,7 +74,7 @@ app = typer.Typer(
 
 def _tell_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"wingbeat {installed('wingbeat')}")
+        echo(f"wingbeat {installed('wingbeat')}")
         raise typer.Exit
 
 

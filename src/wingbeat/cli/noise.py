@@ -13,6 +13,7 @@ from wingbeat.analyses.noise_sources.compare import SOURCES_BY_DEFAULT
 from wingbeat.cli import parse
 from wingbeat.cli.options import Arguments, Device, Driver, Dtype, Json, Place, folder_for
 from wingbeat.files import strict_json
+from wingbeat.terminal import echo
 
 
 def noise(
@@ -49,15 +50,15 @@ def noise(
     if as_json_text:
         plans = {name: plan.to_json() for name, plan in seeds.items()}
         content: dict[str, Any] = {**found.to_json(), "seeds_needed": plans}
-        typer.echo(strict_json(content, indent=None))
+        echo(strict_json(content, indent=None))
         return
     for warning in found.warnings:
-        typer.echo(f"warning: {warning}")
+        echo(f"warning: {warning}")
     columns = ["source", "quantity", "n", "mean", "sd", "variance", "low", "high", "share"]
     shown = found.table[[*columns, "statement"]]
-    typer.echo(shown.to_string(index=False, float_format=lambda x: f"{x:.3g}"))
+    echo(shown.to_string(index=False, float_format=lambda x: f"{x:.3g}"))
     for name, plan in seeds.items():
-        typer.echo(f"{name}, accuracy: {plan.sentence()}")
+        echo(f"{name}, accuracy: {plan.sentence()}")
 
 
 def _seeds(found: NoiseSources, gain: float, power: float) -> dict[str, SeedPlan]:

@@ -12,6 +12,7 @@ from wingbeat.analyses.onset import METRICS, Onset, find_onset, onset_cost
 from wingbeat.cli import parse
 from wingbeat.cli.options import Arguments, Device, Driver, Dtype, Json, Place, folder_for
 from wingbeat.files import strict_json
+from wingbeat.terminal import echo
 
 
 def onset(
@@ -39,7 +40,7 @@ def onset(
     task = parse.load_task(factory, arguments)
     planned = onset_cost(task, replicas=replicas, steps=step, tolerance=tolerance)
     if plan or not as_json_text:
-        typer.echo(json.dumps(vars(planned)) if as_json_text else planned.sentence())
+        echo(json.dumps(vars(planned)) if as_json_text else planned.sentence())
     if plan:
         return
     found = find_onset(
@@ -59,7 +60,7 @@ def onset(
         progress=False if as_json_text else None,
         factory={"place": factory, "arguments": arguments},
     )
-    typer.echo(strict_json(found.to_json(), indent=None) if as_json_text else _words(found))
+    echo(strict_json(found.to_json(), indent=None) if as_json_text else _words(found))
 
 
 def _words(found: Onset) -> str:

@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from wingbeat.cli import show
 from wingbeat.cli.options import Json, Quiet
 from wingbeat.execution.compared import compare_results
 from wingbeat.execution.result import as_json, load
 from wingbeat.files import strict_json
+from wingbeat.terminal import Console, echo
 
 
 def report(
@@ -33,7 +33,7 @@ def report(
     result = load(folders[0])
     page = result.report(out or folders[0] / "report.html")
     if as_json_text:
-        typer.echo(as_json(result))
+        echo(as_json(result))
     elif not quiet:
         show.result(Console(), result, page)
 
@@ -42,7 +42,7 @@ def _compare(folders: list[Path], out: Path, *, quiet: bool, as_json_text: bool)
     found = compare_results(folders)
     page = found.report(out)
     if as_json_text:
-        typer.echo(strict_json(found.to_json()))
+        echo(strict_json(found.to_json()))
     elif not quiet:
-        typer.echo(str(found))
-        typer.echo(f"report: {page}")
+        echo(str(found))
+        echo(f"report: {page}")

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from wingbeat.cli import parse, show
 from wingbeat.cli.options import Arguments, Json
@@ -17,6 +16,7 @@ from wingbeat.execution.progress import Progress
 from wingbeat.execution.result import Result, as_json
 from wingbeat.scripts import fork as fork_script
 from wingbeat.scripts import nudge as nudge_checkpoint
+from wingbeat.terminal import Console, echo
 from wingbeat.trajectory.trajectory import Trajectory
 
 Checkpoint = Annotated[
@@ -48,10 +48,10 @@ def nudge(
     copies = nudge_checkpoint(checkpoint, given, out, replicas=replicas, seed=seed, key=key)
     if as_json_text:
         facts = [{**asdict(c), "path": str(c.path)} for c in copies]
-        typer.echo(json.dumps(facts, indent=1, ensure_ascii=False))
+        echo(json.dumps(facts, indent=1, ensure_ascii=False))
         return
     for copy in copies:
-        typer.echo(f"{copy.path}  moved by {100 * copy.relative:.3g} %")
+        echo(f"{copy.path}  moved by {100 * copy.relative:.3g} %")
 
 
 def fork(
@@ -121,6 +121,6 @@ def measure(
 def _print(result: Result, page: Path, as_json_text: bool) -> None:
     result.report(page)
     if as_json_text:
-        typer.echo(json.dumps({**json.loads(as_json(result)), "report": str(page)}, indent=1))
+        echo(json.dumps({**json.loads(as_json(result)), "report": str(page)}, indent=1))
     else:
         show.result(Console(), result, page)

@@ -9,6 +9,7 @@ import typer
 from wingbeat.analyses.logged_runs import LoggedRuns, compare_recipes, read_runs
 from wingbeat.cli.options import Json
 from wingbeat.files import json_safe, strict_json
+from wingbeat.terminal import echo
 
 
 def seeds(
@@ -54,7 +55,7 @@ def seeds(
         better=better,
         level=level,
     )
-    typer.echo(strict_json(found.to_json()) if as_json_text else str(found))
+    echo(strict_json(found.to_json()) if as_json_text else str(found))
 
 
 def _show(runs: LoggedRuns, metric: str | None, level: float, as_json_text: bool) -> None:
@@ -64,12 +65,12 @@ def _show(runs: LoggedRuns, metric: str | None, level: float, as_json_text: bool
     if as_json_text:
         told: dict[str, Any] = {name: c.to_dict("records") for name, c in curves.items()}
         content = {"runs": len(runs), "notes": list(runs.notes), "curves": told}
-        typer.echo(strict_json(json_safe(content)))
+        echo(strict_json(json_safe(content)))
         return
-    typer.echo(f"{len(runs)} runs: {', '.join(run.name for run in runs.runs[:6])}")
+    echo(f"{len(runs)} runs: {', '.join(run.name for run in runs.runs[:6])}")
     for note in runs.notes:
-        typer.echo(f"note: {note}")
+        echo(f"note: {note}")
     for name, curve in curves.items():
         shown = curve if metric else curve.tail(1)
-        typer.echo(f"\n{name}")
-        typer.echo(shown.to_string(index=False, float_format=lambda x: f"{x:.4g}"))
+        echo(f"\n{name}")
+        echo(shown.to_string(index=False, float_format=lambda x: f"{x:.4g}"))

@@ -13,10 +13,9 @@ from wingbeat.report import verdict_text
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from rich.console import Console
-
     from wingbeat.execution.result import Result
     from wingbeat.execution.verify import Verification
+    from wingbeat.terminal import Console
 
 
 _RATES = ("lyapunov", "lyapunov_per_epoch")

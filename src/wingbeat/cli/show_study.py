@@ -15,15 +15,15 @@ from rich.table import Table
 from wingbeat.errors import RequestError
 from wingbeat.report.prose import duration
 from wingbeat.study.axes import varying
+from wingbeat.terminal import echo
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from wingbeat.study.condition import Condition
     from wingbeat.study.ledger import Record
     from wingbeat.study.named import Finding
     from wingbeat.study.outcome import StudyResult
     from wingbeat.study.plan import StudyPlan
+    from wingbeat.terminal import Console
 
 
 ROWS = 40
@@ -190,11 +190,11 @@ def document(content: dict[str, Any]) -> None:
         RequestError: a number in it has no place in JSON.
     """
     try:
-        typer.echo(json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False))
+        echo(json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False))
     except ValueError as error:
         raise RequestError(f"this cannot be written as JSON: {error}") from error
 
 
 def quiet_or(as_json_text: bool) -> Callable[[str], object]:
     """Return what takes a named study's lines: nothing where only JSON is to be printed."""
-    return (lambda _: None) if as_json_text else typer.echo
+    return (lambda _: None) if as_json_text else echo

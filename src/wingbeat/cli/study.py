@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 
 from wingbeat.cli import show_study
 from wingbeat.cli.compact import CompactCommand, CompactGroup
@@ -23,6 +22,7 @@ from wingbeat.study.run import run_study
 from wingbeat.study.runner import RUNNERS, make_runner
 from wingbeat.study.runner.processes import processors
 from wingbeat.study.study import Study
+from wingbeat.terminal import Console
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Annotated, cast
 
 import typer
-from rich.console import Console
 
 from wingbeat.cli import parse, show
 from wingbeat.cli.options import (
@@ -27,6 +26,7 @@ from wingbeat.execution.result import as_json
 from wingbeat.execution.run import run as run_task
 from wingbeat.execution.verify import verify as verify_task
 from wingbeat.files import strict_json
+from wingbeat.terminal import Console, echo
 
 Out = Annotated[
     Path | None, typer.Option(metavar="DIR", help="Folder of the run; default runs/<factory>.")
@@ -95,7 +95,7 @@ def run(
         )
     page = result.report(folder / "report.html")
     if as_json_text:
-        typer.echo(as_json(result))
+        echo(as_json(result))
     elif not quiet:
         show.result(Console(), result, page)
 
@@ -130,7 +130,7 @@ def verify(
     if write is not None:
         found.write(write)
     if as_json_text:
-        typer.echo(strict_json(found.to_json()))
+        echo(strict_json(found.to_json()))
     elif not quiet:
         show.verification(Console(), found, write)
     if not found.identical:
@@ -144,4 +144,4 @@ def demo(
     """Analyse two small nets, run the quick study of dynamics, and write the reports."""
     from wingbeat.studies.demo import demo as run_demo
 
-    run_demo(out, say=(lambda _: None) if quiet else typer.echo)
+    run_demo(out, say=(lambda _: None) if quiet else echo)

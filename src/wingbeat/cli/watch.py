@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console, Group
+from rich.console import Group
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
 from wingbeat.execution.progress_of_run import RunWatcher
 from wingbeat.study.ledger import Ledger
+from wingbeat.terminal import Console
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -6,7 +6,6 @@ import contextlib
 import logging
 from typing import TYPE_CHECKING
 
-from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -18,6 +17,7 @@ from rich.progress import (
 from rich.progress import Progress as Bars
 
 from wingbeat.execution.notebook_line import NotebookLine, in_notebook
+from wingbeat.terminal import Console
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

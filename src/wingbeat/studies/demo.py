@@ -6,8 +6,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-import typer
-
 from wingbeat.errors import WingbeatError
 from wingbeat.execution.run import run
 from wingbeat.measure.metric import default_names
@@ -18,6 +16,7 @@ from wingbeat.report.verdict_text import copies, no_one_rate, read, reference, v
 from wingbeat.studies.dynamics import STUDY, DynamicsPlan
 from wingbeat.tasks.cnn import digits_task
 from wingbeat.tasks.dense import circles_task
+from wingbeat.terminal import echo
 
 if TYPE_CHECKING:
     from wingbeat.execution.result import Result
@@ -30,7 +29,7 @@ REPLICAS: Final = 5
 
 def demo(
     out: Path,
-    say: Callable[[str], object] = typer.echo,
+    say: Callable[[str], object] = echo,
     *,
     plan: DynamicsPlan | None = None,
     runner: Runner | None = None,

@@ -1,0 +1,64 @@
+"""The one way in which text reaches a terminal: what could command it is made visible instead.
+
+Names of drivers, perturbations, tensors, files and messages of errors may come from strangers. A
+terminal obeys escape sequences in them: it moves the cursor, erases lines, changes its title.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Final
+
+from rich import console as rich_console
+from rich.segment import Segment
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_HARMLESS: Final = "\n\t"
+_REORDERING: Final = frozenset(map(chr, (*range(0x202A, 0x202F), *range(0x2066, 0x206A), 0x200F)))
+"""Characters that let text stand in another order than it is read."""
+
+
+def clean(text: str) -> str:
+    r"""Return a text in which characters that command a terminal are written out.
+
+    The form is that of JSON, so that a cleaned JSON document means what it meant.
+
+    >>> clean("ratio\x1b[2J 5")
+    'ratio\\u001b[2J 5'
+    """
+    if text.isprintable():
+        return text if _REORDERING.isdisjoint(text) else "".join(map(_shown, text))
+    return "".join(map(_shown, text))
+
+
+def _shown(character: str) -> str:
+    control = ord(character) < 0x20 or 0x7F <= ord(character) < 0xA0 or character in _REORDERING
+    if control and character not in _HARMLESS:
+        return f"\\u{ord(character):04x}"
+    # What cannot be encoded, as half of a pair, would end the program.
+    return "\ufffd" if 0xD800 <= ord(character) < 0xE000 else character
+
+
+def echo(text: object, *, err: bool = False, nl: bool = True) -> None:
+    """Write a line of plain text.
+
+    Args:
+        text: what to write.
+        err: to standard error.
+        nl: whether the line ends after it.
+    """
+    stream = sys.stderr if err else sys.stdout
+    stream.write(clean(str(text)) + "\n" * nl)
+    stream.flush()
+
+
+class Console(rich_console.Console):
+    """Rich's console, which writes its own codes and nobody else's."""
+
+    def _render_buffer(self, buffer: Iterable[Segment]) -> str:
+        return super()._render_buffer(
+            Segment(clean(text), style) if not control else Segment(text, style, control)
+            for text, style, control in buffer
+        )
