@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from importlib import import_module
 from typing import Any, Final
 
 _BETWEEN: Final = 0.2
@@ -32,11 +33,11 @@ class NotebookLine:
         """Put these words in place of the last ones; too soon after those they are dropped."""
         if words == self._shown or (not now and time.monotonic() - self._at < _BETWEEN):
             return
-        from IPython.display import display
+        display = import_module("IPython.display").display
 
         content = {"text/plain": words}
         if self._handle is None:
-            self._handle = display(content, raw=True, display_id=True)  # type: ignore[no-untyped-call]
+            self._handle = display(content, raw=True, display_id=True)
         else:
             self._handle.update(content, raw=True)
         self._shown, self._at = words, time.monotonic()
