@@ -48,6 +48,8 @@ FIXED = {"replicas": 3, "record_every": 10, "driver": "loop", "dtype": torch.flo
 @pytest.fixture(scope="module", autouse=True)
 def _installed(tmp_path_factory):
     """Write the files of the page as a distribution with its entry points."""
+    for name in [n for n in sys.modules if n.partition(".")[0] == "mine"]:
+        del sys.modules[name]  # a file of that name, which another test has loaded
     folder = tmp_path_factory.mktemp("site")
     for name, text in FILE.findall(PAGE):
         (folder / name).parent.mkdir(exist_ok=True)

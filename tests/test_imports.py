@@ -30,6 +30,7 @@ def test_a_task_loads_torch_alone() -> None:
     assert loaded_by("import wingbeat as wb; wb.Task; wb.Gaussian") == {"torch"}
 
 
+@pytest.mark.slow
 def test_a_run_draws_nothing() -> None:
     assert loaded_by("import wingbeat as wb; wb.run") == {"torch", "scipy", "pandas"}
 

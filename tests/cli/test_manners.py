@@ -132,6 +132,7 @@ def test_watch_reads_the_folder_alone(call, tmp_path) -> None:
     assert all(p.stat().st_mtime_ns == t for p, t in before.items() if p.suffix == ".safetensors")
 
 
+@pytest.mark.slow
 def test_watch_counts_the_conditions_of_a_study(call, tmp_path) -> None:
     (tmp_path / "s.toml").write_text(
         'name = "s"\n[base]\nfactory = "mine.py:task"\nreplicas = 2\n'

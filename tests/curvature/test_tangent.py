@@ -269,6 +269,7 @@ def tanh_net():
     return nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 1))
 
 
+@pytest.mark.slow
 def test_linearised_descent_is_that_of_its_kernel():
     """Mean squared error: r_T = (I − ηΘ/N)^T r_0."""
     task = regression(tanh_net, steps=200, optimizer=lambda p: torch.optim.SGD(p, lr=0.3))

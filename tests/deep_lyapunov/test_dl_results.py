@@ -101,6 +101,7 @@ def test_markdown(results, tmp_path, embed):
     assert (tmp_path / "lyapunov.png").exists() is not embed
 
 
+@pytest.mark.slow
 def test_the_look_can_be_set(results, tmp_path):
     """The original's VisualizationConfig is used by nothing."""
     small = VisualizationConfig(figure_dpi=40)
@@ -264,6 +265,7 @@ def test_the_colour_map_reaches_lines_ends_and_key(results):
     assert [line.get_visible() for line in bare] == [True, False, False] * 4
 
 
+@pytest.mark.slow
 def test_six_pictures(tmp_path):
     one = made()
     args = (one.pca_trajectories, one.pca_explained_variance)

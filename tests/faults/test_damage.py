@@ -125,6 +125,7 @@ def test_not_a_run(tmp_path):
         wb.load(tmp_path / "nothing here")
 
 
+@pytest.mark.slow
 def test_a_full_disk_at_every_write(tmp_path, kept):
     """Whichever write fails: the error names the file, all stays whole, the next start goes on."""
     expected, writes = contents(kept), 0

@@ -197,6 +197,7 @@ def lorenz(length: int) -> np.ndarray:
     return solve_ivp(flow, span, [1, 1, 1.2], t_eval=moments, rtol=1e-9, atol=1e-9).y[0]
 
 
+@pytest.mark.slow
 def test_the_transient_of_a_flow_is_no_exponent() -> None:
     series = lorenz(6000)
     short = from_series(series, dimension=3, delay=2, theiler=20, horizon=20)

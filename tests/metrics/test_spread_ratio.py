@@ -178,6 +178,7 @@ def test_one_outlier_of_seven_does_not_make_the_variance_boundless():
     assert variance_of_runs(np.array([0.0, 1.0, 0.0]), share=True).high == 0.25
 
 
+@pytest.mark.slow
 def test_the_intervals_of_before_failed_where_base_seeds_shared_their_draws():
     system = coverage.systems()[1]
     (old, *_) = coverage.cells(system, 5, 5, 3000)

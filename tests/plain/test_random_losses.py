@@ -48,6 +48,7 @@ def bounded(examples: int) -> settings:
     )
 
 
+@pytest.mark.slow
 @bounded(EXAMPLES)
 @given(plan=plans)
 def test_auto_equals_the_plain_loop(plan: Plan) -> None:

@@ -67,6 +67,7 @@ def test_the_number_is_that_of_the_samples_by_hand():
     np.testing.assert_allclose(found.cka, [[want]], rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_run_has_them_too():
     tables = []
     for first in (True, False):

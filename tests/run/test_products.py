@@ -48,6 +48,7 @@ def test_a_choice_of_the_users_stands() -> None:
     assert ran("", MKL_CBWR="COMPATIBLE") == ["COMPATIBLE", "COMPATIBLE", "0"]
 
 
+@pytest.mark.slow
 @mkl
 def test_a_product_before_the_import_is_warned_about() -> None:
     assert ran(PRODUCT) == ["off", "off", "1"]

@@ -101,6 +101,7 @@ def test_a_command_without_places(checkpoint: Path, tmp_path: Path, missing: str
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_a_script_that_fails(checkpoint: Path, tmp_path: Path) -> None:
     with pytest.raises(wb.RunError, match="reference ended with exit code 1") as failed:
         forked(checkpoint, tmp_path, "--fail-at", "25")
@@ -132,6 +133,7 @@ def test_what_a_checkpoint_cannot_carry(checkpoint: Path, tmp_path: Path, wrong:
         forked(checkpoint, tmp_path, perturbations=wrong)
 
 
+@pytest.mark.slow
 def test_another_request_in_the_folder(checkpoint: Path, tmp_path: Path) -> None:
     with pytest.raises(wb.RunError):
         forked(checkpoint, tmp_path, "--fail-at", "21")

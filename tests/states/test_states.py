@@ -266,6 +266,7 @@ def test_pooled_scores_invent_no_fork_where_there_is_one_path(count):
     assert detours(found, times) == ()
 
 
+@pytest.mark.slow
 @needs_hmmlearn
 def test_a_planted_fork_is_found_with_its_detour():
     x, times, state = forking()

@@ -301,6 +301,7 @@ TINY = [
 ]
 
 
+@pytest.mark.slow
 def test_study_end_to_end_and_resumed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(danovski_plan, "_quick", lambda _: TINY)
     plan, said = DanovskiPlan(quick=True), []

@@ -43,7 +43,7 @@ def run(name: str, folder: Path | None, *, killed_after: int | None = None) -> A
     return twins.result()
 
 
-QUICK = [("classifier", 40), ("autocast, scaler, average", 100), ("reinforce", 5), ("stream", 40)]
+QUICK = [("classifier", 40), ("reinforce", 5)]
 
 
 @pytest.mark.parametrize(
