@@ -54,6 +54,8 @@ def _installed(tmp_path_factory):
     for name, text in FILE.findall(PAGE):
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text(text, encoding="utf-8")
+    # A package, not a namespace, which would stand behind a mine.py anywhere on the path.
+    (folder / "mine" / "__init__.py").touch()
     info = folder / "mine-1.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: mine\nVersion: 1\n")
