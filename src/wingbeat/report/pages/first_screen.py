@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
@@ -126,7 +127,7 @@ def term_places(definitions: Sequence[Definition]) -> dict[str, str]:
     return {found.term: f"def-{place}" for place, found in enumerate(definitions, start=1)}
 
 
-class _Column:
+class _Column(ABC):
     """A column: its head, its term, and its cells."""
 
     head = term = ""
@@ -135,9 +136,9 @@ class _Column:
         """Tell whether the result has anything for it."""
         return True
 
+    @abstractmethod
     def cell(self, result: ResultLike, name: str) -> AnswerCell:
         """Return the cell of a perturbation."""
-        raise NotImplementedError
 
     def reference(self, result: ResultLike) -> AnswerCell:
         """Return the cell of the reference."""
