@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from wingbeat.generators import kept_generators
 from wingbeat.kernels import safe_kernels
 from wingbeat.turn import alone
 
@@ -55,7 +56,7 @@ def seeded(seed: int) -> Iterator[None]:
     """
     with alone():
         python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002  (user code draws)
-        with torch.random.fork_rng():
+        with kept_generators():
             try:
                 seed_all(seed)
                 yield

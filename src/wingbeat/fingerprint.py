@@ -12,11 +12,11 @@ import os
 import platform
 import sys
 from collections.abc import Callable
-from importlib.metadata import version
 from typing import Any, Final
 
 import torch
 
+from wingbeat import __version__
 from wingbeat.products import products
 
 FINGERPRINT_DECIDES: Final = (
@@ -78,7 +78,7 @@ def fingerprint(device: torch.device, dtype: torch.dtype) -> dict[str, Any]:
     'float64'
     """
     return {
-        "wingbeat": version("wingbeat"),
+        "wingbeat": __version__,
         "torch": torch.__version__,
         "python": platform.python_version(),
         "python_optimised": sys.flags.optimize,

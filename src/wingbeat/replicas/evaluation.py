@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from wingbeat.generators import GeneratorStates
 from wingbeat.params import fixed, trainable
 from wingbeat.typing import Buffers
 
@@ -52,7 +53,7 @@ class Evaluation:
         self.scaler = scaler
         self.named = trainable(step.skeleton)
         self.passed = takes_closure(optimizer) and scaler is None
-        self.rng = torch.get_rng_state()
+        self.rng = GeneratorStates.now()
         self.failed = False
         self._loss: Tensor | None = None
         self._before: list[Any] = []
@@ -89,7 +90,7 @@ class Evaluation:
         return loss
 
     def _differentiated(self) -> Tensor:
-        torch.set_rng_state(self.rng)  # an optimizer that evaluates twice sees one noise
+        self.rng.put_back()  # an optimizer that evaluates twice sees one noise
         task = self.step.task
         with torch.enable_grad():  # some call the closure under no_grad
             for parameter in self.named.values():

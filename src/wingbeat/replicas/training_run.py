@@ -166,14 +166,22 @@ class TrainingRun:
             tensors |= {f"{i}/buffers/{k}": t for k, t in state.buffers.items()}
             tensors |= {f"{i}/slots/{k}": t for k, t in state.slots.items()}
         members = [_described(m) for m in self.replicas.members]
-        return tensors, {"done": self.done, "members": members, "losses": len(self.losses)}
+        facts = {"done": self.done, "members": members, "losses": len(self.losses)}
+        if self.step.device.type != "cpu":  # some optimizers count their steps there
+            host = sorted(
+                k for k, t in tensors.items() if "/slots/" in k and t.device.type == "cpu"
+            )
+            facts["on_processor"] = host
+        return tensors, facts
 
     def restore(self, tensors: dict[str, Tensor], meta: dict[str, Any]) -> None:
         """Put back what ``save`` returned."""
         self.done = meta["done"]
         self.losses = [tensors[f"losses/{i}"] for i in range(meta["losses"])]
         members = [member_from(m) for m in meta["members"]]
-        states = [_state(tensors, f"{i}/", self.step.device) for i in range(len(members))]
+        host = frozenset(meta.get("on_processor", ()))
+        placed = {k: t if k in host else t.to(self.step.device) for k, t in tensors.items()}
+        states = [_state(placed, f"{i}/") for i in range(len(members))]
         self.replicas.place(members, states)
 
 
@@ -214,8 +222,8 @@ def _described(member: Member) -> dict[str, Any]:
     return {**own, "streams": seeds}
 
 
-def _state(tensors: dict[str, Tensor], prefix: str, device: torch.device) -> State:
-    own = {k.removeprefix(prefix): t.to(device) for k, t in tensors.items() if k.startswith(prefix)}
+def _state(tensors: dict[str, Tensor], prefix: str) -> State:
+    own = {k.removeprefix(prefix): t for k, t in tensors.items() if k.startswith(prefix)}
 
     def part(name: str) -> dict[str, Tensor]:
         return {k.removeprefix(name): t for k, t in own.items() if k.startswith(name)}

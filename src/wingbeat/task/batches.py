@@ -54,7 +54,7 @@ class Batches:
     def __init__(self, task: Task, dtype: torch.dtype, device: torch.device) -> None:
         self.task, self.first = task, task.first_step
         self.steps_per_epoch = task.steps_per_epoch
-        self._place = placer(dtype, device)
+        self.device, self._place = device, placer(dtype, device)
         self._given = None if task.batches is None else given(task.batches)
         self.addressable = not (isinstance(self._given, Rounds) and self._given.per_pass is None)
         own = self._given is None and is_tensors(task.data)
@@ -120,7 +120,8 @@ class Batches:
                 where = f" (samples {indices.tolist()[:8]}…)"
                 batch = self._fetch(indices, streams.augmentation, epoch, number)
             if self.task.augment is not None:
-                batch = self.task.augment(batch, draws(streams.augmentation, epoch, indices))
+                own = draws(streams.augmentation, epoch, indices, self.device)
+                batch = self.task.augment(batch, own)
         except RequestError:
             raise
         except Exception as error:
@@ -134,7 +135,8 @@ class Batches:
 
     def _fetch(self, indices: Tensor, augmentation: int, epoch: int, number: int) -> Batch:
         if self._tensors is not None:
-            return pytree.tree_map(lambda t: t[indices.to(t.device)], self._tensors)
+            here = sent(indices, self.device)
+            return pytree.tree_map(lambda t: t[here], self._tensors)
         samples = []
         for index in indices.tolist():
             with seeded(derive(augmentation, epoch, index)):
@@ -155,12 +157,25 @@ def _rows(batch: Batch) -> int:
     return len(leaves[0]) if leaves else 0
 
 
-def draws(seed: int, epoch: int, samples: Tensor) -> Callable[[int], Tensor]:
+def sent(tensor: Tensor, device: torch.device) -> Tensor:
+    """Return a tensor of the processor's on a device, without waiting for it to arrive.
+
+    >>> sent(torch.arange(2), torch.device("cpu"))
+    tensor([0, 1])
+    """
+    if device.type != "cuda":
+        return tensor.to(device)
+    return tensor.pin_memory().to(device, non_blocking=True)
+
+
+def draws(
+    seed: int, epoch: int, samples: Tensor, device: torch.device | str = "cpu"
+) -> Callable[[int], Tensor]:
     """Return a source of uniforms whose row ``i`` depends on ``(seed, epoch, samples[i])`` alone.
 
     The returned function gives ``(len(samples), k)`` float64 numbers in [0, 1), new ones at
-    each call. A counter-based generator (SplitMix64, Steele, Lea and Flood 2014) needs no
-    state, so it cannot matter which samples share a batch.
+    each call, on a device. A counter-based generator (SplitMix64, Steele, Lea and Flood 2014)
+    needs no state, so it cannot matter which samples share a batch.
 
     >>> a = draws(0, 1, torch.tensor([5, 7]))(3)
     >>> b = draws(0, 1, torch.tensor([7, 9]))(3)
@@ -172,11 +187,13 @@ def draws(seed: int, epoch: int, samples: Tensor) -> Callable[[int], Tensor]:
     taken = 0
 
     def uniforms(count: int) -> Tensor:
+        """Return the next ``(len(samples), count)`` numbers."""
         nonlocal taken
         columns = np.arange(taken + 1, taken + count + 1, dtype=np.uint64)
         taken += count
         bits = _mix(rows[:, None] + columns * np.uint64(0xD1B54A32D192ED03))
-        return torch.from_numpy((bits >> np.uint64(11)).astype(np.float64) * 2.0**-53)
+        found = torch.from_numpy((bits >> np.uint64(11)).astype(np.float64) * 2.0**-53)
+        return sent(found, torch.device(device))
 
     return uniforms
 

@@ -3,7 +3,8 @@
 Torch draws a mask in the order in which its tensor lies in memory. Where ``torch.func``
 differentiates or vectorises, a tensor that is transposed gets the mask of one that is not, and
 the same seed would drop other units: another training run. Here the mask is drawn in the order
-of the plain one.
+of the plain one. On a GPU a plain loop draws it within the kernel that applies it, which takes
+other numbers of the generator than filling a tensor would; that kernel is called here.
 """
 
 from __future__ import annotations
@@ -30,7 +31,10 @@ class PlainMasks(TorchFunctionMode):
 
 
 def _dropout(x: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
-    order = memory_order(x) if training and 0 < p < 1 and not inplace else None
+    drawn = training and 0 < p < 1 and not inplace
+    if drawn and x.is_cuda and x.numel():
+        return torch.native_dropout(x, p, True)[0]
+    order = memory_order(x) if drawn else None
     if order is None or order == sorted(order):
         return F.dropout(x, p, training, inplace)
     lying = torch.empty([x.shape[i] for i in order], dtype=x.dtype, device=x.device)

@@ -11,6 +11,7 @@ import torch
 
 from wingbeat.brief import brief
 from wingbeat.errors import BELOW_NOISE_FLOOR, DIVERGED, RequestError
+from wingbeat.generators import GeneratorStates
 from wingbeat.lyapunov.maps.batch_means import batch_means_error
 from wingbeat.lyapunov.maps.evolve import plan
 from wingbeat.lyapunov.maps.jacobians import first_stops
@@ -187,10 +188,10 @@ class _Twins:
     def _advance(self, x: Tensor, y: Tensor, t: int, length: int) -> tuple[Tensor, Tensor]:
         path = []
         for i in range(t, t + length):
-            rng = torch.get_rng_state() if self.random else None
+            rng = GeneratorStates.now() if self.random else None
             x = self.flow(x, i)
             if rng is not None:
-                torch.set_rng_state(rng)
+                rng.put_back()
             y = self.flow(y, i)
             path.append(torch.stack((x, y)))
         stop = int(first_stops(torch.stack(path).flatten(1)[:, None], t)[0])

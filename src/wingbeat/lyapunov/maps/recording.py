@@ -8,6 +8,7 @@ import torch
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from wingbeat.errors import RunError
+from wingbeat.generators import GeneratorStates
 from wingbeat.replicas.reads import ReadsRefused, refuse_dynamic
 from wingbeat.replicas.simplify import simplify
 
@@ -47,7 +48,7 @@ class Recorded:
         return self._compared(leaves)
 
     def _built(self, leaves: Sequence[Tensor]) -> Program:
-        rng = torch.get_rng_state()
+        rng = GeneratorStates.now()
         try:
             with ReadsRefused():
                 graph = make_fx(self._flat)(*leaves)
@@ -56,7 +57,7 @@ class Recorded:
         except Exception:  # whatever a map does that a recording cannot hold
             return self.function
         finally:
-            torch.set_rng_state(rng)
+            rng.put_back()
         if not self.compiled:
             replay: Program = graph.forward
             return replay
@@ -70,9 +71,9 @@ class Recorded:
         return self.function(*leaves)
 
     def _compared(self, leaves: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        rng = torch.get_rng_state()
+        rng = GeneratorStates.now()
         expected = self.function(*leaves)
-        torch.set_rng_state(rng)
+        rng.put_back()
         assert self._program is not None
         found = self._program(*leaves)
         if not all(self._alike(a, b) for a, b in zip(found, expected, strict=True)):

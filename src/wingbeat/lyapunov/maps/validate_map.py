@@ -16,6 +16,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from wingbeat.errors import RequestError
+from wingbeat.generators import GeneratorStates
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -72,23 +73,23 @@ def examine(flow: FlatMap, flat: Tensor, t: int, *, derivative: bool = True) -> 
         RequestError: if the map changes its input, keeps hidden state, returns another form of
             state or has no derivative; says which operation.
     """
-    rng = torch.get_rng_state()
+    rng = GeneratorStates.now()
     try:
         after = _checked_call(flow, flat, t)
-        random = not torch.equal(rng, torch.get_rng_state())
-        torch.set_rng_state(rng)
+        random = rng.moved()
+        rng.put_back()
         if not torch.equal(flow(flat, t).nan_to_num(), after.nan_to_num()):
             raise RequestError(
                 "two calls of the step with equal arguments differ: it keeps hidden state, "
                 "or draws from a generator other than torch's; put what it keeps into the state"
             )
         if derivative and bool(torch.isfinite(after).all()):
-            torch.set_rng_state(rng)
+            rng.put_back()
             _check_derivative(flow, flat, after, t, rng)
-        torch.set_rng_state(rng)
+        rng.put_back()
         return Nature(timed=random or looks_at_time(flow, flat), random=random)
     finally:
-        torch.set_rng_state(rng)
+        rng.put_back()
 
 
 def looks_at_time(flow: FlatMap, flat: Tensor) -> bool:
@@ -164,7 +165,9 @@ def _checked_call(flow: FlatMap, flat: Tensor, t: int) -> Tensor:
     return after
 
 
-def _check_derivative(flow: FlatMap, flat: Tensor, after: Tensor, t: int, rng: Tensor) -> None:
+def _check_derivative(
+    flow: FlatMap, flat: Tensor, after: Tensor, t: int, rng: GeneratorStates
+) -> None:
     """Compare the derivative along one direction with differences, on both sides, of two sizes.
 
     One that agrees is enough: a kink or a jump nearby spoils some.
@@ -202,10 +205,10 @@ def _agrees(
     tangent: Tensor,
     h: float,
     t: int,
-    rng: Tensor,
+    rng: GeneratorStates,
 ) -> bool:
     """Tell whether a tangent is within a factor of a difference, rounding allowed for."""
-    torch.set_rng_state(rng)
+    rng.put_back()
     slope = (flow(flat + h * v, t) - after) / h
     noise = torch.finfo(flat.dtype).eps * float(after.norm()) / abs(h)
     return float((slope - tangent).norm()) <= 0.5 * float(slope.norm()) + 8 * noise

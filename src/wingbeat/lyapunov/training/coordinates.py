@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from wingbeat.generators import kept_generators
 from wingbeat.params import Layout, fixed
 from wingbeat.task.step import State
 
@@ -95,7 +96,7 @@ def coordinates_of(step: TrainingStep, batches: Batches, streams: Streams) -> Co
     """
     assert step.optimizer is not None
     start = step.start(step.task.seed)
-    with torch.random.fork_rng():
+    with kept_generators():
         _, _, after = step.gradient(start.params, start.buffers, batches.batch(streams, 0))
     own = dict(step.skeleton.named_buffers())
     changed = {

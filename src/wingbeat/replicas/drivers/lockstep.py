@@ -21,6 +21,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils import _pytree as pytree
 
 from wingbeat.errors import DriverError
+from wingbeat.generators import GeneratorStates
 from wingbeat.replicas.drivers.recorded import (
     Mode,
     RecordedStep,
@@ -58,7 +59,8 @@ class Lockstep:
     Args:
         step: the pure single-replica step.
         mode: "traced" (record and replay), "compiled" (the recording through
-            ``torch.compile``) or "eager" (``vmap`` at every step).
+            ``torch.compile``), "graphed" (the recording as a CUDA graph) or "eager" (``vmap`` at
+            every step).
 
     Raises:
         DriverError: at the first call, if the model cannot be vectorised; with the reason.
@@ -81,6 +83,8 @@ class Lockstep:
         self._programs: dict[Any, RecordedStep] = {}
         if step.optimizer is None:
             raise DriverError(step.reason)
+        if mode == "graphed" and step.device.type != "cuda":
+            raise DriverError(f"CUDA graphs need a CUDA device, and this is {step.device}")
 
     def __call__(self, state: State, batch: Batch, index: int) -> tuple[State, Tensor]:
         """Advance a stack ``(replicas, …)``; returns it with the losses ``(replicas,)``."""
@@ -127,13 +131,13 @@ class Lockstep:
             program = self._built(form, leaves)
             if program.recorded is None:
                 return
-            rng = torch.get_rng_state()
+            rng = GeneratorStates.now()
             expected = self._eager(form, *leaves)
-            torch.set_rng_state(rng)
+            rng.put_back()
             found = program.recorded(*leaves)
-            torch.set_rng_state(rng)
+            rng.put_back()
             same = _equal(found, expected) and self._compiled_agrees(program, leaves, found[-1])
-            torch.set_rng_state(rng)
+            rng.put_back()
         if not same:
             names = ["parameters", *form.buffers, *form.slots, "loss"]
             pairs = zip(names, found, expected, strict=True)
@@ -146,7 +150,7 @@ class Lockstep:
 
     def _compiled_agrees(self, program: RecordedStep, leaves: list[Tensor], losses: Tensor) -> bool:
         # The losses only: Adam's first step turns a rounding error into a whole learning rate.
-        return self.mode != "compiled" or torch.allclose(
+        return self.mode not in {"compiled", "graphed"} or torch.allclose(
             program.run(*leaves)[-1], losses, rtol=1e-3, equal_nan=True
         )
 
@@ -164,10 +168,10 @@ class Lockstep:
         key = (form.buffers, form.slots, leaves[0].shape, *(x.shape for x in form.inputs(leaves)))
         if key in self._programs:
             return self._programs[key]
-        begin, rng = time.perf_counter(), torch.get_rng_state()
+        begin, rng = time.perf_counter(), GeneratorStates.now()
         program = self._program(form, leaves)
         program.run(*leaves)  # a compiler does its work at the first call
-        torch.set_rng_state(rng)
+        rng.put_back()
         self.build_seconds += time.perf_counter() - begin
         self._programs[key] = program
         return program
@@ -191,14 +195,14 @@ class Lockstep:
         return after.params, {name: after.buffers[name] for name in buffers}, kept, loss
 
     def _program(self, form: _Form, leaves: list[Tensor]) -> RecordedStep:
-        rng = torch.get_rng_state()
+        rng = GeneratorStates.now()
         eager = partial(self._eager, form)
         expected = self._repeated(eager, leaves)
-        torch.set_rng_state(rng)
+        rng.put_back()
         if self.mode == "eager":
             with ReadsRefused():
                 eager(*leaves)
-            torch.set_rng_state(rng)
+            rng.put_back()
             shapes = [tuple(leaf.shape) for leaf in leaves]
             program = RecordedStep(eager, None, f"{self.step.skeleton} {shapes}")
         else:
@@ -210,18 +214,18 @@ class Lockstep:
 
     def _recorded(self, form: _Form, leaves: list[Tensor], expected: list[Tensor]) -> RecordedStep:
         """Return a recording that repeats the step: one of before where there is one."""
-        rng, eager = torch.get_rng_state(), partial(self._eager, form)
+        rng, eager = GeneratorStates.now(), partial(self._eager, form)
         step, shapes = step_key(self.step), (self.mode, form, *shapes_of(leaves))
         found = RECORDINGS.find(step, shapes)
         if found is not None and self._serves(found, eager, leaves, expected):
             return found
         graph = record(eager, leaves)
-        torch.set_rng_state(rng)
+        rng.put_back()
         if not _equal(graph.forward(*leaves), expected):
             msg = "the recorded step does not repeat the model"
             raise DriverError(msg)
         program = as_recorded(graph, leaves, self.mode)
-        torch.set_rng_state(rng)
+        rng.put_back()
         if not self._compiled_agrees(program, leaves, expected[-1]):
             msg = "the compiled step does not agree with the recorded one"
             raise DriverError(msg)
@@ -238,29 +242,29 @@ class Lockstep:
     ) -> bool:
         """Hold another task's recording to this step, on this state and on the one after it."""
         assert found.recorded is not None
-        rng, after = torch.get_rng_state(), [*expected[:-1], *leaves[len(expected) - 1 :]]
+        rng, after = GeneratorStates.now(), [*expected[:-1], *leaves[len(expected) - 1 :]]
         try:
             same = _equal(found.recorded(*leaves), expected)
-            torch.set_rng_state(rng)
+            rng.put_back()
             with ReadsRefused():  # the step may do in Python what the other one did not
                 then = eager(*after)
-            torch.set_rng_state(rng)
+            rng.put_back()
             same = same and _equal(found.recorded(*after), then)
-            torch.set_rng_state(rng)
+            rng.put_back()
             return same and self._compiled_agrees(found, leaves, expected[-1])
         except (DriverError, *_OF_THE_STEP):
             return False
         finally:
-            torch.set_rng_state(rng)
+            rng.put_back()
 
     def _repeated(self, eager: Callable[..., list[Tensor]], leaves: list[Tensor]) -> list[Tensor]:
         """Return a step's outputs, made twice: all they depend on must be in ``leaves``."""
-        rng, host = torch.get_rng_state(), _host_random()
+        rng, host = GeneratorStates.now(), _host_random()
         expected, attributes = eager(*leaves), _attributes(self.step.skeleton)
         if _host_random() != host:
             msg = "the model draws from Python's or NumPy's generator, not from torch's"
             raise DriverError(msg)
-        torch.set_rng_state(rng)
+        rng.put_back()
         try:
             same = _equal(eager(*leaves), expected)
         except DriverError as error:  # a stored tensor of the first call, used in the second

@@ -10,6 +10,7 @@ import torch
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from wingbeat.errors import DriverError
+from wingbeat.replicas.drivers.graphed import GraphedStep
 from wingbeat.replicas.drivers.groups import Groups
 from wingbeat.replicas.reads import NotRecordableError, ReadsRefused, refuse_dynamic
 from wingbeat.replicas.simplify import simplify
@@ -31,7 +32,7 @@ UNEVEN = frozenset(
 
 _LITERAL: Final = torch.ops.aten.lift_fresh_copy.default
 
-Mode = Literal["compiled", "traced", "eager"]
+Mode = Literal["compiled", "graphed", "traced", "eager"]
 """From the fastest to the one that always works."""
 
 
@@ -84,10 +85,18 @@ def record(function: Callable[..., list[Tensor]], leaves: list[Tensor]) -> Graph
 
 def as_recorded(graph: GraphModule, leaves: list[Tensor], mode: Mode) -> RecordedStep:
     """Return a recording with all that drivers ask of it, compiled where the mode says so."""
-    run = graph.forward if mode == "traced" else _compile(graph.forward, leaves)
+    run = _made_fast(graph.forward, leaves, mode)
     uneven = any(_is_uneven(node) for node in graph.graph.nodes)
     lanes = frozenset(_normalised(graph, len(leaves[0])))
     return RecordedStep(run, graph.forward, _signature(graph, leaves), graph, uneven, lanes)
+
+
+def _made_fast(
+    program: Callable[..., Any], leaves: list[Tensor], mode: Mode
+) -> Callable[..., list[Tensor]]:
+    if mode == "compiled":
+        return _compile(program, leaves)
+    return GraphedStep(program, leaves) if mode == "graphed" else program
 
 
 def _signature(graph: GraphModule, leaves: Sequence[Tensor]) -> str:

@@ -35,9 +35,17 @@ class DriverKind:
     caption: str = ""
     stacks: bool = True
 
-    def first_mode(self, compiled: bool | None) -> str:
-        """Return the mode to begin with; ``compiled`` asks for the mode of that name."""
-        return "compiled" if compiled and "compiled" in self.modes else self.usual
+    def first_mode(self, compiled: bool | None, device: str = "cpu") -> str:
+        """Return the mode to begin with.
+
+        Args:
+            compiled: asks for the mode of that name; False for the usual one on any device.
+            device: its type: on "cuda" the mode "graphed" is the usual one of a driver that has it.
+        """
+        if compiled and "compiled" in self.modes:
+            return "compiled"
+        graphs = compiled is None and device == "cuda" and "graphed" in self.modes
+        return "graphed" if graphs else self.usual
 
 
 DRIVERS: Final[Registry[DriverKind]] = Registry(
@@ -76,7 +84,7 @@ def driver(
 
     Example:
         >>> DRIVERS.find("lockstep").modes
-        ('compiled', 'traced', 'eager')
+        ('compiled', 'graphed', 'traced', 'eager')
     """
     first = modes[0] if usual is None else usual
     if name == AUTO or first not in modes:

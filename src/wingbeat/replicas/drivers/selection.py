@@ -17,10 +17,10 @@ import torch
 from wingbeat.errors import DriverError
 from wingbeat.fingerprint import fingerprint, warn_of_lost_asserts
 from wingbeat.products import warn_if_not_reproducible
+from wingbeat.replicas.drivers.accelerator import finish, rounding_of_products
 from wingbeat.replicas.drivers.cache import DriverTimings, key_of, load, store
 from wingbeat.replicas.drivers.lockstep import DisprovedError, Lockstep
 from wingbeat.replicas.drivers.object_loop import LOOP, alone
-from wingbeat.replicas.drivers.recorded import Mode
 from wingbeat.replicas.drivers.registry import AUTO, DRIVERS, DriverKind, check_driver
 from wingbeat.replicas.reads import NotRecordableError
 from wingbeat.replicas.replicas import Driver, Replicas, partition
@@ -143,7 +143,7 @@ class DriverSelector:
         if wanted == LOOP:
             return self._loop("asked for")
         kind = DRIVERS.find(wanted)
-        driver = self._held(kind, kind.first_mode(compiled))
+        driver = self._held(kind, kind.first_mode(compiled, self.step.device.type))
         return self._checked(driver, 0 if kind.stacks else 1, "asked for")
 
     def frozen(self, facts: dict[str, Any]) -> ExecutionPlan:
@@ -161,9 +161,10 @@ class DriverSelector:
             reason = self.step.reason
         return ExecutionPlan(alone(self.step), 1, reason=reason)
 
-    def _lockstep(self, mode: Mode) -> Lockstep:
+    def _lockstep(self, compiled: bool | None) -> Lockstep:
         """Return a lock-step driver that has run once, recorded if the model allows it."""
-        driver = self._held(DRIVERS.find("lockstep"), mode)
+        kind = DRIVERS.find("lockstep")
+        driver = self._held(kind, kind.first_mode(compiled, self.step.device.type))
         assert isinstance(driver, Lockstep)
         return driver
 
@@ -208,7 +209,8 @@ class DriverSelector:
         plain = replicas.take_losses()[:, 0].double()
         apart = (losses.double() - plain).abs()
         # A few hundred roundings: other masks of dropout or another gradient change the loss more.
-        allowed = 512 * torch.finfo(self.step.dtype).eps * (plain.abs().max() + 1)
+        allowed = max(512 * torch.finfo(self.step.dtype).eps, rounding_of_products(self.step))
+        allowed *= float(plain.abs().max() + 1)
         if bool((apart > allowed).any()):
             index = int((apart > allowed).nonzero()[0])
             why = (
@@ -224,7 +226,7 @@ class DriverSelector:
 
     def _measured(self, compiled: bool | None) -> ExecutionPlan:
         try:
-            return self._fastest(self._lockstep("compiled" if compiled else "traced"), compiled)
+            return self._fastest(self._lockstep(compiled), compiled)
         except DriverError as error:
             choice = self._loop(str(error))
             return choice if self.step.remembers else _with_hidden_state(choice)
@@ -238,7 +240,7 @@ class DriverSelector:
                 alone(self.step), 1, reason="fastest measured", timings=found.timings
             )
         if mode != driver.mode:
-            driver = self._compiled or self._lockstep("compiled")
+            driver = self._compiled or self._lockstep(True)
         choice = self._checked(driver, int(chunk or 0), "fastest measured", found.timings)
         if choice.warnings:
             reason = f"lock step is not exact here with {torch.get_num_threads()} threads"
@@ -267,7 +269,7 @@ class DriverSelector:
             further = {"recording each shape of batch": recording} if recording else {}
             return DriverTimings("loop", {**timings, **further})
         left = timings[best] * self.steps / 1000
-        if compiled is None and driver.mode == "traced" and left > COMPILE_SECONDS:
+        if compiled is None and driver.mode in {"traced", "graphed"} and left > COMPILE_SECONDS:
             best = self._try_compiled(best, timings)
         return DriverTimings(best, timings)
 
@@ -299,8 +301,10 @@ class DriverSelector:
         replicas.advance(0)
         best = float("inf")
         for index in range(repeats):
+            finish(self.step.device)
             begin = time.perf_counter()
             replicas.advance(index)
+            finish(self.step.device)
             best = min(best, time.perf_counter() - begin)
         return round(best * 1000, 3)
 
@@ -338,6 +342,8 @@ class DriverSelector:
 
         A few steps may hide that an operation is uneven, so it is not left to the check alone.
         """
+        if self.step.device.type != "cpu":  # GPUs compute each element alike
+            return 1
         # Of a driver that does not say, anything may be uneven.
         channels = getattr(driver, "lanes", ())
         lanes = [VECTOR_LOOP // math.gcd(VECTOR_LOOP, count) for count in channels]

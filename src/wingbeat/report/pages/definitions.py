@@ -6,9 +6,9 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from importlib import metadata
 from typing import Any, Final
 
+from wingbeat import __version__
 from wingbeat.measure.metric import UNORDERED, Definition, Metric, known_here
 from wingbeat.measure.scalars import SCALARS
 from wingbeat.report.result_access import ResultLike
@@ -71,7 +71,7 @@ def _own(found: Metric) -> Definition:
 def version(result: ResultLike) -> str:
     """Return the wingbeat version that made a result, as far as it is known."""
     found = result.environment.get("wingbeat")
-    return found if isinstance(found, str) else metadata.version("wingbeat")
+    return found if isinstance(found, str) else __version__
 
 
 def run_key(condition: Mapping[str, Any]) -> str:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
 from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from wingbeat import __version__
 from wingbeat.files import write_bytes
 from wingbeat.report.drawing.any_figure import AnyFigure, drawn
 from wingbeat.report.drawing.rendered import Section
@@ -122,7 +122,7 @@ def page_of(title: str, content: PageContent, found: Analysis, command: str) -> 
         asked=(*content.asked, *_executed(found.study)),
         definitions=tuple(content.definitions.items()),
         command=command,
-        version=version("wingbeat"),
+        version=__version__,
         claims=found.claims,
         files=tuple(f"{name}.csv" for name in found.tables),
     )

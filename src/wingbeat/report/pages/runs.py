@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from wingbeat import __version__
 from wingbeat.report.drawing.any_figure import drawn
 from wingbeat.report.drawing.rendered import Section
 from wingbeat.report.figures.families import families
@@ -69,7 +69,7 @@ def render_runs_page(runs: Runs, differences: pd.DataFrame) -> str:
         places=places,
         alarms=tuple(f"{run}: {said}" for run, r in runs.items() for said in alarms(r)),
         failed=any(read(r).training_failed for r in runs.values()),
-        version=version("wingbeat"),
+        version=__version__,
     )
 
 
