@@ -9,12 +9,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from safetensors.numpy import load_file
 from typer.testing import CliRunner
 
 import wingbeat as wb
 from wingbeat.cli.main import app
 from wingbeat.scripts import fork
+from wingbeat.scripts.collect import first_step
 
 FORMS = Path(__file__).parent / "forms"
 sys.path.insert(0, str(FORMS))
@@ -113,6 +115,24 @@ def test_the_best_is_another_one_for_each_copy(checkpoint: Path) -> None:
     by_hand(checkpoint, result, 6)
 
 
+@pytest.mark.parametrize(
+    ("content", "step"),
+    [
+        ({"global_step": 16, "state_dict": {}}, 16),
+        ({"step": 16}, 16),
+        ({"step": torch.tensor(16)}, 0),
+        ({"made": Path("of code")}, 0),
+        ([1, 2], 0),
+    ],
+)
+def test_the_step_of_a_checkpoint_whose_name_tells_none(
+    content: Any, step: int, tmp_path: Path
+) -> None:
+    torch.save(content, tmp_path / "last.ckpt")
+    assert first_step(tmp_path / "last.ckpt", [20, 30]) == step
+    assert first_step(tmp_path / "last.ckpt", [10, 20]) == 0, "the script counts from its start"
+
+
 def test_one_step_twice_is_refused(checkpoint: Path) -> None:
     with pytest.raises(wb.RequestError, match="are both step 6"):
         forked(checkpoint, "one_step_twice", "{checkpoint}", "{out}")
@@ -123,6 +143,11 @@ def test_checkpoints_at_other_steps_are_said(checkpoint: Path) -> None:
     assert result.steps == (0, 3)
     said = [w for w in result.warnings if "at other steps than reference" in w]
     assert len(said) == 2
+
+
+def test_no_step_in_common(checkpoint: Path) -> None:
+    with pytest.raises(wb.RunError, match="checkpoints at no common step"):
+        forked(checkpoint, "nothing_in_common", "{checkpoint}", "{out}")
 
 
 def test_a_script_that_goes_on_from_a_file_of_its_own_shows_in_the_twin(checkpoint: Path) -> None:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import pickle
 import re
 import shutil
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
+
+import torch
 
 from wingbeat.checkpoints.open import open_checkpoint
 from wingbeat.checkpoints.pattern import find_files, is_pattern
@@ -142,15 +146,32 @@ def _escaped(folder: Path) -> str:
 
 
 def first_step(checkpoint: Path, steps: Sequence[int]) -> int:
-    """Return the step of the checkpoint that was forked: of its name where the script counts on.
+    """Return the step of the checkpoint that was forked, if the script counts on from it.
+
+    It is what its name tells, else what it holds: Trainer's state, or a number called "step",
+    "global_step" or "iteration".
 
     >>> from pathlib import Path
     >>> first_step(Path("checkpoint-500"), [600, 700]), first_step(Path("checkpoint-500"), [100])
     (500, 0)
     """
     read = read_step(checkpoint.stem if checkpoint.suffix else checkpoint.name, "")
-    named = read.value if read is not None else 0
+    named = read.value if read is not None else _held_step(checkpoint)
     return named if all(step > named for step in steps) else 0
+
+
+def _held_step(checkpoint: Path) -> int:
+    content: Any = None
+    try:
+        if checkpoint.is_dir():
+            content = json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
+        elif checkpoint.suffix not in ("", ".safetensors", ".json"):
+            content = torch.load(checkpoint, map_location="meta", weights_only=True)
+    except (OSError, RuntimeError, ValueError, pickle.UnpicklingError):
+        return 0  # nothing is said there, at least not without running code
+    found = content if isinstance(content, dict) else {}
+    numbers = (found.get(name) for name in ("global_step", "step", "iteration", "iter"))
+    return next((n for n in numbers if type(n) is int and n > 0), 0)
 
 
 def lay_out(

@@ -10,7 +10,7 @@ import torch
 
 from wingbeat.errors import RunError
 from wingbeat.task.batch_digest import batch_digest
-from wingbeat.twins.noise import ordered, seed_fetch, seed_step
+from wingbeat.twins.noise import draws_nothing, ordered, seed_fetch, seed_step
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -91,8 +91,10 @@ class Copy:
             raise RunError(msg)
         self.place.step += 1
         self._drawn_at_step = self.place.drawn
-        noted = loss.detach().clone() if isinstance(loss, torch.Tensor) else loss
-        self._noted(self, noted if noted is None else torch.as_tensor(noted))
+        if isinstance(loss, torch.Tensor):
+            self._noted(self, loss.detach().clone())
+        else:
+            self._noted(self, None if loss is None else torch.as_tensor(loss))
 
     def updates(self) -> Iterator[int]:
         """Yield the number of each update that is left: for loops without a loader.
@@ -149,8 +151,10 @@ class Copy:
         first = self.place.drawn - skipped
         with ordered(loader, self._now(), number):
             source = iter(loader() if callable(loader) else loader)
+            still = draws_nothing(loader)
             for place in itertools.count(first):
-                seed_fetch(self._now(), place)
+                if not still:
+                    seed_fetch(self._now(), place)
                 try:
                     batch = next(source)
                 except StopIteration:

@@ -54,7 +54,8 @@ class Twins:
         record_every: steps between snapshots; by default about 20 in all. Step 0, the last step
             and every fork are always there.
         seeds: base seeds; the whole experiment is repeated for each.
-        out: folder of the run; None keeps everything in a temporary folder of this object.
+        out: folder of the run; None keeps everything with this object, snapshots beyond 256 MB in
+            a temporary folder.
             The same request on the same folder goes on where it stopped.
         metrics: names of metrics that need weights and losses only; default: all of them.
         checkpoint_seconds: least time between checkpoints of a copy in training.
