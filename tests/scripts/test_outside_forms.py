@@ -153,6 +153,9 @@ def test_no_step_in_common(checkpoint: Path) -> None:
 def test_a_script_that_goes_on_from_a_file_of_its_own_shows_in_the_twin(checkpoint: Path) -> None:
     result = forked(checkpoint, "goes_on_by_itself", "{checkpoint}", "{out}", jobs=1)
     assert result.noise_floor > 0.1
+    (said,) = [w for w in result.warnings if "does not repeat itself" in w]
+    assert "its unperturbed twin differs at step 3, in 'w'." in said
+    assert f"up to {result.noise_floor:.3g} are noise" in said
 
 
 def test_a_script_that_ignores_its_checkpoint_is_said(checkpoint: Path) -> None:

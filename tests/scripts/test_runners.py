@@ -15,7 +15,7 @@ import pytest
 
 import wingbeat as wb
 from wingbeat.scripts import fork
-from wingbeat.scripts.runs import Placement
+from wingbeat.scripts.runs import RunnerChoice
 from wingbeat.scripts.script_run import ScriptRun
 from wingbeat.study.condition import Condition
 from wingbeat.study.runner.processes import ProcessRunner
@@ -232,7 +232,7 @@ def test_slurm_does_not_begin_a_copy_again_at_its_time_limit(tmp_path: Path) -> 
 
 
 def test_names_choose_as_they_say(tmp_path: Path) -> None:
-    assert Placement().made(tmp_path).jobs == 1  # type: ignore[union-attr]
-    assert Placement(jobs=3).made(tmp_path).jobs == 3  # type: ignore[union-attr]
-    assert Placement("processes").made(tmp_path).jobs >= 1  # type: ignore[union-attr]
-    assert isinstance(Placement("slurm").made(tmp_path), SlurmRunner)
+    assert RunnerChoice().made(tmp_path).jobs == 1  # type: ignore[union-attr]
+    assert RunnerChoice(jobs=3).made(tmp_path).jobs == 3  # type: ignore[union-attr]
+    assert RunnerChoice("processes").made(tmp_path).jobs >= 1  # type: ignore[union-attr]
+    assert isinstance(RunnerChoice("slurm").made(tmp_path), SlurmRunner)

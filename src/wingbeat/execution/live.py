@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import warnings
 from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol
@@ -86,8 +87,8 @@ class Live:
         return result
 
     def _tell(self, tables: Sequence[pd.DataFrame], seed: int) -> None:
-        for table in tables:
-            self._give(curves_of(table.assign(seed=seed), seeds=self.seeds))
+        named = [curves_of(table.assign(seed=seed), seeds=self.seeds) for table in tables]
+        self._give(itertools.chain(*named))
 
     def _give(self, curves: Iterable[tuple[str, int, float]]) -> None:
         news: dict[int, dict[str, float]] = {}

@@ -34,6 +34,7 @@ class Command:
     def filled(self, checkpoint: Path, out: Path) -> list[str]:
         """Return the command of one copy.
 
+        >>> from pathlib import Path
         >>> Command(("run", "--from={checkpoint}", "{out}")).filled(Path("a"), Path("b"))
         ['run', '--from=a', 'b']
         """

@@ -16,7 +16,7 @@ from wingbeat.replicas.perturb import Perturbation
 from wingbeat.scripts.collect import collected
 from wingbeat.scripts.command import Command
 from wingbeat.scripts.nudge import REALISED, nudge
-from wingbeat.scripts.runs import Placement, run_all, told_of_places
+from wingbeat.scripts.runs import RunnerChoice, run_all, told_of_places
 from wingbeat.task.describe import difference
 from wingbeat.trajectory.store import FolderStore
 from wingbeat.trajectory.trajectory import Trajectory
@@ -94,7 +94,7 @@ def fork(
         raise RequestError("the checkpoint says when it is forked: leave out the step (@step, at=)")
     folder, origin = Path(out), Path(checkpoint)
     _agree(folder, asked, given, replicas, seed, origin)
-    place = Placement(runner, jobs, tuple(devices), ray_address, dict(resources or {}))
+    place = RunnerChoice(runner, jobs, tuple(devices), ray_address, dict(resources or {}))
     place.made(folder / "jobs")  # refused before anything is copied
     with Progress(progress) as bar, holding(folder):
         copies = nudge(origin, given, folder / "starts", replicas=replicas, seed=seed, key=key)
@@ -107,7 +107,7 @@ def fork(
         trajectory = Trajectory.from_checkpoints(view, reference=REFERENCE, null=NULL, key=key)
         result = measure_checkpoints(trajectory, metrics)
     notes += [f"{c.label} moved no weight: rounding swallowed it" for c in copies[1:] if not c.l2]
-    notes += _ignored(result)
+    notes += [*_ignored(result), *said_of_twin(result)]
     result = replace(
         result,
         warnings=(*result.warnings, *notes),
@@ -163,5 +163,22 @@ def _ignored(result: Result) -> list[str]:
     note = (
         "No copy differs from the reference at the end: the script seems to ignore the checkpoint "
         "that it is given."
+    )
+    return [note]
+
+
+def said_of_twin(result: Result) -> list[str]:
+    """Say since when, and first in which tensors, the twin differs from the reference."""
+    rows = result.table[(result.table["metric"] == "l2") & (result.table["b"] == NULL)]
+    apart = rows[(rows["layer"] != "") & (rows["value"] > 0.0)]
+    if not len(apart):
+        return []
+    step = int(apart["step"].min())
+    names = list(dict.fromkeys(apart["layer"][apart["step"] == step]))
+    more = f" and {len(names) - 2} more" if len(names) > 2 else ""
+    first = ", ".join(map(repr, names[:2]))
+    note = (
+        f"This training does not repeat itself here: its unperturbed twin differs at step {step}, "
+        f"in {first}{more}. Distances up to {result.noise_floor:.3g} are noise."
     )
     return [note]

@@ -29,7 +29,7 @@ _LOCAL = ("inline", "processes")
 
 
 @dataclass(frozen=True)
-class Placement:
+class RunnerChoice:
     """Where copies run.
 
     Args:
@@ -80,7 +80,7 @@ def run_all(
     command: Command,
     starts: Mapping[str, Path],
     out: Path,
-    place: Placement,
+    place: RunnerChoice,
     tick: Callable[[str], None] = lambda _: None,
 ) -> None:
     """Run the command for every copy that is not done, the first one alone.
