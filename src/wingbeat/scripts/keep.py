@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -25,6 +26,10 @@ _DEEPEST: Final = 6
 """Folders below the copy's: Lightning's logger makes three of them, a distributed save one more."""
 
 
+_PATIENCE: Final = 20.0
+"""Between two looks, in times of what one takes."""
+
+
 class Keeper:
     """Look at a folder again and again, and keep what was seen.
 
@@ -36,9 +41,19 @@ class Keeper:
     def __init__(self, folder: Path, kept: Path) -> None:
         self.folder, self.kept = folder, kept
         self.refused = ""
+        self._next = 0.0
 
     def look(self) -> None:
-        """Link what has appeared, or was replaced, since the last look."""
+        """Link what has appeared, or was replaced, since the last look; rarely where that is long.
+
+        At most a twentieth of the time is spent looking, whatever lies in the folder.
+        """
+        begun = time.monotonic()
+        if begun >= self._next:
+            self._look()
+            self._next = time.monotonic() + _PATIENCE * (time.monotonic() - begun)
+
+    def _look(self) -> None:
         for path in self._files(self.folder, _DEEPEST):
             link = self.kept / path.relative_to(self.folder)
             try:
@@ -50,7 +65,7 @@ class Keeper:
 
     def end(self) -> None:
         """Look a last time, then let go of what the script kept itself."""
-        self.look()
+        self._look()
         for link in list(self._files(self.kept, _DEEPEST)):
             if (self.folder / link.relative_to(self.kept)).exists():
                 link.unlink()

@@ -29,7 +29,7 @@ SETTINGS: Final = {"PYTHONHASHSEED": "0", "MKL_CBWR": "AUTO", "CUBLAS_WORKSPACE_
 equal commands give other bits."""
 NOT_RUNNABLE: Final = "cannot be run"
 _THREADS: Final = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
-_PAUSE: Final = 0.1
+_PAUSE: Final = 0.05
 """Seconds between two looks at a script: seldom enough to cost nothing."""
 
 
@@ -103,7 +103,8 @@ class Started:
         self.keeper = Keeper(folder, kept)
         lock = run.out / KEPT / f"{self.label}.lock"
         settings = json.dumps({"lock": str(lock), "fresh": [str(folder), str(kept)]})
-        self.where = {**where(), **{n: environment[n] for n in _THREADS if n in environment}}
+        self.where = where()
+        self.where |= {n: environment[n] for n in _THREADS if n in environment}
         with log_of(run.out, self.label).open("wb") as log:
             self.process = subprocess.Popen(  # noqa: S603  (the command is the user's)
                 [sys.executable, "-I", guard.__file__, settings, *words],

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from wingbeat.scripts.script_run import ScriptRun, Started
     from wingbeat.study.condition import Condition
 
-_SHORTEST, _LONGEST = 0.02, 0.2
+_SHORTEST, _LONGEST = 0.01, 0.05
 """Seconds between two looks at the scripts: longer the longer nothing has ended."""
 
 

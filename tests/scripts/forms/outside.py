@@ -68,7 +68,7 @@ def total_limit(words):
     for step, weights in tiny.train(tiny.read(Path(checkpoint)), 6):
         tiny.write(Path(out) / f"checkpoint-{step}" / "model.safetensors", weights)
         tiny.write(Path(out) / f"checkpoint-{step}" / "optimizer.safetensors", weights)
-        time.sleep(0.6)  # several looks of the keeper's
+        time.sleep(0.3)  # several looks of the keeper
         shutil.rmtree(Path(out) / f"checkpoint-{step - 1}", ignore_errors=True)
 
 
@@ -80,7 +80,7 @@ def best_of_its_own(words):
     for step, weights in tiny.train(begin, 6):
         path = Path(out) / f"epoch=0-step={step}.safetensors"
         tiny.write(path, weights)
-        time.sleep(0.6)
+        time.sleep(0.3)
         if step != best:
             path.unlink()
 
