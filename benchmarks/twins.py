@@ -1,13 +1,14 @@
-"""What `wb.Twins` adds to a loop: processor time beside the bare loop, interleaved.
+"""What `wb.Twins` adds to a loop: processor time beside the bare loop, in pairs.
 
-``python -m benchmarks.twins``: rounds of the bare loop and of the same loop for three copies, for a
-small dense net, and a convolutional one where recording is a smaller share. Prints the ratio of the
-time of one copy to that of the bare loop, over the rounds.
+``python -m benchmarks.twins``: rounds of the bare loop and of the same loop for three copies, in
+turn, for a small dense net and a convolutional one; in memory, and with a folder, where
+every snapshot is flushed to the disk. Prints microseconds a step, and the median ratio of pairs.
 """
 
 from __future__ import annotations
 
 import statistics
+import tempfile
 import time
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -18,7 +19,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import wingbeat as wb
 
-ROUNDS, STEPS = 5, 300
+ROUNDS, STEPS = 9, 300
 Build = Callable[[int], dict[str, Any]]
 
 
@@ -70,24 +71,33 @@ def bare(build: Build, loader: Any) -> float:
     return time.process_time() - begun
 
 
-def copied(build: Build, loader: Any) -> float:
-    twins = wb.Twins(build, wb.Gaussian(0.01), steps=STEPS, replicas=1, progress=False)
-    begun, copies = time.process_time(), 0
+def copied(build: Build, loader: Any, out: str | None) -> float:
+    twins = wb.Twins(build, wb.Gaussian(0.01), steps=STEPS, replicas=1, progress=False, out=out)
+    spent, copies = 0.0, 0
     for copy in twins:
+        begun = time.process_time()
         train(copy.parts, copy.batches(loader), lambda loss, c=copy: bool(c.step(loss)))
-        copies += 1
-    return (time.process_time() - begun) / copies
+        spent, copies = spent + time.process_time() - begun, copies + 1
+    return spent / copies
 
 
 def main() -> None:
     torch.set_num_threads(1)
     for name, case in (("dense", dense), ("convolutional", convolutional)):
         build, loader = case()
-        ratios = [copied(build, loader) / bare(build, loader) for _ in range(ROUNDS)]
-        print(
-            f"{name}: a copy takes {statistics.median(ratios):.3f} times the bare loop "
-            f"({min(ratios):.3f} to {max(ratios):.3f}, {ROUNDS} rounds, {STEPS} steps)"
-        )
+        for place in ("memory", "folder"):
+            pairs = []
+            for _ in range(ROUNDS):
+                with tempfile.TemporaryDirectory() as folder:
+                    own = folder if place == "folder" else None
+                    pairs.append((bare(build, loader), copied(build, loader, own)))
+            ratios = sorted(b / a for a, b in pairs)
+            us = [1e6 * statistics.median(times) / STEPS for times in zip(*pairs, strict=True)]
+            print(
+                f"{name}, {place}: {us[0]:.0f} us a step bare, {us[1]:.0f} as a copy; ratio "
+                f"{statistics.median(ratios):.3f} ({ratios[1]:.3f} to {ratios[-2]:.3f} without the "
+                f"outermost of {ROUNDS} pairs, {STEPS} steps, {STEPS // 15} snapshots)"
+            )
 
 
 if __name__ == "__main__":

@@ -83,7 +83,7 @@ def fingerprint(device: torch.device, dtype: torch.dtype) -> dict[str, Any]:
         "python": platform.python_version(),
         "python_optimised": sys.flags.optimize,
         "platform": platform.platform(),
-        "processor": _processor(),
+        "processor": processor_name(),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "device": device.type,
         "device_name": _device_name(device),
@@ -180,7 +180,8 @@ def _first_set(*variables: str) -> str:
     return next((os.environ[name] for name in variables if name in os.environ), "")
 
 
-def _processor() -> str:
+def processor_name() -> str:
+    """Return the model of this machine's processor, as its system names it."""
     try:
         with open("/proc/cpuinfo", encoding="utf-8") as lines:  # noqa: PTH123
             names = (

@@ -64,6 +64,26 @@ def test_copies_are_the_loop_written_by_hand(at: int, tmp_path: Path) -> None:
         assert 0.05 < ratio < 0.2
 
 
+def test_a_training_that_does_not_repeat_itself_says_where(tmp_path: Path) -> None:
+    runs: list[int] = []
+
+    def forgetful(on_step: Any) -> None:
+        runs.append(1)
+        model, optimizer = build()
+        on_step(0, model)
+        for step in range(1, STEPS + 1):
+            update(model, optimizer)
+            if step == 7:
+                with torch.no_grad():
+                    model[3].bias.add_(0.1 * len(runs))  # a count that outlives the training
+            on_step(step, model, last=step == STEPS)
+
+    result = fork_training(forgetful, wb.Gaussian(0.1), tmp_path, replicas=1, record_every=4)
+    (said,) = [w for w in result.warnings if "does not repeat itself" in w]
+    assert "differs at step 8, in" in said
+    assert result.noise_floor > 0
+
+
 def test_done_is_kept_and_half_is_begun_anew(tmp_path: Path) -> None:
     options: dict[str, Any] = {"replicas": 2, "record_every": 4}
     first = fork_training(train, wb.Gaussian(0.1), tmp_path / "a", **options)

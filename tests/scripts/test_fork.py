@@ -30,11 +30,23 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "ckpt_20.pt"
 
 
+@pytest.fixture
+def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file as the script writes one, made without it: for what never gets to training."""
+    path = tmp_path_factory.mktemp("saved") / "ckpt_20.pt"
+    model = torch.nn.Linear(4, 2)
+    optimizer = torch.optim.AdamW(model.parameters())
+    state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "step": 20}
+    torch.save(state, path)
+    return path
+
+
 def forked(checkpoint: Path, out: Path, *more: str, **changed: Any) -> Any:
     options = {"perturbations": wb.Gaussian(0.01), "replicas": 2, "key": "model"} | changed
     return fork(checkpoint, options.pop("perturbations"), (*COMMAND, *more), out, **options)
 
 
+@pytest.mark.slow  # test_outside_forms has fast ones
 def test_the_script_repeats_itself_and_copies_part(checkpoint: Path, tmp_path: Path) -> None:
     result = forked(checkpoint, tmp_path / "x")
     assert result.noise_floor == 0.0
@@ -94,10 +106,10 @@ def test_a_script_that_ignores_its_checkpoint(checkpoint: Path, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("missing", ["{checkpoint}", "{out}"])
-def test_a_command_without_places(checkpoint: Path, tmp_path: Path, missing: str) -> None:
+def test_a_command_without_places(saved: Path, tmp_path: Path, missing: str) -> None:
     command = [word for word in COMMAND if word != missing]
     with pytest.raises(wb.RequestError, match="does not name"):
-        fork(checkpoint, wb.Gaussian(0.01), command, tmp_path, key="model")
+        fork(saved, wb.Gaussian(0.01), command, tmp_path, key="model")
     assert not list(tmp_path.iterdir())
 
 
@@ -108,29 +120,29 @@ def test_a_script_that_fails(checkpoint: Path, tmp_path: Path) -> None:
     assert "the disk of this script is full" in str(failed.value)
 
 
-def test_a_program_that_does_not_exist(checkpoint: Path, tmp_path: Path) -> None:
+def test_a_program_that_does_not_exist(saved: Path, tmp_path: Path) -> None:
     command = ("no-such", "{checkpoint}", "{out}")
     with pytest.raises(wb.RequestError, match="cannot be run"):
-        fork(checkpoint, wb.Gaussian(1), command, tmp_path, key="model")
+        fork(saved, wb.Gaussian(1), command, tmp_path, key="model")
 
 
-def test_a_script_that_writes_nothing(checkpoint: Path, tmp_path: Path) -> None:
+def test_a_script_that_writes_nothing(saved: Path, tmp_path: Path) -> None:
     command = ("echo", "{checkpoint}", "{out}")
     with pytest.raises(wb.RunError, match="no checkpoint with a step in its name"):
-        fork(checkpoint, wb.Gaussian(0.01), command, tmp_path, key="model")
+        fork(saved, wb.Gaussian(0.01), command, tmp_path, key="model")
 
 
-def test_several_groups_need_a_key(checkpoint: Path, tmp_path: Path) -> None:
+def test_several_groups_need_a_key(saved: Path, tmp_path: Path) -> None:
     with pytest.raises(wb.RequestError, match="has no 'nonsense'"):
-        forked(checkpoint, tmp_path, key="nonsense")
+        forked(saved, tmp_path, key="nonsense")
 
 
 @pytest.mark.parametrize(
     "wrong", [wb.DataOrder(1), wb.BatchGradient(0.1), wb.Init(1), wb.Gaussian(0.01, at=5)]
 )
-def test_what_a_checkpoint_cannot_carry(checkpoint: Path, tmp_path: Path, wrong: Any) -> None:
+def test_what_a_checkpoint_cannot_carry(saved: Path, tmp_path: Path, wrong: Any) -> None:
     with pytest.raises(wb.RequestError):
-        forked(checkpoint, tmp_path, perturbations=wrong)
+        forked(saved, tmp_path, perturbations=wrong)
 
 
 @pytest.mark.slow

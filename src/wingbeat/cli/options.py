@@ -22,6 +22,16 @@ Overwrite = Annotated[
 Driver = Annotated[str, typer.Option(metavar="NAME", help="auto, lockstep, loop, or a package's.")]
 Dtype = Annotated[str, typer.Option(metavar="TYPE", help="float32, float64, bfloat16 or float16.")]
 Device = Annotated[str, typer.Option(metavar="NAME", help="cpu, cuda, cuda:1, mps, …")]
+Resources = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="name=value that a condition or copy needs, for Ray num_gpus=0.5, for Slurm "
+        "timeout_min=240; repeatable."
+    ),
+]
+RayAddress = Annotated[
+    str | None, typer.Option(help="Of a running Ray cluster: auto, host:6379, ray://host:10001.")
+]
 
 
 def folder_for(factory: str, kind: str = "") -> Path:

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from wingbeat.cli import parse, show
-from wingbeat.cli.options import Arguments, Json
+from wingbeat.cli.options import Arguments, Json, RayAddress, Resources
 from wingbeat.execution.external import measure_checkpoints
 from wingbeat.execution.progress import Progress
 from wingbeat.execution.result import Result, as_json
@@ -68,10 +68,17 @@ def fork(
         str | None, typer.Option(help="Names of its checkpoints, as checkpoint-{step}.")
     ] = None,
     key: Key = None,
-    jobs: Annotated[int, typer.Option(help="Copies that run side by side.")] = 1,
+    jobs: Annotated[
+        int | None, typer.Option(help="Copies side by side; default one, or what a cluster takes.")
+    ] = None,
     device: Annotated[
         list[str] | None, typer.Option(help="CUDA device for the jobs in turn; may be repeated.")
     ] = None,
+    runner: Annotated[
+        str | None, typer.Option(help="inline, processes, ray, slurm, or one of a package.")
+    ] = None,
+    ray_address: RayAddress = None,
+    resource: Resources = None,
     report: Report = None,
     as_json_text: Json = False,
 ) -> None:
@@ -87,6 +94,9 @@ def fork(
         key=key,
         jobs=jobs,
         devices=device or (),
+        runner=runner,
+        ray_address=ray_address,
+        resources=parse.parse_arguments(resource or ()),
         progress=False if as_json_text else None,
     )
     _print(result, report or out / "report.html", as_json_text)

@@ -11,7 +11,7 @@ import typer
 from wingbeat.cli import show_study
 from wingbeat.cli.compact import CompactCommand, CompactGroup
 from wingbeat.cli.named_study import command_for
-from wingbeat.cli.options import Json, Quiet
+from wingbeat.cli.options import Json, Quiet, RayAddress, Resources
 from wingbeat.cli.parse import make_importable, parse_arguments
 from wingbeat.report.pages.grid_of_conditions import write_grid_page
 from wingbeat.study.ledger import Record
@@ -32,16 +32,6 @@ if TYPE_CHECKING:
     from wingbeat.study.outcome import StudyResult
     from wingbeat.study.plan import StudyPlan
 
-Resources = Annotated[
-    list[str] | None,
-    typer.Option(
-        help="name=value that a condition needs, for Ray num_gpus=0.5, for Slurm "
-        "timeout_min=240; repeatable."
-    ),
-]
-RayAddress = Annotated[
-    str | None, typer.Option(help="Of a running Ray cluster: auto, host:6379, ray://host:10001.")
-]
 StoreAddress = Annotated[
     str | None,
     typer.Option(help="Where workers deliver records if they do not see --out: s3://…"),

@@ -10,6 +10,7 @@ import torch
 from wingbeat.errors import StoreError
 from wingbeat.execution.arguments import as_folder, check_execution, check_seeds
 from wingbeat.execution.held import Held, Remeasure, check_remeasure, kept
+from wingbeat.execution.live import Live
 from wingbeat.execution.progress import Progress
 from wingbeat.execution.request import Request, make_request
 from wingbeat.execution.result import Result, load
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from wingbeat.execution.live import Tracker
     from wingbeat.measure.metric import Metric
     from wingbeat.replicas.perturb import Perturbation
     from wingbeat.task.task import Task
@@ -53,6 +55,7 @@ def run(
     progress: bool | None = None,
     factory: dict[str, Any] | None = None,
     remeasure: Remeasure = "add",
+    trackers: Sequence[Tracker] = (),
 ) -> Result:
     """Fork a training run, train the copies under the same noise, and measure how they part.
 
@@ -83,6 +86,8 @@ def run(
         factory: ``module:factory`` and arguments, kept in the condition.
         remeasure: "add" measures what the folder lacks and keeps the rest, metrics and base seeds
             of before included; "replace" forgets what was not asked for now. Snapshots stay.
+        trackers: told of each recorded moment while the run goes on, and of the result: those of
+            `wingbeat.integrations.trackers`, or objects with ``record`` and ``finish``.
 
     Threads of one process take turns: a run waits until one in another thread has ended. Several
     runs at the same time need a process each.
@@ -124,13 +129,14 @@ def run(
         factory=factory,
     )
     chosen_seeds = check_seeds(seeds)
-    options = RunOptions(driver, compiled, checkpoint_seconds, remeasure)
+    live = Live(trackers, seeds=chosen_seeds is not None and len(chosen_seeds) > 1)
+    options = RunOptions(driver, compiled, checkpoint_seconds, remeasure, live)
     folder = as_folder(out)
     with alone(), Progress(progress) as bar:
         if chosen_seeds is None:
             session = Session(request, options, folder, bar)
-            return session.result()
-        return _several(request, options, folder, chosen_seeds, bar)
+            return live.finish(session.result())
+        return live.finish(_several(request, options, folder, chosen_seeds, bar))
 
 
 def _several(

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
+    from wingbeat.execution.live import Live
     from wingbeat.execution.progress import Progress
     from wingbeat.execution.request import Request
     from wingbeat.replicas.fork import Member
@@ -55,6 +56,7 @@ class RunOptions:
     compiled: bool | None
     checkpoint_seconds: float
     remeasure: Remeasure = "add"
+    live: Live | None = None
 
 
 class Session:
@@ -198,6 +200,8 @@ class Session:
                 store.drop_state()  # trained anew from the start, to the same bits
             else:
                 course.restore(*saved)
+                if self.options.live:
+                    self.options.live.replay(store, self.step)
         hidden = HiddenState(request.task, self.step.skeleton)
         before = hidden.look()
         yield
@@ -270,6 +274,8 @@ class Session:
                         self._give_up_lock_step(course, store)
                     if snapshot is not None:
                         self.store.append(snapshot)
+                        if self.options.live:
+                            self.options.live.moment(snapshot, self.step)
                     tick(course.done)
                     if store and time.monotonic() - saved >= every:
                         begun = time.monotonic()

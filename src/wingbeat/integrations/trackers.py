@@ -1,51 +1,131 @@
-"""A result in a tracker: TensorBoard, Weights & Biases, MLflow.
+"""A run in a tracker, while it goes on or afterwards: TensorBoard, Weights & Biases, MLflow.
+
+::
+
+    wb.run(task, wb.Gaussian(0.01), trackers=[trackers.TensorBoard("logs/fork")])
+    trackers.to_tensorboard(result, "logs/fork")
 
 Every metric of the whole model becomes a curve for each copy (``l2/gaussian-0.01@0#1``), and for
 each perturbation ``.mean``, ``.lowest`` and ``.highest`` over its copies, a band; scalars with
 their intervals are ``summary/…``, with ``.low`` and ``.high`` beside them. Undefined values are
-left out. `wingbeat.read_runs` goes the other way.
+left out. Of a running run distances, spread and losses come as they are recorded, the other metrics
+when it is measured. `wingbeat.read_runs` goes the other way.
 """
 
 from __future__ import annotations
 
 import importlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, Final
 
 from wingbeat.errors import RequestError
+from wingbeat.execution.curves import curves_of
 from wingbeat.execution.result import Result, load
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
+
+    from wingbeat.execution.live import Tracker
+
+STEP: Final = "wingbeat/step"
+"""What W&B draws the curves over. Its own count only grows, and copies go back to their fork."""
+
+
+class TensorBoard:
+    """Log as an event file.
+
+    Args:
+        folder: that ``tensorboard --logdir`` takes.
+
+    Raises:
+        RequestError: TensorBoard is not installed.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        _library("tensorboard")
+        writer = importlib.import_module("torch.utils.tensorboard").SummaryWriter
+        self.folder, self._writer = Path(folder), writer(str(folder))
+
+    def record(self, step: int, values: Mapping[str, float]) -> None:
+        """Log values at a step; they are on the disk at once."""
+        for name, value in values.items():
+            self._writer.add_scalar(name, value, step)
+        self._writer.flush()
+
+    def finish(self, result: Result) -> None:
+        """Log the summary, and close the file."""
+        last = result.steps[-1]
+        for name, value in scalars(result).items():
+            self._writer.add_scalar(name, value, last)
+        self._writer.add_text("verdict", str(result), last)
+        self._writer.close()
+
+
+class WeightsAndBiases:
+    """Log as a run of Weights & Biases.
+
+    Args:
+        project: of W&B.
+        name: of the run.
+        init: further arguments of ``wandb.init``, as ``mode="offline"`` or ``dir=``.
+
+    Raises:
+        RequestError: wandb is not installed.
+    """
+
+    def __init__(self, project: str, *, name: str | None = None, **init: Any) -> None:
+        self._run = _library("wandb").init(project=project, name=name, **init)
+        self._run.define_metric(STEP, hidden=True)
+        self._run.define_metric("*", step_metric=STEP)
+        self.folder = Path(str(self._run.dir)).parent
+
+    def record(self, step: int, values: Mapping[str, float]) -> None:
+        """Log values at a step."""
+        self._run.log({**values, STEP: step})
+
+    def finish(self, result: Result) -> None:
+        """Put summary, verdict and request into the run, and end it."""
+        self._run.config.update({"wingbeat": result.condition}, allow_val_change=True)
+        self._run.summary.update({**scalars(result), "verdict": str(result)})
+        self._run.finish()
+
+
+class MLflow:
+    """Log as a run of MLflow.
+
+    Args:
+        uri: of the tracking server or store; None takes MLflow's own choice.
+        experiment: its name.
+        name: of the run.
+
+    Raises:
+        RequestError: MLflow is not installed.
+    """
+
+    def __init__(
+        self, *, uri: str | None = None, experiment: str = "wingbeat", name: str | None = None
+    ) -> None:
+        self._client = _library("mlflow").MlflowClient(tracking_uri=uri)
+        known = self._client.get_experiment_by_name(experiment)
+        place = known.experiment_id if known else self._client.create_experiment(experiment)
+        self.identity = str(self._client.create_run(place, run_name=name).info.run_id)
+
+    def record(self, step: int, values: Mapping[str, float]) -> None:
+        """Log values at a step."""
+        for name, value in values.items():
+            self._client.log_metric(self.identity, _named(name), value, step=step)
+
+    def finish(self, result: Result) -> None:
+        """Log summary and verdict, and end the run."""
+        for name, value in scalars(result).items():
+            self._client.log_metric(self.identity, _named(name), value, step=result.steps[-1])
+        self._client.set_tag(self.identity, "wingbeat.verdict", str(result))
+        self._client.set_terminated(self.identity)
 
 
 def curves(result: Result) -> Iterator[tuple[str, int, float]]:
     """Yield (name, step, value) of all curves of a result, each in the order of its steps."""
-    table = result.table[(result.table["layer"] == "") & result.table["value"].notna()]
-    single = len(result.trajectories) == 1
-    seeds = [""] * len(table) if single else [f"seed-{s}/" for s in table["seed"]]
-    table = table.assign(
-        place=seeds, copy=[_copy(a, b) for a, b in zip(table.a, table.b, strict=True)]
-    )
-    keys = ["place", "metric", "perturbation", "copy"]
-    for (place, metric, owner, copy), rows in table.groupby(keys, sort=False):
-        name = f"{place}{metric}/{copy or owner or 'all'}"
-        for step, value in zip(rows["step"], rows["value"], strict=True):
-            yield name, int(step), float(value)
-    copies = table[(table["copy"] != "") & table["copy"].str.contains("#")]
-    for (place, metric, owner), rows in copies.groupby(["place", "metric", "perturbation"]):
-        by_step = rows.groupby("step")["value"].agg(["mean", "min", "max"])
-        for column, word in (("mean", "mean"), ("min", "lowest"), ("max", "highest")):
-            steps = by_step.index.to_numpy(dtype=np.int64).tolist()
-            for step, value in zip(steps, by_step[column].tolist(), strict=True):
-                yield f"{place}{metric}/{owner}.{word}", step, float(value)
-
-
-def _copy(a: str, b: str) -> str:
-    """Return which copy a row is of; a pair of copies where it is of two."""
-    return f"{a} to {b}" if a not in ("", "reference") and b else b
+    return curves_of(result.table, seeds=len(result.trajectories) > 1)
 
 
 def scalars(result: Result) -> dict[str, float]:
@@ -66,15 +146,7 @@ def to_tensorboard(result: Result | str | Path, folder: str | Path) -> Path:
         RequestError: TensorBoard is not installed.
     """
     found = _loaded(result)
-    _library("tensorboard", "trackers")
-    writer = importlib.import_module("torch.utils.tensorboard").SummaryWriter(str(folder))
-    for name, step, value in curves(found):
-        writer.add_scalar(name, value, step)
-    last = found.steps[-1]
-    for name, value in scalars(found).items():
-        writer.add_scalar(name, value, last)
-    writer.add_text("verdict", str(found), last)
-    writer.close()
+    _logged(found, TensorBoard(folder))
     return Path(folder)
 
 
@@ -93,18 +165,9 @@ def to_wandb(
         RequestError: wandb is not installed.
     """
     found = _loaded(result)
-    run = _library("wandb", "trackers").init(
-        project=project, name=name, config={"wingbeat": found.condition}, **init
-    )
-    steps: dict[int, dict[str, float]] = {}
-    for curve, step, value in curves(found):
-        steps.setdefault(step, {})[curve] = value
-    for step in sorted(steps):  # W&B takes steps in their order only
-        run.log(steps[step], step=step)
-    run.summary.update({**scalars(found), "verdict": str(found)})
-    folder = str(run.dir)
-    run.finish()
-    return str(Path(folder).parent)
+    tracker = WeightsAndBiases(project, name=name, **init)
+    _logged(found, tracker)
+    return str(tracker.folder)
 
 
 def to_mlflow(
@@ -126,18 +189,18 @@ def to_mlflow(
         RequestError: MLflow is not installed.
     """
     found = _loaded(result)
-    client = _library("mlflow", "trackers").MlflowClient(tracking_uri=uri)
-    known = client.get_experiment_by_name(experiment)
-    place = known.experiment_id if known else client.create_experiment(experiment)
-    run = client.create_run(place, run_name=name)
-    identity = str(run.info.run_id)
-    for curve, step, value in curves(found):
-        client.log_metric(identity, _named(curve), value, step=step)
-    for scalar, value in scalars(found).items():
-        client.log_metric(identity, _named(scalar), value, step=found.steps[-1])
-    client.set_tag(identity, "wingbeat.verdict", str(found))
-    client.set_terminated(identity)
-    return identity
+    tracker = MLflow(uri=uri, experiment=experiment, name=name)
+    _logged(found, tracker)
+    return tracker.identity
+
+
+def _logged(result: Result, tracker: Tracker) -> None:
+    steps: dict[int, dict[str, float]] = {}
+    for curve, step, value in curves(result):
+        steps.setdefault(step, {})[curve] = value
+    for step in sorted(steps):
+        tracker.record(step, steps[step])
+    tracker.finish(result)
 
 
 def _named(name: str) -> str:
@@ -149,8 +212,8 @@ def _loaded(result: Result | str | Path) -> Result:
     return result if isinstance(result, Result) else load(result)
 
 
-def _library(name: str, extra: str) -> Any:
+def _library(name: str) -> Any:
     try:
         return importlib.import_module(name)
     except ImportError as error:
-        raise RequestError(f"this needs {name}: pip install 'wingbeat[{extra}]'") from error
+        raise RequestError(f"this needs {name}: pip install 'wingbeat[trackers]'") from error

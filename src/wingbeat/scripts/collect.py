@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import json
+import pickle
+import re
 import shutil
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from wingbeat.checkpoints.pattern import find_files
+import torch
+
+from wingbeat.checkpoints.open import open_checkpoint
+from wingbeat.checkpoints.pattern import find_files, is_pattern
 from wingbeat.checkpoints.step import read_step
 from wingbeat.errors import RequestError, RunError, WingbeatError
 from wingbeat.replicas.fork import REFERENCE
+from wingbeat.scripts.keep import NO_WEIGHTS
+from wingbeat.scripts.script_run import KEPT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -38,29 +46,96 @@ PATTERNS: Final = (
 )
 """Where scripts write checkpoints below their output folder: Trainer, Accelerate, Lightning, and
 hand-written ones. The first that matches something of the reference is taken."""
+_WEIGHTS: Final = (".safetensors", ".pt", ".pth", ".bin", ".ckpt")
+MOST: Final = 2**62
+"""A step that no name counts to."""
+_NOTHING: Final = re.compile("matches no checkpoint")
 
 
-def written(folder: Path, pattern: str | None) -> tuple[str, dict[int, Path]]:
+def written(
+    folder: Path, pattern: str | None, kept: Path | None = None, key: str | None = None
+) -> tuple[str, dict[int, Path]]:
     """Return the pattern that holds for a copy's folder, and its checkpoints by step.
+
+    Args:
+        folder: that the script wrote to.
+        pattern: how it names them; None tries the usual ones.
+        kept: where those lie that the script deleted again; what was seen of one in part only
+            is left out.
+        key: where the weights are inside ``.pt`` files.
 
     Raises:
         RunError: nothing is found.
-        RequestError: the pattern does not say where the step stands.
+        RequestError: two files are of one step.
     """
+    doubt: WingbeatError | None = None
+    if pattern and not is_pattern(pattern):  # a single one, without a step
+        raise RunError(_nothing(folder))
     for one in (pattern,) if pattern else PATTERNS:
-        try:
-            found = find_files(f"{_escaped(folder)}/{one}")
-        except WingbeatError:
-            if pattern and not ("*" in pattern or "{step}" in pattern):
-                raise
-            continue
-        return one, {step: path for (_, step), path in found.paths.items()}
+        found: dict[int, Path] = {}
+        for root in (kept, folder) if kept is not None else (folder,):
+            try:
+                seen = find_files(f"{_escaped(root)}/{one}").paths
+                found |= {
+                    step: path
+                    for (_, step), path in seen.items()
+                    if root == folder or _readable(path, key)
+                }
+            except WingbeatError as error:
+                if not _NOTHING.search(str(error)):
+                    doubt = doubt or error
+        if found:
+            return one, dict(sorted(found.items()))
+    if doubt is not None:
+        raise doubt
+    raise RunError(_nothing(folder))
+
+
+def last_of(folder: Path, name: str | None = None, key: str | None = None) -> Path:
+    """Return the only checkpoint of a script that writes one when it ends, without a step.
+
+    Args:
+        folder: that the script wrote to.
+        name: of the file or folder; None takes the only one that holds weights.
+        key: where the weights are inside ``.pt`` files.
+
+    Raises:
+        RunError: there is none, or several.
+    """
+    if name is not None:
+        found = [folder / name] if (folder / name).exists() else []
+    else:
+        there = sorted(folder.iterdir()) if folder.is_dir() else []
+        found = [p for p in there if not p.name.startswith((".", *NO_WEIGHTS)) and _holds(p, key)]
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        raise RunError(_nothing(folder))
+    names = [p.name for p in found]
+    msg = f"{folder} holds {names}, none with a step in its name: say which one counts"
+    raise RunError(f"{msg} with pattern={names[-1]!r} (--pattern)")
+
+
+def _holds(path: Path, key: str | None) -> bool:
+    if path.is_file() and path.suffix not in _WEIGHTS:
+        return False
+    return _readable(path, key)
+
+
+def _readable(path: Path, key: str | None) -> bool:
+    try:
+        open_checkpoint(path, key=key)
+    except WingbeatError:
+        return False
+    return True
+
+
+def _nothing(folder: Path) -> str:
     there = sorted(p.name for p in folder.iterdir())[:8] if folder.is_dir() else []
-    msg = (
+    return (
         f"no checkpoint with a step in its name was found in {folder} (it holds {there}): let the "
         "script write into {out}, or say how they are named with pattern='name-{step}'"
     )
-    raise RunError(msg)
 
 
 def _escaped(folder: Path) -> str:
@@ -71,15 +146,32 @@ def _escaped(folder: Path) -> str:
 
 
 def first_step(checkpoint: Path, steps: Sequence[int]) -> int:
-    """Return the step of the checkpoint that was forked: of its name where the script counts on.
+    """Return the step of the checkpoint that was forked, if the script counts on from it.
+
+    It is what its name tells, else what it holds: Trainer's state, or a number called "step",
+    "global_step" or "iteration".
 
     >>> from pathlib import Path
     >>> first_step(Path("checkpoint-500"), [600, 700]), first_step(Path("checkpoint-500"), [100])
     (500, 0)
     """
     read = read_step(checkpoint.stem if checkpoint.suffix else checkpoint.name, "")
-    named = read.value if read is not None else 0
+    named = read.value if read is not None else _held_step(checkpoint)
     return named if all(step > named for step in steps) else 0
+
+
+def _held_step(checkpoint: Path) -> int:
+    content: Any = None
+    try:
+        if checkpoint.is_dir():
+            content = json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
+        elif checkpoint.suffix not in ("", ".safetensors", ".json"):
+            content = torch.load(checkpoint, map_location="meta", weights_only=True)
+    except (OSError, RuntimeError, ValueError, pickle.UnpicklingError):
+        return 0  # nothing is said there, at least not without running code
+    found = content if isinstance(content, dict) else {}
+    numbers = (found.get(name) for name in ("global_step", "step", "iteration", "iter"))
+    return next((n for n in numbers if type(n) is int and n > 0), 0)
 
 
 def lay_out(
@@ -110,3 +202,49 @@ def lay_out(
 
 def _link(origin: Path, place: Path) -> None:
     place.symlink_to(origin.resolve(), origin.is_dir())
+
+
+def collected(
+    starts: Mapping[str, Path], runs: Path, view: Path, pattern: str | None, key: str | None
+) -> list[str]:
+    """Find what the copies wrote, and lay it out as one trajectory.
+
+    Args:
+        starts: label → checkpoint that the copy started from; the reference first.
+        runs: each copy's folder is ``runs/label``.
+        view: where the links go.
+        pattern: how the script names its checkpoints.
+        key: where the weights are inside ``.pt`` files.
+
+    Returns:
+        What is not used, or not sure, in words.
+
+    Raises:
+        RunError: nothing is found, or no step in common.
+    """
+    found: dict[str, dict[int, Path]] = {}
+    try:
+        for label in starts:
+            name, found[label] = written(runs / label, pattern, runs / KEPT / label, key)
+            pattern = pattern or name  # what holds for the reference holds for all
+    except RunError:
+        if found:
+            raise
+        return _ends(starts, runs, view, pattern, key)
+    return lay_out(starts, found, first_step(starts[REFERENCE], list(found[REFERENCE])), view)
+
+
+def _ends(
+    starts: Mapping[str, Path], runs: Path, view: Path, pattern: str | None, key: str | None
+) -> list[str]:
+    """Lay out the single checkpoints of a script that saves only at the end."""
+    last = {REFERENCE: last_of(runs / REFERENCE, pattern, key)}
+    name = last[REFERENCE].name
+    last |= {label: last_of(runs / label, name, key) for label in starts if label != REFERENCE}
+    at = first_step(starts[REFERENCE], [MOST])
+    lay_out(starts, {label: {at + 1: path} for label, path in last.items()}, at, view)
+    note = (
+        f"The script wrote one checkpoint, {name}, whose name tells no step: it is called step "
+        f"{at + 1}, and rates by step are in that unit."
+    )
+    return [note]

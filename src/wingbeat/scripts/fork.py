@@ -10,21 +10,24 @@ from wingbeat.errors import RequestError, StoreError
 from wingbeat.execution.external import measure_checkpoints
 from wingbeat.execution.progress import Progress
 from wingbeat.execution.result import load, write_files
+from wingbeat.locks import holding
 from wingbeat.replicas.fork import NULL, REFERENCE
 from wingbeat.replicas.perturb import Perturbation
-from wingbeat.scripts.collect import first_step, lay_out, written
-from wingbeat.scripts.command import Command, run_all
+from wingbeat.scripts.collect import collected
+from wingbeat.scripts.command import Command
 from wingbeat.scripts.nudge import REALISED, nudge
+from wingbeat.scripts.runs import RunnerChoice, run_all, told_of_places
 from wingbeat.task.describe import difference
 from wingbeat.trajectory.store import FolderStore
 from wingbeat.trajectory.trajectory import Trajectory
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from wingbeat.execution.result import Result
     from wingbeat.measure.metric import Metric
     from wingbeat.scripts.nudge import Nudged
+    from wingbeat.study.runner import Runner
 
 
 def fork(
@@ -38,15 +41,19 @@ def fork(
     pattern: str | None = None,
     key: str | None = None,
     metrics: Sequence[str | Metric] | None = None,
-    jobs: int = 1,
+    jobs: int | None = None,
     devices: Sequence[str] = (),
+    runner: str | Runner | None = None,
+    ray_address: str | None = None,
+    resources: Mapping[str, Any] | None = None,
     progress: bool | None = None,
 ) -> Result:
     """Run a training script from nudged copies of a checkpoint, and measure how they part.
 
     The script runs once from the checkpoint itself (the reference), once from an untouched copy
     (the twin: does this script repeat itself?), and once from each nudged copy, everything else
-    alike. A second call skips what is done; a copy that was stopped half way begins anew.
+    alike. A second call skips what is done; a copy that was stopped half way begins anew. Scripts
+    end when this call does, killed or not. Checkpoints that a script deletes again are kept.
 
     Args:
         checkpoint: file or folder to fork from, in any format that `compare` reads.
@@ -57,11 +64,18 @@ def fork(
         replicas: nudged copies for each perturbation.
         seed: base seed of the nudges.
         pattern: how the script names its checkpoints below ``{out}``, as "checkpoint-{step}";
-            by default the usual names are tried.
+            by default the usual names are tried, and at last a single checkpoint without a step.
         key: where the weights are inside ``.pt`` files that hold several groups.
         metrics: names of metrics that need weights only; default: all of them.
-        jobs: how many copies run side by side.
-        devices: given to the jobs in turn as ``CUDA_VISIBLE_DEVICES``.
+        jobs: how many copies run side by side; None: one on this machine, elsewhere as many as
+            there is room for.
+        devices: given to the jobs on this machine in turn as ``CUDA_VISIBLE_DEVICES``.
+        runner: "inline", "processes" (side by side on this machine), "ray", "slurm", another
+            runner of studies by name, or a `wingbeat.study.Runner`. ``out`` and the script must be
+            on a disk that its machines see.
+        ray_address: of a running Ray cluster.
+        resources: what a copy needs: ``{"num_gpus": 1}`` for Ray, ``{"timeout_min": 240}`` for
+            Slurm, whose jobs must have time for a whole copy.
         progress: show which copy runs; None shows it on a terminal.
 
     Returns:
@@ -72,7 +86,7 @@ def fork(
             training, or nothing can be nudged; no process was started.
         RunError: the script failed, or wrote no checkpoint that can be found; the end of its log
             is in the message, and what is done is kept.
-        StoreError: ``out`` holds another request.
+        StoreError: ``out`` holds another request, or is in use by another call.
     """
     asked = Command(tuple(command))
     given = [perturbations] if isinstance(perturbations, Perturbation) else list(perturbations)
@@ -80,22 +94,20 @@ def fork(
         raise RequestError("the checkpoint says when it is forked: leave out the step (@step, at=)")
     folder, origin = Path(out), Path(checkpoint)
     _agree(folder, asked, given, replicas, seed, origin)
-    copies = nudge(origin, given, folder / "starts", replicas=replicas, seed=seed, key=key)
-    starts = {REFERENCE: origin, **{copy.label: copy.path for copy in copies}}
-    with Progress(progress) as bar:
-        run_all(asked, starts, folder / "runs", jobs=jobs, devices=devices, tick=bar.say)
+    place = RunnerChoice(runner, jobs, tuple(devices), ray_address, dict(resources or {}))
+    place.made(folder / "jobs")  # refused before anything is copied
+    with Progress(progress) as bar, holding(folder):
+        copies = nudge(origin, given, folder / "starts", replicas=replicas, seed=seed, key=key)
+        starts = {REFERENCE: origin, **{copy.label: copy.path for copy in copies}}
+        run_all(asked, starts, folder / "runs", place, bar.say)
         bar.say("measuring")
-        found = {}
-        for label in starts:
-            name, found[label] = written(folder / "runs" / label, pattern)
-            pattern = pattern or name  # what holds for the reference holds for all
-        at = first_step(origin, list(found[REFERENCE]))
-        notes = lay_out(starts, found, at, folder / "view")
+        notes = collected(starts, folder / "runs", folder / "view", pattern, key)
+        notes += told_of_places(folder / "runs", list(starts))
         view = f"{folder / 'view'}/{{replica}}/step-{{step}}"
         trajectory = Trajectory.from_checkpoints(view, reference=REFERENCE, null=NULL, key=key)
         result = measure_checkpoints(trajectory, metrics)
     notes += [f"{c.label} moved no weight: rounding swallowed it" for c in copies[1:] if not c.l2]
-    notes += _ignored(result)
+    notes += [*_ignored(result), *said_of_twin(result)]
     result = replace(
         result,
         warnings=(*result.warnings, *notes),
@@ -151,5 +163,22 @@ def _ignored(result: Result) -> list[str]:
     note = (
         "No copy differs from the reference at the end: the script seems to ignore the checkpoint "
         "that it is given."
+    )
+    return [note]
+
+
+def said_of_twin(result: Result) -> list[str]:
+    """Say since when, and first in which tensors, the twin differs from the reference."""
+    rows = result.table[(result.table["metric"] == "l2") & (result.table["b"] == NULL)]
+    apart = rows[(rows["layer"] != "") & (rows["value"] > 0.0)]
+    if not len(apart):
+        return []
+    step = int(apart["step"].min())
+    names = list(dict.fromkeys(apart["layer"][apart["step"] == step]))
+    more = f" and {len(names) - 2} more" if len(names) > 2 else ""
+    first = ", ".join(map(repr, names[:2]))
+    note = (
+        f"This training does not repeat itself here: its unperturbed twin differs at step {step}, "
+        f"in {first}{more}. Distances up to {result.noise_floor:.3g} are noise."
     )
     return [note]

@@ -17,7 +17,7 @@ from wingbeat.execution.result import load, write_files
 from wingbeat.files import write_bytes
 from wingbeat.replicas.fork import NULL, REFERENCE
 from wingbeat.replicas.perturb import Nudge, Perturbation
-from wingbeat.scripts.fork import described
+from wingbeat.scripts.fork import described, said_of_twin
 from wingbeat.scripts.nudge import Nudged, check_nudges
 from wingbeat.scripts.on_step import OnStep
 from wingbeat.task.describe import code_digest, difference
@@ -116,7 +116,7 @@ def fork_training(
         result = measure_checkpoints(trajectory, metrics)
     result = replace(
         result,
-        warnings=(*result.warnings, *_notes(facts)),
+        warnings=(*result.warnings, *_notes(facts), *said_of_twin(result)),
         perturbations=described(result, _nudged(folder, facts), "see done.json of each copy"),
         folder=folder,
     )

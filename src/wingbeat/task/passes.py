@@ -10,6 +10,14 @@ import contextlib
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch.utils.data import (
+    BatchSampler,
+    DataLoader,
+    RandomSampler,
+    SequentialSampler,
+    TensorDataset,
+    default_collate,
+)
 
 from wingbeat.determinism import derive, seed_all
 
@@ -34,6 +42,25 @@ def seed_order(order: int, number: int) -> int:
 def seed_fetch(streams: Streams, place: int) -> None:
     """Seed all generators for the fetching of a batch: augmentation, sampling from a stream."""
     seed_all(derive(streams.augmentation, "fetch", place))
+
+
+def draws_nothing(loader: Any) -> bool:
+    """Tell whether fetching a batch surely draws from no generator of the process.
+
+    So it is with lists of batches, and with a loader of tensors under torch's own samplers, whose
+    generators `ordered` sets. Then there is nothing to seed.
+
+    >>> draws_nothing([torch.ones(2)]), draws_nothing(torch.ones(2) for _ in range(3))
+    (True, False)
+    """
+    return type(loader) in (list, tuple) or (
+        type(loader) is DataLoader
+        and type(loader.dataset) is TensorDataset
+        and loader.num_workers == 0
+        and loader.collate_fn is default_collate
+        and type(loader.batch_sampler) is BatchSampler
+        and type(loader.sampler) in (RandomSampler, SequentialSampler)
+    )
 
 
 @contextlib.contextmanager

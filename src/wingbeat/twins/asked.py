@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from wingbeat.errors import RequestError
@@ -77,7 +78,7 @@ class Asked:
     metrics: tuple[str, ...]
     task: Elsewhere
 
-    @property
+    @cached_property
     def forks(self) -> tuple[int, ...]:
         """Steps at which copies leave the reference, ascending."""
         return tuple(sorted({p.at for p in self.perturbations}))

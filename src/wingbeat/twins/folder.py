@@ -16,7 +16,7 @@ from wingbeat.execution.folder import agree, same_execution
 from wingbeat.files import sweep
 from wingbeat.replicas.fork import REFERENCE
 from wingbeat.replicas.snapshot import Snapshot
-from wingbeat.trajectory.store import FolderStore
+from wingbeat.trajectory.store import FolderStore, MemoryStore
 from wingbeat.twins.copies import Place
 from wingbeat.twins.parts import in_words, read_states, write_states
 
@@ -34,10 +34,11 @@ class SeedFolder:
     Args:
         folder: of the base seed.
         seed: the base seed.
+        held: snapshots of copies by label, where they are few enough to stay in memory.
     """
 
-    def __init__(self, folder: Path, seed: int) -> None:
-        self.folder, self.seed = folder, seed
+    def __init__(self, folder: Path, seed: int, held: dict[str, MemoryStore] | None = None) -> None:
+        self.folder, self.seed, self.held = folder, seed, held
         self.store = FolderStore(folder, create=True)
 
     def agree(self, condition: dict[str, Any]) -> None:
@@ -62,15 +63,18 @@ class SeedFolder:
             return
         same_execution(self.store, before, environment)
 
-    def copy(self, label: str) -> FolderStore:
+    def copy(self, label: str) -> Store:
         """Return the store of one copy."""
+        if self.held is not None:
+            return self.held.setdefault(label, MemoryStore())
         store = FolderStore(self._own(label), create=True)
         sweep(store.folder)  # its lock is that of the base seed
         return store
 
     def trained(self, label: str) -> bool:
         """Tell whether a copy is finished."""
-        return (self._own(label) / "sealed.json").exists()
+        last = "member.json" if self.held is not None else "sealed.json"
+        return (self._own(label) / last).exists()
 
     def first_weights(self) -> dict[str, Tensor]:
         """Return the weights that the reference began with."""
@@ -116,7 +120,7 @@ class SeedFolder:
         if label != REFERENCE:
             del own["digests"]
         content = {"place": own, "member": member, "differing": differing}
-        FolderStore(self._own(label)).write_json("member.json", content)
+        FolderStore(self._own(label), create=True).write_json("member.json", content)
 
     def member(self, label: str) -> dict[str, Any]:
         """Return what `note` kept."""

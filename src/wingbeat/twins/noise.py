@@ -9,12 +9,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from wingbeat.determinism import derive, seed_all
-from wingbeat.task.passes import ordered, seed_fetch, seed_pass
+from wingbeat.task.passes import draws_nothing, ordered, seed_fetch, seed_pass
 
 if TYPE_CHECKING:
     from wingbeat.task.batches import Streams
 
-__all__ = ["ordered", "seed_fetch", "seed_pass", "seed_step"]
+__all__ = ["draws_nothing", "ordered", "seed_fetch", "seed_pass", "seed_step"]
 
 
 def seed_step(streams: Streams, place: int) -> None:

@@ -18,7 +18,7 @@ from wingbeat.replicas.perturb import Init
 from wingbeat.twins.asked import ask
 from wingbeat.twins.folder import SeedFolder
 from wingbeat.twins.measure import measured
-from wingbeat.twins.parts import checked, unsaved, weights
+from wingbeat.twins.parts import checked, others, unsaved, weights
 from wingbeat.twins.training import Training
 
 if TYPE_CHECKING:
@@ -27,7 +27,12 @@ if TYPE_CHECKING:
     from wingbeat.execution.result import Result
     from wingbeat.measure.metric import Metric
     from wingbeat.replicas.perturb import Perturbation
+    from wingbeat.trajectory.store import MemoryStore
     from wingbeat.twins.copies import Copy
+
+_HELD = 2**28
+"""Bytes of snapshots that stay in memory where no folder is asked for: of small nets, whose steps
+take less than a write to the disk."""
 
 
 class Twins:
@@ -49,7 +54,8 @@ class Twins:
         record_every: steps between snapshots; by default about 20 in all. Step 0, the last step
             and every fork are always there.
         seeds: base seeds; the whole experiment is repeated for each.
-        out: folder of the run; None keeps everything in a temporary folder of this object.
+        out: folder of the run; None keeps everything with this object, snapshots beyond 256 MB in
+            a temporary folder.
             The same request on the same folder goes on where it stopped.
         metrics: names of metrics that need weights and losses only; default: all of them.
         checkpoint_seconds: least time between checkpoints of a copy in training.
@@ -112,7 +118,7 @@ class Twins:
         self.build, self.checkpoint_seconds, self.progress = build, checkpoint_seconds, progress
         self.folder = as_folder(out)
         self._temporary = None if out else tempfile.TemporaryDirectory(prefix="wingbeat-twins-")
-        self._checked = False
+        self._held: dict[int, dict[str, MemoryStore]] = {}
 
     def __len__(self) -> int:
         """Return how many copies there are, of all base seeds, those already trained included."""
@@ -171,13 +177,19 @@ class Twins:
         with seeded(0):
             return measured(self.asked, folders, self.folder, self._built, evaluate)
 
+    def _size(self, parts: Mapping[str, Any]) -> int:
+        """Return the bytes of all snapshots of all copies of a base seed."""
+        tensors = [*weights(parts).values(), *others(parts).values()]
+        moments = self.asked.steps // self.asked.record_every + 2
+        return sum(t.numel() * t.element_size() for t in tensors) * moments * len(self)
+
     def _missing(self, folder: SeedFolder) -> list[str]:
         return [p.label for p in self.asked.copies() if not folder.trained(p.label)]
 
     def _folder(self, seed: int) -> SeedFolder:
         top = self.folder or Path(self._temporary.name if self._temporary else ".")
         single = len(self.asked.seeds) == 1
-        return SeedFolder(top if single else top / f"seed-{seed}", seed)
+        return SeedFolder(top if single else top / f"seed-{seed}", seed, self._held.get(seed))
 
     def _built(self, seed: int) -> dict[str, Any]:
         seed_all(seed)
@@ -197,6 +209,8 @@ class Twins:
                     "nothing: let it draw them from torch's generator, or from the seed it is given"
                 )
                 raise RequestError(msg)
+        if self._temporary is not None and self._size(parts) <= _HELD:
+            folder.held = self._held.setdefault(folder.seed, {})
         first = next(iter(params.values()))
         environment = {
             **fingerprint(first.device, first.dtype),

@@ -15,7 +15,8 @@ from wingbeat.study.condition import Condition
 from wingbeat.study.ledger import Record
 
 Work = Callable[[Condition], Record]
-"""Does one condition. It catches the errors of the work and returns them in the record."""
+"""Does one condition. It catches the errors of the work and returns them in the record. Where it
+has an attribute ``goes_on`` that is False, the same call would begin anew what was stopped."""
 
 
 class Runner(Protocol):

@@ -97,7 +97,10 @@ class SlurmRunner:
                     batch = list(itertools.islice(waiting, self.array if on_slurm else 1))
                     if not batch:
                         break
-                    jobs = executor.map_array(Requeued(work), batch)
+                    # Work that cannot go on is not begun again at its time limit: it would
+                    # meet it again.
+                    again = Requeued(work) if getattr(work, "goes_on", True) else work
+                    jobs = executor.map_array(again, batch)
                     since = time.monotonic()
                     running |= {j: (c, since) for j, c in zip(jobs, batch, strict=True)}
                 if not running:

@@ -25,6 +25,8 @@ _ITEM, _HISTORY_STEP, _STEP_NUMBER = 1, 2, 1
 _KEY, _NESTED, _JSON = 1, 2, 16
 _RUN_ID, _RUN_CONFIG, _DISPLAY = 1, 4, 8
 _FULL, _FIRST, _LAST = 1, 2, 4
+_OWN_STEP: Final = "wingbeat/step"
+"""What curves of wingbeat's are drawn over; see `wingbeat.integrations.trackers`."""
 
 
 def takes(path: Path) -> bool:
@@ -79,14 +81,14 @@ def _records(raw: bytes) -> Iterator[bytes]:
 
 def _note(run: LoggedRun, history: bytes) -> None:
     found = dict(_items(history))
-    step = as_number(found.get("_step"))
+    step = as_number(found.get(_OWN_STEP, found.get("_step")))
     for number, value in fields(history):
         if number == _HISTORY_STEP and isinstance(value, bytes) and step is None:
             numbers = [v for n, v in fields(value) if n == _STEP_NUMBER and isinstance(v, int)]
             step = float(signed(numbers[0])) if numbers else 0.0
     for key, value in found.items():
         scalar = as_number(value)
-        if scalar is not None and not key.startswith("_"):
+        if scalar is not None and not key.startswith("_") and key != _OWN_STEP:
             run.add(key, int(step or 0), scalar)
 
 
