@@ -60,6 +60,17 @@ class FittedStates:
             )
         return pd.concat(rows, ignore_index=True)
 
+    def follow(self, others: RunSeries) -> NDArray[np.int64]:
+        """Return the likeliest states of runs that were not fitted, (R, T): nudged copies, say.
+
+        They are put on the scale of the runs that were fitted.
+
+        Raises:
+            RequestError: they have other statistics or steps.
+        """
+        ready = others.on_scale_of(self.series)
+        return np.stack([self.model.decode(x)[0] for x in ready.values])
+
     def visits(self, path: NDArray[np.int64]) -> tuple[int, ...]:
         """Return the states of a path in their order, stays taken once."""
         changed = np.flatnonzero(np.diff(path, prepend=-1))
@@ -98,8 +109,21 @@ class FittedStates:
     @property
     def optional(self) -> tuple[int, ...]:
         """States that some runs visit and others do not."""
-        seen = (self.occupancy > 0).mean(axis=0)
-        return tuple(int(k) for k in np.flatnonzero((seen > 0) & (seen < 1)))
+        return self.optional_with(1)
+
+    def optional_with(self, stay: int) -> tuple[int, ...]:
+        """Return states in which some runs spend at least so many recorded steps and others none.
+
+        Who is there for fewer counts as neither.
+
+        Raises:
+            RequestError: fewer than one step.
+        """
+        if stay < 1:
+            raise RequestError(f"stay is {stay}: use at least 1 recorded step")
+        spent = (self.paths[..., None] == np.arange(self.model.count)).sum(axis=1)
+        found = (spent >= stay).any(axis=0) & (spent == 0).any(axis=0)
+        return tuple(int(k) for k in np.flatnonzero(found))
 
     @property
     def dissimilarity(self) -> float:
