@@ -438,10 +438,13 @@ FAULTS: list[Fault] = [
         STATES,
         (
             "forks are those of pooled scores less those of each run",
-            """"optional_same_each")
-        - _groups(found, row["key"], "optional_same_pooled")""",
-            """"optional_same_pooled")
-        - _groups(found, row["key"], "optional_same_each")""",
+            '_groups(found, row["key"], f"{name}_each") - ',
+            '-_groups(found, row["key"], f"{name}_each") + ',
+        ),
+        (
+            "forks at a chosen number of states are those at one",
+            'f"{name}_each") - _groups(found, row["key"], f"{name}_pooled")',
+            '"optional_same_each") - _groups(found, row["key"], "optional_same_pooled")',
         ),
         (
             "LayerNorm and its absence change places",

@@ -11,6 +11,7 @@ from planted_states import chain, forking, needs_hmmlearn, rng, series, switchin
 from wingbeat.analyses.states import (
     FittedStates,
     GaussianStates,
+    LostStatesError,
     converged_steps,
     detours,
     fit_gaussian,
@@ -76,6 +77,29 @@ def test_the_likelihood_never_falls_from_one_iteration_to_the_next(monkeypatch):
         scores.append(model.log_likelihood(list(x)))
     assert scores[-1] > scores[0]
     assert (np.diff(scores) > -1e-9).all()
+
+
+@needs_hmmlearn
+def test_a_start_that_loses_a_state_is_passed_over_and_all_of_them_are_named(monkeypatch):
+    real = hmm.hmmlearn()
+
+    class Losing(real.GaussianHMM):
+        def score(self, *given):
+            if self.n_components == 3 or self.random_state == 0:  # as hmmlearn says it
+                raise ValueError("startprob_ must sum to 1 (got nan)")
+            return super().score(*given)
+
+    monkeypatch.setattr(hmm, "hmmlearn", lambda: type("module", (), {"GaussianHMM": Losing}))
+    _, x = chain(6, 40, 5)
+    model = fit_gaussian(list(x), 2, restarts=2)
+    assert np.isfinite(model.log_likelihood(list(x)))
+    with pytest.raises(LostStatesError, match="each of 2 fits of 3 states"):
+        fit_gaussian(list(x), 3, restarts=2)
+    rows = fit_states(series(x), (2, 3), restarts=2).selection.set_index("states")
+    assert np.isfinite(rows.loc[2, "bic"])
+    assert np.isnan(rows.loc[3, "bic"])
+    with pytest.raises(LostStatesError, match=r"\[3\]"):
+        fit_states(series(x), (3,), restarts=1)
 
 
 @pytest.mark.slow

@@ -28,6 +28,7 @@ class Planted:
     each: tuple[float, ...] = (2.0, 3.0, 2.0, 3.0, 3.0)
     last_gain: tuple[float, ...] = (0.4, 0.5, 0.3, 0.4, 0.5)
     apart: tuple[float, ...] = (0.01, 0.02, 0.00, 0.01, 0.02)
+    chosen: tuple[float, ...] = ()
     slope: float = 1.0
     detours: list = field(default_factory=list)
 
@@ -39,7 +40,8 @@ class Planted:
             "optional_same_pooled": self.pooled, "optional_same_each": self.each,
             "last_gain_pooled": self.last_gain, "apart": self.apart,
         }  # fmt: skip
-        for name in ("states", "optional", "r2", "r2_last"):
+        groups |= {"optional_pooled": self.pooled, "optional_each": self.chosen or self.each}
+        for name in ("states", "r2", "r2_last"):
             groups |= {f"{name}_{score}": (1.0, 2.0, 1.0, 2.0, 1.0) for score in ("pooled", "each")}
         groups |= {"last_gain_each": self.last_gain}
         found = {f"{n}/{i}": number(v) for n, own in groups.items() for i, v in enumerate(own)}
@@ -83,14 +85,20 @@ def judged(tmp_path, plain=None, norm=None, task="parity"):
 
 
 def verdicts(*given):
-    return {claim.ident: str(claim.verdict) for claim in judged(*given).claims}
+    found = {claim.ident: str(claim.verdict) for claim in judged(*given).claims}
+    assert len(found) == 7
+    return found
 
 
 def test_what_is_planted_is_found(tmp_path):
     alike = Planted(dissimilarity=(0.02, 0.03, 0.02, 0.03, 0.02))
-    found = verdicts(tmp_path, Planted(detours=[(1, "detour")]), alike)
+    fewer = (-1.0, 0.0, -1.0, 0.0, -1.0)
+    plain = Planted(detours=[(1, "detour")], chosen=fewer)
+    alike.chosen = fewer
+    found = verdicts(tmp_path, plain, alike)
     assert found == {
-        "invented-forks": "holds", "norm-aligns": "holds", "norm-detours": "holds",
+        "forks-same": "holds", "forks-chosen": "fails",
+        "norm-aligns": "holds", "norm-detours": "holds",
         "elbow": "fails", "occupancy": "holds", "twins": "holds",
     }  # fmt: skip
 
@@ -98,15 +106,17 @@ def test_what_is_planted_is_found(tmp_path):
 def test_the_opposite_fails(tmp_path):
     flat = (-0.4, -0.5, -0.3, -0.4, -0.5)
     plain = Planted(
-        each=(0.0, 0.0, -1.0, 0.0, -1.0), last_gain=flat, slope=0.0,
+        each=(0.0, 0.0, -1.0, 0.0, -1.0), chosen=(3.0, 4.0, 3.0, 4.0, 3.0),
+        last_gain=flat, slope=0.0,
         apart=(0.3, 0.4, 0.3, 0.2, 0.3), detours=[(1, "no detour")],
     )  # fmt: skip
     far = Planted(
         dissimilarity=(0.5, 0.51, 0.49, 0.52, 0.5), each=(0.0, 0.0, -1.0, 0.0, -1.0),
-        detours=[(1, "undetermined")],
+        chosen=(3.0, 4.0, 3.0, 4.0, 3.0), detours=[(1, "undetermined")],
     )  # fmt: skip
     assert verdicts(tmp_path, plain, far) == {
-        "invented-forks": "fails", "norm-aligns": "fails", "norm-detours": "fails",
+        "forks-same": "fails", "forks-chosen": "holds",
+        "norm-aligns": "fails", "norm-detours": "fails",
         "elbow": "holds", "occupancy": "fails", "twins": "fails",
     }  # fmt: skip
 
@@ -143,7 +153,7 @@ def test_noise_decides_nothing(tmp_path):
         last_gain=(-1.0, 1.0, 0.1, -0.2, 0.0), apart=(0.0, 0.2, 0.0, 0.1, 0.0),
     )  # fmt: skip
     found = verdicts(tmp_path, wild, wild)
-    undecided = ("invented-forks", "norm-aligns", "elbow", "twins")
+    undecided = ("forks-same", "forks-chosen", "norm-aligns", "elbow", "twins")
     assert {found[name] for name in undecided} == {"undetermined"}
 
 
@@ -151,8 +161,8 @@ def test_the_page_and_its_tables_say_what_was_found(tmp_path):
     found = judged(tmp_path, Planted(detours=[(1, "detour")]), Planted())
     page = found.page.read_text(encoding="utf-8")
     assert "12 of 30" in page
-    assert "fig-map-parity-plain" in page
-    assert "fig-map-parity-norm" in page
+    assert "fig-map-parity-1" in page
+    assert "fig-map-parity-2" in page
     assert "state 1 detour (+50 steps, p = 0.01)" in page
     assert "state 0: 15 (step 20)" in page
     rows = found.tables["conditions"].set_index("normalised")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 # isort: off
 from wingbeat.analyses.states.series import RunSeries, converged_steps, series_of, series_of_table
-from wingbeat.analyses.states.hmm import GaussianStates, fit_gaussian
+from wingbeat.analyses.states.hmm import GaussianStates, LostStatesError, fit_gaussian
 from wingbeat.analyses.states.fitted import FittedStates, fit_states
 from wingbeat.analyses.states.detours import Detour, detours
 from wingbeat.analyses.states.published import OccupancyFit, occupancy_fit
@@ -19,6 +19,7 @@ __all__ = [
     "Detour",
     "FittedStates",
     "GaussianStates",
+    "LostStatesError",
     "OccupancyFit",
     "RunSeries",
     "converged_steps",

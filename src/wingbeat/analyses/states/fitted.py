@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import pandas as pd
 
-from wingbeat.analyses.states.hmm import Covariance, GaussianStates, fit_gaussian
+from wingbeat.analyses.states.hmm import (
+    Covariance,
+    GaussianStates,
+    LostStatesError,
+    fit_gaussian,
+)
 from wingbeat.analyses.states.series import RunSeries, Standardise
 from wingbeat.errors import RequestError
 from wingbeat.typing import Array
@@ -182,6 +187,7 @@ def fit_states(
         what was tried says how finely a trend is cut, and ``selection`` shows the missing elbow.
 
     Raises:
+        LostStatesError: no number of states could be fitted.
         RequestError: fewer than five runs (``too_few_seeds``), too few steps for the number of
             states (``too_few_points``), nothing varies, or hmmlearn is not installed.
 
@@ -199,29 +205,37 @@ def fit_states(
     order = np.random.default_rng(seed).permutation(runs)
     cut = max(1, round(held_out * runs))
     test, train = ([ready.values[i] for i in part] for part in (order[:cut], order[cut:]))
-    rows = []
-    for count in states:
-        model = fit_gaussian(train, count, covariance=covariance, restarts=restarts, seed=seed)
-        seen = sum(len(x) for x in train)
-        unseen = sum(len(x) for x in test)
-        score = model.log_likelihood(test)
-        rows.append(
-            {
-                "states": count,
-                "training": model.log_likelihood(train) / seen,
-                "held_out": score / unseen,
-                "bic": -2 * score + model.parameters(covariance) * np.log(unseen),
-                "spread": model.spread,
-                "converged": model.converged,
-            }
-        )
-    selection = pd.DataFrame(rows)
-    best = int(selection["states"].iloc[int(selection["bic"].to_numpy().argmin())])
+    options: dict[str, Any] = {"covariance": covariance, "restarts": restarts, "seed": seed}
+    selection = pd.DataFrame([_tried(train, test, count, options) for count in states])
+    if not np.isfinite(selection["bic"]).any():
+        raise LostStatesError(f"no fit of {list(states)} states kept all of them: try fewer")
+    best = int(selection["states"].iloc[int(np.nanargmin(selection["bic"]))])
     every = list(ready.values)
-    model = fit_gaussian(every, best, covariance=covariance, restarts=restarts, seed=seed)
+    model = fit_gaussian(every, best, **options)
     model = model.ordered(every)
     paths = np.stack([model.decode(x)[0] for x in every])
     return FittedStates(ready, model, paths, selection)
+
+
+def _tried(
+    train: Sequence[Array], test: Sequence[Array], count: int, options: dict[str, Any]
+) -> dict[str, Any]:
+    """Return the row of a number of states; NaN where no fit kept as many."""
+    seen, unseen = (sum(len(x) for x in part) for part in (train, test))
+    nothing = dict.fromkeys(("training", "held_out", "bic", "spread"), float("nan"))
+    try:
+        model = fit_gaussian(train, count, **options)
+    except LostStatesError:
+        return {"states": count, **nothing, "converged": False}
+    score = model.log_likelihood(test)
+    return {
+        "states": count,
+        "training": model.log_likelihood(train) / seen,
+        "held_out": score / unseen,
+        "bic": -2 * score + model.parameters(options["covariance"]) * np.log(unseen),
+        "spread": model.spread,
+        "converged": model.converged,
+    }
 
 
 def edges(paths: NDArray[np.int64]) -> Counter[tuple[int, int]]:

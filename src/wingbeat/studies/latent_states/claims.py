@@ -19,20 +19,29 @@ MOST: Final = 0.5
 TOGETHER: Final = 0.05
 """Share of the records below which a copy counts as on its reference's path."""
 PAPER: Final = "2308.09543"
+FORKS: Final = (
+    ("forks-same", "optional_same", "at one number of states"),
+    ("forks-chosen", "optional", "at the number that each score chooses"),
+)
+"""Ident, number and part of the claims on forks."""
 
 
 def claims(found: Analysis) -> tuple[Claim, ...]:
     """Return the verdicts: forks of the scores, and for each task what LayerNorm and nudges do."""
-    forks = invented(found)
-    first = Claim(
-        "invented-forks",
-        "Scores of each run by itself give more optional states than pooled ones, at one number of "
-        "states.",
-        f"the recipe of {PAPER}; that it invents forks is ours",
-        f"{estimate_text(forks)} states more, mean over conditions",
+    first = tuple(_forks(found, ident, name, part) for ident, name, part in FORKS)
+    return (*first, *(claim for task in found.plan.tasks for claim in _of_task(found, task)))
+
+
+def _forks(found: Analysis, ident: str, name: str, part: str) -> Claim:
+    forks = invented(found, name)
+    return Claim(
+        ident,
+        "Scores of each run by itself give more optional states than pooled ones.",
+        f"scores of each run are the recipe of {PAPER}; that they invent forks is ours",
+        f"{estimate_text(forks)} more, mean over conditions",
         judge(forks, 0.0, above=True),
+        part=part,
     )
-    return (first, *(claim for task in found.plan.tasks for claim in _of_task(found, task)))
 
 
 def _of_task(found: Analysis, task: str) -> tuple[Claim, ...]:

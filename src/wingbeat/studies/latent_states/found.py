@@ -113,14 +113,19 @@ def gap(found: Analysis, task: str, name: str) -> Estimate | None:
     return over_seeds(plain - norm, reason=CONSTANT)
 
 
-def invented(found: Analysis) -> Estimate:
+def invented(found: Analysis, name: str) -> Estimate:
     """Return how many more optional states scores of each run give than pooled ones.
 
-    At one number of states, mean over conditions, with the interval over groups.
+    Args:
+        found: the study.
+        name: "optional_same", at one number of states, or "optional", at the number that each
+            score chooses.
+
+    Returns:
+        The mean over conditions, with the interval over groups.
     """
     gaps = [
-        _groups(found, row["key"], "optional_same_each")
-        - _groups(found, row["key"], "optional_same_pooled")
+        _groups(found, row["key"], f"{name}_each") - _groups(found, row["key"], f"{name}_pooled")
         for row in each(found)
     ]
     return over_seeds(np.mean(gaps, axis=0), reason=CONSTANT)

@@ -17,6 +17,7 @@ import pandas as pd
 from wingbeat.analyses.states import (
     Detour,
     FittedStates,
+    LostStatesError,
     RunSeries,
     converged_steps,
     detours,
@@ -113,14 +114,25 @@ def group_numbers(series: RunSeries, times: Array, count: int) -> Measured:
     for place, part in enumerate(parts):
         own = series.only([series.runs[i] for i in part])
         for score, how in SCORES.items():
-            options = {"standardise": how, "restarts": RESTARTS_OF_GROUP, "seed": place}
+            options: dict[str, Any] = {
+                "standardise": how,
+                "restarts": RESTARTS_OF_GROUP,
+                "seed": place,
+            }
             fitted = fit_states(own, STATES, **options)
-            same = fit_states(own, (count,), **options)
             each = numbers(fitted, times[part])
-            each["optional_same"] = float(len(same.optional_with(STAY)))
+            each["optional_same"] = optional_at(own, count, options)
             for name, value in each.items():
                 found[f"{name}_{score}/{place}"] = number(value, CONSTANT)
     return found
+
+
+def optional_at(series: RunSeries, count: int, options: dict[str, Any]) -> float:
+    """Return how many optional states runs have at a number of states; NaN where it has no fit."""
+    try:
+        return float(len(fit_states(series, (count,), **options).optional_with(STAY)))
+    except LostStatesError:
+        return float("nan")
 
 
 def twins(fitted: FittedStates, every: RunSeries) -> Measured:
