@@ -438,18 +438,18 @@ FAULTS: list[Fault] = [
         STATES,
         (
             "forks are those of pooled scores less those of each run",
-            '_groups(found, row["key"], f"{name}_each") - ',
-            '-_groups(found, row["key"], f"{name}_each") + ',
+            "np.mean(each_own, axis=0) - np.mean(pooled, axis=0)",
+            "np.mean(pooled, axis=0) - np.mean(each_own, axis=0)",
         ),
         (
             "forks at a chosen number of states are those at one",
-            'f"{name}_each") - _groups(found, row["key"], f"{name}_pooled")',
-            '"optional_same_each") - _groups(found, row["key"], "optional_same_pooled")',
+            'each_own = [_groups(found, row["key"], f"{name}_each")',
+            'each_own = [_groups(found, row["key"], "optional_same_each")',
         ),
         (
             "LayerNorm and its absence change places",
-            "for n in (False, True))\n    return over_seeds(plain - norm",
-            "for n in (True, False))\n    return over_seeds(plain - norm",
+            "one = over_seeds(plain - norm",
+            "one = over_seeds(norm - plain",
         ),
         (
             "runs that never converged count as converged",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from wingbeat.report.figures.estimates import estimate_text
-from wingbeat.studies.latent_states.found import gap, invented, of, of_task
+from wingbeat.studies.latent_states.found import gap, of, of_task
 from wingbeat.studies.latent_states.plan import TASKS
 from wingbeat.study.analysis import Analysis
 from wingbeat.study.verdicts import FAILS, HOLDS, NOT_RUN, UNDETERMINED, Claim, judge
@@ -33,12 +33,12 @@ def claims(found: Analysis) -> tuple[Claim, ...]:
 
 
 def _forks(found: Analysis, ident: str, name: str, part: str) -> Claim:
-    forks = invented(found, name)
+    forks = gap(found, name)
     return Claim(
         ident,
         "Scores of each run by itself give more optional states than pooled ones.",
         f"scores of each run are the recipe of {PAPER}; that they invent forks is ours",
-        f"{estimate_text(forks)} more, mean over conditions",
+        f"{_said(forks)} more, mean over conditions",
         judge(forks, 0.0, above=True),
         part=part,
     )
@@ -46,7 +46,7 @@ def _forks(found: Analysis, ident: str, name: str, part: str) -> Claim:
 
 def _of_task(found: Analysis, task: str) -> tuple[Claim, ...]:
     title = TASKS[task].title
-    apart = gap(found, task, "dissimilarity_pooled")
+    apart = gap(found, "dissimilarity", task)
     last = of(found, task, False, "last_gain_pooled")
     r2 = of(found, task, False, "occupancy_r2")
     copies = of(found, task, False, "apart")

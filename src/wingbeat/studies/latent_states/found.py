@@ -26,7 +26,10 @@ OF_GROUPS: Final = (*NUMBERS, "optional_same")
 
 
 def tables(found: Analysis) -> Tables:
-    """Return ``conditions.csv`` with intervals over groups, and the tables of all conditions."""
+    """Return ``conditions.csv``, ``gaps.csv`` with intervals over groups, and what else was kept.
+
+    Whatever a claim is about stands in them.
+    """
     rows: list[dict[str, Any]] = []
     parts: dict[str, list[pd.DataFrame]] = {name: [] for name in KEPT}
     for row in each(found):
@@ -38,7 +41,7 @@ def tables(found: Analysis) -> Tables:
             own.insert(1, "normalised", row["normalised"])
             parts[name].append(own)
     joined = {name: pd.concat(part, ignore_index=True) for name, part in parts.items()}
-    return {"conditions": pd.DataFrame(rows), **joined}
+    return {"conditions": pd.DataFrame(rows), "gaps": gaps(found), **joined}
 
 
 def each(found: Analysis) -> Iterator[pd.Series]:
@@ -104,31 +107,34 @@ def of(found: Analysis, task: str, normalised: bool, name: str) -> Estimate | No
     return estimate_in(own.iloc[0], name) if len(own) else None
 
 
-def gap(found: Analysis, task: str, name: str) -> Estimate | None:
-    """Return how much larger a number is without LayerNorm, over groups of the same base seeds."""
-    rows = {row["normalised"]: row["key"] for row in each(found) if row["task"] == task}
-    if set(rows) != {False, True}:
-        return None
-    plain, norm = (_groups(found, rows[n], name) for n in (False, True))
-    return over_seeds(plain - norm, reason=CONSTANT)
+def gap(found: Analysis, name: str, task: str = "") -> Estimate | None:
+    """Return a difference of `gaps`; None if it was not run."""
+    rows = found.tables["gaps"]
+    own = rows[(rows["name"] == name) & (rows["task"].fillna("") == task)]
+    return estimate_in(own.iloc[0], "gap") if len(own) else None
 
 
-def invented(found: Analysis, name: str) -> Estimate:
-    """Return how many more optional states scores of each run give than pooled ones.
+def gaps(found: Analysis) -> pd.DataFrame:
+    """Return differences over groups of base seeds.
 
-    Args:
-        found: the study.
-        name: "optional_same", at one number of states, or "optional", at the number that each
-            score chooses.
-
-    Returns:
-        The mean over conditions, with the interval over groups.
+    ``dissimilarity``: how much larger it is without LayerNorm, for each task. ``optional_same`` and
+    ``optional``: how many more optional states scores of each run give than pooled ones, at one
+    number of states and at the number that each score chooses, mean over conditions.
     """
-    gaps = [
-        _groups(found, row["key"], f"{name}_each") - _groups(found, row["key"], f"{name}_pooled")
-        for row in each(found)
-    ]
-    return over_seeds(np.mean(gaps, axis=0), reason=CONSTANT)
+    rows: list[dict[str, Any]] = []
+    for name in ("optional_same", "optional"):
+        each_own = [_groups(found, row["key"], f"{name}_each") for row in each(found)]
+        pooled = [_groups(found, row["key"], f"{name}_pooled") for row in each(found)]
+        more = np.mean(each_own, axis=0) - np.mean(pooled, axis=0)
+        one = over_seeds(more, reason=CONSTANT)
+        rows.append({"name": name, "task": "", **estimate_columns("gap", one)})
+    for task in found.plan.tasks:
+        keys = {row["normalised"]: row["key"] for row in each(found) if row["task"] == task}
+        if set(keys) == {False, True}:
+            plain, norm = (_groups(found, keys[n], "dissimilarity_pooled") for n in (False, True))
+            one = over_seeds(plain - norm, reason=CONSTANT)
+            rows.append({"name": "dissimilarity", "task": task, **estimate_columns("gap", one)})
+    return pd.DataFrame(rows)
 
 
 def of_task(found: Analysis, table: str, task: str, normalised: bool) -> pd.DataFrame:
