@@ -215,24 +215,27 @@ def median_of(times: Array) -> float:
 
 
 def as_json(rows: pd.DataFrame) -> str:
-    """Return a table as JSON text that `from_json` reads; not finite is null."""
-    records = rows.astype(object).where(np.isfinite(_as_numbers(rows)), None)
-    return json.dumps(records.to_dict(orient="list"), allow_nan=False)
+    """Return a table as JSON text that `from_json` reads; not finite is null.
+
+    >>> as_json(pd.DataFrame({"a": [1.5, np.inf], "b": ["x", "y"]}))
+    '{"a": [1.5, null], "b": ["x", "y"]}'
+    """
+    return json.dumps(
+        {str(name): [_plain(v) for v in rows[name]] for name in rows}, allow_nan=False
+    )
+
+
+def _plain(value: Any) -> Any:
+    value = value.item() if isinstance(value, np.generic) else value
+    return None if isinstance(value, float) and not isfinite(value) else value
 
 
 def from_json(text: Any) -> pd.DataFrame:
-    """Return the table that `as_json` wrote; null is NaN."""
+    """Return the table that `as_json` wrote; null is NaN.
+
+    >>> from_json('{"a": [1.5, null]}')["a"].tolist()
+    [1.5, nan]
+    """
     found = pd.DataFrame(json.loads(text))
-    for name in found.columns:
-        if found[name].isna().all() or found[name].map(type).ne(str).all():
-            found[name] = found[name].astype(float)
-    return found
-
-
-def _as_numbers(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return numbers as they are and 0 for words, to ask what is finite."""
-    return rows.apply(lambda c: pd.to_numeric(c, errors="coerce").where(c.map(_is_number), 0.0))
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float | np.number)
+    numbers_ = [name for name in found if not found[name].map(type).eq(str).any()]
+    return found.astype(dict.fromkeys(numbers_, float))
