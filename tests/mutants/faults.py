@@ -28,6 +28,7 @@ CURVATURE = ("studies/test_curvature_verdicts.py",)
 DYNAMICS = ("studies/test_dynamics_verdicts.py",)
 AXES = ("studies/test_butterfly_axes.py",)
 BUTTERFLY = ("studies/test_butterfly_verdicts.py",)
+STATES = ("studies/test_latent_states_verdicts.py",)
 PAGE = ("report/test_report_numbers.py",)
 
 
@@ -387,5 +388,73 @@ FAULTS: list[Fault] = [
         "metrics/spread.py",
         ("metrics/test_spread.py",),
         ("spread divides by one less", "np.sqrt(total / n)", "np.sqrt(total / (n - 1))"),
+    ),
+    *_faults(
+        "studies/latent_states/claims.py",
+        STATES,
+        (
+            "fewer forks count as more",
+            "judge(forks, 0.0, above=True)",
+            "judge(forks, 0.0, above=False)",
+        ),
+        (
+            "runs that differ more count as alike",
+            "judge(apart, 0.0, above=True)",
+            "judge(apart, 0.0, above=False)",
+        ),
+        (
+            "a likelihood that rises counts as an elbow",
+            "judge(last, 0.0, above=False)",
+            "judge(last, 0.0, above=True)",
+        ),
+        (
+            "little that is explained counts as much",
+            "judge(r2, MOST, above=True)",
+            "judge(r2, 0.0, above=True)",
+        ),
+        (
+            "copies that are far count as near",
+            "judge(copies, TOGETHER, above=False)",
+            "judge(copies, TOGETHER, above=True)",
+        ),
+        (
+            "a detour that was never tested counts as gone",
+            '"detour" in plain and "undetermined" not in norm',
+            '"detour" in plain',
+        ),
+        (
+            "a detour with LayerNorm is passed over",
+            'if "detour" in norm or plain <=',
+            "if plain <=",
+        ),
+        (
+            "an untested state counts as no detour",
+            'plain <= {"no detour"}',
+            'plain <= {"no detour", "undetermined"}',
+        ),
+    ),
+    *_faults(
+        "studies/latent_states/found.py",
+        STATES,
+        (
+            "forks are those of pooled scores less those of each run",
+            "np.mean(each_own, axis=0) - np.mean(pooled, axis=0)",
+            "np.mean(pooled, axis=0) - np.mean(each_own, axis=0)",
+        ),
+        (
+            "forks at a chosen number of states are those at one",
+            'each_own = [_groups(found, row["key"], f"{name}_each")',
+            'each_own = [_groups(found, row["key"], "optional_same_each")',
+        ),
+        (
+            "LayerNorm and its absence change places",
+            "one = over_seeds(plain - norm",
+            "one = over_seeds(norm - plain",
+        ),
+        (
+            "runs that never converged count as converged",
+            'runs = runs[runs["converged"].notna()]',
+            'runs = runs.fillna({"converged": 0.0})',
+        ),
     ),
 ]

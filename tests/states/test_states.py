@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import sys
-from importlib.util import find_spec
 from itertools import product
 
 import numpy as np
 import pytest
+from planted_states import chain, forking, needs_hmmlearn, rng, series, switching
 
 import wingbeat as wb
 from wingbeat.analyses.states import (
     GaussianStates,
-    RunSeries,
     detours,
     fit_gaussian,
     fit_states,
@@ -23,14 +22,6 @@ from wingbeat.analyses.states.fitted import FittedStates
 from wingbeat.errors import NOT_REACHED, UNDECIDED, RequestError
 from wingbeat.metrics.weight_statistics import STATISTICS, matrix_statistics, weight_statistics
 from wingbeat.tasks.dense import circles_task
-
-needs_hmmlearn = pytest.mark.skipif(
-    find_spec("hmmlearn") is None, reason="needs hmmlearn: pip install 'wingbeat[states]'"
-)
-
-
-def rng(seed=0):
-    return np.random.default_rng(seed)
 
 
 def random_model(k, d, seed=0):
@@ -125,7 +116,8 @@ def test_statistics_of_a_model_and_in_a_run():
     r = rng(4)
     params = {
         "a.weight": r.normal(size=(2, 6, 4)), "a.bias": r.normal(size=(2, 6)),
-        "norm.weight": np.full((2, 6), 99.0), "c.weight": r.normal(size=(2, 3, 2, 3, 3)),
+        "norm.weight": np.full((2, 6), 99.0), "norm.bias": np.full((2, 6), 99.0),
+        "c.weight": r.normal(size=(2, 3, 2, 3, 3)),
     }  # fmt: skip
     found = weight_statistics(params)
     assert tuple(found) == STATISTICS
@@ -172,18 +164,6 @@ def test_a_twin_takes_its_references_path_and_a_nudged_copy_may_part(results):
 # fits
 
 
-def chain(runs, length, seed, p01=0.05, p10=0.1):
-    r, paths = rng(seed), []
-    for _ in range(runs):
-        path = [0]
-        while len(path) < length:
-            stay = r.uniform() >= (p01, p10)[path[-1]]
-            path.append(path[-1] if stay else 1 - path[-1])
-        paths.append(path)
-    paths = np.array(paths)
-    return paths, 5.0 * paths[..., None] + 0.5 * r.normal(size=(runs, length, 1))
-
-
 @needs_hmmlearn
 def test_two_clear_states_are_found():
     paths, x = chain(10, 200, 0)
@@ -220,41 +200,6 @@ def test_the_adapter_agrees_with_its_library():
     assert model.log_likelihood([x[0]]) == pytest.approx(other.score(x[0]), abs=1e-9)
     assert (model.decode(x[0])[0] == other.predict(x[0])).all()
     assert model.posteriors(x[0]) == pytest.approx(other.predict_proba(x[0]), abs=1e-9)
-
-
-def series(values):
-    runs, steps, size = values.shape
-    return RunSeries(
-        tuple(f"r{i}" for i in range(runs)),
-        tuple(f"s{i}" for i in range(size)),
-        tuple(range(0, 10 * steps, 10)),
-        values,
-    )
-
-
-def switching(runs=20, length=60, seed=0):
-    """One smooth switch at a time of the run's own: one path, no fork."""
-    r = rng(seed)
-    at = r.uniform(15, 45, runs)
-    t = np.arange(length)
-    shape = 1 / (1 + np.exp(-(t[None] - at[:, None]) / 2))
-    slopes = r.normal(size=3)
-    x = shape[..., None] * slopes + 0.03 * r.normal(size=(runs, length, 3))
-    return x, 10 * at
-
-
-def forking(runs=20, length=60, seed=0, delay=10.0, inner=25):
-    """Three states; every other run passes through the middle one, and then converges later."""
-    r = rng(seed)
-    through = np.arange(runs) % 2 == 0
-    leave = r.integers(8, 12, runs)
-    end = np.where(through, inner, leave)
-    t = np.arange(length)[None]
-    state = np.where(t < leave[:, None], 0, np.where(t < end[:, None], 1, 2))
-    means = np.array([[0, 0, 0], [3, -3, 0], [0, 3, 3]], dtype=float)
-    x = means[state] + 0.3 * r.normal(size=(runs, length, 3))
-    times = 10.0 * (30 + r.uniform(0, 20, runs) + delay * through)
-    return x, times, state
 
 
 @needs_hmmlearn

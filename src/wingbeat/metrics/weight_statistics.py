@@ -72,8 +72,8 @@ def weight_statistics(params: Mapping[str, Array]) -> dict[str, Array]:
 
     Args:
         params: trainable tensors by name, each (E, *shape). Those of at least two axes are weight
-            matrices; one-axis tensors named "bias" are biases; other one-axis tensors (the scales
-            of normalisations) are left out.
+            matrices, embeddings too; one-axis tensors named "bias" are biases. Normalisations are
+            left out: their one-axis "weight", and the "bias" beside it.
 
     Returns:
         By name of `STATISTICS`, (E,); NaN where there is no such tensor.
@@ -93,12 +93,18 @@ def weight_statistics(params: Mapping[str, Array]) -> dict[str, Array]:
     }
     kinds = {
         "weights": [t for t in params.values() if t.ndim >= 3],
-        "biases": [t for k, t in params.items() if t.ndim == 2 and k.endswith("bias")],
+        "biases": [t for k, t in params.items() if t.ndim == 2 and _is_bias(k, params)],
     }
     for kind, tensors in kinds.items():
         for name, value in _moments(tensors, count).items():
             found[f"{kind}_{name}"] = value
     return found
+
+
+def _is_bias(name: str, params: Mapping[str, Array]) -> bool:
+    """Tell whether a one-axis tensor is a bias, and not of a normalisation."""
+    beside = params.get(name.removesuffix("bias") + "weight")
+    return name.endswith("bias") and (beside is None or beside.ndim > 2)
 
 
 def _moments(tensors: list[Array], count: int) -> dict[str, Array]:

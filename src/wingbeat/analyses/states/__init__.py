@@ -7,10 +7,11 @@ Needs hmmlearn (``pip install "wingbeat[states]"``).
 from __future__ import annotations
 
 # isort: off
-from wingbeat.analyses.states.series import RunSeries, series_of
-from wingbeat.analyses.states.hmm import GaussianStates, fit_gaussian
+from wingbeat.analyses.states.series import RunSeries, converged_steps, series_of, series_of_table
+from wingbeat.analyses.states.hmm import GaussianStates, LostStatesError, fit_gaussian
 from wingbeat.analyses.states.fitted import FittedStates, fit_states
 from wingbeat.analyses.states.detours import Detour, detours
+from wingbeat.analyses.states.published import OccupancyFit, occupancy_fit
 
 # isort: on
 
@@ -18,9 +19,14 @@ __all__ = [
     "Detour",
     "FittedStates",
     "GaussianStates",
+    "LostStatesError",
+    "OccupancyFit",
     "RunSeries",
+    "converged_steps",
     "detours",
     "fit_gaussian",
     "fit_states",
+    "occupancy_fit",
     "series_of",
+    "series_of_table",
 ]

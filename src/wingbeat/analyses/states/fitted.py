@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import pandas as pd
 
-from wingbeat.analyses.states.hmm import Covariance, GaussianStates, fit_gaussian
+from wingbeat.analyses.states.hmm import (
+    Covariance,
+    GaussianStates,
+    LostStatesError,
+    fit_gaussian,
+)
 from wingbeat.analyses.states.series import RunSeries, Standardise
 from wingbeat.errors import RequestError
 from wingbeat.typing import Array
@@ -60,6 +65,17 @@ class FittedStates:
             )
         return pd.concat(rows, ignore_index=True)
 
+    def follow(self, others: RunSeries) -> NDArray[np.int64]:
+        """Return the likeliest states of runs that were not fitted, (R, T): nudged copies, say.
+
+        They are put on the scale of the runs that were fitted.
+
+        Raises:
+            RequestError: they have other statistics or steps.
+        """
+        ready = others.on_scale_of(self.series)
+        return np.stack([self.model.decode(x)[0] for x in ready.values])
+
     def visits(self, path: NDArray[np.int64]) -> tuple[int, ...]:
         """Return the states of a path in their order, stays taken once."""
         changed = np.flatnonzero(np.diff(path, prepend=-1))
@@ -98,8 +114,21 @@ class FittedStates:
     @property
     def optional(self) -> tuple[int, ...]:
         """States that some runs visit and others do not."""
-        seen = (self.occupancy > 0).mean(axis=0)
-        return tuple(int(k) for k in np.flatnonzero((seen > 0) & (seen < 1)))
+        return self.optional_with(1)
+
+    def optional_with(self, stay: int) -> tuple[int, ...]:
+        """Return states in which some runs spend at least so many recorded steps and others none.
+
+        Who is there for fewer counts as neither.
+
+        Raises:
+            RequestError: fewer than one step.
+        """
+        if stay < 1:
+            raise RequestError(f"stay is {stay}: use at least 1 recorded step")
+        spent = (self.paths[..., None] == np.arange(self.model.count)).sum(axis=1)
+        found = (spent >= stay).any(axis=0) & (spent == 0).any(axis=0)
+        return tuple(int(k) for k in np.flatnonzero(found))
 
     @property
     def dissimilarity(self) -> float:
@@ -158,6 +187,7 @@ def fit_states(
         what was tried says how finely a trend is cut, and ``selection`` shows the missing elbow.
 
     Raises:
+        LostStatesError: no number of states could be fitted.
         RequestError: fewer than five runs (``too_few_seeds``), too few steps for the number of
             states (``too_few_points``), nothing varies, or hmmlearn is not installed.
 
@@ -175,29 +205,37 @@ def fit_states(
     order = np.random.default_rng(seed).permutation(runs)
     cut = max(1, round(held_out * runs))
     test, train = ([ready.values[i] for i in part] for part in (order[:cut], order[cut:]))
-    rows = []
-    for count in states:
-        model = fit_gaussian(train, count, covariance=covariance, restarts=restarts, seed=seed)
-        seen = sum(len(x) for x in train)
-        unseen = sum(len(x) for x in test)
-        score = model.log_likelihood(test)
-        rows.append(
-            {
-                "states": count,
-                "training": model.log_likelihood(train) / seen,
-                "held_out": score / unseen,
-                "bic": -2 * score + model.parameters(covariance) * np.log(unseen),
-                "spread": model.spread,
-                "converged": model.converged,
-            }
-        )
-    selection = pd.DataFrame(rows)
-    best = int(selection["states"].iloc[int(selection["bic"].to_numpy().argmin())])
+    options: dict[str, Any] = {"covariance": covariance, "restarts": restarts, "seed": seed}
+    selection = pd.DataFrame([_tried(train, test, count, options) for count in states])
+    if not np.isfinite(selection["bic"]).any():
+        raise LostStatesError(f"no fit of {list(states)} states kept all of them: try fewer")
+    best = int(selection["states"].iloc[int(np.nanargmin(selection["bic"]))])
     every = list(ready.values)
-    model = fit_gaussian(every, best, covariance=covariance, restarts=restarts, seed=seed)
+    model = fit_gaussian(every, best, **options)
     model = model.ordered(every)
     paths = np.stack([model.decode(x)[0] for x in every])
     return FittedStates(ready, model, paths, selection)
+
+
+def _tried(
+    train: Sequence[Array], test: Sequence[Array], count: int, options: dict[str, Any]
+) -> dict[str, Any]:
+    """Return the row of a number of states; NaN where no fit kept as many."""
+    seen, unseen = (sum(len(x) for x in part) for part in (train, test))
+    nothing = dict.fromkeys(("training", "held_out", "bic", "spread"), float("nan"))
+    try:
+        model = fit_gaussian(train, count, **options)
+    except LostStatesError:
+        return {"states": count, **nothing, "converged": False}
+    score = model.log_likelihood(test)
+    return {
+        "states": count,
+        "training": model.log_likelihood(train) / seen,
+        "held_out": score / unseen,
+        "bic": -2 * score + model.parameters(options["covariance"]) * np.log(unseen),
+        "spread": model.spread,
+        "converged": model.converged,
+    }
 
 
 def edges(paths: NDArray[np.int64]) -> Counter[tuple[int, int]]:

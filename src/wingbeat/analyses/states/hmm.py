@@ -155,6 +155,7 @@ def fit_gaussian(
         prior: weight of the covariances' prior; 0 is plain likelihood, and fails on constants.
 
     Raises:
+        LostStatesError: in every start a state was lost: there are more of them than data for.
         RequestError: hmmlearn is not installed, or an argument is out of range.
 
     Source: Baum–Welch; computed by hmmlearn.
@@ -174,8 +175,14 @@ def fit_gaussian(
             random_state=seed + number,
         )  # fmt: skip
         with _quiet():
-            model.fit(joined, lengths)
-            found.append((float(model.score(joined, lengths)), model))
+            score = _fitted(model, joined, lengths)
+        if np.isfinite(score):
+            found.append((score, model))
+    if not found:
+        raise LostStatesError(
+            f"each of {restarts} fits of {states} states lost one of them: nothing is left that "
+            "it could be; ask for fewer states, or for more restarts"
+        )
     best, model = max(found, key=lambda pair: pair[0])
     spread = (best - min(score for score, _ in found)) / len(joined)
     covariances = np.asarray(model.covars_, dtype=np.float64)
@@ -183,6 +190,23 @@ def fit_gaussian(
         model.startprob_, model.transmat_, model.means_, covariances,
         bool(model.monitor_.converged and np.allclose(model.transmat_.sum(axis=1), 1)), spread,
     )  # fmt: skip
+
+
+class LostStatesError(RequestError):
+    """No fit kept as many states as were asked for."""
+
+
+def _fitted(model: Any, joined: Array, lengths: list[int]) -> float:
+    """Fit a model and return its log-likelihood; NaN where a state was lost on the way.
+
+    Such a state's mean is 0 ÷ 0, and hmmlearn then refuses its own probabilities.
+    """
+    try:
+        with np.errstate(all="ignore"):
+            model.fit(joined, lengths)
+            return float(model.score(joined, lengths))
+    except ValueError:
+        return float("nan")
 
 
 def hmmlearn() -> Any:

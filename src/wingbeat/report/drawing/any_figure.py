@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from wingbeat.report.drawing.plotly.cells import cell_map_spec
 from wingbeat.report.drawing.plotly.curves import spec
+from wingbeat.report.drawing.plotly.graph import graph_spec
 from wingbeat.report.drawing.plotly.marks import study_spec
 from wingbeat.report.drawing.plotly.parts import Spec
 from wingbeat.report.drawing.rendered import RenderedFigure, RenderedPanel, key_entries
 from wingbeat.report.figures.cell_map import CellMap
+from wingbeat.report.figures.graph import GraphFigure
 from wingbeat.report.figures.marks import BoxFigure, DotFigure
 from wingbeat.report.figures.records import Figure, FigureGroup, LineFigure, groups
 from wingbeat.report.figures.small_multiples import split
@@ -16,7 +18,7 @@ from wingbeat.report.figures.style import GUIDE_STYLE
 PANEL = 220
 """Height of a small multiple, in pixels."""
 
-AnyFigure = Figure | DotFigure | BoxFigure | CellMap
+AnyFigure = Figure | DotFigure | BoxFigure | CellMap | GraphFigure
 
 
 def drawn(figure: AnyFigure, ident: str, *, height: int | None = None) -> RenderedFigure:
@@ -47,6 +49,8 @@ def drawn(figure: AnyFigure, ident: str, *, height: int | None = None) -> Render
 def _spec(figure: AnyFigure, height: int | None) -> Spec:
     if isinstance(figure, CellMap):
         return cell_map_spec(figure)
+    if isinstance(figure, GraphFigure):
+        return graph_spec(figure)
     found = study_spec(figure) if isinstance(figure, DotFigure | BoxFigure) else spec(figure)
     if height:
         found["layout"]["height"] = height
@@ -68,11 +72,11 @@ def _short(words: str) -> str:
 
 
 def _key(figure: AnyFigure, *, of_all_panels: bool) -> tuple[FigureGroup, ...]:
-    """Return the entries of a figure's key; the cells of a map carry their own words.
+    """Return the entries of a figure's key; the cells of a map and graphs carry their own words.
 
     A panel's title names what is its own, so that only what all panels share is left.
     """
-    if isinstance(figure, CellMap):
+    if isinstance(figure, CellMap | GraphFigure):
         return ()
     if not isinstance(figure, DotFigure | BoxFigure):
         found = groups(figure)
