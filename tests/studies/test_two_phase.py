@@ -42,6 +42,7 @@ def one(seed, *, nudged=STEP, turn=STEP, way=LEVEL, slope=0.0, late=0.9, start=0
     rng = np.random.default_rng(seed)
     jitter = lambda x, by=0.02: float(x * np.exp(by * rng.normal()))  # noqa: E731
     found = {"elapsed": 200.0, "resolution": 1e-4, "full": jitter(0.9, 0.002), "growth": 1.5}
+    found |= {f"norm/{at}": 1.0 for at in MOMENTS}
     for place, at in enumerate(FORKS):
         found |= {
             f"nudge/{at}": 0.03,

@@ -90,7 +90,8 @@ def _halfway(row: Array, place: int) -> float:
 
 
 def _step(row: Array, place: int) -> Array:
-    return np.where(np.arange(len(row)) < place, row[:place].mean(), row[place:].mean())
+    first, second = row[:place].mean(), row[place:].mean()
+    return np.asarray(np.where(np.arange(len(row)) < place, first, second))
 
 
 def _line(row: Array) -> Array:

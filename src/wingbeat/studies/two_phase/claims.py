@@ -5,6 +5,7 @@ Each claim has a null model that its note names: what the number would be if the
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import nan
 from typing import TYPE_CHECKING, Final
 
@@ -36,7 +37,12 @@ ZHOU: Final = "2505.13900"
 def claims(found: Analysis) -> tuple[Claim, ...]:
     """Return the verdict on each claim."""
     return (
-        transition(found, "sensitivity", "copies nudged later part less", "within 2,000 steps"),
+        transition(
+            found,
+            "sensitivity",
+            "copies nudged later part less",
+            "at steps 2,000 to 2,500 (VGG-16)",
+        ),
         transition(found, "turn", "the kernel turns less", "from about 1 to 0.05 of 1 − cosine"),
         per_way(found),
         coincide(found),
@@ -148,8 +154,8 @@ def frozen_at_start(found: Analysis) -> Claim:
 
 def _points(found: Estimate) -> str:
     """Return a difference of accuracies in points."""
-    scaled = (100 * v for v in (found.value, found.low, found.high))
-    return f"{estimate_text(Estimate(*scaled, found.reason, found.interval_reason))} points"
+    scaled = replace(found, value=100 * found.value, low=100 * found.low, high=100 * found.high)
+    return f"{estimate_text(scaled)} points"
 
 
 def _runs(found: Analysis) -> Runs:

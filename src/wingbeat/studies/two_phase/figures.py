@@ -13,6 +13,7 @@ from wingbeat.report.figures.cell_map import CellMap
 from wingbeat.report.figures.estimates import dot, estimate_line, estimate_text
 from wingbeat.report.figures.marks import Dot, DotFigure
 from wingbeat.report.figures.records import Guide, Line, LineFigure
+from wingbeat.report.prose import number
 from wingbeat.studies.two_phase.found import COURSES, Runs
 from wingbeat.study.finished import estimate_in
 
@@ -27,9 +28,10 @@ def chaos_map(found: Tables, runs: Runs) -> CellMap:
     """Return how many predictions of nudged copies differ, by both moments, in per cent."""
     own = found["chaos"]
     own = own[own["quantity"] == "disagreement"]
-    seen = {(r.nudged_at, r.seen_at): 100 * r.mean for r in own.itertuples()}
-    ends = [t for t in sorted({t for _, t in seen}) if t > 0 and all(
-        t <= a or (a, t) in seen for a in runs.forks)]  # fmt: skip
+    seen = {
+        (int(r["nudged_at"]), int(r["seen_at"])): 100 * float(r["mean"]) for _, r in own.iterrows()
+    }
+    ends = [t for (t,) in runs.names("norm") if t > 0]
 
     def cell(row: int, column: int) -> float:
         return seen.get((row, column), nan) if column > row else nan
@@ -37,8 +39,8 @@ def chaos_map(found: Tables, runs: Runs) -> CellMap:
     first, last = cell(0, runs.end), cell(runs.forks[-1], runs.end)
     return _map(
         "chaos",
-        f"Nudged at the start {_text(first)} % of predictions end up different, nudged at step "
-        f"{runs.forks[-1]} {_text(last)} %",
+        f"Nudged at the start {number(first, 2)} % of predictions end up different, nudged at "
+        f"step {runs.forks[-1]} {number(last, 2)} %",
         "Test predictions in per cent that copies nudged at one step (row) give differently from "
         "the reference at a later one (column); mean over copies and base seeds. Read along a row: "
         "what a nudge becomes. Read down a column: what nudging later makes of it.",
@@ -63,14 +65,15 @@ def kernel_map(found: Tables, runs: Runs, name: str) -> CellMap:
     centred = name != "angle"
     return _map(
         "centred_kernel" if centred else "kernel",
-        f"{'Centred, the' if centred else 'The'} kernel turns by {_text(before)}° up to step "
-        f"{late} and by {_text(after)}° from there to the end",
+        f"{'Centred, the' if centred else 'The'} kernel turns by {number(before, 2)}° up to step "
+        f"{late} and by {number(after, 2)}° from there to the end",
         "Angle between the tangent kernels of two moments, mean over base seeds: 0° is the same "
         "kernel up to a factor, 90° one that has nothing in common with it. A dark square around "
         "the diagonal is a stretch in which the kernel hardly turns; a light column or row is a "
         "moment whose kernel is soon left behind. Steps are not evenly spaced."
         + (" Centred: without the direction that all samples share." if centred else ""),
-        ("step", "step"),
+        # Not the same words twice: plotly would place the second as it placed the first.
+        ("step of one kernel", "step of the other"),
         (steps, steps),
         cell,
         "angle (degrees)",
@@ -130,7 +133,7 @@ def courses(found: Tables, runs: Runs) -> LineFigure:
         value = own["mean"].to_numpy(dtype=float)
         unit = float(np.exp(np.mean(np.log(value)))) if (value > 0).all() else nan
         lines.append(
-            estimate_line(words, style, range(len(value)), value / unit, marked=True)
+            estimate_line(words, style, range(len(value)), tuple(value / unit), marked=True)
         )  # fmt: skip
     return LineFigure(
         "courses",

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import inf
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -11,13 +12,13 @@ import pandas as pd
 
 from wingbeat.errors import CONSTANT, NOT_REACHED, TOO_FEW_SEEDS
 from wingbeat.metrics.change import Change, change
+from wingbeat.stats import Estimate
 from wingbeat.study.analysis import Analysis, Tables
 from wingbeat.study.finished import done, estimate_columns, estimate_in, over_seeds
 from wingbeat.study.ledger import Ledger
 from wingbeat.typing import Array
 
 if TYPE_CHECKING:
-    from wingbeat.stats import Estimate
     from wingbeat.study.outcome import StudyResult
 
 Numbers = dict[str, float]
@@ -52,9 +53,9 @@ class Runs:
         """Return one number of every base seed."""
         return np.array([n.get(name, np.nan) for n in self.numbers])
 
-    def over(self, name: str) -> Estimate:
-        """Return the mean of one number over base seeds."""
-        return over_seeds(self.each(name), reason=NOT_REACHED)
+    def over(self, name: str, most: float = inf) -> Estimate:
+        """Return the mean of one number over base seeds; its interval is cut at 0 and at most."""
+        return cut(over_seeds(self.each(name), reason=NOT_REACHED), most)
 
     def names(self, prefix: str) -> list[tuple[int, ...]]:
         """Return what stands behind ``prefix/`` in the names, as numbers, ascending.
@@ -73,7 +74,9 @@ class Runs:
             return self._stack(lambda t: f"way/{t}")
         if name == "sensitivity":
             least = self.each("resolution")[:, None]
-            return np.fmax(self._stack(lambda t: f"disagreement/{t}/{t + self.elapsed}"), least)
+            return np.asarray(
+                np.fmax(self._stack(lambda t: f"disagreement/{t}/{t + self.elapsed}"), least)
+            )
         return self._stack(lambda t: f"{name}/{self.elapsed}/{t}")
 
     def change(self, name: str) -> Change:
@@ -86,10 +89,20 @@ class Runs:
 
         Forks lie one doubling apart; before the first after the start it is counted as one more.
         """
-        return self.change(name).place - 1 + np.log2(self.forks[1])
+        return np.asarray(self.change(name).place - 1 + np.log2(self.forks[1]))
 
     def _stack(self, name: Callable[[int], str]) -> Array:
         return np.stack([self.each(name(t)) for t in self.forks], axis=1)
+
+
+def cut(found: Estimate, most: float = inf) -> Estimate:
+    """Return an estimate whose interval lies within what its quantity can be, 0 to ``most``.
+
+    >>> cut(Estimate(0.9, 0.7, 1.1), 1.0).high
+    1.0
+    """
+    low, high = np.clip([found.low, found.high], 0.0, most)  # NaN stays NaN
+    return replace(found, low=float(low), high=float(high))
 
 
 def read(plan: Any, study: StudyResult) -> Runs:  # noqa: ARG001 (the skeleton's signature)
@@ -117,6 +130,7 @@ def tables(found: Analysis) -> Tables:
         "chaos": pd.DataFrame(list(_chaos(runs))),
         "course": pd.DataFrame(list(_course(runs))),
         "kernel_map": pd.DataFrame(list(_kernel_map(runs))),
+        "kernel_norm": pd.DataFrame(list(_norms(runs))),
         "structure": pd.DataFrame(list(_structure(runs))),
         "linearised": pd.DataFrame(list(_linearised(runs))),
     }
@@ -157,7 +171,7 @@ def _marks(runs: Runs) -> Iterable[dict[str, Any]]:
 def _chaos(runs: Runs) -> Iterable[dict[str, Any]]:
     for quantity in ("disagreement", "dissimilarity", "barrier"):
         for at, end in runs.names(quantity):
-            found = runs.over(f"{quantity}/{at}/{end}")
+            found = runs.over(f"{quantity}/{at}/{end}", 1.0 if quantity == "disagreement" else inf)
             yield {"quantity": quantity, "nudged_at": at, "seen_at": end,
                    **estimate_columns("mean", found)}  # fmt: skip
 
@@ -165,7 +179,7 @@ def _chaos(runs: Runs) -> Iterable[dict[str, Any]]:
 def _course(runs: Runs) -> Iterable[dict[str, Any]]:
     for name in COURSES:
         for place, at in enumerate(runs.forks):
-            found = over_seeds(runs.course(name)[:, place], reason=NOT_REACHED)
+            found = cut(over_seeds(runs.course(name)[:, place], reason=NOT_REACHED))
             yield {"quantity": name, "step": at, "elapsed": runs.elapsed,
                    **estimate_columns("mean", found)}  # fmt: skip
     for prefix in ("turn", "centred_turn"):
@@ -180,8 +194,13 @@ def _kernel_map(runs: Runs) -> Iterable[dict[str, Any]]:
         row: dict[str, Any] = {"first": first, "second": second}
         for name in ("angle", "centred_angle"):
             values = np.degrees(runs.each(f"{name}/{first}/{second}"))
-            row |= estimate_columns(f"{name}_degrees", over_seeds(values))
+            row |= estimate_columns(f"{name}_degrees", cut(over_seeds(values), 90.0))
         yield row
+
+
+def _norms(runs: Runs) -> Iterable[dict[str, Any]]:
+    for (at,) in runs.names("norm"):
+        yield {"step": at, **estimate_columns("norm", runs.over(f"norm/{at}"))}
 
 
 def _structure(runs: Runs) -> Iterable[dict[str, Any]]:
@@ -196,6 +215,6 @@ def _linearised(runs: Runs) -> Iterable[dict[str, Any]]:
     for at in runs.forks:
         row: dict[str, Any] = {"at": at}
         for name in ("linearised", "stopped"):
-            row |= estimate_columns(name, runs.over(f"{name}/{at}"))
+            row |= estimate_columns(name, runs.over(f"{name}/{at}", 1.0))
         gap = runs.each("full") - runs.each(f"linearised/{at}")
         yield {**row, **estimate_columns("gap", over_seeds(gap))}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Final
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
 
 import pandas as pd
 
@@ -19,6 +20,9 @@ from wingbeat.studies.two_phase.found import COURSES, Runs, mark
 from wingbeat.studies.two_phase.measure import KERNEL_SAMPLES
 from wingbeat.study.analysis import Analysis, PageContent
 from wingbeat.study.finished import done, estimate_in
+
+if TYPE_CHECKING:
+    from wingbeat.stats import Estimate
 
 INTRO: Final = (
     "{task}; SGD at the constant rate {lr:g}, momentum {momentum:g}, {steps} updates. {replicas} "
@@ -88,9 +92,24 @@ def _by_moment(course: pd.DataFrame, runs: Runs) -> Table:
 
 
 def _falls(found: Analysis) -> Table:
-    heads = ("quantity", "falls by (doublings)", "a step explains more by", "moment (log₂ step)")
-    ends = ("fall", "sharpness", "doublings")
+    heads = ("quantity", "falls by (doublings)", "a step explains more by", "half over at step")
     lines = [
-        (words, *(mark(found, f"{name}_{end}") for end in ends)) for name, words in COURSES.items()
+        (
+            words,
+            mark(found, f"{name}_fall"),
+            mark(found, f"{name}_sharpness"),
+            _steps(mark(found, f"{name}_doublings")),
+        )
+        for name, words in COURSES.items()
     ]
     return table_of(heads, lines)
+
+
+def _steps(found: Estimate) -> Estimate:
+    """Return a moment in steps from its logarithm.
+
+    >>> from wingbeat.stats import Estimate
+    >>> _steps(Estimate(3.0, 2.0, 4.0))
+    Estimate(value=8.0, low=4.0, high=16.0, reason='', interval_reason='')
+    """
+    return replace(found, value=2**found.value, low=2**found.low, high=2**found.high)

@@ -23,6 +23,7 @@ FACTORIES: Final[dict[str, tuple[str, dict[str, Any]]]] = {
         {"hidden": [64, 64], "batch_size": 32, "batch_norm": False, "dropout": 0.0,
          "augment": False},
     ),
+    "cifar-cnn": ("wingbeat.tasks.cnn:photos_task", {"batch_size": 32}),
     "cifar-resnet": (
         "wingbeat.tasks.from_scratch:cifar_resnet",
         {"depth": 8, "width": 4, "samples": 2000, "batch_size": 32, "augment": False},
@@ -46,7 +47,7 @@ class TwoPhasePlan:
     """
 
     task: str = argument(
-        "digits-cnn, digits-mlp, cifar-resnet, or MODULE:FACTORY of a task with classes.",
+        "digits-cnn, digits-mlp, cifar-cnn, cifar-resnet, or MODULE:FACTORY with classes.",
         "TASK",
         "digits-cnn",
     )
@@ -141,10 +142,9 @@ def constant_rate(
     shown = task.eval_data
     if len_of(shown) > eval_samples:
         shown = select_samples(shown, eval_samples)
-    rate = {"lr": lr, "momentum": momentum}
     return replace(
         task,
-        optimizer=partial(torch.optim.SGD, **rate),
+        optimizer=partial(torch.optim.SGD, lr=lr, momentum=momentum),
         schedule=None,
         steps=steps,
         eval_data=shown,
@@ -162,7 +162,7 @@ def conditions(plan: TwoPhasePlan) -> list[Condition]:
         [0, 1]
     """
     place, usual = FACTORIES.get(plan.task, (plan.task, {}))
-    given = {
+    given: dict[str, Any] = {
         "factory": place,
         "arguments": {**usual, **plan.arguments},
         "steps": plan.steps,
@@ -182,7 +182,7 @@ def conditions(plan: TwoPhasePlan) -> list[Condition]:
             record_every=plan.every,
             metrics=("cosine", "disagreement", "accuracy", "train_loss"),
             seeds=(seed,),
-            # Stacks of convolutions are slower than a loop; dense nets gain.
+            # A stack of nets this small is faster than a loop; of larger convolutions it is not.
             driver="lockstep" if plan.task.startswith("digits") else "loop",
             measures=(MEASURE,),
             tags={"seed": seed, "task": name},
