@@ -11,7 +11,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # the folder of the tests has a package of that name
 
-from tests.mutants.faults import FAULTS, Fault  # noqa: E402
+from tests.mutants.__main__ import FAULTS  # noqa: E402
+from tests.mutants.faults import Fault  # noqa: E402
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda f: f.name)

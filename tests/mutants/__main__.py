@@ -14,8 +14,10 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.mutants.faults import FAULTS, Fault
+from tests.mutants import faults, two_phase
+from tests.mutants.faults import Fault
 
+FAULTS = [*faults.FAULTS, *two_phase.FAULTS]
 ROOT = Path(__file__).resolve().parents[2]
 LONGEST = 120
 """Seconds after which the tests of one fault are stopped; a fault that hangs them is noticed."""

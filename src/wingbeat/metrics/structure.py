@@ -38,17 +38,25 @@ class Structure:
 
     @property
     def confined(self) -> str:
-        """Tell whether what moves stays near something fixed.
+        """Tell whether what moves stays near something fixed; see `confinement`."""
+        return confinement(self.slope)
 
-        "supported" where the interval of the slope holds 0 and excludes 1, "contradicted" where it
-        is above 0, "undetermined" otherwise.
-        """
-        low, high = self.slope.low, self.slope.high
-        if not np.isfinite(low + high):
-            return "undetermined"
-        if low > 0:
-            return "contradicted"
-        return "supported" if low <= 0 <= high < 1 else "undetermined"
+
+def confinement(slope: Estimate) -> str:
+    """Tell from the slope of a structure function whether what moves stays near something fixed.
+
+    "supported" where the interval of the slope holds 0 and excludes 1, "contradicted" where it is
+    above 0, "undetermined" otherwise.
+
+    >>> confinement(Estimate(0.0, -0.1, 0.1)), confinement(Estimate(1.0, 0.9, 1.1))
+    ('supported', 'contradicted')
+    """
+    low, high = slope.low, slope.high
+    if not np.isfinite(low + high):
+        return "undetermined"
+    if low > 0:
+        return "contradicted"
+    return "supported" if low <= 0 <= high < 1 else "undetermined"
 
 
 def structure_function(

@@ -1,4 +1,4 @@
-"""A small convolutional net for 8x8 digits."""
+"""Small convolutional nets: for 8x8 digits, and for photographs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from torch import nn
 
 from wingbeat.errors import RequestError
 from wingbeat.task.task import Task
-from wingbeat.tasks.data.sklearn import digits
+from wingbeat.tasks.data.cifar10 import photos
+from wingbeat.tasks.data.sklearn import digits, evenly_spaced
 from wingbeat.tasks.dense import cross_entropy, for_epochs
 
 
@@ -72,8 +73,50 @@ def digits_task(
     return for_epochs(task, epochs)
 
 
-def image_cnn(channels: Sequence[int] = (16, 32), side: int = 28) -> nn.Module:
-    """Build a convolutional net for images ``(batch, 1, side, side)`` with ten scores.
+def photos_task(
+    channels: Sequence[int] = (8, 16, 16),
+    lr: float = 0.05,
+    epochs: int = 5,
+    batch_size: int = 32,
+    samples: int | None = None,
+    seed: int = 0,
+) -> Task:
+    """Classify CIFAR-10 with a small convolutional net and SGD with momentum 0.9.
+
+    Without augmentation and normalisation, so that nothing but batch order is random.
+
+    Args:
+        channels: feature maps of each stage.
+        lr: learning rate.
+        epochs: passes over the training images.
+        batch_size: images a step; the last step of an epoch takes what is left.
+        samples: how many training images, evenly spaced; None takes all.
+        seed: of initial weights and batch order.
+
+    Raises:
+        RequestError: a value is out of range.
+
+    Example:
+        >>> photos_task(samples=64, epochs=2).steps
+        4
+    """
+    found = photos()
+    task = Task(
+        model=partial(image_cnn, channels, 32, 3),
+        loss=cross_entropy,
+        data=evenly_spaced(found.train, samples),
+        optimizer=partial(torch.optim.SGD, lr=lr, momentum=0.9),
+        batch_size=batch_size,
+        steps=1,
+        seed=seed,
+        eval_data=found.test,
+        name=f"{found.source.label}, convolutional net",
+    )
+    return for_epochs(task, epochs)
+
+
+def image_cnn(channels: Sequence[int] = (16, 32), side: int = 28, inputs: int = 1) -> nn.Module:
+    """Build a convolutional net for images ``(batch, inputs, side, side)`` with ten scores.
 
     Each stage is a 3x3 convolution with padding 1, a ReLU and a 2x2 max-pool; one dense layer
     reads the flattened rest.
@@ -81,6 +124,7 @@ def image_cnn(channels: Sequence[int] = (16, 32), side: int = 28) -> nn.Module:
     Args:
         channels: feature maps of each stage.
         side: of the image; each stage halves it, rounding down.
+        inputs: colours of the image.
 
     Raises:
         RequestError: no stage, a count below 1, or more stages than the side can be halved.
@@ -97,6 +141,6 @@ def image_cnn(channels: Sequence[int] = (16, 32), side: int = 28) -> nn.Module:
         )
         raise RequestError(msg)
     layers: list[nn.Module] = []
-    for maps_in, maps_out in zip((1, *channels), channels, strict=False):
+    for maps_in, maps_out in zip((inputs, *channels), channels, strict=False):
         layers += [nn.Conv2d(maps_in, maps_out, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)]
     return nn.Sequential(*layers, nn.Flatten(), nn.Linear(channels[-1] * rest * rest, 10))

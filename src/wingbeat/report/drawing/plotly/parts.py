@@ -37,6 +37,10 @@ def resolve(value: Any, colours: Mapping[str, str]) -> Any:
     return colours.get(value, value) if isinstance(value, str) else value
 
 
+_SHORT = (1e-3, 1e4)
+"""Between these, numbers on an axis are written in full."""
+
+
 def label(text: str) -> str:
     """Return text for plotly, which reads a subset of HTML: markup characters as entities.
 
@@ -110,10 +114,13 @@ def base_layout(height: int) -> Spec:
 def log_ticks(values: Iterable[float]) -> Spec:
     """Return ticks for a logarithmic axis over values, those above 0 at least, that do not collide.
 
-    One a decade where there are several; 1, 2, 5 and 10 within about one; else plotly's choice.
+    One a decade where there are several; 1, 2, 5 and 10 within about one, written in full where
+    that is short (plotly would write 5 for 0.5); else plotly's choice.
 
-    >>> log_ticks([1.0, 1e4]), log_ticks([2.0, 20.0]), log_ticks([1.0, 2.0]), log_ticks([])
+    >>> log_ticks([1.0, 1e4]), log_ticks([2e-9, 2e-8]), log_ticks([1.0, 2.0]), log_ticks([])
     ({'dtick': 1}, {'dtick': 'D2'}, {'nticks': 6}, {})
+    >>> log_ticks([0.2, 2.0])["ticktext"]
+    ['0.1', '0.2', '0.5', '1', '2', '5', '10']
     """
     found = [v for v in values if math.isfinite(v) and v > 0]
     if not found:
@@ -121,4 +128,11 @@ def log_ticks(values: Iterable[float]) -> Spec:
     decades = math.log10(max(found) / min(found))
     if decades >= 2:
         return {"dtick": math.ceil(decades / 6)}
-    return {"dtick": "D2"} if decades > 0.7 else {"nticks": 6}
+    if decades <= 0.7:
+        return {"nticks": 6}
+    if min(found) < _SHORT[0] or max(found) > _SHORT[1]:
+        return {"dtick": "D2"}
+    ends = math.floor(math.log10(min(found))), math.ceil(math.log10(max(found)))
+    places = [m * 10.0**e for e in range(*ends) for m in (1, 2, 5)] + [10.0 ** ends[1]]
+    names = [f"{v:g}" for v in places]
+    return {"tickmode": "array", "tickvals": [float(n) for n in names], "ticktext": names}

@@ -1,0 +1,191 @@
+"""What the study of two phases runs: one training a base seed, nudged at doubling moments."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, Final
+
+import torch
+
+from wingbeat.errors import RequestError, nearest
+from wingbeat.landscape.data import select_samples
+from wingbeat.study.condition import Condition, named
+from wingbeat.study.plan_options import argument, option
+from wingbeat.task.data import len_of
+from wingbeat.task.task import Task
+
+FACTORIES: Final[dict[str, tuple[str, dict[str, Any]]]] = {
+    "digits-cnn": ("wingbeat.tasks.cnn:digits_task", {"batch_size": 32}),
+    "digits-mlp": (
+        "wingbeat.tasks.dense:digits_mlp_task",
+        {"hidden": [64, 64], "batch_size": 32, "batch_norm": False, "dropout": 0.0,
+         "augment": False},
+    ),
+    "cifar-cnn": ("wingbeat.tasks.cnn:photos_task", {"batch_size": 32}),
+    "cifar-resnet": (
+        "wingbeat.tasks.from_scratch:cifar_resnet",
+        {"depth": 8, "width": 4, "samples": 2000, "batch_size": 32, "augment": False},
+    ),
+}  # fmt: skip
+"""Short names of tasks, with the arguments that they get before the plan's own."""
+RECORDS: Final = 100
+"""Moments that are recorded at least, evenly spaced: the first doublings need short ones."""
+ELAPSED: Final = 0.25
+"""Share of training that passes between a nudge and the look at what became of it."""
+TASK: Final = "wingbeat.studies.two_phase.plan:constant_rate"
+MEASURE: Final = "wingbeat.studies.two_phase.measure:two_phases"
+
+
+@dataclass(frozen=True)
+class TwoPhasePlan:
+    """What was asked of the study.
+
+    Raises:
+        RequestError: a number out of range, an unknown task.
+    """
+
+    task: str = argument(
+        "digits-cnn, digits-mlp, cifar-cnn, cifar-resnet, or MODULE:FACTORY with classes.",
+        "TASK",
+        "digits-cnn",
+    )
+    arguments: dict[str, Any] = option({}, "Argument of the task, name=value.", "arg")
+    steps: int = option(800, "Updates of a training.")
+    lr: float = option(0.05, "Learning rate of SGD, the same throughout.")
+    momentum: float = option(0.9, "Of SGD.")
+    scale: float = option(0.01, "Size of a nudge, in deviations of each tensor's initialisation.")
+    replicas: int = option(5, "Copies nudged at each moment.")
+    seeds: int = option(5, "Base seeds, from 0 on.")
+    eval_samples: int = option(500, "Most samples of the evaluation data.")
+
+    def __post_init__(self) -> None:
+        least = {"steps": 16, "replicas": 1, "seeds": 1, "eval_samples": 2}
+        for name, bound in least.items():
+            if getattr(self, name) < bound:
+                raise RequestError(f"{name} is {getattr(self, name)!r}: give at least {bound}")
+        if not (self.lr > 0 and self.scale > 0 and 0 <= self.momentum < 1):
+            raise RequestError(
+                f"lr {self.lr!r}, scale {self.scale!r}, momentum {self.momentum!r}: give a "
+                "positive rate and size, and a momentum of at least 0 and below 1"
+            )
+        if self.task not in FACTORIES and ":" not in self.task:
+            raise RequestError(
+                f"task {self.task!r} is no built-in one, and no module:factory; "
+                f"{nearest(self.task, FACTORIES)}"
+            )
+
+    @property
+    def every(self) -> int:
+        """Updates between two recorded moments.
+
+        >>> TwoPhasePlan().every, TwoPhasePlan(steps=20).every
+        (8, 1)
+        """
+        return max(1, self.steps // RECORDS)
+
+    @property
+    def elapsed(self) -> int:
+        """Updates between a nudge and the look at what became of it.
+
+        >>> TwoPhasePlan().elapsed
+        200
+        """
+        return max(1, round(self.steps * ELAPSED / self.every)) * self.every
+
+    @property
+    def forks(self) -> tuple[int, ...]:
+        """Steps at which copies are nudged: at the start, then at doubling distances.
+
+        >>> TwoPhasePlan().forks
+        (0, 8, 16, 32, 64, 128, 256, 512)
+        """
+        found, at = [0], self.every
+        while at + self.elapsed <= self.steps:
+            found.append(at)
+            at *= 2
+        return tuple(found)
+
+
+def constant_rate(
+    factory: str,
+    arguments: Mapping[str, Any],
+    *,
+    steps: int,
+    lr: float,
+    momentum: float,
+    eval_samples: int,
+) -> Task:
+    """Return a factory's task with SGD at one learning rate, so many updates and test samples.
+
+    The rate must not change: copies nudged late would part less only since steps are smaller.
+
+    Raises:
+        RequestError: the factory cannot be called so, or its task has no evaluation data.
+
+    Example:
+        >>> place, arguments = FACTORIES["digits-cnn"]
+        >>> task = constant_rate(place, arguments, steps=20, lr=0.1, momentum=0.0, eval_samples=50)
+        >>> task.steps, len(task.eval_data[0]), task.schedule
+        (20, 50, None)
+    """
+    try:
+        task = named(factory)(**arguments)
+    except TypeError as error:
+        msg = f"{factory} cannot be called with {dict(arguments)}: {error}"
+        raise RequestError(msg) from error
+    if not isinstance(task, Task):
+        raise RequestError(f"{factory} gave {type(task).__name__}: return a Task")
+    if task.eval_data is None:
+        raise RequestError(f"{factory} has no eval_data: whether copies disagree is asked on it")
+    shown = task.eval_data
+    if len_of(shown) > eval_samples:
+        shown = select_samples(shown, eval_samples)
+    return replace(
+        task,
+        optimizer=partial(torch.optim.SGD, lr=lr, momentum=momentum),
+        schedule=None,
+        steps=steps,
+        eval_data=shown,
+    )
+
+
+def conditions(plan: TwoPhasePlan) -> list[Condition]:
+    """Return one condition for each base seed.
+
+    Raises:
+        RequestError: the task cannot be built.
+
+    Example:
+        >>> [c.tags["seed"] for c in conditions(TwoPhasePlan(seeds=2))]
+        [0, 1]
+    """
+    place, usual = FACTORIES.get(plan.task, (plan.task, {}))
+    given: dict[str, Any] = {
+        "factory": place,
+        "arguments": {**usual, **plan.arguments},
+        "steps": plan.steps,
+        "lr": plan.lr,
+        "momentum": plan.momentum,
+        "eval_samples": plan.eval_samples,
+    }
+    name = constant_rate(**given).name
+    return [
+        Condition(
+            factory=TASK,
+            arguments=given,
+            perturbations=tuple(
+                {"kind": "gaussian", "scale": plan.scale, "at": at} for at in plan.forks
+            ),
+            replicas=plan.replicas,
+            record_every=plan.every,
+            metrics=("cosine", "disagreement", "accuracy", "train_loss"),
+            seeds=(seed,),
+            # A stack of nets this small is faster than a loop; of larger convolutions it is not.
+            driver="lockstep" if plan.task.startswith("digits") else "loop",
+            measures=(MEASURE,),
+            tags={"seed": seed, "task": name},
+        )
+        for seed in range(plan.seeds)
+    ]
