@@ -154,8 +154,8 @@ class Registry(Generic[Thing]):
     def _named(self, place: str) -> Thing:
         module, _, attribute = place.partition(":")
         try:
-            found = getattr(importlib.import_module(module), attribute)
-        except (ImportError, AttributeError) as error:
+            found = getattr(importlib.import_module(module_of(module)), attribute)
+        except (ImportError, AttributeError, TypeError, ValueError) as error:
             raise RequestError(f"{self.what} {place!r} cannot be found: {error}") from error
         return self._checked(found, place)
 
@@ -163,6 +163,15 @@ class Registry(Generic[Thing]):
         if not self.fits(found):
             raise RequestError(f"{place} is {type(found).__name__} and no {self.what}")
         return cast("Thing", found)
+
+
+def module_of(place: str) -> str:
+    """Return the module that a place names: a file is as good as its module, from a folder on.
+
+    >>> module_of("nets/mine.py"), module_of("nets.mine")
+    ('nets.mine', 'nets.mine')
+    """
+    return place.removesuffix(".py").replace("/", ".") if place.endswith(".py") else place
 
 
 def origin(thing: Any) -> str:

@@ -4,33 +4,41 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import MISSING, dataclass, field, fields
 from typing import Any
 
 import pytest
 import torch
 
 import wingbeat as wb
+from wingbeat.analyses.logged_runs import compare_recipes
 from wingbeat.analyses.noise_sources import noise_sources
 from wingbeat.analyses.onset import find_onset
+from wingbeat.calibration import calibrate
 from wingbeat.checkpoints import compare
+from wingbeat.cli import calibrate as cli_calibrate
 from wingbeat.cli import compare as cli_compare
 from wingbeat.cli import noise as cli_noise
 from wingbeat.cli import onset as cli_onset
 from wingbeat.cli import parse, scripts, task
+from wingbeat.cli import seeds as cli_seeds
+from wingbeat.cli.main import COMMANDS
+from wingbeat.cli.named_study import command_for
 from wingbeat.cli.study import run_file
 from wingbeat.execution.external import measure_checkpoints
 from wingbeat.execution.run import run
 from wingbeat.execution.verify import verify
 from wingbeat.scripts.fork import fork
 from wingbeat.scripts.nudge import nudge
+from wingbeat.study.named import STUDIES
+from wingbeat.study.plan_options import default_of, plan_from
 from wingbeat.study.study import Study
 
 NAMES = {
     "perturb": "perturbations", "metric": "metrics", "step": "steps", "source": "sources",
-    "device": "devices",
+    "device": "devices", "workers": "jobs", "level": "confidence",
 }  # fmt: skip
-"""Options that may be repeated have the singular of the argument's name."""
+"""Options that may be repeated have the singular of the argument's name; two have another name."""
 WRITES = frozenset(("out", "report", "plot", "csv", "write", "against"))
 """Files: the command line writes into ``runs/`` what Python keeps in memory."""
 
@@ -53,6 +61,8 @@ PAIRS = {
     "nudge": Pair(scripts.nudge, nudge),
     "fork": Pair(scripts.fork, fork),
     "measure": Pair(scripts.measure, measure_checkpoints),
+    "seeds": Pair(cli_seeds.seeds, compare_recipes),
+    "calibrate": Pair(cli_calibrate.calibrate, calibrate, {"dtype": "a name for a torch.dtype"}),
     "study": Pair(
         run_file,
         Study.run,
@@ -82,6 +92,30 @@ def plain(name: str, value: Any) -> Any:
     return None if value == () else value
 
 
+WITHOUT = frozenset(("report", "watch", "metrics", "perturbations", "demo"))
+"""Commands that stand for no function with defaults of its own."""
+
+
+def test_every_command_is_compared() -> None:
+    assert set(COMMANDS) == set(PAIRS) | WITHOUT
+
+
+@pytest.mark.parametrize("name", STUDIES.all())
+def test_a_named_study_without_options_is_the_plan_without_arguments(name: str) -> None:
+    plan = STUDIES.find(name).plan
+    said = {k: v for k, v in defaults(command_for(STUDIES.find(name))).items() if k != "out"}
+    own = {f.name: said[f.name] for f in fields(plan) if f.name in said}
+    asked = {
+        f.name: "wingbeat.tasks.full_batch:tanh_task"
+        for f in fields(plan)
+        if f.metadata.get("metavar") and default_of(f) is MISSING
+    }
+    assert plan_from(plan, {**own, **asked}) == plan(**asked)
+    run = defaults(STUDIES.find(name).run)
+    assert said["workers"] == run["workers"]
+    assert said["keep_weights"] == run["keep_weights"]
+
+
 @pytest.mark.parametrize("name", PAIRS)
 def test_the_defaults_are_the_same(name: str) -> None:
     pair = PAIRS[name]
@@ -93,7 +127,7 @@ def test_the_defaults_are_the_same(name: str) -> None:
             continue
         assert plain(known, value) == plain(known, there[known]), option
         compared += 1
-    assert compared >= (1 if name == "measure" else 2)
+    assert compared >= (1 if name in ("measure", "calibrate") else 2)
 
 
 def test_a_run_that_says_nothing_is_that_of_the_command_line() -> None:

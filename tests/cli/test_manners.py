@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import pytest
+import torch
 from test_commands import TASK
 
 import wingbeat as wb
 from wingbeat.cli.main import main
 from wingbeat.cli.overwrite import OWN
 from wingbeat.errors import RequestError
-from wingbeat.study.condition import named
+from wingbeat.study.condition import named, perturbation
 
 SHORT = ("--driver", "loop", "--replicas", "2", "--out", "out")
 OWN_ERROR = """
@@ -53,6 +55,24 @@ def test_another_run_in_the_folder_is_kept_until_it_is_thrown_away(call, tmp_pat
     assert (code, told) == (0, "")
     assert wb.load(tmp_path / "out").steps[-1] == 6
     assert (tmp_path / "out" / "notes.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("onset", "--step", "0", "--metric", "l2", "--threshold", "1"),
+        ("noise", "--source", "init"),
+    ],
+)
+def test_what_is_in_the_folder_is_said_in_the_words_of_the_command_line(call, words) -> None:
+    name, *more = words
+    own = (name, "mine.py:task", *more, *SHORT, "-q")
+    call(*own)
+    code, _, told = call(*own, "--arg", "lr=0.2")
+    assert code == 1
+    told = " ".join(told.split())
+    assert "holds another" in told
+    assert told.endswith("Give this one a folder of its own with --out DIR")
 
 
 def test_overwrite_removes_nothing_but_a_run(call, tmp_path) -> None:
@@ -111,6 +131,28 @@ def test_a_file_is_as_good_as_a_module_in_study_files_too(call, tmp_path, monkey
     assert named("nets/small.py:task")() == "small"
     with pytest.raises(RequestError, match="cannot be found"):
         named("nets/none.py:task")
+
+
+def test_a_file_names_perturbations_and_metrics_too(call, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr("sys.path", [p for p in sys.path if p])
+    for name in ("kicks", "own_metrics"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    (tmp_path / "kicks.py").write_text("from wingbeat.replicas.perturb import Gaussian as Kick\n")
+    (tmp_path / "own_metrics.py").write_text("from wingbeat.measure.builtin.l2 import l2 as far\n")
+    torch.save({"w": torch.linspace(0, 1, 20)}, "a.pt")
+    words = ("nudge", "a.pt", "--replicas", "1", "--out", "o")
+    code, told, err = call(*words, "--perturb", "kicks.py:Kick:0.1")
+    assert code == 0, err
+    assert "gaussian-0.1@0#1" in told
+    assert call(*words, "--perturb", "kicks:Kick:0.1")[:2] == (code, told)
+    for place, size in (("a-1", 1), ("a-2", 2), ("b-1", 2), ("b-2", 5)):
+        torch.save({"w": torch.linspace(0, size, 20)}, f"{place}.pt")
+    found = json.loads(
+        call("measure", "{replica}-{step}.pt", "--metric", "own_metrics.py:far", "--json")[1]
+    )
+    assert found["metrics"] == ["l2"]
+    named_so = perturbation({"kind": "kicks.py:Kick", "scale": 0.1})
+    assert named_so.label == "gaussian-0.1@0"
 
 
 def test_watch_reads_the_folder_alone(call, tmp_path) -> None:

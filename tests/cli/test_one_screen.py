@@ -27,6 +27,7 @@ def test_help_fits_one_screen(words: list[str]) -> None:
     assert "╭" not in done.output
 
 
+TASK = "wingbeat.tasks.full_batch:tanh_task"
 WRONG = {
     "run": ["no_such:task"],
     "verify": ["wingbeat.tasks.dense:circles_tsak"],
@@ -42,21 +43,55 @@ WRONG = {
     "metrics": ["spraed"],
     "perturbations": ["gausian"],
     "demo": ["--uot", "x"],
+    "calibrate": ["--only", "no_such"],
+    "seeds": ["no/such/folder"],
+    "study run": ["no.toml"],
+    "study show": ["no/such/folder"],
+    "study break-even": ["--batch-size", "100000"],
+    "study butterfly": ["no-such-task"],
+    "study danovski": ["--inits", "1"],
+    "study dynamics": ["--net", "3-layer Tny"],
+    "study edge": ["--lr", "-1"],
+    "study lr-phases": [TASK, "--rate-name", "no_such"],
+    "study phase-diagram": ["--width", "8"],
+    "study phases": ["--lr", "-1"],
 }
+"""A first mistake of each command that is its own, beside those that all of them share."""
 
 
-@pytest.mark.parametrize("name", COMMANDS)
-def test_the_first_error_fits_one_screen(name: str, tmp_path, monkeypatch, capsys) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("sys.argv", ["wingbeat", name, *WRONG.get(name, ["--no-such-option"])])
+def first_error(words: list[str], monkeypatch, capsys) -> list[str]:
+    monkeypatch.setattr("sys.argv", ["wingbeat", *words])
     for key, value in SCREEN.items():
         monkeypatch.setenv(key, value)
     with pytest.raises(SystemExit) as ended:
         main()
     told = "".join(capsys.readouterr())
     assert ended.value.code in (1, 2), told
-    assert 0 < len(told.splitlines()) < 24, told
+    assert "Traceback" not in told
+    lines = told.rstrip("\n").split("\n")
     assert told.strip()
+    assert len(lines) < 24, told
+    assert max(map(len, lines)) <= 80, told
+    return lines
+
+
+@pytest.mark.parametrize("words", EVERY, ids=" ".join)
+def test_an_unknown_option_fits_one_screen(words, tmp_path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    told = first_error([*words, "--no-such-option"], monkeypatch, capsys)
+    assert any("--no-such-option" in line for line in told)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("words", [*WRONG, "study"])
+def test_the_first_error_fits_one_screen(words: str, tmp_path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    first_error([*words.split(" "), *WRONG.get(words, [])], monkeypatch, capsys)
+
+
+def test_every_command_has_a_first_error_of_its_own() -> None:
+    assert set(COMMANDS) - {"study"} <= set(WRONG)
+    assert {"study run", "study show"} <= set(WRONG)
 
 
 @pytest.mark.parametrize(("name", "some"), [("metrics", "spread"), ("perturbations", "gaussian")])

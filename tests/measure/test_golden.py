@@ -4,7 +4,8 @@
 metric's values, and the summary, in float64 and one by one. It was made by the code of before,
 and made anew when every base seed got draws of its own. Copies and growth came later; one verdict
 became "undetermined" when its word began to ask for an interval of 99 %, and "divergent" again when
-intervals of three copies became shorter; a projected ratio that was not measured went.
+intervals of three copies became shorter; a projected ratio that was not measured went; the ends of
+the spread's interval came.
 """
 
 from __future__ import annotations

@@ -460,9 +460,9 @@ def test_the_flags_of_the_documentation_are_read(
     seen: list[Any] = []
     monkeypatch.setattr(type(STUDY), "run", lambda _, plan, *__, **___: seen.append(plan) or STOP)
     line = (
-        "cifar-resnet --budget 0.05 --arg depth=8 --times 0,0.1 --scales 1e-2,1e-1 --kinds "
+        "cifar-resnet --budget 0.05 --arg depth=8 --times 0,0.1 --scale 1e-2,1e-1 --kinds "
         "gaussian,single:0.5@0 --replicas 2 --intervention standard --intervention 'long warm-up' "
-        "--where body,head --measures ensemble,cka --eval-samples 0 --keep-weights"
+        "--where body,head --metric ensemble,cka --eval-samples 0 --keep-weights"
     )
     assert call(*shlex.split(line))[0] == 0
     (plan,) = seen

@@ -100,17 +100,17 @@ def test_a_folder_begun_without_measures_goes_on_without(tmp_path: Path) -> None
     assert {part[0] for part in sections(found)} == {"maps", "growth", "curves"}
     text = page.read_text(encoding="utf-8")
     assert "With units permuted" not in text
-    assert "--measures none" in text
+    assert "--metric none" in text
 
 
 def test_measures_can_be_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
     chosen = replace(PLAN, measures=("cka",))
     assert conditions(chosen)[0].metrics[-2:] == ("barrier", "cka")
-    assert "--measures cka" in STUDY.command(chosen)
-    assert "--measures" not in STUDY.command(PLAN)
+    assert "--metric cka" in STUDY.command(chosen)
+    assert "--metric" not in STUDY.command(PLAN)
     with pytest.raises(RequestError, match="did you mean 'l2_aligned'"):
         replace(PLAN, measures=("l2_alligned",))
-    words = ["wingbeat", "study", "butterfly", "mnist-mlp", "--measures", "ck"]
+    words = ["wingbeat", "study", "butterfly", "mnist-mlp", "--metric", "ck"]
     monkeypatch.setattr("sys.argv", words)
     with pytest.raises(SystemExit) as ended:
         main()

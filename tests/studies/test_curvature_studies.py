@@ -159,7 +159,7 @@ def test_growth_is_what_lies_above_the_same_seeds_slow_drift() -> None:
 
 def test_commands_repeat_what_is_unusual() -> None:
     plan = edge.EdgePlan(rates=(0.1, 0.25), **ONLY, n=100, hidden=(8,))
-    told = "wingbeat study edge --lr 0.1 --lr 0.25 --n 100 --hidden 8"
+    told = "wingbeat study edge --lr 0.1 --lr 0.25 --samples 100 --hidden 8"
     assert edge.STUDY.command(plan) == told
     diagram = phase_diagram.DiagramPlan(widths=(8, 16), time=2.0)
     told = "wingbeat study phase-diagram --width 8 --width 16 --time 2"

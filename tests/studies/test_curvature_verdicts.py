@@ -185,7 +185,7 @@ def test_the_soonest_rate_has_the_fewest_steps() -> None:
     found = Analysis(plan, Any, {"phases": shown.assign(runs=1), "correlations": nothing})
     words = phases_page.content(found)
     assert words.headline == "laminar: 0.1 to 0.2, chaotic: 0.4."
-    assert words.facts[1] == ("soonest", "0.2", "30 steps to the accuracy")
+    assert words.facts[1] == ("fastest", "0.2", "30 steps to the accuracy")
 
 
 def test_phases_are_drawn_at_their_rate_and_value() -> None:

@@ -261,7 +261,7 @@ def test_the_command_names_what_was_asked() -> None:
     plan = DynamicsPlan(("dense",), True, 2, 3, 0.02, ("3-layer Tiny",))
     assert STUDY.command(plan) == (
         "wingbeat study dynamics --family dense --quick --seeds 2 --replicas 3 "
-        "--perturbation 0.02 --net '3-layer Tiny'"
+        "--scale 0.02 --net '3-layer Tiny'"
     )
 
 

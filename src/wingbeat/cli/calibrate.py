@@ -10,7 +10,7 @@ from rich.table import Table
 
 from wingbeat.calibration import calibrate as compare
 from wingbeat.calibration.calibrate import TYPES
-from wingbeat.cli.options import Device, Json
+from wingbeat.cli.options import Device, Json, Quiet
 from wingbeat.errors import RequestError
 from wingbeat.files import strict_json
 from wingbeat.terminal import Console, echo
@@ -25,7 +25,11 @@ Type = Annotated[str, typer.Option("--dtype", metavar="TYPE", help="float64 or f
 
 
 def calibrate(
-    only: Only = None, device: Device = "cpu", dtype: Type = "float64", as_json_text: Json = False
+    only: Only = None,
+    device: Device = "cpu",
+    dtype: Type = "float64",
+    quiet: Quiet = False,
+    as_json_text: Json = False,
 ) -> None:
     """Compare closed forms with what this machine finds; exit code 1 where one differs."""
     if dtype not in TYPES:
@@ -33,7 +37,7 @@ def calibrate(
     found = compare(only or (), device=device, dtype=TYPES[dtype])
     if as_json_text:
         echo(strict_json(found.to_json()))
-    else:
+    elif not quiet:
         _show(found)
     if not found.agrees:
         raise typer.Exit(1)

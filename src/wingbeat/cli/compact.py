@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from wingbeat.cli.former_options import renamed
 from wingbeat.terminal import echo
 
 if TYPE_CHECKING:
@@ -41,7 +42,8 @@ class CompactCommand(TyperCommand):
         }  # of arguments these are their names, which no word is
         found: list[str] = []
         taking = ""
-        for word in args:
+        words = renamed(str(ctx.info_name), args, lambda line: echo(line, err=True))
+        for word in words:
             if word.startswith("-"):
                 taking = word if word in several else ""
                 found += [] if taking else [word]

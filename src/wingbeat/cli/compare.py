@@ -16,8 +16,8 @@ from wingbeat.checkpoints import compare as compare_checkpoints
 from wingbeat.checkpoints.csv_safe import write_csv
 from wingbeat.checkpoints.memory import parse_memory, resident, show_memory
 from wingbeat.checkpoints.pattern import find_files, is_pattern
-from wingbeat.cli.options import Json
-from wingbeat.cli.parse import load_task
+from wingbeat.cli.options import Arguments, Json, Quiet
+from wingbeat.cli.parse import load_task, parse_arguments
 from wingbeat.cli.show import number
 from wingbeat.errors import RequestError
 from wingbeat.execution.progress import Progress
@@ -63,13 +63,15 @@ def compare(
             help="Returns a wb.Task: also barriers, alignment and CKA. Loads whole models.",
         ),
     ] = None,
+    arg: Arguments = None,
+    quiet: Quiet = False,
     as_json_text: Json = False,
 ) -> None:
     """Compare checkpoints in weight space, streamed: never two whole models in memory."""
     if report is not None:
         _report(checkpoints, report, key, check=check)
     paths, labels, steps, read = _chosen(checkpoints)
-    with Progress(False if as_json_text else None) as bar:
+    with Progress(False if as_json_text or quiet else None) as bar:
         found = compare_checkpoints(
             paths,
             room(memory),
@@ -80,7 +82,7 @@ def compare(
             progress=_shown(bar),
         )
     found = replace(found, notes=(*read, *found.notes))
-    models = [] if model is None else _models(model, found, key)
+    models = [] if model is None else _models(model, arg, found, key)
     if plot is not None:
         found.plot(plot)
     if csv is not None:
@@ -89,8 +91,8 @@ def compare(
     if as_json_text:
         facts = {**found.to_json(), "models": [asdict(m) for m in models]}
         echo(strict_json(facts))
-        return
-    _show_all(found, models, [path for path in (plot, csv, report) if path is not None])
+    elif not quiet:
+        _show_all(found, models, [path for path in (plot, csv, report) if path is not None])
 
 
 def _show_all(found: Comparison, models: Sequence[BetweenModels], written: Sequence[Path]) -> None:
@@ -149,10 +151,12 @@ def _shown(bar: Progress) -> Callable[[str, int, int], None]:
     return tick
 
 
-def _models(place: str, found: Comparison, key: str | None) -> list[BetweenModels]:
+def _models(
+    place: str, arg: Sequence[str] | None, found: Comparison, key: str | None
+) -> list[BetweenModels]:
     from wingbeat.cli.compare_models import between
 
-    return between(load_task(place, {}), found.paths, found.labels, key=key)
+    return between(load_task(place, parse_arguments(arg or ())), found.paths, found.labels, key=key)
 
 
 def _show_model(console: Console, one: BetweenModels) -> None:

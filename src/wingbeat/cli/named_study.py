@@ -11,7 +11,7 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 import typer
 
-from wingbeat.cli.options import Json
+from wingbeat.cli.options import Json, Quiet
 from wingbeat.cli.parse import make_importable, parse_arguments
 from wingbeat.cli.show_study import finished, quiet_or
 from wingbeat.study.named import NamedStudy
@@ -23,16 +23,24 @@ REPEATED = "; repeatable."
 def command_for(study: NamedStudy) -> Callable[..., None]:
     """Return the function that typer makes the study's command of."""
     dicts = {f.name for f in fields(study.plan) if _is_dict(f)}
+    lists = {f.name for f in fields(study.plan) if f.metadata.get("read")}
 
     def command(
-        out: Path, workers: int | None, keep_weights: bool, as_json_text: bool, **given: Any
+        out: Path,
+        workers: int | None,
+        keep_weights: bool,
+        quiet: bool,
+        as_json_text: bool,
+        **given: Any,
     ) -> None:
         """Run the study; typer shows the study's own help instead."""
         make_importable(Path.cwd())
         for name in dicts:
             given[name] = parse_arguments(given[name] or [])
+        for name in lists:
+            given[name] = ",".join(given[name]) if given[name] else None
         plan = plan_from(study.plan, given)
-        say = quiet_or(as_json_text)
+        say = quiet_or(quiet or as_json_text)
         found = study.run(plan, out, workers=workers, say=say, keep_weights=keep_weights)
         finished(found, as_json_text)
 
@@ -51,6 +59,7 @@ def _of_every_study(study: NamedStudy) -> list[inspect.Parameter]:
         _parameter("out", folder, Path("runs") / study.name),
         _parameter("workers", count, None),
         _parameter("keep_weights", kept, False),
+        _parameter("quiet", Quiet, False),
         _parameter("as_json_text", Json, False),
     ]
 
@@ -68,7 +77,9 @@ def _of_field(one: Field[Any], hint: Any) -> inspect.Parameter:
         default = inspect.Parameter.empty if one.default is MISSING else one.default
         return _parameter(one.name, Annotated[hint, told], default)
     if one.metadata.get("read"):
-        return _parameter(one.name, Annotated[str | None, typer.Option(name, help=text)], None)
+        # A list with commas; who repeats the option gives the same list.
+        told = typer.Option(name, help=text)
+        return _parameter(one.name, Annotated[list[str] | None, told], None)
     if _is_dict(one) or get_origin(hint) is tuple:
         inner = str if _is_dict(one) else get_args(hint)[0]
         told = typer.Option(name, help=text.rstrip(".") + REPEATED)

@@ -11,7 +11,17 @@ import typer
 from wingbeat.analyses.noise_sources import SOURCES, NoiseSources, SeedPlan, noise_sources
 from wingbeat.analyses.noise_sources.compare import SOURCES_BY_DEFAULT
 from wingbeat.cli import parse
-from wingbeat.cli.options import Arguments, Device, Driver, Dtype, Json, Place, folder_for
+from wingbeat.cli.options import (
+    Arguments,
+    Device,
+    Driver,
+    Dtype,
+    Json,
+    Place,
+    Quiet,
+    folder_for,
+)
+from wingbeat.cli.overwrite import collisions
 from wingbeat.files import strict_json
 from wingbeat.terminal import echo
 
@@ -31,27 +41,33 @@ def noise(
     dtype: Dtype = "float32",
     device: Device = "cpu",
     out: Annotated[Path | None, typer.Option(help="Folder; default runs/noise-<factory>.")] = None,
+    quiet: Quiet = False,
     as_json_text: Json = False,
 ) -> None:
     """Compare how much each source of noise alone makes runs differ at the end."""
     arguments = parse.parse_arguments(arg or [])
-    found = noise_sources(
-        parse.load_task(factory, arguments),
-        source or SOURCES_BY_DEFAULT,
-        replicas=replicas,
-        driver=driver,
-        dtype=parse.parse_dtype(dtype),
-        device=device,
-        out=out or folder_for(factory, "noise"),
-        progress=False if as_json_text else None,
-        factory={"place": factory, "arguments": arguments},
-    )
+    with collisions(overwrite=False):
+        found = noise_sources(
+            parse.load_task(factory, arguments),
+            source or SOURCES_BY_DEFAULT,
+            replicas=replicas,
+            driver=driver,
+            dtype=parse.parse_dtype(dtype),
+            device=device,
+            out=out or folder_for(factory, "noise"),
+            progress=False if as_json_text or quiet else None,
+            factory={"place": factory, "arguments": arguments},
+        )
     seeds = {} if gain is None else _seeds(found, gain, power)
     if as_json_text:
         plans = {name: plan.to_json() for name, plan in seeds.items()}
         content: dict[str, Any] = {**found.to_json(), "seeds_needed": plans}
         echo(strict_json(content, indent=None))
-        return
+    elif not quiet:
+        _show(found, seeds)
+
+
+def _show(found: NoiseSources, seeds: dict[str, SeedPlan]) -> None:
     for warning in found.warnings:
         echo(f"warning: {warning}")
     columns = ["source", "quantity", "n", "mean", "sd", "variance", "low", "high", "share"]

@@ -10,7 +10,8 @@ import typer
 
 from wingbeat.analyses.onset import METRICS, Onset, find_onset, onset_cost
 from wingbeat.cli import parse
-from wingbeat.cli.options import Arguments, Device, Driver, Dtype, Json, Place, folder_for
+from wingbeat.cli.options import Arguments, Device, Driver, Dtype, Json, Place, Quiet, folder_for
+from wingbeat.cli.overwrite import collisions
 from wingbeat.files import strict_json
 from wingbeat.terminal import echo
 
@@ -22,9 +23,11 @@ def onset(
     threshold: Annotated[
         float | None, typer.Option(help="Above it a replica has left; default .02 for errors.")
     ] = None,
-    perturb: Annotated[str, typer.Option(help="kind[:size][,field=value]…")] = "gaussian:0.01",
+    perturb: Annotated[
+        str, typer.Option(metavar="KIND", help="kind[:size][,field=value]…")
+    ] = "gaussian:0.01",
     replicas: Annotated[int, typer.Option(help="Replicas at each step tried.")] = 5,
-    confidence: Annotated[float, typer.Option(help="Of the verdict at each step.")] = 0.95,
+    level: Annotated[float, typer.Option(help="Of the interval that judges each step.")] = 0.95,
     share: Annotated[float, typer.Option(help="Unstable if more than this share leaves.")] = 0.5,
     step: Annotated[list[int] | None, typer.Option(help="Candidate step; repeatable.")] = None,
     tolerance: Annotated[int | None, typer.Option(help="Steps between candidates.")] = None,
@@ -33,34 +36,39 @@ def onset(
     device: Device = "cpu",
     out: Annotated[Path | None, typer.Option(help="Folder; default runs/onset-<factory>.")] = None,
     plan: Annotated[bool, typer.Option("--plan", help="Say what it costs, and stop.")] = False,
+    quiet: Quiet = False,
     as_json_text: Json = False,
 ) -> None:
     """Find the first step from which a perturbation no longer leads to another basin."""
     arguments = parse.parse_arguments(arg or [])
     task = parse.load_task(factory, arguments)
     planned = onset_cost(task, replicas=replicas, steps=step, tolerance=tolerance)
-    if plan or not as_json_text:
+    if plan or not (as_json_text or quiet):
         echo(json.dumps(vars(planned)) if as_json_text else planned.sentence())
     if plan:
         return
-    found = find_onset(
-        task,
-        metric,
-        threshold=threshold,
-        perturbation=parse.parse_perturbation(perturb),
-        replicas=replicas,
-        confidence=confidence,
-        share=share,
-        steps=step,
-        tolerance=tolerance,
-        driver=driver,
-        dtype=parse.parse_dtype(dtype),
-        device=device,
-        out=out or folder_for(factory, "onset"),
-        progress=False if as_json_text else None,
-        factory={"place": factory, "arguments": arguments},
-    )
-    echo(strict_json(found.to_json(), indent=None) if as_json_text else _words(found))
+    with collisions(overwrite=False):
+        found = find_onset(
+            task,
+            metric,
+            threshold=threshold,
+            perturbation=parse.parse_perturbation(perturb),
+            replicas=replicas,
+            confidence=level,
+            share=share,
+            steps=step,
+            tolerance=tolerance,
+            driver=driver,
+            dtype=parse.parse_dtype(dtype),
+            device=device,
+            out=out or folder_for(factory, "onset"),
+            progress=False if as_json_text or quiet else None,
+            factory={"place": factory, "arguments": arguments},
+        )
+    if as_json_text:
+        echo(strict_json(found.to_json(), indent=None))
+    elif not quiet:
+        echo(_words(found))
 
 
 def _words(found: Onset) -> str:

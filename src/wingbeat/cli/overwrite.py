@@ -59,15 +59,19 @@ def _clear(place: Path) -> None:
 
 
 @contextlib.contextmanager
-def collisions() -> Iterator[None]:
-    """Say of a folder that holds another run which options help."""
+def collisions(*, overwrite: bool = True) -> Iterator[None]:
+    """Say of a folder that holds another run which options help.
+
+    Args:
+        overwrite: whether the command has ``--overwrite``.
+    """
     try:
         yield
     except StoreError as error:
         if "holds another" not in str(error):
             raise
-        what = str(error).partition(": give this")[0]
+        what, _, _ = str(error).rpartition("): ")
+        more = ", or throw the earlier one away with --overwrite" if overwrite else ""
         raise StoreError(
-            f"{what}.\nGive this run a folder of its own with --out DIR, or throw the earlier one "
-            "away with --overwrite"
+            f"{what}).\nGive this one a folder of its own with --out DIR{more}"
         ) from error

@@ -35,6 +35,8 @@ _FROM_FILES: set[str] = set()
 def parse_perturbation(text: str) -> Perturbation:
     """Read ``kind[:size][@step][,field=value]…``; the kind may be ``module:Class``.
 
+    A module or file (``mine.py:Class``) is found from the folder that the command runs in.
+
     Raises:
         RequestError: an unknown kind or field, or a value that does not fit.
 
@@ -49,6 +51,7 @@ def parse_perturbation(text: str) -> Perturbation:
     if kind not in PERTURBATIONS and size.partition(":")[0].isidentifier():
         name, _, size = size.partition(":")  # module:Class:size
         kind = f"{kind}:{name}"
+        import_from_here()
     elif kind not in PERTURBATIONS:
         msg = f"unknown perturbation {kind!r} in {text!r}: {nearest(kind, PERTURBATIONS.names())}"
         raise RequestError(msg)
@@ -139,8 +142,7 @@ def _module(where: str) -> Any:
     try:
         if where.endswith(".py"):
             return _from_file(Path(where))
-        if str(Path.cwd()) not in sys.path:
-            sys.path.insert(0, str(Path.cwd()))
+        import_from_here()
         return importlib.import_module(where)
     except (ImportError, OSError) as error:
         msg = f"{where!r} cannot be imported: {error}"
@@ -186,6 +188,19 @@ def _attribute(module: Any, name: str, where: str) -> Any:
         msg = f"{where} has no {name!r}: {nearest(name, public)}"
         raise RequestError(msg)
     return getattr(module, name)
+
+
+def parse_metrics(names: Sequence[str] | None) -> list[str] | None:
+    """Return names of metrics; a module or file (``mine.py:l1``) is found from this folder."""
+    if any(":" in name for name in names or ()):
+        import_from_here()
+    return list(names) if names else None
+
+
+def import_from_here() -> None:
+    """Let this process import what lies in the folder that the command runs in."""
+    if str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))
 
 
 def make_importable(*folders: Path) -> None:

@@ -10,7 +10,8 @@ from typing import Annotated
 import typer
 
 from wingbeat.cli import parse, show
-from wingbeat.cli.options import Arguments, Json, RayAddress, Resources
+from wingbeat.cli.options import Arguments, Json, Quiet, RayAddress, Resources
+from wingbeat.cli.overwrite import collisions
 from wingbeat.execution.external import measure_checkpoints
 from wingbeat.execution.progress import Progress
 from wingbeat.execution.result import Result, as_json
@@ -23,10 +24,16 @@ Checkpoint = Annotated[
     Path, typer.Argument(help="File or folder: safetensors (also sharded), .pt, .bin, .ckpt.")
 ]
 Perturb = Annotated[
-    list[str], typer.Option("--perturb", help="kind:size[,field=value]…; may be repeated.")
+    list[str],
+    typer.Option(
+        "--perturb",
+        metavar="KIND",
+        help="kind:size[,field=value]…, as gaussian:0.01,seed=2; repeatable.",
+    ),
 ]
 Replicas = Annotated[int, typer.Option(help="Nudged copies for each perturbation.")]
-Seed = Annotated[int, typer.Option(help="Base seed of the nudges.")]
+Seed = Annotated[int, typer.Option(hidden=True, help="Base seed; give --perturb its seed=.")]
+"""Until the next version: a perturbation's own seed draws other nudges, here as in `run`."""
 Key = Annotated[
     str | None, typer.Option(help="Where the tensors are inside .pt files that hold more.")
 ]
@@ -41,6 +48,7 @@ def nudge(
     replicas: Replicas = 5,
     seed: Seed = 0,
     key: Key = None,
+    quiet: Quiet = False,
     as_json_text: Json = False,
 ) -> None:
     """Copy a checkpoint and nudge the weights of the copies; all else stays byte for byte."""
@@ -49,9 +57,9 @@ def nudge(
     if as_json_text:
         facts = [{**asdict(c), "path": str(c.path)} for c in copies]
         echo(json.dumps(facts, indent=1, ensure_ascii=False))
-        return
-    for copy in copies:
-        echo(f"{copy.path}  moved by {100 * copy.relative:.3g} %")
+    elif not quiet:
+        for copy in copies:
+            echo(f"{copy.path}  moved by {100 * copy.relative:.3g} %")
 
 
 def fork(
@@ -68,11 +76,12 @@ def fork(
         str | None, typer.Option(help="Names of its checkpoints, as checkpoint-{step}.")
     ] = None,
     key: Key = None,
-    jobs: Annotated[
+    workers: Annotated[
         int | None, typer.Option(help="Copies side by side; default one, or what a cluster takes.")
     ] = None,
     device: Annotated[
-        list[str] | None, typer.Option(help="CUDA device for the jobs in turn; may be repeated.")
+        list[str] | None,
+        typer.Option(metavar="NAME", help="CUDA device for the workers in turn; repeatable."),
     ] = None,
     runner: Annotated[
         str | None, typer.Option(help="inline, processes, ray, slurm, or one of a package.")
@@ -80,26 +89,28 @@ def fork(
     ray_address: RayAddress = None,
     resource: Resources = None,
     report: Report = None,
+    quiet: Quiet = False,
     as_json_text: Json = False,
 ) -> None:
     """Run your unchanged script from nudged copies of a checkpoint, and measure how they part."""
-    result = fork_script(
-        checkpoint,
-        [parse.parse_perturbation(text) for text in perturb],
-        command,
-        out,
-        replicas=replicas,
-        seed=seed,
-        pattern=pattern,
-        key=key,
-        jobs=jobs,
-        devices=device or (),
-        runner=runner,
-        ray_address=ray_address,
-        resources=parse.parse_arguments(resource or ()),
-        progress=False if as_json_text else None,
-    )
-    _print(result, report or out / "report.html", as_json_text)
+    with collisions(overwrite=False):
+        result = fork_script(
+            checkpoint,
+            [parse.parse_perturbation(text) for text in perturb],
+            command,
+            out,
+            replicas=replicas,
+            seed=seed,
+            pattern=pattern,
+            key=key,
+            jobs=workers,
+            devices=device or (),
+            runner=runner,
+            ray_address=ray_address,
+            resources=parse.parse_arguments(resource or ()),
+            progress=False if as_json_text or quiet else None,
+        )
+    _print(result, report or out / "report.html", as_json_text, quiet=quiet)
 
 
 def measure(
@@ -110,7 +121,9 @@ def measure(
     null: Annotated[
         str | None, typer.Option(help="Replica that is an unperturbed twin, if there is one.")
     ] = None,
-    metric: Annotated[list[str] | None, typer.Option(help="Metric; may be repeated.")] = None,
+    metric: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="See `wingbeat metrics`; repeatable.")
+    ] = None,
     model: Annotated[
         str | None,
         typer.Option(metavar="MODULE:FACTORY", help="wb.Task: barriers, predictions, …, too."),
@@ -118,19 +131,22 @@ def measure(
     arg: Arguments = None,
     key: Key = None,
     report: Report = None,
+    quiet: Quiet = False,
     as_json_text: Json = False,
 ) -> None:
     """Measure checkpoints that any script wrote: distances, spread, exponents, floor."""
-    with Progress(False if as_json_text else None) as bar:
+    with Progress(False if as_json_text or quiet else None) as bar:
         trajectory = Trajectory.from_checkpoints(pattern, reference=reference, null=null, key=key)
         task = parse.load_task(model, parse.parse_arguments(arg or [])) if model else None
-        result = measure_checkpoints(trajectory, metric or None, task=task, tick=bar.say)
-    _print(result, report or Path("report.html"), as_json_text)
+        result = measure_checkpoints(
+            trajectory, parse.parse_metrics(metric), task=task, tick=bar.say
+        )
+    _print(result, report or Path("report.html"), as_json_text, quiet=quiet)
 
 
-def _print(result: Result, page: Path, as_json_text: bool) -> None:
+def _print(result: Result, page: Path, as_json_text: bool, *, quiet: bool) -> None:
     result.report(page)
     if as_json_text:
         echo(json.dumps({**json.loads(as_json(result)), "report": str(page)}, indent=1))
-    else:
+    elif not quiet:
         show.result(Console(), result, page)

@@ -19,7 +19,9 @@ def seeds(
     against: Annotated[
         list[str] | None, typer.Option(metavar="B...", help="Those of recipe B.")
     ] = None,
-    metric: Annotated[str | None, typer.Option(help="Which; default the only one.")] = None,
+    metric: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Which; default the only one.")
+    ] = None,
     at: Annotated[str, typer.Option(help="last, a step, lowest or highest.")] = "last",
     paired: Annotated[
         bool | None,

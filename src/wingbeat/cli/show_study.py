@@ -195,6 +195,6 @@ def document(content: dict[str, Any]) -> None:
         raise RequestError(f"this cannot be written as JSON: {error}") from error
 
 
-def quiet_or(as_json_text: bool) -> Callable[[str], object]:
-    """Return what takes a named study's lines: nothing where only JSON is to be printed."""
-    return (lambda _: None) if as_json_text else echo
+def quiet_or(silent: bool) -> Callable[[str], object]:
+    """Return what takes a named study's lines: nothing where only JSON or errors are printed."""
+    return (lambda _: None) if silent else echo

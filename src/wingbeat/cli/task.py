@@ -82,7 +82,7 @@ def run(
             [parse.parse_perturbation(text) for text in perturb] if perturb else None,
             replicas=replicas,
             record_every=record_every,
-            metrics=metric,
+            metrics=parse.parse_metrics(metric),
             driver=driver,
             dtype=parse.parse_dtype(dtype),
             device=device,

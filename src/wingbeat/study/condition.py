@@ -16,6 +16,7 @@ import torch
 from wingbeat.errors import RequestError, nearest
 from wingbeat.execution.request import usual_record_every
 from wingbeat.moved import first_names
+from wingbeat.plugins import module_of
 from wingbeat.replicas.drivers.selection import DriverName
 from wingbeat.replicas.perturb import Perturbation, perturbation_of
 from wingbeat.task.task import Task
@@ -220,9 +221,7 @@ def named(place: str) -> Callable[..., Any]:
     if not (module and colon and name):
         raise RequestError(f"{place!r} is not of the form module:function")
     try:
-        # A file is as good as a module: mine.py:task and nets/mine.py:task, from its folder on.
-        inside = module.removesuffix(".py").replace("/", ".") if module.endswith(".py") else module
-        found = getattr(importlib.import_module(inside), name)
+        found = getattr(importlib.import_module(module_of(module)), name)
     except (ImportError, AttributeError, TypeError, ValueError) as error:
         raise RequestError(f"{place!r} cannot be found: {error}") from error
     if not callable(found):

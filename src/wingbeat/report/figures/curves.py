@@ -7,6 +7,7 @@ Undefined values stay undefined: they break a line and are counted in the captio
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 from wingbeat.report.figures.families import (
     STEP_LABEL,
@@ -23,6 +24,7 @@ from wingbeat.report.figures.records import (
     Line,
     LineFigure,
 )
+from wingbeat.report.figures.spread_band import with_intervals
 from wingbeat.report.figures.style import NULL_STYLE
 from wingbeat.report.prose import floor_text, number, percent
 from wingbeat.report.result_access import (
@@ -40,7 +42,9 @@ def spread_figure(result: ResultLike) -> LineFigure | None:
     if not lines:
         return None
     guides, note = _floor(result)
-    title = _change(lines, "The spread of", "How does the spread of the copies change?")
+    lines, told = with_intervals(result, lines)
+    bare = lines if not told else tuple(replace(line, low=None) for line in lines)  # no medians
+    title = _change(bare, "The spread of", "How does the spread of the copies change?")
     values = rows(result, "spread")["value"]
     if len(values) and (values == 0).all():
         title = "The spread is exactly 0 at every recorded step"
@@ -49,8 +53,8 @@ def spread_figure(result: ResultLike) -> LineFigure | None:
         title=title,
         caption=joined(
             f"Root of the summed variance of all trainable weights over the replicas; "
-            f"{band_note(lines)}{replica_note(result)}.",
-            "" if band_note(lines) else "One value a step: no interval is drawn.",
+            f"{'' if told else band_note(lines)}{replica_note(result)}.",
+            told or ("" if band_note(lines) else "One value a step: no interval is drawn."),
             notes,
         ),
         x_label=STEP_LABEL,

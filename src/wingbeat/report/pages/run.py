@@ -54,8 +54,10 @@ def first_figure(result: ResultLike) -> RenderedFigure | None:
     found = curves.spread_figure(result) or curves.distance(result)
     if found is None:
         return None
-    whole = replace(found, lines=tuple(replace(x, low=None, high=None) for x in found.lines))
-    return drawn(whole if split(found) else found, "first", height=_FIRST)
+    if split(found):  # many bands on one another show nothing: they stand below, one drawing each
+        bare = tuple(replace(x, low=None, high=None) for x in found.lines)
+        found = replace(found, lines=bare, caption=f"{found.caption} Bands: see How far apart.")
+    return drawn(found, "first", height=_FIRST)
 
 
 def _sections(result: ResultLike) -> Iterator[Section]:

@@ -29,7 +29,7 @@ class BreakEvenPlan:
     rates: tuple[float, ...] = option((0.05, 0.2, 0.8), "Learning rate.", "lr")
     batch_sizes: tuple[int, ...] = option((16, 64), "Samples per step.", "batch-size")
     data: str = option("digits", "digits or cifar10.")
-    n: int = option(640, "Training samples.")
+    n: int = option(640, "Training samples.", "samples")
     hidden: tuple[int, ...] = option((32, 32), "Hidden width of the tanh net.")
     time: float = option(30.0, "Learning rate × steps, the same for every run.")
     loss: str = option("cross-entropy", "cross-entropy or mse.")

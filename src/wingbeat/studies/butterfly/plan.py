@@ -97,8 +97,8 @@ class ButterflyPlan:
     sizes: tuple[float, ...] | None = option(
         None,
         "Sizes relative to initialisation, as 1e-3,1e-2,1e-1.",
-        "scales",
-        read=partial(parse_numbers, name="scales"),
+        "scale",
+        read=partial(parse_numbers, name="scale"),
         write=numbers_text,
     )
     kinds: tuple[GridKind, ...] | None = option(
@@ -124,6 +124,7 @@ class ButterflyPlan:
     measures: tuple[str, ...] = option(
         MEASURES,
         "Of ensemble, cka, l2_aligned, barrier_aligned; or none.",
+        "metric",
         read=_words,
         write=lambda names: ",".join(names) or "none",
     )

@@ -196,7 +196,7 @@ def time_to(found: Findings) -> DotFigure:
     """Median time to 90 % test accuracy against the learning rate."""
     return DotFigure(
         key="time",
-        title="Which learning rate is soonest at 90 %",
+        title="Which learning rate reaches 90 % first",
         caption="Median first update at which 90 % of 30 test rows are right, with the interval of "
         "order statistics (95 %); not drawn where fewer than half get there.",
         place_label="η",

@@ -49,7 +49,9 @@ class DynamicsPlan:
     )
     seeds: int | None = option(None, "Base seeds; default 5, with --quick 3.")
     replicas: int | None = option(None, "Nudged copies; default 7 for dense nets, else 5.")
-    perturbation: float = option(0.01, "Nudge as a share of each tensor's standard deviation.")
+    perturbation: float = option(
+        0.01, "Size of a nudge, in standard deviations of each tensor.", "scale"
+    )
     names: tuple[str, ...] = option((), "One more architecture, by name.", "net")
 
     def __post_init__(self) -> None:

@@ -1,6 +1,6 @@
 """What the study of the edge of stability runs: three kinds of momentum, full batch.
 
-Small defaults run in minutes; ``--data cifar10 --n 5000`` is the paper's setting.
+Small defaults run in minutes; ``--data cifar10 --samples 5000`` is the paper's setting.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class EdgePlan:
         (0.15,), "Learning rate with Nesterov's momentum 0.9.", "nesterov-lr", together="rates"
     )
     data: str = option("digits", "digits or cifar10.")
-    n: int = option(500, "Training samples, all in one batch.")
+    n: int = option(500, "Training samples, all in one batch.", "samples")
     hidden: tuple[int, ...] = option((64, 64), "Hidden width.")
     steps: int = option(2000, "Updates.")
     seeds: int = option(3, "Base seeds, from 0 on.")

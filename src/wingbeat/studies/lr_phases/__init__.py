@@ -15,7 +15,7 @@ STUDY: Final = register(
     NamedStudy(
         name="lr-phases",
         title="phases of the learning rate",
-        help="Where is training laminar, chaotic, divergent; which learning rate is soonest?",
+        help="Where is training laminar, chaotic, divergent; which learning rate trains fastest?",
         plan=PhasesPlan,
         conditions=conditions,
         tables=tables,

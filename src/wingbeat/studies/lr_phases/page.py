@@ -47,7 +47,7 @@ def content(found: Analysis) -> PageContent:
         facts=(
             ("learning rates", str(len(phases)), f"{plan.rates[0]:g} to {plan.rates[-1]:g}"),
             (
-                "soonest",
+                "fastest",
                 f"{best:g}" if isfinite(best) else "none",
                 f"{float(steps.iloc[0]):g} steps to the accuracy" if len(steps) else "",
             ),
