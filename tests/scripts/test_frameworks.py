@@ -77,7 +77,7 @@ def test_killed_and_resumed_under_the_process_runner(name: str, tmp_path: Path) 
     script = SCRIPTS[name]
     origin = script.made(tmp_path / "first")
     words = ["fork", str(origin), "--perturb", "gaussian:0.01", "--replicas", "2", *script.more]
-    words += ["--runner", "processes", "--jobs", "2"]
+    words += ["--runner", "processes", "--workers", "2"]
     rest = ["--", *script.python, *script.again]
     environment = os.environ | {"PYTHONPATH": SOURCE}
     killed = subprocess.Popen(

@@ -78,7 +78,7 @@ def test_slurm_by_name_and_a_script_that_fails_there(checkpoint: Path) -> None:
 def test_ray_is_the_same(checkpoint: Path) -> None:
     here = forked(checkpoint, "here")
     script = (*PYTHON, "relative", "{checkpoint}", "{out}")
-    asked = command(checkpoint, "there", "--runner", "ray", "--jobs", "2", "--json", script=script)
+    asked = command(checkpoint, "there", "--runner", "ray", "--workers", "2", "--json", script=script)
     done = subprocess.run(asked, check=False, capture_output=True, text=True, timeout=280)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["summary"]["noise_floor"]["value"] == 0.0
@@ -102,7 +102,7 @@ def test_killed_while_two_run_side_by_side(checkpoint: Path, tmp_path: Path) -> 
     Path("calls.txt").unlink()
     script = (*PYTHON, "slow", "{checkpoint}", "{out}", "1.2")
     asked = command(
-        checkpoint, "x", "--runner", "processes", "--jobs", "2", "--json", script=script
+        checkpoint, "x", "--runner", "processes", "--workers", "2", "--json", script=script
     )
     first = subprocess.Popen(asked, stdout=subprocess.DEVNULL)
     wait_for(lambda: Path("calls.txt").exists() and len(calls()) >= 3, first)
