@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from wingbeat.moved import keep_former_names
 from wingbeat.products import ask_for_reproducible_products
+from wingbeat.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from wingbeat import lyapunov, metrics
@@ -44,7 +45,6 @@ if TYPE_CHECKING:
     from wingbeat.trajectory.trajectory import Trajectory
     from wingbeat.twins.twins import Twins
 
-__version__ = "0.1.0"
 
 __all__ = [  # noqa: RUF022  (pipeline order)
     "Task",

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import torch
 
-from wingbeat import __version__
+from wingbeat.version import __version__
 from wingbeat.products import products
 
 FINGERPRINT_DECIDES: Final = (

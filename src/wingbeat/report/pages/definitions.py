@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from wingbeat import __version__
+from wingbeat.version import __version__
 from wingbeat.measure.metric import UNORDERED, Definition, Metric, known_here
 from wingbeat.measure.scalars import SCALARS
 from wingbeat.report.result_access import ResultLike

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from wingbeat import __version__
+from wingbeat.version import __version__
 from wingbeat.report.drawing.any_figure import drawn
 from wingbeat.report.drawing.rendered import Section
 from wingbeat.report.figures.families import families
