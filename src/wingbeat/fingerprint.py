@@ -16,8 +16,8 @@ from typing import Any, Final
 
 import torch
 
-from wingbeat.version import __version__
 from wingbeat.products import products
+from wingbeat.version import __version__
 
 FINGERPRINT_DECIDES: Final = (
     "torch",

@@ -78,7 +78,9 @@ def test_slurm_by_name_and_a_script_that_fails_there(checkpoint: Path) -> None:
 def test_ray_is_the_same(checkpoint: Path) -> None:
     here = forked(checkpoint, "here")
     script = (*PYTHON, "relative", "{checkpoint}", "{out}")
-    asked = command(checkpoint, "there", "--runner", "ray", "--workers", "2", "--json", script=script)
+    asked = command(
+        checkpoint, "there", "--runner", "ray", "--workers", "2", "--json", script=script
+    )
     done = subprocess.run(asked, check=False, capture_output=True, text=True, timeout=280)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["summary"]["noise_floor"]["value"] == 0.0

@@ -8,10 +8,10 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from wingbeat.version import __version__
 from wingbeat.measure.metric import UNORDERED, Definition, Metric, known_here
 from wingbeat.measure.scalars import SCALARS
 from wingbeat.report.result_access import ResultLike
+from wingbeat.version import __version__
 
 GENERAL: Final = (
     Definition(

@@ -8,7 +8,6 @@ from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from wingbeat.version import __version__
 from wingbeat.files import write_bytes
 from wingbeat.report.drawing.any_figure import AnyFigure, drawn
 from wingbeat.report.drawing.rendered import Section
@@ -17,6 +16,7 @@ from wingbeat.report.pages.document import render_document, write_document
 from wingbeat.report.pages.table_text import latex, markdown
 from wingbeat.report.prose import floor_text
 from wingbeat.study.verdicts import HOLDS, NOT_RUN, Claim, counted, together
+from wingbeat.version import __version__
 
 if TYPE_CHECKING:
     from wingbeat.study.analysis import Analysis, PageContent

@@ -8,7 +8,6 @@ from typing import Any
 
 import pandas as pd
 
-from wingbeat.version import __version__
 from wingbeat.report.drawing.any_figure import drawn
 from wingbeat.report.drawing.rendered import Section
 from wingbeat.report.figures.families import families
@@ -28,6 +27,7 @@ from wingbeat.report.prose import number
 from wingbeat.report.result_access import ResultLike, entry, names
 from wingbeat.report.verdict_text import alarms, read
 from wingbeat.report.what_was_trained import subject
+from wingbeat.version import __version__
 
 Runs = Mapping[str, ResultLike]
 _LONGEST = 60
