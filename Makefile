@@ -14,6 +14,9 @@ PIP = PIP_CONSTRAINT=constraints.txt PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/pyth
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 PINS = pyproject.toml constraints.txt
 
+# Tests start hundreds of processes: without kept bytecode each compiles the package anew, .3 s.
+export PYTHONDONTWRITEBYTECODE =
+
 .PHONY: help demo test test-slow test-amd test-all-amd test-browser test-all lint types docs wheel bench clean distclean
 
 .NOTPARALLEL:
