@@ -15,7 +15,12 @@ from playwright.sync_api import Browser, BrowserContext, Page, Route, sync_playw
 
 import wingbeat as wb
 from wingbeat.measure.metric import default_names
+from wingbeat.report.pages.grid_of_conditions import write_grid_page
 from wingbeat.studies.dynamics import STUDY, DynamicsPlan
+from wingbeat.studies.phases import STUDY as PHASES
+from wingbeat.studies.phases import AlongPlan
+from wingbeat.study.file import StudyFile
+from wingbeat.study.run import run_study
 from wingbeat.study.runner import InlineRunner
 from wingbeat.tasks.dense import circles_task
 
@@ -23,6 +28,18 @@ pytestmark = pytest.mark.browser
 
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
 SCREENS = {"desktop": (1280, 900), "phone": (390, 844)}
+PAPER = {"width": 672, "height": 980}
+"""A4 within the margins of the style sheet, at 96 pixels an inch."""
+GRID = {
+    "name": "rates",
+    "replicates": 2,
+    "base": {
+        "factory": "wingbeat.tasks.dense:circles_task",
+        "arguments": {"epochs": 1},
+        "replicas": 3,
+    },
+    "axes": {"arguments": {"lr": [0.01, 0.1]}},
+}
 
 
 @dataclass
@@ -62,15 +79,19 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """A run, a small study of all three families, and the made-up study of all 21 nets."""
+    """A page of each kind, of small runs; and the made-up study of all 21 nets."""
     folder = tmp_path_factory.mktemp("pages")
-    result = wb.run(
-        circles_task(epochs=4),
-        [wb.Gaussian(0.01), wb.Gaussian(1e-4, at=64)],
-        replicas=3,
-        record_every=16,
-        metrics=(*default_names(), "eval_loss", "accuracy", "disagreement"),
+    result, other = (
+        wb.run(
+            circles_task(epochs=4, lr=lr),
+            [wb.Gaussian(0.01), wb.Gaussian(1e-4, at=64)],
+            replicas=3,
+            record_every=16,
+            metrics=(*default_names(), "eval_loss", "accuracy", "disagreement"),
+        )
+        for lr in (0.01, 0.1)
     )
+    grid = StudyFile.model_validate(GRID).conditions()
     nets = ("3-layer Tiny", "CNN Tiny", "GPT tiny")
     plan = DynamicsPlan(names=nets, quick=True, seeds=2, replicas=2)
     with pytest.MonkeyPatch.context() as patch:
@@ -81,6 +102,19 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     whole = replace(made(lambda a, seed: (0.4 + a.size) * 1.5**seed).study, folder=folder / "whole")
     whole.folder.mkdir()
     return {
+        "runs": wb.compare_results({"slow": result, "fast": other}).report(folder / "runs.html"),
+        "grid": write_grid_page(
+            run_study(grid, folder / "grid", InlineRunner()),
+            grid,
+            "rates",
+            "wingbeat study rates.toml",
+        ),
+        "phases": PHASES.run(
+            AlongPlan(epochs=1, hidden=(8,), replicas=1, seeds=3),
+            folder / "phases",
+            say=lambda _: None,
+            runner=InlineRunner(),
+        ).page,
         "run": result.report(folder / "report.html"),
         "study": small,
         "all nets": STUDY.judge(DynamicsPlan(), whole, say=lambda _: None).page,
@@ -248,6 +282,44 @@ def test_the_first_screen_holds_the_title_the_answer_and_a_figure(browser, pages
     assert seen["figures"][0]["marks"] >= 1
     if screen == "desktop":
         assert seen["rows"] == ["gaussian-0.01@0", "gaussian-0.0001@64", "reference"]
+
+
+LOOKS = [("desktop", "light"), ("desktop", "dark"), ("phone", "light")]
+
+
+@pytest.mark.parametrize("name", ["runs", "grid", "phases"])
+@pytest.mark.parametrize(("screen", "scheme"), LOOKS, ids="-".join)
+def test_the_other_kinds_of_page_are_whole(browser: Browser, pages, name, screen, scheme) -> None:
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+    found = opened(browser, pages[name], screen, scheme)
+    figures = found.page.evaluate(looking.FIGURES)
+    assert figures
+    assert all(f["width"] > 200 and f["height"] > 100 and f["marks"] > 0 for f in figures), figures
+    wrong = [found.page.evaluate(q) for q in (looking.TOO_WIDE, looking.CUT_TEXTS)]
+    wrong.append(found.page.evaluate(looking.OVERLAPS))
+    assert wrong == [[], [], []]
+    assert found.complaints == []
+    assert found.asked == []
+    violations = axe.run(found.page).response["violations"]
+    found.page.context.close()
+    assert [(v["id"], v["nodes"][0]["html"]) for v in violations] == []
+
+
+@pytest.mark.parametrize("name", ["run", "study", "runs", "grid", "phases"])
+def test_paper_holds_the_whole_width_in_black_on_white(browser: Browser, pages, name: str) -> None:
+    found = opened(browser, pages[name], "desktop", "dark", unfolded=False)
+    found.page.emulate_media(media="print", color_scheme="dark")
+    found.page.set_viewport_size(PAPER)
+    found.page.evaluate("() => window.dispatchEvent(new Event('beforeprint'))")
+    fits = "() => [...document.querySelectorAll('.plot')].every(p => p.clientWidth <= innerWidth)"
+    found.page.wait_for_function(fits)
+    wide = found.page.evaluate(looking.TOO_WIDE)
+    colours = found.page.evaluate(looking.COLOURS)
+    found.page.context.close()
+    assert wide == []
+    assert luminance(colours["paper"]) > 0.9
+    assert contrast(colours["ink"], colours["paper"]) > 7
+    assert contrast(colours["drawn"], colours["paper"]) > 4.5
 
 
 @pytest.mark.parametrize("name", ["run", "study", "all nets"])

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from wingbeat.report.result_access import ResultCurve, base_seeds, rows
+from wingbeat.report.result_access import base_seeds, rows
 from wingbeat.stats import bootstrap
 
 if TYPE_CHECKING:
@@ -51,37 +51,35 @@ def with_intervals(result: ResultLike, lines: Sequence[Line]) -> tuple[tuple[Lin
 
 
 def _over_copies(result: ResultLike, line: Line) -> Line:
-    low, high = (_at(rows(result, f"spread_{e}", perturbation=line.name), line) for e in _ENDS)
+    ends = ("spread_low", "spread_high")
+    low, high = (_at(rows(result, end, perturbation=line.name), line) for end in ends)
     # A log axis holds no interval that begins at 0, nor the step where all copies are equal.
     drawn = np.isfinite(low) & np.isfinite(high) & (low > 0)
     if not drawn.any():
         return replace(line, low=None, high=None)
-    ends = (np.where(drawn, end, nan) for end in (low, high))
-    return replace(line, **dict(zip(_ENDS, (tuple(map(float, e)) for e in ends), strict=True)))
+    low, high = np.where(drawn, low, nan), np.where(drawn, high, nan)
+    return replace(line, low=tuple(map(float, low)), high=tuple(map(float, high)))
 
 
 def _over_seeds(result: ResultLike, line: Line) -> Line:
     frame = rows(result, "spread", perturbation=line.name)
-    values = frame["value"].astype("float64").where(frame["value"] > 0)
-    by_step = {float(str(s)): g.to_numpy() for s, g in values.groupby(frame["step"])}
-    found = [_mean(by_step[x]) for x in line.x]
-    curve = ResultCurve(line.x, *(tuple(map(float, part)) for part in zip(*found, strict=True)))
-    return replace(line, y=curve.values, low=curve.low, high=curve.high)
+    steps, values = (frame[c].to_numpy(dtype="float64") for c in ("step", "value"))
+    found = [_mean(values[steps == x]) for x in line.x]
+    middle, low, high = (tuple(one[i] for one in found) for i in range(3))
+    return replace(line, y=middle, low=low, high=high)
 
 
 def _mean(values: Array) -> tuple[float, float, float]:
     """Return the geometric mean of the base seeds that have a spread, and its interval."""
-    logs = np.log(values[np.isfinite(values)])
+    logs = np.log(values[np.isfinite(values) & (values > 0)])
     if not len(logs):
         return nan, nan, nan
     found = bootstrap(lambda w: np.exp(w @ logs / w.sum(axis=-1)), len(logs), scale="log")
     return found.value, found.low, found.high
 
 
-_ENDS: Final = ("low", "high")
-
-
 def _at(frame: pd.DataFrame, line: Line) -> Array:
     """Return the values of one row a step at the steps that a line has kept."""
-    known = dict(zip(frame["step"].astype(float), frame["value"].astype(float), strict=True))
-    return np.array([known.get(x, nan) for x in line.x])
+    steps, values = (frame[c].to_numpy(dtype="float64") for c in ("step", "value"))
+    known = dict(zip(steps.tolist(), values.tolist(), strict=True))
+    return np.array([known.get(x, nan) for x in line.x], dtype=np.float64)
