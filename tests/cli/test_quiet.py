@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import MISSING, fields
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,7 +14,9 @@ from test_onset_and_noise_commands import TASK
 
 from wingbeat.cli.main import main
 from wingbeat.study.named import STUDIES, Finding, NamedStudy
+from wingbeat.study.plan_options import default_of
 
+FACTORY = "wingbeat.tasks.full_batch:tanh_task"
 NUDGE = ("--perturb", "gaussian:0.1", "--replicas", "2")
 SCRIPT = ("--", "sh", "-c", "mkdir -p {out} && cp {checkpoint} {out}/ckpt_1.pt")
 SMALL = ("--driver", "loop", "--replicas", "2")
@@ -82,7 +85,8 @@ def test_a_named_study_is_quiet_or_speaks_json(name: str, call, monkeypatch) -> 
         return Finding(study, out / "report.html", {"found": done})
 
     monkeypatch.setattr(NamedStudy, "run", run)
-    needed = ("wingbeat.tasks.full_batch:tanh_task",) if name == "lr-phases" else ()
+    own = fields(STUDIES.find(name).plan)
+    needed = [FACTORY for f in own if f.metadata.get("metavar") and default_of(f) is MISSING]
     words = ("study", name, *needed)
     assert call(*words) == (0, "a line\n", "")
     assert call(*words, "--quiet") == (0, "", "")

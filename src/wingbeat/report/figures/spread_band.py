@@ -46,7 +46,7 @@ def with_intervals(result: ResultLike, lines: Sequence[Line]) -> tuple[tuple[Lin
         return found, "Line: geometric mean over base seeds; band: its 95 % interval, step by step."
     return found, (
         "Band: 95 % interval of what as many copies, nudged anew, have on average, step by step; "
-        "wide with few copies, for they may part along one direction only."
+        "wide with few copies, which do not show along how many directions they part."
     )
 
 
