@@ -30,6 +30,7 @@ AXES = ("studies/test_butterfly_axes.py",)
 BUTTERFLY = ("studies/test_butterfly_verdicts.py",)
 STATES = ("studies/test_latent_states_verdicts.py",)
 PAGE = ("report/test_report_numbers.py",)
+TOPOLOGY = ("studies/test_topology.py", "studies/test_topology_verdicts.py")
 
 
 def _faults(file: str, tests: tuple[str, ...], *planted: tuple[str, str, str]) -> list[Fault]:
@@ -456,5 +457,86 @@ FAULTS: list[Fault] = [
             'runs = runs[runs["converged"].notna()]',
             'runs = runs.fillna({"converged": 0.0})',
         ),
+    ),
+    *_faults(
+        "studies/topology/claims.py",
+        TOPOLOGY,
+        (
+            "the question is asked of untrained nets",
+            'read(table, f"expansion_{rule}_end"',
+            'read(table, f"expansion_{rule}_start"',
+        ),
+        (
+            "nets like these are judged by base seeds",
+            '("nets like these", correlation_of)',
+            '("nets like these", among_these)',
+        ),
+        (
+            "learned is judged against 0",
+            "else None,\n                1.0,",
+            "else None,\n                0.0,",
+        ),
+        (
+            "encoders are read by the rule of decoders",
+            '("each by its own rule", ("input", "layer"))',
+            '("each by its own rule", ("input", "input"))',
+        ),
+        (
+            "the encoder is divided by the decoder",
+            '{"input": "GPT", "layer": "BERT"}',
+            '{"input": "BERT", "layer": "GPT"}',
+        ),
+        (
+            "a wide span is flat",
+            "FLAT,\n                above=False",
+            "FLAT,\n                above=True",
+        ),
+        (
+            "scale is ranked against itself",
+            'for what in ("expansion", "size")',
+            'for what in ("expansion", "expansion")',
+        ),
+    ),
+    *_faults(
+        "studies/topology/found.py",
+        TOPOLOGY,
+        ("growth is untrained over trained", "= last / first", "= first / last"),
+        ("nets without a value count as open ones", "if np.isfinite(r).all()])", "if len(r)])"),
+        ("base seeds of all are one", "there & (seeds == seed)", "there & (seeds == seeds)"),
+    ),
+    *_faults(
+        "studies/topology/measure.py",
+        TOPOLOGY,
+        ("the peak may be what goes in", "np.max(totals[1:])", "np.max(totals)"),
+        ("the first layer is what goes in", "zip(RULES, totals[:2]", "zip(RULES, totals[1::-1]"),
+        ("mean shape counts what goes in", "layers = shapes[1:]", "layers = shapes"),
+        ("bars keep the scale of the activations", "distances(x) / mean", "distances(x)"),
+        (
+            "start and end are the same net",
+            "(result.steps[0], result.steps[-1])",
+            "(result.steps[-1], result.steps[-1])",
+        ),
+    ),
+    *_faults(
+        "studies/topology/clouds.py",
+        TOPOLOGY,
+        (
+            "padding counts as words",
+            "real = (words != PAD).double()",
+            "real = (words != -1).double()",
+        ),
+        ("a decoder is read at its first word", "last if causal else 0", "0 if causal else last"),
+    ),
+    *_faults(
+        "metrics/persistence.py",
+        ("metrics/test_topology_oracles.py",),
+        ("loops are counted mod 11", "homology_coeff_field=2", "homology_coeff_field=11"),
+    ),
+    *_faults(
+        "metrics/neighbours.py",
+        ("metrics/test_topology_oracles.py",),
+        ("a point is its own neighbour", "[:, 1 : neighbours + 1]", "[:, :neighbours]"),
+        ("copies come before the point itself", "apart, -1.0)", "apart, 0.0)"),
+        ("apart is one step more than the farthest", "steps, n))", "steps, 2))"),
     ),
 ]

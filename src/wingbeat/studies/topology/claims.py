@@ -1,0 +1,238 @@
+"""The article's open question and the published findings, each judged by its interval."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from wingbeat.errors import TOO_FEW_SEEDS
+from wingbeat.report.figures.estimates import estimate_text
+from wingbeat.stats import Estimate
+from wingbeat.studies.dynamics.estimates import exponential, logarithms
+from wingbeat.studies.topology.found import TopologyFindings
+from wingbeat.studies.topology.measure import RULES
+from wingbeat.study.correlation import correlation
+from wingbeat.study.finished import estimate_in, over_seeds
+from wingbeat.study.verdicts import Claim, judge
+from wingbeat.tasks.architectures import FAMILIES, FAMILY_NAMES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import pandas as pd
+
+    from wingbeat.study.analysis import Analysis
+
+RULE_NAMES: Final = {"input": "÷ input or lookup table", "layer": "÷ first layer"}
+POOLING_NAMES: Final = {"mean": "mean of the words", "read": "the word that is read"}
+FLAT: Final = 0.05
+"""Span of the scaled length over layers that counts as flat; the published one is .01."""
+DIVIDE: Final = 27.5
+"""The smallest published ratio of a decoder, 55, ÷ that of the encoder, 2."""
+CLOSE: Final = 0.9
+"""Rank correlation from which on one number can stand for another."""
+JUDGED: Final = ("all nets", "dense nets")
+"""Five CNNs say nothing of others: their intervals span all but everything."""
+PARTING: Final = "divergent-expand"
+"""The article's open question."""
+
+
+def claims(found: Analysis) -> tuple[Claim, ...]:
+    """Return every claim with its verdict, the article's question first."""
+    own: TopologyFindings = found.own
+    return (
+        *_parting(found.tables["correlations"]),
+        *_without_scale(found.tables["correlations"]),
+        *_scale(own),
+        *_learned(own),
+        *_divide(own),
+        *_conventions(own),
+        *_flat(own),
+    )
+
+
+def _claim(
+    ident: str,
+    text: str,
+    published: str,
+    part: str,
+    found: Estimate | None,
+    bound: float,
+    *,
+    above: bool = True,
+    note: str = "",
+) -> Claim:
+    measured = "–" if found is None else estimate_text(found)
+    return Claim(ident, text, published, measured, judge(found, bound, above=above), note, part)
+
+
+def among_these(table: pd.DataFrame, measured: str, outcome: str, scope: str) -> Estimate | None:
+    """Return the mean over base seeds of the correlation within each; None if not run."""
+    row = _row(table, measured, outcome, scope)
+    return None if row is None else estimate_in(row, "among_these")
+
+
+def _row(table: pd.DataFrame, measured: str, outcome: str, scope: str) -> pd.Series | None:
+    rows = table[table["scope"] == scope] if len(table) else table
+    if not len(rows):
+        return None
+    return rows[(rows["measured"] == measured) & (rows["outcome"] == outcome)].iloc[0]
+
+
+def correlation_of(table: pd.DataFrame, measured: str, outcome: str, scope: str) -> Estimate | None:
+    """Return one correlation of the table as an estimate; None where the nets were not run."""
+    row = _row(table, measured, outcome, scope)
+    if row is None:
+        return None
+    if not np.isfinite(row["value"]):
+        return Estimate.undefined(str(row["reason"]))
+    return Estimate(row["value"], row["low"], row["high"], interval_reason=str(row["reason"]))
+
+
+def _parting(table: pd.DataFrame) -> Iterator[Claim]:
+    """Judge the question by both rules: of nets like these, and of exactly these nets."""
+    note = (
+        "Rank correlation of the trained net's ratio with the final ÷ initial spread of nudged "
+        "copies: for nets like these its interval counts nets, for these nets base seeds."
+    )
+    for scope in JUDGED:
+        for rule in RULES:
+            for nets, read in (("nets like these", correlation_of), ("these nets", among_these)):
+                yield _claim(
+                    PARTING,
+                    "Architectures with divergent weight trajectories expand more.",
+                    "open (ToDACoMM's plan; nothing was run)",
+                    f"{nets}, {scope}, {RULE_NAMES[rule]}",
+                    read(table, f"expansion_{rule}_end", "convergence_ratio", scope),
+                    0.0,
+                    note=note,
+                )
+                note = ""
+
+
+def _without_scale(table: pd.DataFrame) -> Iterator[Claim]:
+    for name, words in (("h0_end", "scaled tree length"), ("h1_end", "loops")):
+        for scope in JUDGED:
+            yield _claim(
+                "divergent-shape",
+                "What follows no scale is larger too where copies part more.",
+                "open",
+                f"{words}, {scope}",
+                correlation_of(table, name, "convergence_ratio", scope),
+                0.0,
+            )
+
+
+def _scale(own: TopologyFindings) -> Iterator[Claim]:
+    """Judge whether a ratio of mean distances, without any topology, ranks the nets alike."""
+    note = "Rank correlation over nets of the ratio of tree lengths with that of mean distances."
+    for rule in RULES:
+        names = [f"{what}_{rule}_end" for what in ("expansion", "size")]
+        rows = own.done.dropna(subset=names)
+        codes = rows["architecture"].astype("category").cat.codes.tolist()
+        x, y = (rows[name].to_numpy(float) for name in names)
+        yield _claim(
+            "scale",
+            "The expansion ratio is a ratio of scales: mean distances rank the nets alike.",
+            "it multiplies with the activations",
+            RULE_NAMES[rule],
+            correlation(x, y, groups=codes),
+            CLOSE,
+            note=note,
+        )
+        note = ""
+
+
+def _learned(own: TopologyFindings) -> Iterator[Claim]:
+    for family in FAMILIES:
+        for rule in RULES:
+            yield _claim(
+                "learned",
+                "Expansion is learned: a trained net's ratio exceeds its own at initialisation.",
+                "random weights give as much (MiniLM: 33 for 18)",
+                f"{FAMILY_NAMES[family]}, {RULE_NAMES[rule]}",
+                own.mean(family, f"growth_{rule}") if own.family(family) else None,
+                1.0,
+            )
+
+
+def _divide(own: TopologyFindings) -> Iterator[Claim]:
+    """Judge decoders against encoders: each by its own rule, then both by one."""
+    published = {"input": "GPT", "layer": "BERT"}
+    for pooling, words in POOLING_NAMES.items():
+        for name, rules in (
+            ("each by its own rule", ("input", "layer")),
+            ("both by the lookup table", ("input", "input")),
+            ("both by the embedding block", ("layer", "layer")),
+        ):
+            moments = (("end", "trained"), ("start", "untrained"))
+            for when, moment in moments[: 2 if rules[0] != rules[1] else 1]:
+                columns = [f"expansion_{rule}_{pooling}_{when}" for rule in rules]
+                yield _claim(
+                    "divide",
+                    "Decoders expand more than encoders.",
+                    "55 to 694 against 2",
+                    f"{name}, {words}, {moment}",
+                    quotient(own, tuple(published.values()), columns),
+                    1.0,
+                )
+
+
+def quotient(own: TopologyFindings, kinds: tuple[str, ...], columns: list[str]) -> Estimate | None:
+    """Return one kind's value in one column ÷ another's in another, over base seeds.
+
+    Args:
+        own: the study's numbers.
+        kinds: groups of nets; geometric means are taken over the sizes that both have.
+        columns: one for each kind.
+    """
+    nets = [{n.architecture.size: n for n in own.family(kind)} for kind in kinds]
+    sizes = sorted(set(nets[0]) & set(nets[1]))
+    if not sizes:
+        return None
+    logs = []
+    for size in sizes:
+        first, second = (
+            n[size].rows.set_index("seed")[c] for n, c in zip(nets, columns, strict=True)
+        )
+        logs.append(logarithms(first) - logarithms(second.reindex(first.index)))
+    shortest = min(len(row) for row in logs)
+    if shortest != max(len(row) for row in logs):
+        return Estimate.undefined(TOO_FEW_SEEDS)
+    return exponential(over_seeds(np.mean(logs, axis=0)))
+
+
+def _conventions(own: TopologyFindings) -> Iterator[Claim]:
+    for kind in ("GPT", "BERT"):
+        for pooling, words in POOLING_NAMES.items():
+            columns = [f"expansion_{rule}_{pooling}_end" for rule in RULES]
+            yield _claim(
+                "conventions",
+                "The two denominators alone make a divide of the published size, in one net.",
+                "27.5 = 55 ÷ 2",
+                f"{kind}, {words}",
+                quotient(own, (kind, kind), columns),
+                DIVIDE,
+            )
+
+
+def _flat(own: TopologyFindings) -> Iterator[Claim]:
+    note = "Largest − smallest scaled tree length over the hidden layers, mean over nets."
+    for family in FAMILIES:
+        for when, moment in (("end", "trained"), ("start", "untrained")):
+            column = f"h0_span_{when}"
+            there = bool(own.family(family))
+            left = own.left_out(family, column) if there else 0
+            more = f" {left} nets with a layer that lost all difference are left out." * bool(left)
+            yield _claim(
+                "flat",
+                f"Divided by scale, degree 0 is flat over the layers: it spans less than {FLAT}.",
+                ".65 to .66 (MiniLM, trained)",
+                f"{FAMILY_NAMES[family]}, {moment}",
+                own.mean(family, column, log=False) if there else None,
+                FLAT,
+                above=False,
+                note=(note + more).strip(),
+            )
+            note = ""
