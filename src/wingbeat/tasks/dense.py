@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import pairwise
-from typing import Final
+from typing import Any, Final
 
 import torch
 import torch.nn.functional as F
@@ -155,7 +155,7 @@ def digits_mlp_task(
     """
     train, test = digits()
     sizes = (train[0][0].numel(), *hidden, 10)
-    norms = {"batch_norm": batch_norm, "dropout": dropout}
+    norms: dict[str, Any] = {"batch_norm": batch_norm, "dropout": dropout}
     if layer_norm:  # said only where it is asked for: without it the task is described as ever
         norms["layer_norm"] = True
     task = Task(
