@@ -40,7 +40,7 @@ SETTINGS = {
     "processor": (
         {},
         [],
-        "import wingbeat.fingerprint as f; f._processor = lambda: 'other'",
+        "import wingbeat.fingerprint as f; f.processor_name = lambda: 'other'",
     ),
 }
 
@@ -145,7 +145,7 @@ def test_what_decides_is_there_and_folders_of_before_stay_readable(monkeypatch):
     assert set(FINGERPRINT_DECIDES) - of_the_driver <= set(here)
     before = {k: v for k, v in here.items() if k not in ("denormals", "cuda", "attention")}
     assert differing_field(before, here) is None
-    monkeypatch.setattr(fingerprints, "_processor", lambda: "another")
+    monkeypatch.setattr(fingerprints, "processor_name", lambda: "another")
     other = fingerprint(torch.device("cpu"), torch.float32)
     assert differing_field(here, other) == "processor"
 
