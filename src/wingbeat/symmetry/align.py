@@ -68,7 +68,7 @@ def align(
     >>> align(net, net, spec).fixed_point_share
     1.0
     """
-    first, second = state_of(a, spec), state_of(b, spec)
+    first, second = (on_processor(state_of(one, spec)) for one in (a, b))
     if method not in {"weights", "activations"}:
         raise RequestError(f"no method {method!r}: {nearest(method, ['weights', 'activations'])}")
     if method == "activations" and batches is None:
@@ -114,6 +114,13 @@ def state_of(model: State, spec: PermutationSpec) -> Mapping[str, Tensor]:
     return {new[name]: tensor for name, tensor in state.items()}
 
 
+def on_processor(state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """Return a state dict whose tensors lie on the processor, where permutations are searched."""
+    if not isinstance(state, dict):
+        return state
+    return {name: tensor.cpu() for name, tensor in state.items()}
+
+
 def _bare(name: str) -> str:
     """Return a name without the parts that wrappers put before or into it.
 
@@ -146,8 +153,8 @@ def aligned_distance(
     >>> aligned_distance(net, spec.random(1).apply(net.state_dict()), spec)
     0.0
     """
-    first = state_of(a, spec)
-    moved = (permutation or align(a, b, spec)).apply(state_of(b, spec))
+    first = on_processor(state_of(a, spec))
+    moved = (permutation or align(a, b, spec)).apply(on_processor(state_of(b, spec)))
     total, seen = 0.0, set[str]()
     for name in spec.parameters:
         if name in seen or name not in first:

@@ -31,14 +31,14 @@ class PlainMasks(TorchFunctionMode):
 
 
 def _dropout(x: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
-    drawn = training and 0 < p < 1 and not inplace
-    if drawn and x.is_cuda and x.numel():
-        return torch.native_dropout(x, p, True)[0]
-    order = memory_order(x) if drawn else None
-    if order is None or order == sorted(order):
+    order = memory_order(x) if training and 0 < p < 1 and not inplace else None
+    fused = x.is_cuda and x.numel() > 0
+    if order is None or (order == sorted(order) and not fused):
         return F.dropout(x, p, training, inplace)
     lying = torch.empty([x.shape[i] for i in order], dtype=x.dtype, device=x.device)
     back = [order.index(i) for i in range(x.dim())]
+    if fused:  # of a tensor that no transform has wrapped: else the kernel is another one
+        return x * torch.native_dropout(lying.fill_(1.0), p, True)[0].permute(back)
     mask = lying.permute(back).bernoulli_(1 - p).div_(1 - p)
     return x * mask
 

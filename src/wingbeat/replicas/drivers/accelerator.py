@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import torch
+from torch import nn
 
 if TYPE_CHECKING:
     from wingbeat.task.step import TrainingStep
+
+
+_CUDNN: Final = (nn.modules.conv._ConvNd, nn.RNNBase)
+"""Modules whose products cuDNN makes, in TF32 unless it is told otherwise."""
 
 
 def finish(device: torch.device) -> None:
@@ -21,9 +26,12 @@ def finish(device: torch.device) -> None:
 def rounding_of_products(step: TrainingStep) -> float:
     """Return by how much of a loss products may differ where a GPU rounds their factors (TF32).
 
-    Such a factor keeps ten binary digits. The tolerance is eight of their roundings: a stack may
-    run through other kernels than one replica.
+    Such a factor keeps ten binary digits. The tolerance is two of their roundings: a stack may
+    run through other kernels than one replica, and sums over many products are closer than each.
     """
-    rounded = torch.backends.cudnn.allow_tf32 or torch.backends.cuda.matmul.allow_tf32
-    coarse = step.device.type == "cuda" and step.dtype == torch.float32 and rounded
-    return 8 * 2.0**-10 if coarse else 0.0
+    if step.device.type != "cuda" or step.dtype != torch.float32:
+        return 0.0
+    convolves = any(isinstance(m, _CUDNN) for m in step.skeleton.modules())
+    coarse = torch.backends.cuda.matmul.allow_tf32
+    coarse = coarse or (convolves and torch.backends.cudnn.allow_tf32)
+    return 2 * 2.0**-10 if coarse else 0.0
