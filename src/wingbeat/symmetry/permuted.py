@@ -64,9 +64,8 @@ def permuted_view(view: Tensor, block: AxisBlock, order: Order) -> Tensor:
             if not parents:
                 view = view.index_select(dim, array.to(view.device))
             else:
-                view = torch.take_along_dim(
-                    view, spread_over_blocks(array, block, dim, parents), dim
-                )
+                index = spread_over_blocks(array, block, dim, parents)
+                view = torch.take_along_dim(view, index.to(view.device), dim)
     return view
 
 

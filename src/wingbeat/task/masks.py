@@ -38,7 +38,7 @@ def _dropout(x: Tensor, p: float = 0.5, training: bool = True, inplace: bool = F
     lying = torch.empty([x.shape[i] for i in order], dtype=x.dtype, device=x.device)
     back = [order.index(i) for i in range(x.dim())]
     if fused:  # of a tensor that no transform has wrapped: else the kernel is another one
-        return x * torch.native_dropout(lying.fill_(1.0), p, True)[0].permute(back)
+        return x * torch._fused_dropout(lying.fill_(1.0), 1 - p)[0].permute(back)
     mask = lying.permute(back).bernoulli_(1 - p).div_(1 - p)
     return x * mask
 
