@@ -313,7 +313,7 @@ def test_paper_holds_the_whole_width_in_black_on_white(browser: Browser, pages, 
     found.page.evaluate("() => window.dispatchEvent(new Event('beforeprint'))")
     fits = "() => [...document.querySelectorAll('.plot')].every(p => p.clientWidth <= innerWidth)"
     found.page.wait_for_function(fits)
-    wide = found.page.evaluate(looking.TOO_WIDE)
+    wide = found.page.evaluate(looking.TOO_WIDE) + found.page.evaluate(looking.CUT_TEXTS)
     colours = found.page.evaluate(looking.COLOURS)
     found.page.context.close()
     assert wide == []

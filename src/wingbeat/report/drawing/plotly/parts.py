@@ -101,6 +101,7 @@ def axis(title: str) -> Spec:
         "ticklen": 4,
         "automargin": True,
         "separatethousands": True,
+        "exponentformat": "power",  # plotly writes 600µ otherwise
         "ticklabeloverflow": "allow",
     }
 
