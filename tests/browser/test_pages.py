@@ -102,7 +102,9 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     whole = replace(made(lambda a, seed: (0.4 + a.size) * 1.5**seed).study, folder=folder / "whole")
     whole.folder.mkdir()
     return {
-        "runs": wb.compare_results({"slow": result, "fast": other}).report(folder / "runs.html"),
+        "runs": wb.compare_results([result, other], names=("slow", "fast")).report(
+            folder / "runs.html"
+        ),
         "grid": write_grid_page(
             run_study(grid, folder / "grid", InlineRunner()),
             grid,
