@@ -102,7 +102,9 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     whole = replace(made(lambda a, seed: (0.4 + a.size) * 1.5**seed).study, folder=folder / "whole")
     whole.folder.mkdir()
     return {
-        "runs": wb.compare_results({"slow": result, "fast": other}).report(folder / "runs.html"),
+        "runs": wb.compare_results([result, other], names=("slow", "fast")).report(
+            folder / "runs.html"
+        ),
         "grid": write_grid_page(
             run_study(grid, folder / "grid", InlineRunner()),
             grid,
@@ -313,7 +315,7 @@ def test_paper_holds_the_whole_width_in_black_on_white(browser: Browser, pages, 
     found.page.evaluate("() => window.dispatchEvent(new Event('beforeprint'))")
     fits = "() => [...document.querySelectorAll('.plot')].every(p => p.clientWidth <= innerWidth)"
     found.page.wait_for_function(fits)
-    wide = found.page.evaluate(looking.TOO_WIDE)
+    wide = found.page.evaluate(looking.TOO_WIDE) + found.page.evaluate(looking.CUT_TEXTS)
     colours = found.page.evaluate(looking.COLOURS)
     found.page.context.close()
     assert wide == []

@@ -25,7 +25,7 @@ COMMANDS = {
     "nudge": (("nudge", "ckpt_0.pt", *NUDGE, "--out", "o"), (), "o/nudges.json"),
     "measure": (("measure", "runs/{replica}/{step}.pt"), (), "report.html"),
     "compare": (("compare", "ckpt_0.pt", "runs/a/2.pt", "--csv", "t.csv"), (), "t.csv"),
-    "onset": (("onset", "mine.py:task", *SMALL, "--step", "0", "--out", "o"), (), "o"),
+    "onset": (("onset", "mine.py:task", "--driver", "loop", "--step", "0", "--out", "o"), (), "o"),
     "noise": (("noise", "mine.py:task", *SMALL, "--source", "init", "--out", "o"), (), "o"),
     "calibrate": (("calibrate", "--only", "cka"), (), ""),
 }

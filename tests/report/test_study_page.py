@@ -120,3 +120,17 @@ def test_the_page_as_markdown_has_its_words_and_tables() -> None:
     assert "| a claim (late) |  | 1 [0 to 2] | **undetermined** |" in text
     for part in ("# Study: a study", "**Read this first.** ", "| 10 |", "**spread.** what"):
         assert part in text
+
+
+def test_a_long_name_of_a_row_takes_two_lines_and_a_taller_row() -> None:
+    long = ("lr 0.01, hidden [64, 32], seed 2032373275", "lr 0.01, hidden [16], seed 7", "c")
+    tall, low = (
+        study_spec(replace(DOTS, rows=rows * 4))["layout"] for rows in (long, ("a", "b", "c"))
+    )
+    texts = tall["yaxis"]["ticktext"]
+    assert texts[:2] == [
+        "lr 0.01, hidden [64, 32],<br>seed 2032373275",
+        "lr 0.01, hidden [16], seed<br>7",
+    ]
+    assert low["yaxis"]["ticktext"][:3] == ["a", "b", "c"]
+    assert tall["height"] > low["height"]

@@ -14,6 +14,7 @@ FORMER: Final[dict[str, dict[str, str]]] = {
     "edge": {"--n": "--samples"},
     "fork": {"--jobs": "--workers"},
     "onset": {"--confidence": "--level"},
+    "watch": {"--every": "--seconds"},
 }
 """By command: what an option was called, and what it is called since 0.1.0."""
 

@@ -13,6 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from wingbeat.errors import RequestError
+from wingbeat.report.pages.narrow_table import cell
 from wingbeat.report.prose import duration
 from wingbeat.study.axes import varying
 from wingbeat.terminal import echo
@@ -61,43 +62,6 @@ def table(rows: pd.DataFrame) -> Table:
     if len(rows) > ROWS:
         out.add_row(f"… {len(rows) - ROWS} more")
     return out
-
-
-def narrow(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return a table that fits 80 columns: intervals beside values, no column that says nothing.
-
-    >>> list(narrow(pd.DataFrame({"axis": ["arguments.lr"], "mean": [0.5], "low": [0.4],
-    ...                           "high": [0.6], "undefined": [0], "reason": [""]})).columns)
-    ['axis', 'mean']
-    """
-    out = rows.astype(object)
-    for value, low, high in (("mean", "low", "high"), ("effect", "effect_low", "effect_high")):
-        if {value, low, high} <= set(out.columns):
-            triples = zip(out[value], out[low], out[high], strict=True)
-            out[value] = [_with_interval(*triple) for triple in triples]
-            out = out.drop(columns=[low, high])
-    if "axis" in out:
-        out["axis"] = [str(name).rpartition(".")[2] for name in out["axis"]]
-    empty = [c for c in out if all(v in ("", None, 0) or pd.isna(v) for v in out[c])]
-    out = out.drop(columns=[c for c in empty if c not in ("axis", "level", "rank", "n")])
-    return out.rename(columns=lambda c: str(c).removeprefix("arguments."))
-
-
-def _with_interval(value: float, low: float, high: float) -> str:
-    if pd.isna(low) or pd.isna(high):
-        return cell(value)
-    return f"{value:.3g} ({low:.2g} to {high:.2g})"
-
-
-def cell(value: object) -> str:
-    """Return a value as short text.
-
-    >>> cell(0.123456), cell(None), cell("a")
-    ('0.1235', '–', 'a')
-    """
-    if value is None or (isinstance(value, float) and pd.isna(value)):
-        return "–"
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def called(conditions: Sequence[Condition]) -> dict[str, str]:

@@ -14,6 +14,7 @@ from wingbeat.cli.named_study import command_for
 from wingbeat.cli.options import Json, Quiet, RayAddress, Resources
 from wingbeat.cli.parse import make_importable, parse_arguments
 from wingbeat.report.pages.grid_of_conditions import write_grid_page
+from wingbeat.report.pages.narrow_table import narrow
 from wingbeat.study.ledger import Record
 from wingbeat.study.load import load_study
 from wingbeat.study.named import STUDIES
@@ -181,4 +182,4 @@ def show(
     console = Console()
     for name, table in tables.items():
         console.print(f"{name} of {value}", markup=False)
-        console.print(show_study.table(show_study.narrow(table)))
+        console.print(show_study.table(narrow(table)))

@@ -27,16 +27,16 @@ if TYPE_CHECKING:
 
 def watch(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a run or a study.")],
-    every: Annotated[float, typer.Option(help="Seconds between two looks.")] = 2.0,
+    seconds: Annotated[float, typer.Option(help="Between two looks.")] = 2.0,
     once: Annotated[bool, typer.Option("--once", help="Look once and stop.")] = False,
 ) -> None:
     """Show how far a run or study is, from its folder alone, until it ends or Ctrl-C."""
     if (folder / "ledger.jsonl").exists():
-        _watch_study(folder, every, once=once)
+        _watch_study(folder, seconds, once=once)
         return
     parts = sorted(p for p in folder.glob("seed-*") if (p / "condition.json").exists())
     watchers = [RunWatcher(place) for place in parts or [folder]]
-    _follow(lambda: _run(watchers, folder), every, once=once)
+    _follow(lambda: _run(watchers, folder), seconds, once=once)
 
 
 def _follow(look: Callable[[], tuple[RenderableType, bool]], every: float, *, once: bool) -> None:

@@ -15,6 +15,7 @@ from wingbeat.report.figures.records import Guide
 from wingbeat.report.figures.table import Table
 from wingbeat.report.pages.definitions import GENERAL
 from wingbeat.report.pages.finding import write_finding
+from wingbeat.report.pages.narrow_table import narrow
 from wingbeat.report.prose import number
 from wingbeat.study.analysis import Analysis, PageContent
 from wingbeat.study.axes import varying
@@ -48,9 +49,10 @@ def write_grid_page(
     names = tuple(axes.columns)
     done = rows[rows["status"] == "done"]
     tables = _tables(done.rename(columns=lambda c: c.removeprefix(_OWN)), names)
+    apart = ", ".join(map(_short, names)) or "nothing"
     intro = (
-        f"Every condition is a run of its own: {len(rows)} of them, told apart by "
-        f"{', '.join(names) or 'nothing'}. The numbers are those of the first perturbation."
+        f"Every condition is a run of its own: {len(rows)} of them, told apart by {apart}. The "
+        "numbers are those of the first perturbation."
     )
     content = PageContent(
         headline=_headline(done, names),
@@ -89,6 +91,8 @@ def _headline(done: pd.DataFrame, names: tuple[str, ...]) -> str:
     low, high = ranked.iloc[0], ranked.iloc[-1]
     if len(known) == 1:
         return f"The convergence ratio of the one condition is {number(low[RATIO])}."
+    # A base seed tells nobody anything in a headline; where it is all that differs, it stays.
+    names = tuple(name for name in names if name != "seed") or names
     return (
         f"The convergence ratio runs from {number(low[RATIO])} ({_called(low, names)}) to "
         f"{number(high[RATIO])} ({_called(high, names)})."
@@ -96,7 +100,11 @@ def _headline(done: pd.DataFrame, names: tuple[str, ...]) -> str:
 
 
 def _called(row: Any, names: tuple[str, ...]) -> str:
-    return ", ".join(f"{n.rpartition('.')[2]} {row[_OWN + n]}" for n in names) or str(row["key"])
+    return ", ".join(f"{_short(n)} {row[_OWN + n]}" for n in names) or str(row["key"])
+
+
+def _short(name: str) -> str:
+    return name.rpartition(".")[2]
 
 
 def _figures(done: pd.DataFrame, names: tuple[str, ...]) -> tuple[DotFigure, ...]:
@@ -133,8 +141,9 @@ def _float(value: object) -> float:
 
 
 def _as_table(table: pd.DataFrame) -> Table:
-    rows = table.head(_MOST_ROWS).astype(object).to_numpy().tolist()
-    return Table(tuple(map(str, table.columns)), tuple(tuple(map(_text, row)) for row in rows))
+    shown = narrow(table.head(_MOST_ROWS))
+    rows = shown.to_numpy().tolist()
+    return Table(tuple(map(str, shown.columns)), tuple(tuple(map(_text, row)) for row in rows))
 
 
 def _text(value: object) -> str:

@@ -34,6 +34,11 @@
     if (printing) {
       layout.height = Math.min(layout.height, PRINTED_HEIGHT);
       for (const axis of [layout.xaxis, layout.yaxis]) if (axis.title) axis.title.font = { size: 10 };
+      const title = layout.yaxis.title;
+      // 5.5 pixels a letter; 60 of the height are taken by ticks and title of the other axis.
+      if (title?.text && title.text.length * 5.5 > layout.height - 60) {
+        title.text = title.text.replace(" (", "<br>(").replace(", ", ",<br>");
+      }
     }
     if (width >= 560) return;
     layout.font.size = 11;

@@ -11,16 +11,18 @@ from wingbeat.report.drawing.plotly.parts import (
     Spec,
     axis,
     base_layout,
+    in_lines,
     label,
     log_ticks,
     numbers,
-    shortened,
 )
 from wingbeat.report.figures.marks import Box, BoxFigure, Dot, DotFigure, StudyFigure
 from wingbeat.report.figures.records import Guide
 from wingbeat.report.figures.style import GUIDE_STYLE, look
 
 _ROW = 24
+_TALL_ROW = 38
+"""Pixels of a row whose name takes two lines."""
 _NAMED = 8
 """Places up to which each is named on a logarithmic axis."""
 _APART = 1.25
@@ -83,7 +85,8 @@ def _dots(figure: DotFigure) -> Spec:
     if figure.whole_place:
         layout[place_axis] |= {"dtick": 1, "showgrid": False}
     if by_name:
-        layout["height"] = max(200, _ROW * len(figure.rows) + 90)
+        tall = _TALL_ROW if any(len(in_lines(name)) > 1 for name in figure.rows) else _ROW
+        layout["height"] = max(200, tall * len(figure.rows) + 90)
         layout["yaxis"] |= _rows(figure.rows)
     if drawn:
         ends = [d.place for d in drawn]
@@ -96,7 +99,7 @@ def _rows(names: tuple[str, ...]) -> Spec:
     return {
         "tickmode": "array",
         "tickvals": list(range(len(names))),
-        "ticktext": [label(shortened(name)) for name in names],
+        "ticktext": ["<br>".join(map(label, in_lines(name))) for name in names],
         "range": [len(names) - 0.4, -0.6],
         "showgrid": False,
     }

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+import textwrap
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -65,6 +66,18 @@ def shortened(text: str, most: int = _LONGEST_NAME) -> str:
     return f"{text[:half]}…{text[len(text) - half - most % 2 :]}"
 
 
+def in_lines(text: str, most: int = _LONGEST_NAME) -> tuple[str, ...]:
+    """Return a name in one or two lines, for tick labels; what is longer still is shortened.
+
+    >>> in_lines("lr 0.01, hidden [64, 32], seed 0")
+    ('lr 0.01, hidden [64, 32],', 'seed 0')
+    >>> in_lines("layers.0.attention.weight", 13)
+    ('layers….weight',)
+    """
+    first, *rest = textwrap.wrap(text, most, break_long_words=False) or [text]
+    return tuple(shortened(line, most) for line in (first, " ".join(rest)) if line)
+
+
 def numbers(values: tuple[float, ...]) -> list[float | None]:
     """Return values for JSON: what is not finite becomes null, which plotly leaves out."""
     return [v if math.isfinite(v) else None for v in values]
@@ -88,6 +101,7 @@ def axis(title: str) -> Spec:
         "ticklen": 4,
         "automargin": True,
         "separatethousands": True,
+        "exponentformat": "power",  # plotly writes 600µ otherwise
         "ticklabeloverflow": "allow",
     }
 
