@@ -11,6 +11,8 @@ import pytest
 from wingbeat.errors import NOT_REACHED
 from wingbeat.studies.phases import STUDY, AlongPlan
 from wingbeat.studies.phases.measure import CURVES, agreement, curve, marks, onset, settled
+from wingbeat.studies.phases.page import _changes
+from wingbeat.study.analysis import Analysis
 from wingbeat.study.runner.inline import InlineRunner
 
 STEPS = np.arange(0, 410, 10)
@@ -76,6 +78,26 @@ def test_a_curve_is_the_references_mean_over_layers():
         }
     )  # fmt: skip
     assert curve(rows, "nc1").to_dict() == {0: 1.0, 10: 2.0}
+
+
+def test_moments_stand_upright_among_the_curves(monkeypatch):
+    curves = {name: (list(STEPS), list(values)) for name, values in planted().items()}
+    monkeypatch.setattr(
+        "wingbeat.studies.phases.page.series", lambda study, key, name: curves[name]
+    )
+    rows = pd.DataFrame(
+        [{"status": "done", "seed": s, "key": "k", "first_fall": 0.05, "onset": math.nan,
+          "kernel_settled": 0.25 + s} for s in (1, 0)]
+    )  # fmt: skip
+    plan = AlongPlan(epochs=20)
+    study = type("Study", (), {"conditions": rows})()
+    lines = {line.name: line for line in _changes(Analysis(plan, study)).lines}
+    assert "copies stay from" not in lines
+    assert lines["kernel settles"].x == (0.25 * plan.steps,) * 2
+    assert lines["kernel settles"].y == (0.0, 1.0)
+    assert lines["training loss"].y[0] == 1.0
+    assert lines["motion of the tangent kernel"].x[0] == STEPS[1]  # a first record has no former
+    assert lines["motion of the tangent kernel"].y[0] == 1.0
 
 
 @pytest.mark.slow

@@ -37,7 +37,18 @@ LEVEL = np.full(8, 0.2)
 DTS = np.arange(8, 401, 8)
 
 
-def one(seed, *, nudged=STEP, turn=STEP, way=LEVEL, slope=0.0, late=0.9, start=0.5, stop=0.7):
+def one(
+    seed,
+    *,
+    nudged=STEP,
+    turn=STEP,
+    way=LEVEL,
+    slope=0.0,
+    centred=0.0,
+    late=0.9,
+    start=0.5,
+    stop=0.7,
+):
     """Return what `measure` would store of one base seed, with a little noise of its own."""
     rng = np.random.default_rng(seed)
     jitter = lambda x, by=0.02: float(x * np.exp(by * rng.normal()))  # noqa: E731
@@ -60,11 +71,12 @@ def one(seed, *, nudged=STEP, turn=STEP, way=LEVEL, slope=0.0, late=0.9, start=0
         found |= {f"barrier/{at}/{end}": jitter(nudged[place]) for end in (at + 200, 800)}
     for a, b in combinations(MOMENTS, 2):
         found |= {f"angle/{a}/{b}": jitter(0.3), f"centred_angle/{a}/{b}": jitter(0.6)}
-    own = slope + 0.05 * rng.normal()
-    found |= {f"structure/{dt}": float(0.01 * (dt / 8) ** own) for dt in DTS}
-    found |= {f"centred_structure/{dt}": float(0.1 * (dt / 8) ** own) for dt in DTS}
-    opening = {"plateau": 0.01, "centred_plateau": 0.1}
-    return {**found, "slope": own, "centred_slope": own, **opening}
+    found |= {"plateau": 0.01, "centred_plateau": 0.1}
+    for prefix, mean in (("", slope), ("centred_", centred)):
+        own = mean + 0.05 * rng.normal()
+        found[f"{prefix}slope"] = own
+        found |= {f"{prefix}structure/{dt}": float(0.01 * (dt / 8) ** own) for dt in DTS}
+    return found
 
 
 def judged(seeds=5, each=None, **planted):
@@ -100,7 +112,8 @@ MOVED = np.roll(STEP, 2) + np.array([0.35, 0.35, 0, 0, 0, 0, 0, 0])
         ("confined", {"slope": 1.0}, "fails"),
         ("confined", {"slope": 0.4}, "fails"),
         ("confined", {"slope": -0.4}, "undetermined"),
-        ("centred-confined", {"slope": 2.0}, "fails"),
+        ("centred-confined", {"slope": 2.0}, "holds"),
+        ("centred-confined", {"centred": 2.0}, "fails"),
         ("fixed-kernel-late", {}, "holds"),
         ("fixed-kernel-late", {"late": 0.8}, "fails"),
         ("fixed-kernel-late", {"stop": 0.95}, "fails"),

@@ -21,10 +21,19 @@ MARKS: Final = {
     "kernel_settled": "the kernel moves less than a tenth of its most",
 }
 """Moments, as shares of training."""
-NUMBERS: Final = (
-    *MARKS, "flips_early", "elasticity_gain", "elastic_separable", "late_drift", "late_loss",
-    "turned", "collapse",
-)  # fmt: skip
+NUMBERS: Final = {
+    "first_fall": "first fall of the loss",
+    "onset": "copies stay from",
+    "kernel_settled": "kernel settles",
+    "flips_early": "share of switches in the first quarter",
+    "elasticity_gain": "rise of local elasticity",
+    "elastic_separable": "rank correlation of elasticity and accuracy",
+    "late_drift": "pace of drift, last quarter ÷ first",
+    "late_loss": "change of the loss in the last quarter, share of its fall",
+    "turned": "cosine of units with their start, at the end",
+    "collapse": "NC1, end ÷ start",
+}
+"""What is told of each run, in words; moments are shares of training."""
 HALF: Final = 0.5
 STILL: Final = 0.05
 """Share of the whole fall of the loss below which it counts as not changing."""
@@ -55,7 +64,7 @@ def claims(found: Analysis) -> tuple[Claim, ...]:
         ident: str, text: str, published: str, names: tuple[str, ...], verdict: Verdict
     ) -> Claim:
         """Return a claim with the numbers it rests on."""
-        said = "; ".join(f"{n.replace('_', ' ')} {estimate_text(of(found, n))}" for n in names)
+        said = "; ".join(f"{NUMBERS[n]} {estimate_text(of(found, n))}" for n in names)
         return Claim(ident, text, published, said, verdict)
 
     late_drift, late_loss = of(found, "late_drift"), of(found, "late_loss")

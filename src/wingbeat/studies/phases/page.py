@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import isfinite
 from typing import Final
 
 from wingbeat.report.figures.estimates import dot, estimate_line, estimate_text, table_of
@@ -16,12 +17,14 @@ SHOWN: Final = {
     "kernel_motion": "motion of the tangent kernel",
     "activation_flips_step": "units switched",
     "unit_drift_step": "drift of units",
+    "kernel_from_start": "kernel, distance from the start",
 }
 """Curves of change, each drawn as a share of its largest value."""
+SINCE: Final = ("kernel_motion", "activation_flips_step", "unit_drift_step")
+"""Curves from one record to the next, of which the first record has none."""
 STATES: Final = {
     "accuracy": "accuracy",
     "local_elasticity": "local elasticity",
-    "kernel_from_start": "kernel, distance from the start",
     "unit_cosine_start": "cosine of units with their start",
 }
 
@@ -41,7 +44,7 @@ def content(found: Analysis) -> PageContent:
         intro=(_INTRO,),
         facts=(
             ("base seeds", str(len(rows)), f"{found.plan.steps} updates each"),
-            *((name.replace("_", " "), estimate_text(of(found, name)), text)
+            *((NUMBERS[name], estimate_text(of(found, name)), text)
               for name, text in MARKS.items()),
         ),
         definitions={
@@ -51,8 +54,8 @@ def content(found: Analysis) -> PageContent:
         },
         sections=(
             ("marks", "When what ends", (_marks(found),)),
-            ("change", "What changes", (_curves(found, SHOWN, share=True),)),
-            ("state", "Where it stands", (_curves(found, STATES, share=False),)),
+            ("change", "What changes", (_changes(found),)),
+            ("state", "Where it stands", (_states(found),)),
         ),
         tables=(
             (
@@ -60,7 +63,7 @@ def content(found: Analysis) -> PageContent:
                 "Numbers",
                 table_of(
                     ("what", "mean over base seeds"),
-                    [(name.replace("_", " "), of(found, name)) for name in NUMBERS],
+                    [(words, of(found, name)) for name, words in NUMBERS.items()],
                 ),
             ),
         ),
@@ -68,31 +71,58 @@ def content(found: Analysis) -> PageContent:
 
 
 def _marks(found: Analysis) -> DotFigure:
-    dots = [dot(i, of(found, name), text, i, text) for i, (name, text) in enumerate(MARKS.items())]
+    words = "mean over base seeds, 95 % interval"
+    dots = [dot(i, of(found, n), words, 0, text) for i, (n, text) in enumerate(MARKS.items())]
     return DotFigure(
         "marks",
         "In which order do things end?",
-        "Shares of training at which each is over, mean over base seeds.",
+        "; ".join(f"{NUMBERS[name]}: {text}" for name, text in MARKS.items()).capitalize() + ".",
         "",
         "share of training",
         tuple(dots),
-        rows=tuple(MARKS.values()),
+        rows=tuple(NUMBERS[name] for name in MARKS),
     )
 
 
-def _curves(found: Analysis, names: dict[str, str], *, share: bool) -> LineFigure:
-    key = done(found.study).sort_values("seed")["key"].iloc[0]
-    lines = []
-    for style, (name, text) in enumerate(names.items()):
-        steps, values = series(found.study, key, name)
-        top = max((v for v in values if v == v), default=0.0) if share else 1.0  # noqa: PLR0124
-        lines.append(estimate_line(text, style, steps, [v / top if top else v for v in values]))
-    about = "Each as a share of its largest value. " if share else ""
+def _changes(found: Analysis) -> LineFigure:
+    row = done(found.study).sort_values("seed").iloc[0]
+    lines = [
+        estimate_line(words, style, *_shares(found, row["key"], name))
+        for style, (name, words) in enumerate(SHOWN.items())
+    ]
+    for style, name in enumerate(MARKS, len(lines)):
+        at = float(row[name]) * found.plan.steps
+        if isfinite(at):
+            lines.append(estimate_line(NUMBERS[name], style, (at, at), (0.0, 1.0)))
     return LineFigure(
-        "change" if share else "state",
-        "What moves when?" if share else "What has been reached when?",
-        f"{about}Of the reference of the first base seed; means over layers.",
+        "change",
+        "What moves when?",
+        "Each as a share of its largest value; upright lines: when what is over. Of the reference "
+        "of the first base seed; means over layers.",
         "step",
-        "share of the largest" if share else "value",
+        "share of the largest",
         tuple(lines),
+    )
+
+
+def _shares(found: Analysis, key: str, name: str) -> tuple[list[int], list[float]]:
+    """Return a curve as a share of its largest value."""
+    steps, values = series(found.study, key, name)
+    first = 1 if name in SINCE else 0
+    top = max((v for v in values if isfinite(v)), default=0.0) or 1.0
+    return steps[first:], [v / top for v in values[first:]]
+
+
+def _states(found: Analysis) -> LineFigure:
+    key = done(found.study).sort_values("seed")["key"].iloc[0]
+    return LineFigure(
+        "state",
+        "What has been reached when?",
+        "Of the reference of the first base seed; means over layers.",
+        "step",
+        "value",
+        tuple(
+            estimate_line(text, style, *series(found.study, key, name))
+            for style, (name, text) in enumerate(STATES.items())
+        ),
     )
