@@ -41,7 +41,9 @@ def test_a_way_bends_by_where_it_leads(ends, sign, dash):
     middle = way["y"][len(way["y"]) // 2]
     assert math.copysign(1, middle) == sign if sign else middle == 0.0
     assert way["line"]["dash"] == dash
-    assert way["marker"]["size"][-1] > 0
+    sizes, gaps = way["marker"]["size"], way["marker"]["standoff"]
+    assert (sizes[-1] > 0, set(sizes[:-1])) == (True, {0.0})
+    assert (gaps[-1] > 0, set(gaps[:-1])) == (True, {0.0})
     assert way["y"][0] == way["y"][-1] == 0.0
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
@@ -10,8 +10,10 @@ import pytest
 
 from wingbeat.studies.curvature import number, word
 from wingbeat.studies.latent_states import STUDY, StatesPlan
+from wingbeat.studies.latent_states.claims import detours_removed
 from wingbeat.studies.latent_states.found import explained
 from wingbeat.studies.latent_states.measure import as_json
+from wingbeat.study.analysis import Analysis
 from wingbeat.study.ledger import Ledger
 from wingbeat.study.outcome import collect
 
@@ -69,7 +71,7 @@ class Planted:
         return found | {n: word(as_json(pd.DataFrame(rows))) for n, rows in tables.items()}
 
 
-def judged(tmp_path, plain=None, norm=None, task="parity"):
+def study(tmp_path, plain=None, norm=None, task="parity"):
     plan = StatesPlan(tasks=(task,))
     grid = STUDY.conditions(plan)
     ledger = Ledger(tmp_path)
@@ -81,18 +83,20 @@ def judged(tmp_path, plain=None, norm=None, task="parity"):
                 "steps_per_epoch": 1, "environment": {}, "seconds": 1.0, "processor_seconds": 1.0,
             }  # fmt: skip
             ledger.finish(condition, rows, facts)
-    return STUDY.judge(plan, collect(ledger, grid, {}), say=lambda _: None)
+    return plan, collect(ledger, grid, {})
 
 
 def verdicts(*given):
-    found = {claim.ident: str(claim.verdict) for claim in judged(*given).claims}
+    found = Analysis(*study(*given))
+    claims = STUDY.claims(replace(found, tables=STUDY.tables(found)))
+    found = {claim.ident: str(claim.verdict) for claim in claims}
     assert len(found) == 7
     return found
 
 
 def test_what_is_planted_is_found(tmp_path):
     alike = Planted(dissimilarity=(0.02, 0.03, 0.02, 0.03, 0.02))
-    fewer = (-1.0, 0.0, -1.0, 0.0, -1.0)
+    fewer = (-1.0, 0.0, -1.0, -1.0, -1.0)
     plain = Planted(detours=[(1, "detour")], chosen=fewer)
     alike.chosen = fewer
     found = verdicts(tmp_path, plain, alike)
@@ -106,13 +110,13 @@ def test_what_is_planted_is_found(tmp_path):
 def test_the_opposite_fails(tmp_path):
     flat = (-0.4, -0.5, -0.3, -0.4, -0.5)
     plain = Planted(
-        each=(0.0, 0.0, -1.0, 0.0, -1.0), chosen=(3.0, 4.0, 3.0, 4.0, 3.0),
+        each=(0.0, 0.0, -1.0, 0.0, -1.0), chosen=(3.0, 4.0, 3.0, 3.0, 3.0),
         last_gain=flat, slope=0.0,
         apart=(0.3, 0.4, 0.3, 0.2, 0.3), detours=[(1, "no detour")],
     )  # fmt: skip
     far = Planted(
         dissimilarity=(0.5, 0.51, 0.49, 0.52, 0.5), each=(0.0, 0.0, -1.0, 0.0, -1.0),
-        chosen=(3.0, 4.0, 3.0, 4.0, 3.0), detours=[(1, "undetermined")],
+        chosen=(3.0, 4.0, 3.0, 3.0, 3.0), detours=[(1, "undetermined")],
     )  # fmt: skip
     assert verdicts(tmp_path, plain, far) == {
         "forks-same": "fails", "forks-chosen": "holds",
@@ -134,11 +138,14 @@ def test_the_opposite_fails(tmp_path):
         (["detour"], ["detour"], "fails"),
     ],
 )
-def test_detours_are_removed_only_where_there_was_one_and_all_were_tested(
-    tmp_path, plain, norm, expected
-):
-    given = [Planted(detours=list(enumerate(own))) for own in (plain, norm)]
-    assert verdicts(tmp_path, *given)["norm-detours"] == expected
+def test_detours_are_removed_only_where_there_was_one_and_all_were_tested(plain, norm, expected):
+    rows = [("parity", norm_, v) for norm_, own in ((False, plain), (True, norm)) for v in own]
+    tables = {
+        "nodes": pd.DataFrame({"task": ["parity"] * 2, "normalised": [False, True]}),
+        "detours": pd.DataFrame(rows, columns=["task", "normalised", "verdict"]),
+    }
+    found = Analysis(StatesPlan(tasks=("parity",)), None, tables)
+    assert str(detours_removed(found, "parity")) == expected
 
 
 def test_half_a_study_says_what_was_not_run(tmp_path):
@@ -158,7 +165,8 @@ def test_noise_decides_nothing(tmp_path):
 
 
 def test_the_page_and_its_tables_say_what_was_found(tmp_path):
-    found = judged(tmp_path, Planted(detours=[(1, "detour")]), Planted())
+    plan, done = study(tmp_path, Planted(detours=[(1, "detour")]), Planted())
+    found = STUDY.judge(plan, done, say=lambda _: None)
     page = found.page.read_text(encoding="utf-8")
     assert "12 of 30" in page
     assert "fig-map-parity-1" in page

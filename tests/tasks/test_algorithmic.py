@@ -77,7 +77,9 @@ def test_the_hinge_loss_is_zero_from_a_margin_of_one_on():
 
 def test_a_loop_by_hand_trains_the_same_and_copies_too():
     task = modular_addition_task(5, epochs=4, width=8, layer_norm=True)
-    result = wb.run(task, wb.Gaussian(0.1), replicas=1, record_every=2, dtype=torch.float64)
+    result = wb.run(
+        task, wb.Gaussian(0.1), replicas=1, record_every=2, dtype=torch.float64, metrics="l2"
+    )
     torch.manual_seed(task.seed)
     net = task.model().double()
     optimizer = task.optimizer(net.parameters())

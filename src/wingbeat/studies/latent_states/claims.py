@@ -55,7 +55,7 @@ def _of_task(found: Analysis, task: str) -> tuple[Claim, ...]:
             "norm-aligns",
             "LayerNorm makes runs spend their time in states more alike.",
             "addition: total dissimilarity .496 → .038 (Wasserstein over numbers of states)",
-            f"{_said(apart)} less total variation between two runs",
+            f"total variation between two runs less by: {_said(apart)}",
             judge(apart, 0.0, above=True),
             part=title,
         ),
@@ -119,6 +119,8 @@ def detours_removed(found: Analysis, task: str) -> Verdict:
 
 def detour_text(found: Analysis, task: str, normalised: bool) -> str:
     """Return the verdicts on the optional states of a condition in words."""
+    if not len(of_task(found, "nodes", task, normalised)):
+        return "not run"
     rows = of_task(found, "detours", task, normalised)
     if not len(rows):
         return "no optional state"

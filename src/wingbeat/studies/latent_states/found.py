@@ -87,17 +87,20 @@ def explained(runs: pd.DataFrame) -> Estimate:
     x = runs[[c for c in runs if str(c).startswith("share_")]].to_numpy(dtype=float)
     if len(y) < x.shape[1] + 2 or np.ptp(y) == 0:
         return Estimate.undefined(CONSTANT)
-    return bootstrap(lambda w: np.array([_r2(x, y, one) for one in w]), len(y))
+    return bootstrap(lambda w: _r2(x, y, w), len(y))
 
 
-def _r2(x: Array, y: Array, weights: Array) -> float:
-    """Return the share of the weighted variance that a weighted regression explains."""
-    total = weights.sum()
-    x, y = x - weights @ x / total, y - weights @ y / total
-    root = np.sqrt(weights)
-    coefficients = np.linalg.lstsq(root[:, None] * x, root * y, rcond=1e-9)[0]
-    variance = float(weights @ y**2)
-    return 1 - float(weights @ (y - x @ coefficients) ** 2) / variance if variance > 0 else np.nan
+def _r2(x: Array, y: Array, weights: Array) -> Array:
+    """Return the share of the variance that a regression explains, by row of weights, (draws,)."""
+    share = weights / weights.sum(axis=1, keepdims=True)
+    root = np.sqrt(share)
+    off = y - (share @ y)[:, None]
+    around = x - (share @ x)[:, None, :]
+    inverse = np.linalg.pinv(root[..., None] * around, rcond=1e-9)
+    fitted = np.einsum("rnk,rk->rn", around, np.einsum("rkn,rn->rk", inverse, root * off))
+    with np.errstate(divide="ignore", invalid="ignore"):  # of one run drawn n times
+        left = (share * (off - fitted) ** 2).sum(axis=1) / (share * off**2).sum(axis=1)
+    return np.asarray(1 - left)
 
 
 def of(found: Analysis, task: str, normalised: bool, name: str) -> Estimate | None:

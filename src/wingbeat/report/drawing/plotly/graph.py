@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from wingbeat.report.drawing.plotly.parts import Spec, base_layout, label
+from wingbeat.report.drawing.plotly.parts import Spec, axis, base_layout, label
 from wingbeat.report.figures.graph import GraphEdge, GraphFigure, GraphNode
 
 _COLORSCALE = "Cividis"
@@ -35,15 +35,15 @@ def graph_spec(figure: GraphFigure) -> Spec:
     low = min((_height(b - a) for a, b, _ in ways), default=0.0)
     layout = base_layout(250 + round(70 * (max(top, 0.3) + max(-low - _BELOW, 0.0))))
     layout["margin"] |= {"t": 46, "r": 16}
-    layout["xaxis"] = {
-        "title": {"text": label(figure.x_label), "standoff": 8},
+    layout["xaxis"] = axis(figure.x_label) | {
         "tickmode": "array",
         "tickvals": list(range(len(nodes))),
         "ticktext": [f"{n.x:,.0f}" if math.isfinite(n.x) else "–" for n in nodes],
         "range": [-0.55, len(nodes) - 0.45],
         "fixedrange": True,
         "showgrid": False,
-        "zeroline": False,
+        "showline": False,
+        "ticks": "",
     }
     layout["yaxis"] = {
         "range": [min(low, -_BELOW) - 0.12, max(top, 0.3) + 0.25],
@@ -89,7 +89,8 @@ def _way(a: int, b: int, edge: GraphEdge, radius: float) -> Spec:
         "marker": {
             "symbol": "arrow",
             "angleref": "previous",
-            "standoff": radius,
+            # A single number would cut a gap at every point of a bend.
+            "standoff": [0.0] * (len(x) - 1) + [radius],
             "size": [0.0] * (len(x) - 1) + [13.0],
             "color": "@muted",
             "opacity": 1,
