@@ -34,6 +34,9 @@ def trained(activation, seed):
     (x, y), draws = nine_discs(), torch.Generator().manual_seed(seed)
     torch.manual_seed(seed)
     net = mlp((2, *[WIDTH] * DEPTH, 2), activation)
+    for weight in (p for p in net.parameters() if p.ndim == 2):
+        # The usual start of each activation: with torch's own, six layers of tanh learn nothing.
+        nn.init.xavier_normal_(weight, gain=nn.init.calculate_gain(activation))
     optimizer = torch.optim.Adam(net.parameters(), lr=RATE)
     steps = len(x) // BATCH
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=EPOCHS * steps)
