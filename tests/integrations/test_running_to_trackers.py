@@ -147,18 +147,17 @@ def test_tensorboard_reads_it_back(tmp_path: Path) -> None:
 def test_wandb_offline_reads_it_back(tmp_path: Path) -> None:
     import wandb
     from wandb.proto import wandb_internal_pb2
-    from wandb.sdk.internal.datastore import DataStore
+
+    from wingbeat.analyses.logged_runs.formats.wandb_offline import _records
 
     settings = wandb.Settings(silent=True, console="off", x_disable_stats=True, disable_git=True)
     tracker = trackers.WeightsAndBiases("p", mode="offline", dir=str(tmp_path), settings=settings)
     result = run(tracker, seeds=(0, 1))
     wandb.teardown()
     (file,) = tracker.folder.glob("run-*.wandb")
-    store = DataStore()
-    store.open_for_scan(str(file))
     seen: dict[tuple[str, int], float] = {}
     summary: dict[str, str] = {}
-    while (raw := store.scan_data()) is not None:
+    for raw in _records(file.read_bytes()):  # the frame is LevelDB's, the messages are W&B's own
         record = wandb_internal_pb2.Record()
         record.ParseFromString(raw)
         items = {(i.key or ".".join(i.nested_key)): i.value_json for i in record.history.item}
