@@ -99,7 +99,8 @@ def test_few_places_on_a_logarithmic_axis_are_named() -> None:
     assert axis(0.4, 0.1, 0.2, 0.1)["ticktext"] == ["0.1", "0.2", "0.4"]
     assert "tickvals" not in axis(1.0, 1.1), "their names would touch"
     assert "tickvals" not in axis(*(2.0**k for k in range(9)))
-    assert "tickvals" not in axis(0.018912, 0.18912), "measured numbers make no ticks"
+    measured = axis(0.018912, 0.18912)["tickvals"]
+    assert not {0.018912, 0.18912} & set(measured), "measured numbers make no ticks"
 
 
 @pytest.mark.parametrize("figure", [DOTS, BOXES, LINES])
