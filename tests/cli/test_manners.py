@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 
 import pytest
@@ -196,6 +197,7 @@ def test_several_runs_are_reported_on_one_page(call, tmp_path) -> None:
     page = (tmp_path / "both.html").read_text(encoding="utf-8")
     assert "<title>slow, fast: 2 runs side by side | wingbeat</title>" in page
     assert page.count('<th scope="row">slow') == 1
+    assert re.search(r"<h1>\w+ ends at [\d.]+ \([\d.]+ to [\d.]+\) times its first spread; ", page)
     assert "task.optimizer.groups[0].lr" in page
     assert "<b>täsk</b>" not in page
     found = json.loads(call("report", "slow", "fast", "--json", "--out", "both.html")[1])

@@ -6,6 +6,8 @@ import math
 
 import pandas as pd
 
+from wingbeat.report.prose import number
+
 
 def narrow(rows: pd.DataFrame) -> pd.DataFrame:
     """Return a table that fits: intervals beside values, no column that says nothing.
@@ -33,9 +35,9 @@ def _says_nothing(value: object) -> bool:
 
 
 def _with_interval(value: float, low: float, high: float) -> str:
-    if pd.isna(low) or pd.isna(high):
+    if pd.isna(low) or pd.isna(high) or low == high:
         return cell(value)
-    return f"{value:.3g} ({low:.2g} to {high:.2g})"
+    return f"{number(value)} ({number(low)} to {number(high)})"
 
 
 def cell(value: object) -> str:

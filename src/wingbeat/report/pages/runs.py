@@ -23,8 +23,8 @@ from wingbeat.report.pages.first_screen import (
     answers,
     term_places,
 )
-from wingbeat.report.prose import number
-from wingbeat.report.result_access import ResultLike, entry, names
+from wingbeat.report.prose import interval, number
+from wingbeat.report.result_access import ResultEntry, ResultLike, entry, names
 from wingbeat.report.verdict_text import alarms, read
 from wingbeat.report.what_was_trained import subject
 from wingbeat.version import __version__
@@ -74,14 +74,19 @@ def render_runs_page(runs: Runs, differences: pd.DataFrame) -> str:
 
 
 def _headline(runs: Runs) -> str:
-    """Return how far the copies of each run went, the furthest first."""
+    """Return how far the copies of each run went, the furthest first, with their intervals."""
     found = [(entry(r, "convergence_ratio", _first(r)), run) for run, r in runs.items()]
-    known = sorted((e.value, run) for e, run in found if e.defined)[::-1]
+    known = sorted(((e, run) for e, run in found if e.defined), key=lambda f: -f[0].value)
     if not known:
         return f"{len(runs)} runs, and the convergence ratio of none is defined."
-    said = [f"{run} ends at {number(value)} times its first spread" for value, run in known[:3]]
+    said = [f"{run} ends at {_doubted(e)} times its first spread" for e, run in known[:3]]
     more = [f"{len(known) - 3} more are below"] if len(known) > 3 else []
     return f"{'; '.join((*said, *more))}."
+
+
+def _doubted(ratio: ResultEntry) -> str:
+    doubt = interval(ratio) if ratio.has_interval else "no interval"
+    return f"{number(ratio.value)} ({doubt})"
 
 
 def _first(result: ResultLike) -> str | None:
