@@ -43,7 +43,7 @@ def content(found: Analysis) -> PageContent:
         headline="",
         intro=(_INTRO,),
         facts=(
-            ("base seeds", str(len(rows)), f"{found.plan.steps} updates each"),
+            ("base seeds", str(len(rows)), f"{int(rows['steps'].iloc[0])} updates each"),
             *((NUMBERS[name], estimate_text(of(found, name)), text)
               for name, text in MARKS.items()),
         ),
@@ -91,7 +91,7 @@ def _changes(found: Analysis) -> LineFigure:
         for style, (name, words) in enumerate(SHOWN.items())
     ]
     for style, name in enumerate(MARKS, len(lines)):
-        at = float(row[name]) * found.plan.steps
+        at = float(row[name]) * float(row["steps"])
         if isfinite(at):
             lines.append(estimate_line(NUMBERS[name], style, (at, at), (0.0, 1.0)))
     return LineFigure(
