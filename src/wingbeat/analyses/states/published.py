@@ -75,4 +75,8 @@ def _regression(x: Array, y: Array) -> tuple[Array, float, int]:
     x, y = x - x.mean(axis=0), y - y.mean()
     coefficients, _, rank, _ = np.linalg.lstsq(x, y, rcond=1e-9)
     rest = y - x @ coefficients
-    return coefficients, float(1 - (rest @ rest) / (y @ y)), max(1, int(rank))
+    return (
+        np.asarray(coefficients, np.float64),
+        float(1 - (rest @ rest) / (y @ y)),
+        max(1, int(rank)),
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from wingbeat.report.figures.estimates import estimate_text
-from wingbeat.studies.latent_states.found import gap, of, of_task
+from wingbeat.studies.latent_states.found import gap, of, of_task, records
 from wingbeat.studies.latent_states.plan import TASKS
 from wingbeat.study.analysis import Analysis
 from wingbeat.study.verdicts import FAILS, HOLDS, NOT_RUN, UNDETERMINED, Claim, judge
@@ -124,7 +124,7 @@ def detour_text(found: Analysis, task: str, normalised: bool) -> str:
     rows = of_task(found, "detours", task, normalised)
     if not len(rows):
         return "no optional state"
-    return ", ".join(f"state {int(r.state)} {_verdict(r)}" for r in rows.itertuples())
+    return ", ".join(f"state {int(r.state)} {_verdict(r)}" for r in records(rows))
 
 
 def _verdict(row: object) -> str:

@@ -8,7 +8,7 @@ from wingbeat.report.figures.estimates import dot, estimate_line
 from wingbeat.report.figures.graph import GraphEdge, GraphFigure, GraphNode
 from wingbeat.report.figures.marks import DotFigure
 from wingbeat.report.figures.records import LineFigure
-from wingbeat.studies.latent_states.found import of, of_task
+from wingbeat.studies.latent_states.found import of, of_task, records
 from wingbeat.studies.latent_states.plan import TASKS
 from wingbeat.study.analysis import Analysis
 
@@ -38,7 +38,7 @@ def training_map(found: Analysis, task: str, normalised: bool) -> GraphFigure:
     place = {int(state): i for i, state in enumerate(seen["state"])}
     edges = of_task(found, "edges", task, normalised)
     judged = of_task(found, "detours", task, normalised)
-    called = {int(r.state) for r in judged.itertuples() if r.verdict == "detour"}
+    called = {int(r.state) for r in records(judged) if r.verdict == "detour"}
     ways = tuple(
         GraphEdge(
             place[int(e.source)],
@@ -48,7 +48,7 @@ def training_map(found: Analysis, task: str, normalised: bool) -> GraphFigure:
             f"{int(e.source)} → {int(e.target)}: {int(e.runs)} of {runs} runs, at step "
             f"{e.step:,.0f} on average; moves {e.moved}",
         )
-        for e in edges.itertuples()
+        for e in records(edges)
     )
     return GraphFigure(
         f"map-{task}-{'norm' if normalised else 'plain'}",
@@ -143,7 +143,7 @@ def selection_figure(found: Analysis) -> LineFigure:
 
 def _names(found: Analysis) -> dict[tuple[str, bool], str]:
     rows = found.tables["conditions"]
-    there = [(str(r.task), bool(r.normalised)) for r in rows.itertuples()]
+    there = [(str(r.task), bool(r.normalised)) for r in records(rows)]
     return {(task, norm): f"{task}, {NORMS[norm]}" for task, norm in there}
 
 

@@ -140,6 +140,11 @@ def gaps(found: Analysis) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def records(rows: pd.DataFrame) -> list[Any]:
+    """Return the rows of a table as tuples with names, of no type that a checker would know."""
+    return list(rows.itertuples(index=False))
+
+
 def of_task(found: Analysis, table: str, task: str, normalised: bool) -> pd.DataFrame:
     """Return the rows of one condition in one of the tables."""
     rows = found.tables[table]

@@ -143,7 +143,9 @@ def twins(fitted: FittedStates, every: RunSeries) -> Measured:
     while their reference is in which state, and at which step on average (state −1: never).
     """
     paths = dict(zip(every.runs, fitted.follow(every), strict=True))
-    rows, apart, null = [], {}, []
+    rows: list[dict[str, float]] = []
+    apart: dict[int, list[float]] = {}
+    null: list[float] = []
     for run, path in paths.items():
         seed, _, label = run.partition("/")
         reference = paths.get(f"{seed}/reference")
@@ -237,5 +239,5 @@ def from_json(text: Any) -> pd.DataFrame:
     [1.5, nan]
     """
     found = pd.DataFrame(json.loads(text))
-    numbers_ = [name for name in found if not found[name].map(type).eq(str).any()]
+    numbers_ = [c for c in found if not any(isinstance(v, str) for v in found[c])]
     return found.astype(dict.fromkeys(numbers_, float))

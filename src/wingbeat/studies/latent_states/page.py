@@ -14,7 +14,7 @@ from wingbeat.studies.latent_states.figures import (
     scores_figure,
     selection_figure,
 )
-from wingbeat.studies.latent_states.found import of, of_task
+from wingbeat.studies.latent_states.found import of, of_task, records
 from wingbeat.studies.latent_states.measure import STATES, STAY
 from wingbeat.studies.latent_states.plan import GROUPS, RECORDS, TASKS
 from wingbeat.study.analysis import Analysis, PageContent
@@ -70,7 +70,7 @@ def _numbers(found: Analysis) -> Table:
         "dissimilarity", "R² of occupancy", "R² of the last state alone", "converged",
     )  # fmt: skip
     rows = []
-    for row in found.tables["conditions"].itertuples():
+    for row in records(found.tables["conditions"]):
         at = (str(row.task), bool(row.normalised))
         given = [of(found, *at, name) or "–" for name in
                  ("optional_same_pooled", "optional_same_each", "dissimilarity_pooled",
@@ -87,18 +87,18 @@ def _detours(found: Analysis) -> Table:
             _name(str(r.task), bool(r.normalised)),
             detour_text(found, str(r.task), bool(r.normalised)),
         )
-        for r in found.tables["conditions"].itertuples()
+        for r in records(found.tables["conditions"])
     ]
     return table_of(("task", "optional states and what the test says"), rows)
 
 
 def _parting(found: Analysis) -> Table:
     rows = []
-    for r in found.tables["conditions"].itertuples():
+    for r in records(found.tables["conditions"]):
         own = of_task(found, "parting", str(r.task), bool(r.normalised))
         said = ", ".join(
             f"state {int(p.state)}: {int(p.copies)} (step {p.step:,.0f})"
-            for p in own[own["state"] >= 0].itertuples()
+            for p in records(own[own["state"] >= 0])
         )
         apart = of(found, str(r.task), bool(r.normalised), "apart") or "–"
         never = f"{r.never_apart:.0%}"

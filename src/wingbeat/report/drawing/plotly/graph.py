@@ -12,7 +12,7 @@ _SMALL, _LARGE = 22.0, 40.0
 """Diameters of a node that hardly anybody and that all come by, in pixels."""
 _THIN, _THICK = 1.2, 6.0
 _POINTS = 24
-_BELOW = 0.72
+_BELOW = 0.8
 """How far the words reach below a node, in units of the axis: ways back run under them."""
 
 
@@ -33,7 +33,7 @@ def graph_spec(figure: GraphFigure) -> Spec:
     ways = [(place[e.source], place[e.target], e) for e in figure.edges]
     top = max((_height(b - a) for a, b, _ in ways), default=0.0)
     low = min((_height(b - a) for a, b, _ in ways), default=0.0)
-    layout = base_layout(250 + round(70 * (max(top, 0.3) + max(-low - _BELOW, 0.0))))
+    layout = base_layout(280 + round(70 * (max(top, 0.3) + max(-low - _BELOW, 0.0))))
     layout["margin"] |= {"t": 46, "r": 16}
     layout["xaxis"] = axis(figure.x_label) | {
         "tickmode": "array",
@@ -118,7 +118,7 @@ def _below(nodes: list[GraphNode]) -> list[Spec]:
             "type": "scatter",
             "mode": "text",
             "x": list(range(len(nodes))),
-            "y": [-0.36] * len(nodes),
+            "y": [-0.42] * len(nodes),
             "text": ["<br>".join(label(t) for t in n.below) for n in nodes],
             "textposition": "middle center",
             "textfont": {"size": 11, "color": "@ink"},
