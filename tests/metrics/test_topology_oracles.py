@@ -134,7 +134,7 @@ def test_steps_are_those_of_a_walk_by_hand():
     x = np.array([[0.0], [1.0], [2.0], [3.0], [20.0], [21.0]])
     assert steps_between(x, 1)[0].tolist() == [0, 1, 2, 3, 6, 6]
     copies = np.array([[0.0], [0.0], [0.0], [5.0]])
-    assert steps_between(copies, 1)[:3, :3].max() == 2
+    assert steps_between(copies, 1)[0, :3].tolist() == [0, 1, 1]
     for wrong in (0, 6):
         with pytest.raises(RequestError, match="use 1 to 5"):
             steps_between(x, wrong)
