@@ -28,8 +28,8 @@ _LIMITS: Final = (
 """Where Linux says what a container may take, and what it has taken."""
 
 
-_OF_ONE: Final = 6
-"""Models beside the copies: the task's, what is shown to metrics, a gradient, a fork in float64."""
+_OF_ONE: Final = 10
+"""Models beside the copies: the task's, a gradient, a fork in float64, what the allocator keeps."""
 _STACKED: Final = 3
 """Weights of all copies that a step in lock step takes besides: gradients, flat and by layer, and
 what the update makes on its way."""
@@ -52,7 +52,7 @@ def needed(state: State, copies: int, kept: int = 0, *, stacked: bool = False) -
     weights = _bytes(state.params) + sum(map(_bytes, state.buffers.values()))
     slots = sum(map(_bytes, state.slots.values()))
     each = weights + slots
-    one = _OF_ONE * weights + 2 * slots
+    one = _OF_ONE * weights + slots
     step = copies * (each + _STACKED * weights) if stacked else 0
     return copies * (each + kept * weights) + step + one
 

@@ -55,6 +55,6 @@ class Snapshot:
 
     step: int
     labels: tuple[str, ...]
-    params: Mapping[str, Tensor]
-    buffers: Mapping[str, Tensor]
+    params: dict[str, Tensor]
+    buffers: dict[str, Tensor]
     losses: Tensor

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 
@@ -23,7 +23,7 @@ from wingbeat.task.batches import Streams
 from wingbeat.task.step import State
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
     from torch import Tensor
 
@@ -157,7 +157,7 @@ class TrainingRun:
             losses=losses,
         )
 
-    def _tensors(self) -> tuple[Mapping[str, Tensor], Mapping[str, Tensor]]:
+    def _tensors(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Return weights and buffers: copied, or of large replicas what they are stacked from."""
         if self.replicas.size() <= LARGE:
             flat, buffers = self.replicas.snapshot()
@@ -166,7 +166,8 @@ class TrainingRun:
         named = [self.step.layout.unflatten(state.params) for state in states]
         params = {name: [each[name] for each in named] for name in named[0]}
         others = {name: [s.buffers[name] for s in states] for name in states[0].buffers}
-        return Stacks(params), Stacks(others)
+        stacks = (Stacks(params), Stacks(others))
+        return cast("tuple[dict[str, Tensor], dict[str, Tensor]]", stacks)
 
     def save(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Return all that is needed to go on from here, as tensors and JSON-safe facts."""

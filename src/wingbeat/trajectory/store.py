@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from wingbeat.errors import StoreError
 from wingbeat.files import is_there, unreadable, write_json
@@ -146,10 +146,12 @@ class FolderStore:
             raise StoreError(_absent(step, self._found(), self.folder))
         if step not in self._checked:
             self._refuse_another(path, step)
+        check = step not in self._checked
+        tensors: Mapping[str, Tensor]
         if path.stat().st_size > LARGE:
-            tensors, meta = read_described(path, check=step not in self._checked)
+            tensors, meta = read_described(path, check=check)
         else:
-            tensors, meta = read_tensors(path, check=step not in self._checked)
+            tensors, meta = read_tensors(path, check=check)
         if meta["step"] != step:
             msg = f"{path} holds step {meta['step']}: it was renamed. Give it its own name back"
             raise StoreError(msg)
@@ -254,9 +256,9 @@ class FolderStore:
         return self.folder / "snapshots" / f"{step:06d}.safetensors"
 
 
-def _those(tensors: Mapping[str, Tensor], names: list[str]) -> Mapping[str, Tensor]:
+def _those(tensors: Mapping[str, Tensor], names: list[str]) -> dict[str, Tensor]:
     if isinstance(tensors, OnDisk):
-        return tensors.of(names)
+        return cast("dict[str, Tensor]", tensors.of(names))
     return {name: tensors[name] for name in names}
 
 
