@@ -60,7 +60,8 @@ def replace_file(path: Path, content: bytes | Iterable[Any]) -> None:
     try:
         handle, beside = _new_file(path.parent)
         with os.fdopen(handle, "wb") as file:
-            file.writelines([content] if isinstance(content, bytes) else content)
+            pieces: Iterable[Any] = [content] if isinstance(content, bytes) else content
+            file.writelines(pieces)
             file.flush()
             os.fsync(file.fileno())
             beside.replace(path)  # while it is open, and so held against `sweep`

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any, Final
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -175,7 +176,7 @@ class OnDisk(Mapping[str, Tensor]):
 class _Content:
     """An open file: where its tensors lie, and what it says of them."""
 
-    file: BinaryIO
+    file: io.BufferedReader
     places: dict[str, tuple[torch.dtype, tuple[int, ...], int]]
     digest: str
     text: str
@@ -227,7 +228,7 @@ def _opened(path: Path) -> Iterator[_Content]:
 
 
 @contextlib.contextmanager
-def _checked(path: Path) -> Iterator[BinaryIO]:
+def _checked(path: Path) -> Iterator[io.BufferedReader]:
     """Open a file, and let safetensors look at the header of the same one."""
     while True:
         with path.open("rb") as file:
@@ -284,7 +285,8 @@ def _bytes(tensor: Tensor) -> Any:
     if not tensor.numel():
         return b""
     flat = tensor.detach().cpu().contiguous().reshape(-1)
-    return memoryview(flat.view(torch.uint8).numpy())
+    array: Any = flat.view(torch.uint8).numpy()
+    return memoryview(array)
 
 
 def _unreadable(path: Path, error: Exception) -> StoreError:

@@ -7,7 +7,7 @@ dearest moment of a run.
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import torch
 
@@ -48,8 +48,9 @@ def _is_large(tensor: Tensor) -> bool:
 
 def _digest(tensor: Tensor) -> Tensor:
     total = hashlib.sha256(f"{tensor.dtype}{tuple(tensor.shape)}".encode())
-    for block in tensor.detach().reshape(-1).split(_BLOCK):
+    for block in torch.split(tensor.detach().reshape(-1), _BLOCK):
         numbers = block.nan_to_num()
         numbers = numbers + 0 if numbers.is_floating_point() else numbers  # the sign of a zero
-        total.update(memoryview(numbers.view(torch.uint8).numpy()))
+        array: Any = numbers.view(torch.uint8).numpy()
+        total.update(memoryview(array))
     return torch.frombuffer(bytearray(total.digest()), dtype=torch.uint8)
