@@ -30,6 +30,10 @@ _LIMITS: Final = (
 
 _OF_ONE: Final = 10
 """Models beside the copies: the task's, a gradient, a fork in float64, what the allocator keeps."""
+_SCATTERED: Final = 1.1
+"""Of optimizer state, which lies in many tensors: holes between them that the allocator keeps."""
+_UNREST: Final = 1.05
+"""Of all: two runs of one request differ by some hundredths at their peak."""
 _STACKED: Final = 3
 """Weights of all copies that a step in lock step takes besides: gradients, flat and by layer, and
 what the update makes on its way."""
@@ -54,7 +58,8 @@ def needed(state: State, copies: int, kept: int = 0, *, stacked: bool = False) -
     each = weights + slots
     one = _OF_ONE * weights + slots
     step = copies * (each + _STACKED * weights) if stacked else 0
-    return copies * (each + kept * weights) + step + one
+    held = copies * (weights + _SCATTERED * slots + kept * weights)
+    return int(_UNREST * (held + step + one))
 
 
 def check(
