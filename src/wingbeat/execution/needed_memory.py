@@ -57,6 +57,8 @@ def needed(state: State, copies: int, kept: int = 0, *, stacked: bool = False) -
     slots = sum(map(_bytes, state.slots.values()))
     each = weights + slots
     one = _OF_ONE * weights + slots
+    if stacked:  # filled up, so that no kernel has a remainder: to fours with batches of eight
+        copies = -(-copies // 4) * 4
     step = copies * (each + _STACKED * weights) if stacked else 0
     held = copies * (weights + _SCATTERED * slots + kept * weights)
     return int(_UNREST * (held + step + one))
