@@ -8,7 +8,7 @@ import io
 import json
 import os
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -26,8 +26,12 @@ WRITING: Final = ".writing-"
 """How the names of files begin that are being written."""
 
 
-def write_bytes(path: Path, content: bytes) -> None:
+def write_bytes(path: Path, content: bytes | Iterable[Any]) -> None:
     """Write a file of a run, a report or a picture, all or nothing.
+
+    Args:
+        path: where it will lie.
+        content: all of it, or one piece after another, bytes or what lies in memory as bytes.
 
     Raises:
         StoreError: the disk is full or the folder cannot be written; nothing was changed.
@@ -42,8 +46,12 @@ def write_bytes(path: Path, content: bytes) -> None:
         raise StoreError(msg) from error
 
 
-def replace_file(path: Path, content: bytes) -> None:
+def replace_file(path: Path, content: bytes | Iterable[Any]) -> None:
     """Write any file, all or nothing; its permissions are those that the umask leaves.
+
+    Args:
+        path: where it will lie.
+        content: see `write_bytes`.
 
     Raises:
         OSError: it cannot be written; nothing was changed.
@@ -52,7 +60,8 @@ def replace_file(path: Path, content: bytes) -> None:
     try:
         handle, beside = _new_file(path.parent)
         with os.fdopen(handle, "wb") as file:
-            file.write(content)
+            pieces: Iterable[Any] = [content] if isinstance(content, bytes) else content
+            file.writelines(pieces)
             file.flush()
             os.fsync(file.fileno())
             beside.replace(path)  # while it is open, and so held against `sweep`

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
+
 import pytest
 import torch
 from run import tasks
@@ -31,22 +35,28 @@ def test_memory_grows_with_copies_slots_and_kept_snapshots():
     plain = State(weights, {}, {})
     adam = State(weights, {}, {"m": weights, "v": weights})
     assert needed_memory.needed(plain, 4) < needed_memory.needed(adam, 4)
-    each = needed_memory.needed(plain, 5) - needed_memory.needed(plain, 4)
-    assert each >= 4000 * 3, "a copy's weights, and two copies of them in a snapshot"
+    alone, stacked = (
+        needed_memory.needed(plain, 5, stacked=kind) - needed_memory.needed(plain, 4, stacked=kind)
+        for kind in (False, True)
+    )
+    assert 4000 <= alone <= 1.1 * 4000, "a copy's weights, and nothing else of it"
+    assert stacked >= 3 * alone, "those before and after a step, and a gradient"
     longer, long = (needed_memory.needed(plain, 4, kept=n) for n in (30, 10))
-    assert longer - long == 20 * 4 * 4000
+    assert longer - long == pytest.approx(20 * 4 * 4000, rel=0.06)
 
 
-@pytest.mark.parametrize(
-    ("copies", "slots", "kept", "measured"),
-    # Peaks in models, of benchmarks/peak_memory.py, less the one snapshot that is mapped.
-    [(4, 0, 0, 27.3), (8, 0, 0, 46.0), (4, 2, 0, 44.0), (4, 0, 3, 38.0), (8, 0, 0, 51.0)],
-)
-def test_the_estimate_is_near_the_measured_peaks(copies, slots, kept, measured):
-    weights = torch.zeros(1000)
-    state = State(weights, {}, {str(i): weights for i in range(slots)})
-    found = needed_memory.needed(state, copies, kept) / 4000
-    assert found == pytest.approx(measured, rel=0.1)
+@pytest.mark.slow
+@pytest.mark.parametrize("case", [("loop", "AdamW", 8, "folder"), ("lockstep", "SGD", 2, "folder")])
+def test_a_run_stays_below_its_estimate_and_near_it(case):
+    """In a process of its own: a net of 8 million numbers, 34 MB, beside which torch is small."""
+    words = [sys.executable, "-m", "benchmarks.peak_memory", "--width", "1024"]
+    done = subprocess.run(
+        [*words, "--case", json.dumps(case)], capture_output=True, text=True, check=True
+    )
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found["peak"] <= found["estimate"] <= 1.3 * found["peak"]
+    if case[0] == "loop":
+        assert found["peak"] <= 1.15 * found["floor"]
 
 
 def test_a_container_counts_what_it_gives_up_at_once_as_free(tmp_path, monkeypatch):

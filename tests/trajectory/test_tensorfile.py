@@ -9,11 +9,18 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from safetensors.torch import load_file
+from safetensors import safe_open
+from safetensors.torch import load_file, save
 
 from wingbeat.errors import StoreError
 from wingbeat.files import write_bytes
-from wingbeat.trajectory.tensorfile import read_one, read_tensors, write_tensors
+from wingbeat.trajectory import tensorfile
+from wingbeat.trajectory.tensorfile import (
+    read_described,
+    read_one,
+    read_tensors,
+    write_tensors,
+)
 
 DTYPES = (
     torch.float32,
@@ -101,6 +108,53 @@ def test_cut_short_anywhere(tmp_path):
         read_tensors(tmp_path / "missing.safetensors")
     with pytest.raises(StoreError, match=r"missing\.safetensors"):
         read_one(tmp_path / "missing.safetensors", "w")
+
+
+def of_every_type():
+    drawn = torch.Generator().manual_seed(0)
+    found = {}
+    for place, dtype in enumerate(tensorfile._TYPES):
+        for shape in ((), (0, 2), (3,), (2, 3)):
+            size = torch.Size(shape).numel() * dtype.itemsize
+            raw = torch.randint(0, 2, (size,), dtype=torch.uint8, generator=drawn)
+            first = ("é", "a", 'b"', "z", "0")[place % 5]  # they sort otherwise than they are made
+            found[f"{first}{place}{shape}"] = raw.view(dtype).reshape(shape)
+    return found
+
+
+def test_a_file_is_to_the_byte_what_safetensors_writes(tmp_path):
+    content = of_every_type()
+    write_tensors(tmp_path / "ours", content, {"said": 'é\n\x7f\x01"'})
+    with safe_open(tmp_path / "ours", "pt") as file:
+        theirs = save(content, file.metadata())
+    assert (tmp_path / "ours").read_bytes() == theirs
+    found, _ = read_tensors(tmp_path / "ours")
+    assert all(same_bits(found[name], tensor) for name, tensor in content.items())
+
+
+def test_rows_are_written_as_what_they_make_together(tmp_path):
+    stacked = {"w": torch.arange(24.0).reshape(4, 3, 2), "n": torch.arange(4), "s": torch.tensor(1)}
+    rows = {"w": list(stacked["w"].split(1)), "n": list(stacked["n"].split([1, 3]))}
+    rows["w"][1] = stacked["w"].transpose(1, 2).contiguous().transpose(1, 2)[1:2]  # not in order
+    write_tensors(tmp_path / "whole", stacked, {"step": 1})
+    write_tensors(tmp_path / "rows", {**rows, "s": stacked["s"]}, {"step": 1})
+    assert (tmp_path / "rows").read_bytes() == (tmp_path / "whole").read_bytes()
+
+
+@ONE_FOLDER
+@given(content=st.dictionaries(NAMES, tensors(), max_size=3), meta=META, data=st.data())
+def test_what_stays_on_the_disk_is_checked_and_read_as_the_rest(tmp_path, content, meta, data):
+    path = tmp_path / "left.safetensors"
+    write_tensors(path, content, meta)
+    found, described = read_described(path)
+    assert described == meta
+    assert set(found) == set(content)
+    assert all(same_bits(found[name], content[name]) for name in content)
+    raw = bytearray(path.read_bytes())
+    raw[data.draw(st.integers(0, len(raw) - 1))] ^= data.draw(st.integers(1, 255))
+    path.write_bytes(raw)
+    with pytest.raises(StoreError, match=r"left\.safetensors"):
+        read_described(path)
 
 
 def test_plain_safetensors_reads_it(tmp_path):

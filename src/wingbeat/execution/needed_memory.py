@@ -28,34 +28,45 @@ _LIMITS: Final = (
 """Where Linux says what a container may take, and what it has taken."""
 
 
-_ON_DISK: Final = 3
-"""Weights of all copies that a snapshot takes while it is collected and written as a file."""
-_IN_MEMORY: Final = 2
-"""The same where it is only collected."""
-_SINGLE: Final = 8
-"""Models beside the copies: the task's, the driver's, gradients, what is tried before training."""
+_OF_ONE: Final = 10
+"""Models beside the copies: the task's, a gradient, a fork in float64, what the allocator keeps."""
+_SCATTERED: Final = 1.1
+"""Of optimizer state, which lies in many tensors: holes between them that the allocator keeps."""
+_UNREST: Final = 1.05
+"""Of all: two runs of one request differ by some hundredths at their peak."""
+_STACKED: Final = 3
+"""Weights of all copies that a step in lock step takes besides: gradients, flat and by layer, and
+what the update makes on its way."""
 
 
-def needed(state: State, copies: int, kept: int = 0) -> int:
+def needed(state: State, copies: int, kept: int = 0, *, stacked: bool = False) -> int:
     """Return the bytes at the peak of a run, without activations, data and libraries.
 
-    Counted from what ``benchmarks/peak_memory.py`` measures: all copies lie in memory with their
-    weights, buffers and optimizer state, and once more while a step or a fork makes the next ones;
-    on top of that come snapshots (collected, sorted, and the file that is written of them) and a
-    few single models. Files that are mapped are left out: the system drops them when it must.
+    Counted from what ``benchmarks/peak_memory.py`` measures. The loop holds weights, buffers and
+    optimizer state of all copies once, and those of one copy again while a step makes the next;
+    lock step makes the next of all copies at once. Snapshots are written from where the copies
+    lie; a folder's are read tensor by tensor, those without a folder stay in memory.
 
     Args:
         state: of one copy.
         copies: the reference and its twin included.
         kept: snapshots that stay in memory; 0 where they go to the disk.
+        stacked: whether all copies advance in one call.
     """
     weights = _bytes(state.params) + sum(map(_bytes, state.buffers.values()))
     slots = sum(map(_bytes, state.slots.values()))
-    moments = _IN_MEMORY + kept if kept else _ON_DISK
-    return copies * (2 * (weights + slots) + moments * weights) + _SINGLE * weights
+    each = weights + slots
+    one = _OF_ONE * weights + slots
+    if stacked:  # filled up, so that no kernel has a remainder: to fours with batches of eight
+        copies = -(-copies // 4) * 4
+    step = copies * (each + _STACKED * weights) if stacked else 0
+    held = copies * (weights + _SCATTERED * slots + kept * weights)
+    return int(_UNREST * (held + step + one))
 
 
-def check(state: State, copies: int, kept: int, device: torch.device) -> int:
+def check(
+    state: State, copies: int, kept: int, device: torch.device, *, stacked: bool = False
+) -> int:
     """Return what a run needs, in bytes, or refuse it.
 
     Args:
@@ -63,12 +74,13 @@ def check(state: State, copies: int, kept: int, device: torch.device) -> int:
         copies: the reference and its twin included.
         kept: snapshots that stay in memory.
         device: where it runs.
+        stacked: whether all copies advance in one call.
 
     Raises:
         RequestError: there is less memory; the message holds both figures.
     """
     on_device = kept if device.type == "cpu" else 0  # snapshots are moved to the CPU
-    size, free = needed(state, copies, on_device), free_memory(device)
+    size, free = needed(state, copies, on_device, stacked=stacked), free_memory(device)
     if free is not None and size > free:
         weights = show_memory(_bytes(state.params))
         spared = " With out=, snapshots go to the disk instead." if kept else ""

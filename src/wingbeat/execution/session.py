@@ -20,7 +20,10 @@ from wingbeat.measure.metric import needs_evaluation
 from wingbeat.measure.outputs import Evaluator
 from wingbeat.measure.rehearse import rehearse
 from wingbeat.replicas.company import Company
+from wingbeat.replicas.drivers.large_net import is_large_net
 from wingbeat.replicas.drivers.lockstep import Lockstep
+from wingbeat.replicas.drivers.object_loop import LOOP
+from wingbeat.replicas.drivers.registry import AUTO
 from wingbeat.replicas.drivers.selection import DriverName, DriverSelector, ExecutionPlan
 from wingbeat.replicas.first_loss import first_loss
 from wingbeat.replicas.perturb import Init
@@ -68,7 +71,9 @@ class Session:
         self.request, self.options, self.bar, self.folder = request, options, bar, folder
         self.step = TrainingStep(request.task, request.dtype, request.device)
         start = self.step.start(request.task.seed)
-        needed_memory.check(start, request.copies, _kept(request, folder), request.device)
+        alone = options.driver == LOOP or (options.driver == AUTO and is_large_net(self.step))
+        kept = _kept(request, folder)
+        needed_memory.check(start, request.copies, kept, request.device, stacked=not alone)
         params = self.step.layout.unflatten(start.params)
         for perturbation in request.perturbations:
             perturbation.check(params, request.task.steps)
@@ -202,6 +207,7 @@ class Session:
                 course.restore(*saved)
                 if self.options.live:
                     self.options.live.replay(store, self.step)
+            del saved
         hidden = HiddenState(request.task, self.step.skeleton)
         before = hidden.look()
         yield
@@ -216,6 +222,7 @@ class Session:
         built = getattr(self.choice.driver, "build_seconds", 0.0)
         self.environment = {**self.environment, "build_seconds": round(built, 3)}
         self._members = course.replicas.members
+        course.replicas.release()
 
     def shares(self) -> bool:
         """Tell whether stacks that see other batches or masks can advance in one call."""
@@ -276,6 +283,7 @@ class Session:
                         self.store.append(snapshot)
                         if self.options.live:
                             self.options.live.moment(snapshot, self.step)
+                    del snapshot  # it may hold the states before the next step
                     tick(course.done)
                     if store and time.monotonic() - saved >= every:
                         begun = time.monotonic()

@@ -49,11 +49,15 @@ def without_signal(step: TrainingStep, trajectory: Trajectory) -> tuple[str, ...
 
 
 def _kinds(step: TrainingStep, snapshot: Snapshot, batches: Batches) -> dict[str, Kind]:
-    flat = step.layout.flatten({k: t[0] for k, t in snapshot.params.items()}).to(step.device)
+    # Cloned: a view would keep the weights of all replicas.
+    reference = {name: tensor[0].clone() for name, tensor in snapshot.params.items()}
+    flat = step.layout.flatten(reference).to(step.device)
+    del reference
     eps = torch.finfo(flat.dtype).eps
     noise = torch.Generator().manual_seed(derive(snapshot.step, "rounding"))
     drawn = torch.randn(flat.shape, generator=noise, dtype=torch.float64).to(flat.device)
-    moved = (flat.double() * (1 + eps * drawn)).to(flat)
+    moved = drawn.mul_(eps).add_(1).mul_(flat).to(flat)
+    del drawn
     first, second = (_gradient(step, params, snapshot, batches) for params in (flat, moved))
     if not (bool(torch.isfinite(first).all()) and bool(torch.isfinite(second).all())):
         return dict.fromkeys(step.layout.names, "signal")

@@ -19,7 +19,7 @@ from wingbeat.trajectory.trajectory import perturbed
 from wingbeat.typing import Array
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -118,7 +118,7 @@ def read_weights(trajectory: Trajectory) -> Weights:
             own = _moments(tensor)
             out.apart2[t, layer, :n], out.cross[t, layer, :n], out.norm2[t, layer] = own
             for group, members in here.items():
-                out.groups[group][t, layer] = _about_first(tensor[members])
+                out.groups[group][t, layer] = _about_first(tensor, members)
         if before is not None:
             out.moved[t - 1, : len(before.labels)] = _moved(before, snapshot)
         before = snapshot
@@ -149,11 +149,12 @@ def read_gram(
     return gram(blocks(), centre="mean"), points
 
 
-def _blocks(tensor: torch.Tensor) -> Iterator[Array]:
+def _blocks(tensor: torch.Tensor, rows: Sequence[int] | None = None) -> Iterator[Array]:
     flat = tensor.reshape(len(tensor), -1)
-    width = max(1, BLOCK // len(tensor))
+    width = max(1, BLOCK // (len(tensor) if rows is None else len(rows)))
     for start in range(0, flat.shape[1], width):
-        yield flat[:, start : start + width].to(torch.float64).numpy()
+        block = flat[:, start : start + width]
+        yield (block if rows is None else block[rows]).to(torch.float64).numpy()
 
 
 def _moments(tensor: torch.Tensor) -> tuple[Array, Array, float]:
@@ -167,11 +168,11 @@ def _moments(tensor: torch.Tensor) -> tuple[Array, Array, float]:
     return apart2, cross, norm2
 
 
-def _about_first(tensor: torch.Tensor) -> Array:
+def _about_first(tensor: torch.Tensor, rows: Sequence[int]) -> Array:
     """Return the Gram matrix about the first replica: exactly zero where all are identical."""
-    total = np.zeros((len(tensor), len(tensor)))
+    total = np.zeros((len(rows), len(rows)))
     with np.errstate(invalid="ignore", over="ignore"):
-        for block in _blocks(tensor):
+        for block in _blocks(tensor, rows):
             away = block - block[0]
             total += away @ away.T
     return total

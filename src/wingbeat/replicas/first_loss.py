@@ -88,7 +88,8 @@ def _tried(step: TrainingStep, batches: Batches) -> Tensor:
     try:
         loss = rehearse()
         step.remembers = tuple(dict.fromkeys(hidden.changed(before)))
-        step.rehearse = rehearse
+        if step.remembers:  # it holds a model's weights, which nobody else asks for
+            step.rehearse = rehearse
     finally:
         hidden.restore(before)
     return loss

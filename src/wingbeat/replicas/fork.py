@@ -56,14 +56,15 @@ def fork(
         state = _nudged(step, reference, perturbation, replica, batches)
     if isinstance(perturbation, StreamChange):
         streams = perturbation.streams(streams, replica)
-    moved = (state.params.double() - reference.params.double()).cpu()
+    moved = state.params.double()
+    moved = moved.sub_(reference.params).cpu()  # in place: twice as large as the weights
     member = Member(
         label=f"{perturbation.label}#{replica}",
         streams=streams,
         perturbation=perturbation.label,
         at=perturbation.at,
         l2=float(moved.norm()),
-        changed=float((moved != 0).double().mean()),
+        changed=int(moved.count_nonzero()) / moved.numel(),
     )
     return state, member
 
@@ -82,9 +83,9 @@ def _nudged(
             flat, _, _ = step.gradient(reference.params, reference.buffers, batch, number)
         return step.layout.unflatten(flat)
 
-    delta = nudge.delta(params, gradient, replica)
+    delta = {**nudge.delta(params, gradient, replica)}  # taken out below: twice the weights
     moved = {
-        name: (weight.double() + delta[name].to(weight.device)).to(weight.dtype)
+        name: (weight.double() + delta.pop(name).to(weight.device)).to(weight.dtype)
         if name in delta
         else weight
         for name, weight in params.items()

@@ -79,12 +79,28 @@ class Replicas:
         self.losses: list[list[Tensor]] = []
 
     def place(self, members: list[Member], states: list[State]) -> None:
-        """Take in all replicas anew; ``states`` are stacks of one, in the members' order."""
-        self.members = members
-        self.parts = [
-            Part(places, members[places[0]].streams, self._stacked([states[i] for i in places]))
-            for places in partition(members, self.chunk)
-        ]
+        """Take in all replicas anew; ``states`` are stacks of one, in the members' order.
+
+        The list is emptied on the way, so that what lies in no other place is not there twice.
+        """
+        self.members, self.parts = members, []
+        left: list[State | None] = [*states]
+        states.clear()
+        for places in partition(members, self.chunk):
+            own = [state for state in (left[i] for i in places) if state is not None]
+            for i in places:
+                left[i] = None
+            self.parts.append(Part(places, members[places[0]].streams, self._stacked(own)))
+            own.clear()
+
+    def release(self) -> None:
+        """Forget all states: the run is over, and who its members were is all that is asked."""
+        self.parts = []
+
+    def size(self) -> int:
+        """Return the bytes of all replicas' weights and buffers."""
+        held = (t for p in self.parts for t in (p.state.params, *p.state.buffers.values()))
+        return sum(t.numel() * t.element_size() for t in held)
 
     def _stacked(self, states: list[State]) -> State:
         if self.chunk != 1:

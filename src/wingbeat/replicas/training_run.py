@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 
@@ -18,7 +18,7 @@ from wingbeat.replicas.drivers.object_loop import alone
 from wingbeat.replicas.fork import NULL, REFERENCE, Member, fork, twin
 from wingbeat.replicas.proofs import Proofs
 from wingbeat.replicas.replicas import Replicas
-from wingbeat.replicas.snapshot import Snapshot
+from wingbeat.replicas.snapshot import LARGE, Snapshot, Stacks
 from wingbeat.task.batches import Streams
 from wingbeat.task.step import State
 
@@ -142,7 +142,7 @@ class TrainingRun:
 
     def snapshot(self) -> Snapshot:
         """Return all replicas as they are now, with the losses since the last snapshot."""
-        flat, buffers = self.replicas.snapshot()
+        params, buffers = self._tensors()
         self.losses.append(self.replicas.take_losses())
         count = len(self.replicas.members)
         # Rows of no step have no type of their own: they would widen that of the others.
@@ -152,10 +152,22 @@ class TrainingRun:
         return Snapshot(
             step=self.done,
             labels=tuple(m.label for m in self.replicas.members),
-            params={k: t.clone() for k, t in self.step.layout.unflatten(flat).items()},
+            params=params,
             buffers=buffers,
             losses=losses,
         )
+
+    def _tensors(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Return weights and buffers: copied, or of large replicas what they are stacked from."""
+        if self.replicas.size() <= LARGE:
+            flat, buffers = self.replicas.snapshot()
+            return {k: t.clone() for k, t in self.step.layout.unflatten(flat).items()}, buffers
+        states = self.replicas.states()  # views; no driver writes into a state
+        named = [self.step.layout.unflatten(state.params) for state in states]
+        params = {name: [each[name] for each in named] for name in named[0]}
+        others = {name: [s.buffers[name] for s in states] for name in states[0].buffers}
+        stacks = (Stacks(params), Stacks(others))
+        return cast("tuple[dict[str, Tensor], dict[str, Tensor]]", stacks)
 
     def save(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Return all that is needed to go on from here, as tensors and JSON-safe facts."""
@@ -175,13 +187,15 @@ class TrainingRun:
         return tensors, facts
 
     def restore(self, tensors: dict[str, Tensor], meta: dict[str, Any]) -> None:
-        """Put back what ``save`` returned."""
+        """Put back what ``save`` returned; the tensors are taken out of it."""
         self.done = meta["done"]
         self.losses = [tensors[f"losses/{i}"] for i in range(meta["losses"])]
         members = [member_from(m) for m in meta["members"]]
         host = frozenset(meta.get("on_processor", ()))
         placed = {k: t if k in host else t.to(self.step.device) for k, t in tensors.items()}
         states = [_state(placed, f"{i}/") for i in range(len(members))]
+        placed.clear()
+        tensors.clear()  # else all would be there twice once they are placed
         self.replicas.place(members, states)
 
 

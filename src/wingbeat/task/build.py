@@ -21,7 +21,7 @@ from wingbeat.params import trainable
 from wingbeat.task.closures import filled_cells
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from torch import Tensor
 
@@ -76,6 +76,13 @@ class ModelBuilder:
         if seed == self.task.seed and self._kept is not None:
             return self._kept
         return self.fresh(seed)
+
+    def shown(self, skeleton: nn.Module) -> nn.Module:
+        """Return a copy to call with the tensors of others: its own are those of the kept one."""
+        if self._kept is None:
+            return copied_model(skeleton)
+        tensors = [*self._kept.parameters(), *self._kept.buffers()]
+        return copied_model(self._kept, shared=tensors)
 
     def _made(self, seed: int) -> nn.Module:
         with seeded(seed):
@@ -157,13 +164,17 @@ def _refuse_complex(model: nn.Module) -> None:
         raise RequestError(msg)
 
 
-def copied_model(model: nn.Module) -> nn.Module:
+def copied_model(model: nn.Module, shared: Sequence[torch.Tensor] = ()) -> nn.Module:
     """Return a copy of a model, those included whose weights are recomputed in a hook.
 
     Pruning, ``weight_norm`` and ``spectral_norm`` of ``torch.nn.utils`` keep the weight of the
     last forward pass as a plain attribute with a graph, which ``deepcopy`` refuses.
+
+    Args:
+        model: what is copied.
+        shared: its tensors that the copy is to have in common with it.
     """
-    memo: dict[int, Any] = {}
+    memo: dict[int, Any] = {id(tensor): tensor for tensor in shared}
     for module in model.modules():
         for value in vars(module).values():
             if isinstance(value, torch.Tensor) and not value.is_leaf:

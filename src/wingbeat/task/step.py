@@ -19,7 +19,7 @@ from wingbeat.errors import DriverError, RequestError
 from wingbeat.params import Layout, fixed, trainable
 from wingbeat.task.advice import check_optimizer
 from wingbeat.task.batches import copied
-from wingbeat.task.build import ModelBuilder, copied_model, why_objects
+from wingbeat.task.build import ModelBuilder, why_objects
 from wingbeat.task.masks import PlainMasks
 from wingbeat.task.objective import (
     DataAsView,
@@ -93,7 +93,8 @@ class TrainingStep:
         functional: whether ``torch.func`` can differentiate the model; see ``use_objects``.
         idle: ``(P,)``, true for parameters that the loss does not depend on; None without any.
         remembers: names of the Python state that a step changes; see ``task.hidden_state``.
-        rehearse: makes the first loss and its gradient once more, without an update.
+        rehearse: makes the first loss and its gradient once more, without an update, where the
+            step remembers something; else it does nothing.
 
     Raises:
         RequestError: no trainable parameter, or an optimizer that leaves one out.
@@ -114,7 +115,7 @@ class TrainingStep:
         self._kept_groups = [place for place, group in enumerate(named) if group]
         self._handed: Slots | None = None
         self.optimizer, self.reason = self._pure(named)
-        self._evaluation = copied_model(self.skeleton).eval()
+        self._evaluation = self.models.shown(self.skeleton).eval()
         if why := why_objects(self.skeleton):
             self.use_objects(f"{why}, which only a backward pass through the module itself calls")
 

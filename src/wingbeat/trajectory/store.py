@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from wingbeat.errors import StoreError
 from wingbeat.files import is_there, unreadable, write_json
 from wingbeat.locks import FolderLock
-from wingbeat.replicas.snapshot import Snapshot
+from wingbeat.replicas.snapshot import LARGE, Snapshot, rows_of
 from wingbeat.trajectory.digested import carries_digest, read_digested, with_digest
-from wingbeat.trajectory.tensorfile import read_one, read_tensors, write_tensors, written_digest
+from wingbeat.trajectory.tensorfile import (
+    OnDisk,
+    read_described,
+    read_one,
+    read_tensors,
+    write_tensors,
+    written_digest,
+)
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from torch import Tensor
 
 
@@ -53,7 +63,8 @@ class MemoryStore:
 
     def append(self, snapshot: Snapshot) -> None:
         """Keep a snapshot; one of the same step is replaced."""
-        self._snapshots[snapshot.step] = snapshot
+        params, buffers = dict(snapshot.params), dict(snapshot.buffers)
+        self._snapshots[snapshot.step] = replace(snapshot, params=params, buffers=buffers)
 
     def read(self, step: int) -> Snapshot:
         """Return the snapshot of a step."""
@@ -121,17 +132,26 @@ class FolderStore:
             # Sorted: a run that was read back from its state holds them in another order.
             "buffers": sorted(snapshot.buffers),
         }
-        tensors = {**snapshot.params, **snapshot.buffers, LOSSES: snapshot.losses}
+        own = {**rows_of(snapshot.params), **rows_of(snapshot.buffers)}
+        tensors = {**own, LOSSES: snapshot.losses}
         write_tensors(self._snapshot(snapshot.step), tensors, meta)
 
     def read(self, step: int) -> Snapshot:
-        """Return the snapshot of a step; its digest is checked the first time."""
+        """Return the snapshot of a step; its digest is checked the first time.
+
+        Of a large one the tensors are read when they are asked for.
+        """
         path = self._snapshot(step)
         if not is_there(path):
             raise StoreError(_absent(step, self._found(), self.folder))
         if step not in self._checked:
             self._refuse_another(path, step)
-        tensors, meta = read_tensors(path, check=step not in self._checked)
+        check = step not in self._checked
+        tensors: Mapping[str, Tensor]
+        if path.stat().st_size > LARGE:
+            tensors, meta = read_described(path, check=check)
+        else:
+            tensors, meta = read_tensors(path, check=check)
         if meta["step"] != step:
             msg = f"{path} holds step {meta['step']}: it was renamed. Give it its own name back"
             raise StoreError(msg)
@@ -139,8 +159,8 @@ class FolderStore:
         return Snapshot(
             step=meta["step"],
             labels=tuple(meta["labels"]),
-            params={name: tensors[name] for name in meta["parameters"]},
-            buffers={name: tensors[name] for name in meta["buffers"]},
+            params=_those(tensors, meta["parameters"]),
+            buffers=_those(tensors, meta["buffers"]),
             losses=tensors[LOSSES],
         )
 
@@ -234,6 +254,12 @@ class FolderStore:
 
     def _snapshot(self, step: int) -> Path:
         return self.folder / "snapshots" / f"{step:06d}.safetensors"
+
+
+def _those(tensors: Mapping[str, Tensor], names: list[str]) -> dict[str, Tensor]:
+    if isinstance(tensors, OnDisk):
+        return cast("dict[str, Tensor]", tensors.of(names))
+    return {name: tensors[name] for name in names}
 
 
 def make_folder(folder: Path) -> None:

@@ -133,7 +133,7 @@ def _evaluate(trajectory: Trajectory, parts: dict[str, Any], evaluate: Evaluate)
     for snapshot in trajectory:
         found: dict[str, list[float]] = {}
         for place in range(len(snapshot.labels)):
-            put(parts, {n: t[place] for n, t in (snapshot.params | snapshot.buffers).items()})
+            put(parts, {n: t[place] for n, t in {**snapshot.params, **snapshot.buffers}.items()})
             evaluation_mode(parts)
             with torch.no_grad():
                 for name, value in evaluate(parts).items():

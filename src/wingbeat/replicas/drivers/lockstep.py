@@ -22,6 +22,7 @@ from torch.utils import _pytree as pytree
 
 from wingbeat.errors import DriverError
 from wingbeat.generators import GeneratorStates
+from wingbeat.replicas.drivers.marks import equal, mark
 from wingbeat.replicas.drivers.recorded import (
     Mode,
     RecordedStep,
@@ -132,16 +133,16 @@ class Lockstep:
             if program.recorded is None:
                 return
             rng = GeneratorStates.now()
-            expected = self._eager(form, *leaves)
+            expected = mark(self._eager(form, *leaves))
             rng.put_back()
-            found = program.recorded(*leaves)
+            found = mark(program.recorded(*leaves))
             rng.put_back()
-            same = _equal(found, expected) and self._compiled_agrees(program, leaves, found[-1])
+            same = equal(found, expected) and self._compiled_agrees(program, leaves, found[-1])
             rng.put_back()
         if not same:
             names = ["parameters", *form.buffers, *form.slots, "loss"]
             pairs = zip(names, found, expected, strict=True)
-            first = next((n for n, a, b in pairs if not _equal([a], [b])), "compiled loss")
+            first = next((n for n, a, b in pairs if not equal([a], [b])), "compiled loss")
             msg = (
                 f"the recorded step {index} is not the step itself (first in: {first}): the loss "
                 "or the model depends on something besides its state and the batch"
@@ -221,7 +222,7 @@ class Lockstep:
             return found
         graph = record(eager, leaves)
         rng.put_back()
-        if not _equal(graph.forward(*leaves), expected):
+        if not equal(mark(graph.forward(*leaves)), expected):
             msg = "the recorded step does not repeat the model"
             raise DriverError(msg)
         program = as_recorded(graph, leaves, self.mode)
@@ -242,14 +243,15 @@ class Lockstep:
     ) -> bool:
         """Hold another task's recording to this step, on this state and on the one after it."""
         assert found.recorded is not None
-        rng, after = GeneratorStates.now(), [*expected[:-1], *leaves[len(expected) - 1 :]]
+        rng = GeneratorStates.now()
         try:
-            same = _equal(found.recorded(*leaves), expected)
+            own = found.recorded(*leaves)
+            same, after = equal(mark(own), expected), [*own[:-1], *leaves[len(own) - 1 :]]
             rng.put_back()
             with ReadsRefused():  # the step may do in Python what the other one did not
-                then = eager(*after)
+                then = mark(eager(*after))
             rng.put_back()
-            same = same and _equal(found.recorded(*after), then)
+            same = same and equal(mark(found.recorded(*after)), then)
             rng.put_back()
             return same and self._compiled_agrees(found, leaves, expected[-1])
         except (DriverError, *_OF_THE_STEP):
@@ -258,15 +260,15 @@ class Lockstep:
             rng.put_back()
 
     def _repeated(self, eager: Callable[..., list[Tensor]], leaves: list[Tensor]) -> list[Tensor]:
-        """Return a step's outputs, made twice: all they depend on must be in ``leaves``."""
+        """Mark a step's outputs, made twice: all they depend on must be in ``leaves``."""
         rng, host = GeneratorStates.now(), _host_random()
-        expected, attributes = eager(*leaves), _attributes(self.step.skeleton)
+        expected, attributes = mark(eager(*leaves)), _attributes(self.step.skeleton)
         if _host_random() != host:
             msg = "the model draws from Python's or NumPy's generator, not from torch's"
             raise DriverError(msg)
         rng.put_back()
         try:
-            same = _equal(eager(*leaves), expected)
+            same = equal(mark(eager(*leaves)), expected)
         except DriverError as error:  # a stored tensor of the first call, used in the second
             msg = f"the model's forward pass keeps hidden state ({error})"
             raise DriverError(msg) from error
@@ -323,11 +325,6 @@ def _host_random() -> tuple[Any, ...]:
         str(numpy[1].tobytes() if hasattr(numpy[1], "tobytes") else ""),
         numpy[2],
     )
-
-
-def _equal(a: Sequence[Tensor], b: Sequence[Tensor]) -> bool:
-    pairs = zip(a, b, strict=True)
-    return all(torch.equal(x.nan_to_num(), y.nan_to_num()) for x, y in pairs)
 
 
 @driver(

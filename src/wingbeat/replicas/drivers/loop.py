@@ -78,6 +78,8 @@ class ObjectLoop:
         loss = evaluation()
         self._move(evaluation)
         self.step.after_update(index)
+        for parameter in self.named.values():
+            parameter.grad = None  # the next step makes its own
         return self._take(), loss.detach().reshape(1)
 
     def _move(self, evaluation: Evaluation) -> None:

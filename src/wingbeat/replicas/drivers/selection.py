@@ -19,6 +19,7 @@ from wingbeat.fingerprint import fingerprint, warn_of_lost_asserts
 from wingbeat.products import warn_if_not_reproducible
 from wingbeat.replicas.drivers.accelerator import finish, rounding_of_products
 from wingbeat.replicas.drivers.cache import DriverTimings, key_of, load, store
+from wingbeat.replicas.drivers.large_net import REASON, is_large_net, repeats
 from wingbeat.replicas.drivers.lockstep import DisprovedError, Lockstep
 from wingbeat.replicas.drivers.object_loop import LOOP, alone
 from wingbeat.replicas.drivers.registry import AUTO, DRIVERS, DriverKind, check_driver
@@ -225,11 +226,21 @@ class DriverSelector:
             raise UnlikePlainError(msg)
 
     def _measured(self, compiled: bool | None) -> ExecutionPlan:
+        if is_large_net(self.step):
+            return self._of_large_net()
         try:
             return self._fastest(self._lockstep(compiled), compiled)
         except DriverError as error:
             choice = self._loop(str(error))
             return choice if self.step.remembers else _with_hidden_state(choice)
+
+    def _of_large_net(self) -> ExecutionPlan:
+        """Return the loop, with the warning that a trial of lock step would have given."""
+        choice = self._loop(REASON)
+        one = self._replicas(choice.driver, 1, self.stack_schedule[-1][:1])
+        if self.step.remembers or repeats(one):
+            return choice
+        return _with_hidden_state(replace(choice, reason=f"{choice.reason}; hidden state"))
 
     def _fastest(self, driver: Lockstep, compiled: bool | None) -> ExecutionPlan:
         key = key_of(self._decides(driver, compiled))

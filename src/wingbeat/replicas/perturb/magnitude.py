@@ -93,7 +93,8 @@ def expected_init_norm(params: Tensors, chosen: Tensors | None = None) -> float:
 def masks(chosen: Tensors, fraction: float, generator: torch.Generator) -> dict[str, Tensor]:
     """Choose ``round(fraction · N)`` of the N weights, at least one; 1 where chosen, else 0."""
     if fraction == 1.0:
-        return {name: torch.ones(t.shape, dtype=torch.float64) for name, t in chosen.items()}
+        one = torch.ones((), dtype=torch.float64)
+        return {name: one.expand(t.shape) for name, t in chosen.items()}
     total = sum(t.numel() for t in chosen.values())
     flat = torch.zeros(total, dtype=torch.float64)
     count = max(1, round(fraction * total))
