@@ -30,7 +30,7 @@ AXES = ("studies/test_butterfly_axes.py",)
 BUTTERFLY = ("studies/test_butterfly_verdicts.py",)
 STATES = ("studies/test_latent_states_verdicts.py",)
 PAGE = ("report/test_report_numbers.py",)
-TOPOLOGY = ("studies/test_topology.py", "studies/test_topology_verdicts.py")
+TOPOLOGY = ("studies/test_topology_study.py", "studies/test_topology_verdicts.py")
 
 
 def _faults(file: str, tests: tuple[str, ...], *planted: tuple[str, str, str]) -> list[Fault]:

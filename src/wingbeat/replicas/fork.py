@@ -56,7 +56,7 @@ def fork(
         state = _nudged(step, reference, perturbation, replica, batches)
     if isinstance(perturbation, StreamChange):
         streams = perturbation.streams(streams, replica)
-    moved = state.params.double()
+    moved = state.params.to(torch.float64, copy=True)
     moved = moved.sub_(reference.params).cpu()  # in place: twice as large as the weights
     member = Member(
         label=f"{perturbation.label}#{replica}",

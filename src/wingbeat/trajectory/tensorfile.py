@@ -183,6 +183,7 @@ class _Content:
     padded: bool
 
     def tensor(self, name: str) -> Tensor:
+        """Read one tensor."""
         dtype, shape, begin = self.places[name]
         found = torch.empty(shape, dtype=dtype)
         self.file.seek(begin)
