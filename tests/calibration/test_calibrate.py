@@ -36,6 +36,7 @@ def test_everything_agrees_here(found):
     assert len(found.table) >= 50
 
 
+@pytest.mark.slow
 def test_ten_systems_and_more_have_exponents(found):
     quantities = found.table[found.table.check == "exponents"].quantity
     systems = {re.split(r", (?:λ|sum|ln)|[,] ", q)[0] for q in quantities}
