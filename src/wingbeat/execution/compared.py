@@ -60,7 +60,8 @@ class ComparedResults:
 
 
 def compare_results(
-    results: Sequence[Result | str | Path], names: Sequence[str] | None = None
+    results: Sequence[Result | str | Path] | Mapping[str, Result | str | Path],
+    names: Sequence[str] | None = None,
 ) -> ComparedResults:
     """Put results side by side: of several models, rates, data sets or sizes of a perturbation.
 
@@ -68,7 +69,7 @@ def compare_results(
     a model, data or seed are not independent.
 
     Args:
-        results: at least two results, or folders of finished runs.
+        results: at least two results, or folders of finished runs; or a dict of them by name.
         names: what to call them; by default their folders, else what was trained.
 
     Raises:
@@ -96,6 +97,8 @@ def compare_results(
         >>> list(both.differences["field"])[:2]
         ['task.name', 'task.optimizer.groups[0].lr']
     """
+    if isinstance(results, Mapping):
+        names, results = list(results) if names is None else names, list(results.values())
     if isinstance(results, Result | str | Path) or len(results) < 2:
         raise RequestError("compare_results takes at least two results or folders, in a list")
     read = tuple(r if isinstance(r, Result) else load(r) for r in results)

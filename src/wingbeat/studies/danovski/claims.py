@@ -320,7 +320,8 @@ def _soonest(found: DanovskiFindings) -> Claim:
     inside = [m["accepted"].low > BAND for m in tied]
     return Claim(
         "soonest",
-        "Accuracy is reached soonest where the nMLE is positive (follow-up, arXiv 2506.08523).",
+        "Accuracy is reached in the fewest updates where the nMLE is positive (follow-up, arXiv "
+        "2506.08523).",
         "minimum inside the band",
         "; ".join(
             f"η = {m.options.eta:g}: median {m.text('time')} updates, accepted "
@@ -331,7 +332,7 @@ def _soonest(found: DanovskiFindings) -> Claim:
         or ABSENT,
         HOLDS if all(inside) else UNDETERMINED if any(inside) else FAILS,
         "First update at which 90 % of the test rows are right; it may be lost again. Listed are "
-        "the learning rates that cannot be told from the soonest one; those of which surely more "
+        "the learning rates that cannot be told from the fastest one; those of which surely more "
         f"than {percent(BAND)} are accepted count as inside the band. Larger ones in the band are "
         "slower, and some never arrive.",
     )

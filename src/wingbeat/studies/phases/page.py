@@ -93,7 +93,8 @@ def _changes(found: Analysis) -> LineFigure:
     for style, name in enumerate(MARKS, len(lines)):
         at = float(row[name]) * float(row["steps"])
         if isfinite(at):
-            lines.append(estimate_line(NUMBERS[name], style, (at, at), (0.0, 1.0)))
+            upright = estimate_line(NUMBERS[name], style, (at, at), (0.0, 1.0), dash="dot")
+            lines.append(upright)
     return LineFigure(
         "change",
         "What moves when?",
