@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from wingbeat.report.drawing.plotly.parts import Spec, axis, base_layout, label, numbers
+from wingbeat.report.drawing.plotly.parts import Spec, axis, base_layout, colour_bar, label, numbers
 from wingbeat.report.figures.cell_map import CellMap
 
 _COLORSCALE = "Cividis"
@@ -52,15 +52,6 @@ def cell_map_spec(figure: CellMap) -> Spec:
         "hoverongaps": False,
         "xgap": 2,
         "ygap": 2,
-        "colorbar": {
-            "orientation": "h",
-            "y": 1,
-            "yanchor": "bottom",
-            "thickness": 10,
-            "len": 0.7,
-            "outlinewidth": 0,
-            "nticks": 5,
-            "title": {"text": label(figure.value_label), "side": "top", "font": {"size": 12}},
-        },
+        "colorbar": colour_bar(figure.value_label),
     }
     return {"data": [trace], "layout": layout}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from wingbeat.report.drawing.plotly.parts import Spec, axis, base_layout, label
+from wingbeat.report.drawing.plotly.parts import Spec, axis, base_layout, colour_bar, label
 from wingbeat.report.figures.graph import GraphEdge, GraphFigure, GraphNode
 
 _COLORSCALE = "Cividis"
@@ -150,15 +150,6 @@ def _circles(figure: GraphFigure, nodes: list[GraphNode], sizes: list[float]) ->
             "opacity": 1,
             "line": {"color": "@axis", "width": 1.5},
             "showscale": True,
-            "colorbar": {
-                "orientation": "h",
-                "y": 1,
-                "yanchor": "bottom",
-                "thickness": 10,
-                "len": 0.7,
-                "outlinewidth": 0,
-                "nticks": 5,
-                "title": {"text": label(figure.value_label), "side": "top", "font": {"size": 12}},
-            },
+            "colorbar": colour_bar(figure.value_label),
         },
     }

@@ -6,6 +6,7 @@ from wingbeat.report.drawing.plotly.parts import (
     Spec,
     axis,
     base_layout,
+    colour_bar,
     label,
     numbers,
     shortened,
@@ -75,15 +76,6 @@ def heat(figure: HeatFigure) -> Spec:
         "colorscale": _COLORSCALE,
         "hoverongaps": False,
         "hovertemplate": "%{customdata}<br>step %{x}: %{z:.3f}<extra></extra>",
-        "colorbar": {
-            "orientation": "h",
-            "y": 1,
-            "yanchor": "bottom",
-            "thickness": 10,
-            "len": 0.7,
-            "outlinewidth": 0,
-            "nticks": 5,
-            "title": {"text": label(figure.value_label), "side": "top", "font": {"size": 12}},
-        },
+        "colorbar": colour_bar(figure.value_label),
     }
     return {"data": [trace], "layout": layout}

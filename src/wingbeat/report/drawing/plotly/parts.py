@@ -150,3 +150,21 @@ def log_ticks(values: Iterable[float]) -> Spec:
     places = [m * 10.0**e for e in range(*ends) for m in (1, 2, 5)] + [10.0 ** ends[1]]
     names = [f"{v:g}" for v in places]
     return {"tickmode": "array", "tickvals": [float(n) for n in names], "ticktext": names}
+
+
+def colour_bar(words: str) -> Spec:
+    """Return the bar above a figure that says which colour is which value.
+
+    >>> colour_bar("ratio")["title"]["text"]
+    'ratio'
+    """
+    return {
+        "orientation": "h",
+        "y": 1,
+        "yanchor": "bottom",
+        "thickness": 10,
+        "len": 0.7,
+        "outlinewidth": 0,
+        "nticks": 5,
+        "title": {"text": label(words), "side": "top", "font": {"size": 12}},
+    }
