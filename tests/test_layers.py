@@ -15,7 +15,10 @@ SOURCE = Path(__file__).parents[1] / "src" / "wingbeat"
 
 # A unit may import units of a lower level and those it stands beside by name.
 LEVELS = (
-    ("products", "kernels", "typing", "brief", "turn", "terminal", "generators", "version"),
+    (
+        *("products", "kernels", "typing", "brief", "turn", "terminal", "generators"),
+        *("tracing", "version"),
+    ),
     (
         "params",
         "errors",

@@ -101,7 +101,7 @@ def seed_all(seed: int) -> None:
     """Seed the three generators that user code may draw from."""
     random.seed(seed)
     np.random.seed(seed % 2**32)  # noqa: NPY002
-    torch.manual_seed(seed)
+    torch.default_generator.manual_seed(seed)  # torch.manual_seed also asks for four accelerators
 
 
 def cast(model: nn.Module, dtype: torch.dtype) -> nn.Module:

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils import _pytree as pytree
 
 from wingbeat.replicas.simplify import simplify
+from wingbeat.tracing import trace
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -144,7 +144,7 @@ def numpy_replay(
     if example.device.type != "cpu":
         return None
     try:
-        graph = simplify(make_fx(function)(example))
+        graph = simplify(trace(function, example))
     except Exception:  # whatever a map does that a recording cannot hold
         return None
     for node in graph.graph.nodes:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch.fx.experimental.proxy_tensor import make_fx
 
 from wingbeat.errors import RunError
 from wingbeat.generators import GeneratorStates
 from wingbeat.replicas.reads import ReadsRefused, refuse_dynamic
 from wingbeat.replicas.simplify import simplify
+from wingbeat.tracing import trace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -51,7 +51,7 @@ class Recorded:
         rng = GeneratorStates.now()
         try:
             with ReadsRefused():
-                graph = make_fx(self._flat)(*leaves)
+                graph = trace(self._flat, *leaves)
             refuse_dynamic(graph.graph)
             graph = simplify(graph)
         except Exception:  # whatever a map does that a recording cannot hold

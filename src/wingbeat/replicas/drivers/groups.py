@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any, Final
 import torch
 from torch.func import vmap
 from torch.fx import Graph, GraphModule, Node
-from torch.fx.experimental.proxy_tensor import make_fx
 
 from wingbeat.determinism import seed_torch
 from wingbeat.errors import DriverError
 from wingbeat.replicas.simplify import simplify
+from wingbeat.tracing import trace
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -71,7 +71,7 @@ class Groups:
         own = [torch.stack([leaf] * count) for leaf in leaves[: self._own]]
         example = [*own, *leaves[self._own :], *self._draw([0] * count)]
         try:
-            self.graph = simplify(make_fx(flat)(*example))
+            self.graph = simplify(trace(flat, *example))
         except Exception as error:  # whatever a second axis does to a recording
             msg = f"the step cannot be recorded for several groups: {error}"
             raise DriverError(msg) from error

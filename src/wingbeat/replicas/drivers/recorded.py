@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import torch
-from torch.fx.experimental.proxy_tensor import make_fx
 
 from wingbeat.errors import DriverError
 from wingbeat.replicas.drivers.graphed import GraphedStep
 from wingbeat.replicas.drivers.groups import Groups
 from wingbeat.replicas.reads import NotRecordableError, ReadsRefused, refuse_dynamic
 from wingbeat.replicas.simplify import simplify
+from wingbeat.tracing import trace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -72,7 +72,7 @@ def record(function: Callable[..., list[Tensor]], leaves: list[Tensor]) -> Graph
 
     try:
         with ReadsRefused():
-            graph = make_fx(flat)(*leaves)
+            graph = trace(flat, *leaves)
         refuse_dynamic(graph.graph)  # before what nobody uses, a length say, is dropped
         return simplify(graph)
     except DriverError:
