@@ -19,6 +19,7 @@ from wingbeat.metrics import (
     finite_time,
     finite_time_slopes,
     fit_window,
+    mean_rate,
     participation_ratio,
     spread_from_gram,
     spread_ratio,
@@ -207,7 +208,7 @@ def _projected(facts: Sequence[PerturbationStatistics]) -> Estimate:
 
 def _exponent(facts: Sequence[PerturbationStatistics]) -> tuple[Estimate, Estimate]:
     """Return slope and quality of the fit of ln distance against step before saturation."""
-    slopes, quality = [], []
+    slopes, quality, ends = [], [], []
     for fact in facts:
         floor, end = fact.floor, fact.saturation.distance
         window = fit_window(fact.steps, fact.distances, floor=floor, saturation=end)
@@ -215,6 +216,7 @@ def _exponent(facts: Sequence[PerturbationStatistics]) -> tuple[Estimate, Estima
             return Estimate.undefined(window.reason), Estimate.undefined(window.reason)
         logs = np.log(fact.distances[window.used])
         slopes.append(finite_time_slopes(fact.steps[window.used], logs, np.eye(logs.shape[1])))
+        ends.append(fact.grams[window.used][[0, -1]])
         quality.append(finite_time(fact.steps, fact.distances, floor=floor, saturation=end).r2)
     flat = np.isnan(quality).any()
     r2 = (
@@ -222,7 +224,7 @@ def _exponent(facts: Sequence[PerturbationStatistics]) -> tuple[Estimate, Estima
         if flat
         else Estimate(float(np.mean(quality)), interval_reason=NOT_RESAMPLED)
     )
-    return _mean(np.concatenate(slopes), facts), r2
+    return _mean_rate(slopes, ends, facts), r2
 
 
 def _two_point(facts: Sequence[PerturbationStatistics]) -> Estimate:
@@ -236,7 +238,16 @@ def _two_point(facts: Sequence[PerturbationStatistics]) -> Estimate:
         if (first <= fact.floor).any() or (last <= fact.floor).any():
             return Estimate.undefined(BELOW_NOISE_FLOOR)
         values.append(np.log(last / first) / (fact.steps[-1] - fact.steps[0]))
-    return _mean(np.concatenate(values), facts)
+    return _mean_rate(values, [fact.grams[[0, -1]] for fact in facts], facts)
+
+
+def _mean_rate(
+    rates: Sequence[Array], ends: Sequence[Array], facts: Sequence[PerturbationStatistics]
+) -> Estimate:
+    """Return the mean rate of all copies; those of one base seed are skewed, as their Grams say."""
+    if len(facts) == 1 and np.isfinite(rates[0]).all():
+        return mean_rate(rates[0], *ends[0])
+    return _mean(np.concatenate(rates), facts)
 
 
 def _mean_distance(facts: Sequence[PerturbationStatistics], place: int) -> Estimate:

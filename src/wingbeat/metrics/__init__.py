@@ -16,7 +16,9 @@ from wingbeat.moved import former_names
 from wingbeat.metrics.gram import centred, gram, squared_distances
 from wingbeat.metrics.distance import cosine, l2, relative_l2
 from wingbeat.metrics.spread import convergence_ratio, ratio_of, spread, spread_from_gram
-from wingbeat.metrics.spread_ratio import spread_interval, spread_ratio
+from wingbeat.metrics.spread_ratio import spread_ratio
+from wingbeat.metrics.spread_interval import spread_interval
+from wingbeat.metrics.mean_rate import mean_rate
 from wingbeat.metrics.lyapunov import (
     Exponent,
     Window,
@@ -61,6 +63,7 @@ __all__ = [  # noqa: RUF022 (pipeline order)
     "ratio_of",
     "spread_interval",
     "spread_ratio",
+    "mean_rate",
     "Exponent",
     "Window",
     "finite_time",
