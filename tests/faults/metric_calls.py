@@ -48,6 +48,7 @@ GOOD = {
     "ratio_of": {"first": 2.0, "last": 1.0},
     "spread_interval": {"g": GRAM, "level": 0.9, "power": 2.0},
     "spread_ratio": {"pairs": [(GRAM, LATER)], "level": 0.9, "power": 1.0},
+    "mean_rate": {"rates": np.diagonal(GRAM), "first": GRAM, "last": LATER, "level": 0.9},
     "finite_time": {
         "steps": STEPS,
         "distances": APART,

@@ -17,7 +17,7 @@ from wingbeat.metrics.gram import centred, gram, squared_distances
 from wingbeat.metrics.distance import cosine, l2, relative_l2
 from wingbeat.metrics.spread import convergence_ratio, ratio_of, spread, spread_from_gram
 from wingbeat.metrics.spread_ratio import spread_ratio
-from wingbeat.metrics.spread_interval import spread_interval
+from wingbeat.metrics.interval_of_spread import spread_interval
 from wingbeat.metrics.mean_rate import mean_rate
 from wingbeat.metrics.lyapunov import (
     Exponent,
