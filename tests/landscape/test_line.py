@@ -317,6 +317,14 @@ def test_a_loss_that_is_a_sum_is_refused(scale):
         Probe.of(replace(task, loss=sums))
 
 
+def test_a_sum_of_pairs_is_refused_and_their_mean_is_not():
+    with pytest.raises(RequestError, match="reduction='sum'"):
+        Probe.of(contrastive("sum"))
+    # Of two samples the mean is ln 2, beside a copy of themselves ln 4, which is twice as much.
+    pairs = Probe.of(replace(contrastive(), batch_size=2))
+    assert pairs.data["train"].sizes == (2,) * 30
+
+
 def test_no_error_seen_is_bounded_and_never_certain():
     alphas, sizes = np.linspace(0, 1, 5), np.full(20, 10.0)
     flat = np.zeros((1, 5, 20))

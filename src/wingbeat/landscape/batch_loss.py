@@ -22,21 +22,25 @@ if TYPE_CHECKING:
 
 _CLOSE = 1e-3
 """Relative difference below which two losses are equal: float32 sums round by much less."""
+_SUMS_GROW = 1.9
+"""How much more a sum grows from two to four copies of a batch than from one to two: at least
+twice, also where the others in the batch count. A mean does not, or a contrastive one by ln 2."""
 
 
 def depends_on_batch(step: TrainingStep, data: Any) -> bool:
     """Tell whether the loss of a batch is something else than the mean over its samples.
 
     Contrastive losses are, and means over tokens of batches with padding. The untrained model is
-    asked for the loss of a batch, of its halves, and of the batch beside a copy of itself.
+    asked for the loss of a batch, of its halves, and of the batch beside one and three copies of
+    itself.
 
     Args:
-        step: of the task; its model is evaluated once for each of four batches.
+        step: of the task; its model is evaluated once for each of five batches.
         data: as ``Task.data``.
 
     Raises:
-        RequestError: the loss of a batch and its copy is twice that of the batch: it is a sum, and
-            its average over batches of unequal size would mean nothing.
+        RequestError: the loss grows with copies of the batch as a sum does; its average over
+            batches of unequal size would mean nothing.
     """
     half = min(step.task.batch_size, len_of(data)) // 2
     if half < 1:
@@ -56,14 +60,16 @@ def depends_on_batch(step: TrainingStep, data: Any) -> bool:
             return float(found(measured, start.params, start.buffers, batch)["loss"])
 
     both = _joined(one, two)
-    whole, doubled, halves = loss(both), loss(_joined(both, both)), (loss(one) + loss(two)) / 2
+    twice = _joined(both, both)
+    whole, halves = loss(both), (loss(one) + loss(two)) / 2
+    doubled, fourfold = loss(twice), loss(_joined(twice, twice))
     scale = abs(whole) + abs(halves)
-    if scale > 0 and abs(doubled - 2 * whole) <= _CLOSE * scale and abs(whole) > _CLOSE * scale:
+    growth, further = doubled - whole, fourfold - doubled
+    if abs(growth) > _CLOSE * scale and further / growth >= _SUMS_GROW:
         raise RequestError(
-            f"the loss of a batch is {whole:.4g} and that of the batch with a copy of itself "
-            f"{doubled:.4g}, twice as much: it is a sum over samples (reduction='sum'), which has "
-            "no value for a set of data; use the mean, and multiply the learning rate by the "
-            "batch size"
+            f"the loss of a batch is {whole:.4g}, beside a copy of itself {doubled:.4g} and beside "
+            f"three {fourfold:.4g}: it is a sum over samples (reduction='sum'), which has no value "
+            "for a set of data; use the mean, and multiply the learning rate by the batch size"
         )
     return abs(whole - halves) > _CLOSE * scale
 

@@ -63,7 +63,8 @@ def mean_rate(rates: Array, first: Array, last: Array, *, level: float = 0.95) -
     if rates.ndim != 1 or {len(rates)} != {len(first), len(last)}:
         shapes = f"{rates.shape}, {first.shape} and {last.shape}"
         raise RequestError(f"rates and Gram matrices have shapes {shapes}; give N and twice (N, N)")
-    value, n = float(rates.mean()), len(rates)
+    n = len(rates)
+    value = float((np.ones((1, n)) @ rates / n)[0])  # to the last bit as over base seeds
     if not math.isfinite(value):
         return Estimate.undefined(CONSTANT)
     if n < FEWEST:

@@ -52,6 +52,10 @@ where all directions grow alike."""
 _LEAST_FREEDOM_OF_THREE: Final = 1.95
 """Three Gaussians have two degrees of freedom along one direction and more along several. With
 2.0, three uneven replicas cover .932, with 1.9 Gaussian ones .970; without a bound, .98."""
+_LEAST_FREEDOM: Final = 1.0
+"""With more replicas the jackknife may find less, but no end lies further off than that of one
+degree of freedom, a factor of 17: where one replica lies far from four that stayed together, the
+upper end would be 100,000 times the value."""
 _WEIGHT_OF_SKEW: Final = 2.0
 """How much the replicas' own skewness counts: that of a few lies far below that of many. With 1,
 ten uneven replicas cover .91 to .94, with 2 .93 to .95; even ones cover .003 more."""
@@ -190,17 +194,16 @@ def _reach_of_one(found: LogRatio, replicas: int, level: float) -> tuple[float, 
     tail, freedom = 0.5 + level / 2.0, _FREEDOM_OF_FEW.get(replicas, float(replicas))
     variance = steadied(found, replicas, _STEADY)
     stretched = variance * float(stdtrit(freedom, tail) / ndtri(tail)) ** 2
+    least = _LEAST_FREEDOM_OF_THREE if replicas == FEWEST else _LEAST_FREEDOM
+    most = float(polygamma(1, least / 2.0)) / 4.0
     parts = [stretched * (1.0 - found.earlier), stretched * found.earlier]
-    if replicas == FEWEST:
-        most = float(polygamma(1, _LEAST_FREEDOM_OF_THREE / 2.0)) / 4.0
-        parts = [min(part, most) for part in parts]
-    later, earlier = (reach(part, level) for part in parts)
+    later, earlier = (reach(min(part, most), level) for part in parts)
     # Where the first spread is too large by chance the ratio is too small.
     above, below = math.hypot(later[0], earlier[1]), math.hypot(later[1], earlier[0])
     if replicas > FEWEST and found.uneven > 0.0:
         # A sample that missed the few that grow most is both too low and too sure.
         limit = students_limits(freedom + 1.0, level, _WEIGHT_OF_SKEW * found.uneven)[0]
-        above = max(above, -limit * math.sqrt(variance))
+        above = max(above, min(-limit * math.sqrt(variance), reach(most, level)[0]))
     return above, below
 
 
