@@ -45,10 +45,9 @@ _STEADY: Final = 0.4
 """Degrees of freedom with which the variance that the Gram matrices imply counts beside the
 jackknife's N - 1, whose variance is too small by chance often enough to matter. With .2 five
 replicas of a small net and uneven ones cover .004 less."""
-_FREEDOM_OF_FEW: Final = {3: 2.4, 4: 3.7}
-"""Degrees of freedom of Student's t for so many replicas; N from five on. With N, three cover .94
-on a neutral map and .88 where they grow unlike along many directions; with N - 1, five cover .97
-where all directions grow alike."""
+_FREEDOM_OF_THREE: Final = 2.4
+"""Degrees of freedom of Student's t for three replicas; N from four on. With three, they cover .94
+on a neutral map and .88 where they grow unlike along many directions; with two, .98 along two."""
 _LEAST_FREEDOM_OF_THREE: Final = 1.95
 """Three Gaussians have two degrees of freedom along one direction and more along several. With
 2.0, three uneven replicas cover .932, with 1.9 Gaussian ones .970; without a bound, .98."""
@@ -191,16 +190,17 @@ def _of_one(found: LogRatio, replicas: int, level: float, power: float) -> Estim
 
 def _reach_of_one(found: LogRatio, replicas: int, level: float) -> tuple[float, float]:
     """Return how far the truth may lie above and below the value freed of its bias."""
-    tail, freedom = 0.5 + level / 2.0, _FREEDOM_OF_FEW.get(replicas, float(replicas))
+    tail, few = 0.5 + level / 2.0, replicas == FEWEST
+    freedom = _FREEDOM_OF_THREE if few else float(replicas)
     variance = steadied(found, replicas, _STEADY)
     stretched = variance * float(stdtrit(freedom, tail) / ndtri(tail)) ** 2
-    least = _LEAST_FREEDOM_OF_THREE if replicas == FEWEST else _LEAST_FREEDOM
+    least = _LEAST_FREEDOM_OF_THREE if few else _LEAST_FREEDOM
     most = float(polygamma(1, least / 2.0)) / 4.0
     parts = [stretched * (1.0 - found.earlier), stretched * found.earlier]
     later, earlier = (reach(min(part, most), level) for part in parts)
     # Where the first spread is too large by chance the ratio is too small.
     above, below = math.hypot(later[0], earlier[1]), math.hypot(later[1], earlier[0])
-    if replicas > FEWEST and found.uneven > 0.0:
+    if not few and found.uneven > 0.0:
         # A sample that missed the few that grow most is both too low and too sure.
         limit = students_limits(freedom + 1.0, level, _WEIGHT_OF_SKEW * found.uneven)[0]
         above = max(above, min(-limit * math.sqrt(variance), reach(most, level)[0]))
