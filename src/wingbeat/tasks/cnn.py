@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from functools import partial
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from wingbeat.errors import RequestError
 from wingbeat.task.task import Task
 from wingbeat.tasks.data.cifar10 import photos
-from wingbeat.tasks.data.sklearn import digits, evenly_spaced
+from wingbeat.tasks.data.sklearn import Labelled, digits, evenly_spaced
 from wingbeat.tasks.dense import cross_entropy, for_epochs
 
 
@@ -80,6 +81,7 @@ def photos_task(
     batch_size: int = 32,
     samples: int | None = None,
     seed: int = 0,
+    side: int = 32,
 ) -> Task:
     """Classify CIFAR-10 with a small convolutional net and SGD with momentum 0.9.
 
@@ -92,6 +94,7 @@ def photos_task(
         batch_size: images a step; the last step of an epoch takes what is left.
         samples: how many training images, evenly spaced; None takes all.
         seed: of initial weights and batch order.
+        side: of the images in pixels, 32, 16, 8 or 4: means over squares of the 32x32 ones.
 
     Raises:
         RequestError: a value is out of range.
@@ -99,20 +102,30 @@ def photos_task(
     Example:
         >>> photos_task(samples=64, epochs=2).steps
         4
+        >>> photos_task(channels=(4,), samples=64, side=8).data[0].shape
+        torch.Size([64, 3, 8, 8])
     """
+    if side not in (32, 16, 8, 4):
+        raise RequestError(f"side is {side!r}: use 32, 16, 8 or 4 pixels")
     found = photos()
     task = Task(
-        model=partial(image_cnn, channels, 32, 3),
+        model=partial(image_cnn, channels, side, 3),
         loss=cross_entropy,
-        data=evenly_spaced(found.train, samples),
+        data=_averaged(evenly_spaced(found.train, samples), side),
         optimizer=partial(torch.optim.SGD, lr=lr, momentum=0.9),
         batch_size=batch_size,
         steps=1,
         seed=seed,
-        eval_data=found.test,
+        eval_data=_averaged(found.test, side),
         name=f"{found.source.label}, convolutional net",
     )
     return for_epochs(task, epochs)
+
+
+def _averaged(images: Labelled, side: int) -> Labelled:
+    """Return images as means over squares, so that they measure ``side`` pixels."""
+    pixels, labels = images
+    return F.avg_pool2d(pixels, pixels.shape[-1] // side), labels
 
 
 def image_cnn(channels: Sequence[int] = (16, 32), side: int = 28, inputs: int = 1) -> nn.Module:
