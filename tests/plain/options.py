@@ -431,7 +431,7 @@ OPTIONS: dict[str, Option] = {
         stacks=True,
     ),
     "bf16": Option(lambda: base(model=noisy, precision="bf16"), precision="bf16", single=True),
-    "fp16": Option(lambda: base(precision="fp16"), precision="fp16", single=True),
+    "fp16": Option(lambda: base(precision="fp16"), precision="fp16", single=True, stacks=True),
     "fp16, overflowing, AdamW, accumulated, clipped": Option(
         lambda: base(
             loss=lambda m, b: 30 * F.mse_loss(m(b[0]), b[1]),
@@ -445,6 +445,7 @@ OPTIONS: dict[str, Option] = {
         accumulate=2,
         clip=0.5,
         single=True,
+        stacks=True,
     ),
     "padding": Option(sequences, batches=lambda d: collated(padded, d), stacks=True),
     "random masks": Option(

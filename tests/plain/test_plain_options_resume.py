@@ -17,6 +17,7 @@ from wingbeat.replicas.replicas import Replicas
 
 RESUMED = {
     "fp16, overflowing, AdamW, accumulated, clipped": "loop",
+    "fp16": "lockstep",
     "average outside": "loop",
     "average in buffers": "lockstep",
     "bucketing loader": "loop",

@@ -17,6 +17,7 @@ from wingbeat.replicas.drivers.loop import Loop
 from wingbeat.replicas.fork import REFERENCE, stack, twin
 from wingbeat.replicas.replicas import Replicas
 from wingbeat.task.batches import Batches, Streams
+from wingbeat.task.precision import left_out
 from wingbeat.task.step import State, TrainingStep
 
 if TYPE_CHECKING:
@@ -153,15 +154,16 @@ def against_threshold(
         state, limit = moment.state, torch.nan
         sharp = curved = torch.nan
         if rule is not None and bool(torch.isfinite(state.params).all()):
-            found = of_rule(rule, task.factor(moment.step), moment.step)
+            made = moment.step - left_out(state.slots)
+            found = of_rule(rule, task.factor(moment.step), made)
             limit = found.value
             operator = chosen.at((state.params, state.buffers))
             sharp = float(eigenpairs(operator, tolerance=tolerance).values[0, 0])
             curved = sharp + found.penalty
             if found.of != "sharpness":
                 curved = torch.nan
-            if found.of != "sharpness" and moment.step:
-                scale = preconditioner(rule, state.slots, moment.step)
+            if found.of != "sharpness" and made:
+                scale = preconditioner(rule, state.slots, made)
                 assert scale is not None
                 shifted = operator.shifted(found.penalty).scaled(scale)
                 curved = float(eigenpairs(shifted, tolerance=tolerance).values[0, 0])

@@ -14,6 +14,7 @@ from wingbeat.execution.curves import curves_of
 from wingbeat.measure.metric import METRICS
 from wingbeat.measure.one_moment import rows_of_moment
 from wingbeat.measure.table import TableBuilder, object_array, owners
+from wingbeat.replicas.fork import NULL, REFERENCE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -72,6 +73,39 @@ class Live:
         if self.trackers:
             table = rows_of_moment([METRICS.find(name) for name in SHOWN], snapshot, step)
             self._tell([table, _losses(snapshot)], step.task.seed)
+
+    def copy(
+        self,
+        label: str,
+        group: Sequence[str],
+        moment: Callable[[Sequence[str]], Snapshot],
+        *,
+        seed: int = 0,
+    ) -> None:
+        """Tell what a recorded moment of one copy shows, where copies train one after another.
+
+        Bands and spreads follow with the last copy of a perturbation: they are of all of them.
+
+        Args:
+            label: of the copy.
+            group: the copies of its perturbation, itself among them, in the order of training.
+            moment: returns the moment of several copies together, of those that have one.
+            seed: base seed.
+        """
+        if not self.trackers:
+            return
+        whole = label == group[-1]
+        asked = (REFERENCE, NULL, *(group if whole else (label,)))
+        snapshot = moment(tuple(dict.fromkeys(asked)))
+        table = rows_of_moment([METRICS.find(name) for name in SHOWN], snapshot, None)
+        place = f"seed-{seed}/" if self.seeds else ""
+        self._give(
+            (name, step, value)
+            for one in (table, _losses(snapshot))
+            for name, step, value in curves_of(one.assign(seed=seed), seeds=self.seeds)
+            if (name, step) not in self._told
+            and (whole or name.removeprefix(place).partition("/")[2] == label)
+        )
 
     def replay(self, store: Store, step: TrainingStep) -> None:
         """Tell what was recorded before this run went on."""

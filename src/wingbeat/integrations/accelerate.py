@@ -58,8 +58,8 @@ def fork(
         at: folder that ``accelerator.save_state`` wrote; None starts anew.
         step: updates made when it was saved; None reads it off the folder's name. Without a state:
             the step of the fork.
-        options: ``replicas``, ``record_every``, ``seed``, ``weights``, ``metrics``, ``progress`` as
-            of `wingbeat.scripts.fork_training`.
+        options: ``replicas``, ``record_every``, ``seed``, ``weights``, ``metrics``, ``progress``,
+            ``trackers`` as of `wingbeat.scripts.fork_training`.
 
     Raises:
         RequestError: the state is no folder, or its name has no step and none is given.

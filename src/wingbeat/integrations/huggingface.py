@@ -26,6 +26,7 @@ from wingbeat.scripts.training import fork_training
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from wingbeat.execution.live import Tracker
     from wingbeat.execution.result import Result
     from wingbeat.measure.metric import Metric
     from wingbeat.replicas.perturb import Perturbation
@@ -46,6 +47,7 @@ def fork(
     weights: Chosen = "trainable",
     metrics: Sequence[str | Metric] | None = None,
     progress: bool | None = None,
+    trackers: Sequence[Tracker] = (),
 ) -> Result:
     """Train copies with a Trainer each, from a checkpoint or a step on, and measure how they part.
 
@@ -62,6 +64,7 @@ def fork(
         weights: "trainable", or "all" floating-point parameters, frozen ones included.
         metrics: names of metrics that need weights only; default: all of them.
         progress: show which copy trains; None shows it on a terminal.
+        trackers: told of the copies while they train; see `wingbeat.integrations.trackers`.
 
     Returns:
         A result as of `wingbeat.scripts.fork_training`.
@@ -98,6 +101,7 @@ def fork(
         weights=weights,
         metrics=metrics,
         progress=progress,
+        trackers=trackers,
     )
 
 

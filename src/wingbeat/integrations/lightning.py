@@ -25,6 +25,7 @@ from wingbeat.scripts.training import fork_training
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from wingbeat.execution.live import Tracker
     from wingbeat.execution.result import Result
     from wingbeat.measure.metric import Metric
     from wingbeat.replicas.perturb import Perturbation
@@ -45,6 +46,7 @@ def fork(
     weights: Chosen = "trainable",
     metrics: Sequence[str | Metric] | None = None,
     progress: bool | None = None,
+    trackers: Sequence[Tracker] = (),
 ) -> Result:
     """Fit copies with a Trainer each, from a checkpoint or a step on, and measure how they part.
 
@@ -63,6 +65,7 @@ def fork(
         weights: "trainable", or "all" floating-point parameters, frozen ones included.
         metrics: names of metrics that need weights only; default: all of them.
         progress: show which copy trains; None shows it on a terminal.
+        trackers: told of the copies while they train; see `wingbeat.integrations.trackers`.
 
     Returns:
         A result as of `wingbeat.scripts.fork_training`.
@@ -95,6 +98,7 @@ def fork(
         weights=weights,
         metrics=metrics,
         progress=progress,
+        trackers=trackers,
     )
 
 

@@ -18,6 +18,8 @@ import importlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+import numpy as np
+
 from wingbeat.errors import RequestError
 from wingbeat.execution.curves import curves_of
 from wingbeat.execution.result import Result, load
@@ -34,6 +36,9 @@ STEP: Final = "wingbeat/step"
 class TensorBoard:
     """Log as an event file.
 
+    What the folder holds already is not logged once more, so that a run which goes on, with a
+    tracker made anew, goes on with its curves.
+
     Args:
         folder: that ``tensorboard --logdir`` takes.
 
@@ -44,19 +49,25 @@ class TensorBoard:
     def __init__(self, folder: str | Path) -> None:
         _library("tensorboard")
         writer = importlib.import_module("torch.utils.tensorboard").SummaryWriter
-        self.folder, self._writer = Path(folder), writer(str(folder))
+        self.folder, self._held = Path(folder), _scalars_in(Path(folder))
+        self._writer = writer(str(folder))
 
     def record(self, step: int, values: Mapping[str, float]) -> None:
         """Log values at a step; they are on the disk at once."""
         for name, value in values.items():
-            self._writer.add_scalar(name, value, step)
+            self._scalar(name, value, step)
         self._writer.flush()
+
+    def _scalar(self, name: str, value: float, step: int) -> None:
+        # Event files hold single precision. Another value at the step is another run's: both show.
+        if np.float32(value) not in self._held.get((name, step), ()):
+            self._writer.add_scalar(name, value, step)
 
     def finish(self, result: Result) -> None:
         """Log the summary, and close the file."""
         last = result.steps[-1]
         for name, value in scalars(result).items():
-            self._writer.add_scalar(name, value, last)
+            self._scalar(name, value, last)
         self._writer.add_text("verdict", str(result), last)
         self._writer.close()
 
@@ -210,6 +221,21 @@ def _named(name: str) -> str:
 
 def _loaded(result: Result | str | Path) -> Result:
     return result if isinstance(result, Result) else load(result)
+
+
+def _scalars_in(folder: Path) -> dict[tuple[str, int], list[np.float32]]:
+    """Return the scalars that event files in a folder hold, by name and step."""
+    found: dict[tuple[str, int], list[np.float32]] = {}
+    if any(folder.glob("*tfevents*")):
+        place = "tensorboard.backend.event_processing.event_accumulator"
+        held = importlib.import_module(place).EventAccumulator(
+            str(folder), size_guidance={"scalars": 0, "tensors": 0}
+        )
+        held.Reload()
+        for name in held.Tags()["scalars"]:
+            for event in held.Scalars(name):
+                found.setdefault((name, event.step), []).append(np.float32(event.value))
+    return found
 
 
 def _library(name: str) -> Any:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def rows_of_moment(
     metrics: Sequence[Metric],
     snapshot: Snapshot,
-    step: TrainingStep,
+    step: TrainingStep | None,
     evaluator: Evaluator | None = None,
 ) -> pd.DataFrame:
     """Return the rows that metrics have of one moment.
@@ -31,7 +31,7 @@ def rows_of_moment(
     Args:
         metrics: those of a single moment; one of a whole run sees a run that is this moment.
         snapshot: the moment: the reference, its twin "null", then other models.
-        step: the task's pure step.
+        step: the task's pure step; None for metrics that need weights only.
         evaluator: for metrics that need "outputs"; made for their names.
     """
     store = MemoryStore()

@@ -291,7 +291,8 @@ def _slower(together: list[float], alone: float) -> bool:
 
 
 def _fits(driver: object) -> bool:
-    return isinstance(driver, Lockstep) and driver.mode == "traced"
+    # Where the loss is scaled, coefficients are the replicas' own and not those of a group.
+    return isinstance(driver, Lockstep) and driver.mode == "traced" and driver.step.scaling is None
 
 
 def _seats(replicas: Replicas, index: int) -> list[_Seat]:

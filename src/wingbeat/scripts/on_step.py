@@ -11,6 +11,7 @@ from wingbeat.errors import RequestError, RunError
 from wingbeat.params import trainable
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from torch import Tensor, nn
@@ -34,6 +35,7 @@ class OnStep:
         l2: norm of the nudge after rounding to the weights' type; 0 for the reference.
         changed: share of the weights that became another number.
         still: names of the tensors that were asked to move and did not.
+        told: called with the step of each recording once it is written.
     """
 
     def __init__(
@@ -52,6 +54,7 @@ class OnStep:
         self.l2 = self.changed = 0.0
         self.still: tuple[str, ...] = ()
         self.forked = False
+        self.told: Callable[[int], None] = lambda _: None
         self._last: int | None = None
         self._recorded: int | None = None
 
@@ -118,6 +121,7 @@ class OnStep:
         tensors = {n: w.cpu().clone().contiguous() for n, w in self.chosen(model).items()}
         save_file(tensors, self.folder / f"step-{step}.safetensors")
         self._recorded = step
+        self.told(step)
 
     def _missed(self, step: int) -> str:
         if self._last is None:

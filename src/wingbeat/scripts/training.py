@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from wingbeat.determinism import seed_all, seeded
 from wingbeat.errors import RequestError, RunError, StoreError, require
 from wingbeat.execution.external import measure_checkpoints
+from wingbeat.execution.live import Live
 from wingbeat.execution.progress import Progress
 from wingbeat.execution.request import named_apart
 from wingbeat.execution.result import load, write_files
@@ -20,6 +21,7 @@ from wingbeat.replicas.perturb import Nudge, Perturbation
 from wingbeat.scripts.fork import described, said_of_twin
 from wingbeat.scripts.nudge import Nudged, check_nudges
 from wingbeat.scripts.on_step import OnStep
+from wingbeat.scripts.told import Told
 from wingbeat.task.describe import code_digest, difference
 from wingbeat.trajectory.store import FolderStore
 from wingbeat.trajectory.trajectory import Trajectory
@@ -27,6 +29,7 @@ from wingbeat.trajectory.trajectory import Trajectory
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from wingbeat.execution.live import Tracker
     from wingbeat.execution.result import Result
     from wingbeat.measure.metric import Metric
     from wingbeat.scripts.on_step import Chosen
@@ -46,6 +49,7 @@ def fork_training(
     weights: Chosen = "trainable",
     metrics: Sequence[str | Metric] | None = None,
     progress: bool | None = None,
+    trackers: Sequence[Tracker] = (),
 ) -> Result:
     """Train copies of a training that is a function of yours, and measure how they part.
 
@@ -67,6 +71,8 @@ def fork_training(
             adapters), "all" every floating-point parameter.
         metrics: names of metrics that need weights only; default: all of them.
         progress: show which copy trains; None shows it on a terminal.
+        trackers: told of each recording while the copies train, and of the result: those of
+            `wingbeat.integrations.trackers`, or objects with ``record`` and ``finish``.
 
     Returns:
         A result as of `measure_checkpoints`, with the twin's noise floor; it is in ``out`` too.
@@ -103,13 +109,16 @@ def fork_training(
         raise RequestError("all copies fork at one step: say it by at=, not in a perturbation")
     if not callable(train):
         raise RequestError(f"train is a {type(train).__name__}: pass a function of on_step")
+    live = Live(trackers, seeds=False)
     _agree(folder, train, given, replicas, at, record_every, seed, weights)
     hooks = _hooks(folder, given, replicas, at, record_every, seed, weights)
+    told = Told(live, hooks)
     with Progress(progress) as bar, seeded(seed):
         facts = {}
         for hook in hooks:
             bar.say(hook.label)
             facts[hook.label] = _trained(train, hook, seed)
+            told.replay(hook)  # what was done before: of the rest nothing is told twice
         bar.say("measuring")
         view = f"{folder / 'runs'}/{{replica}}/step-{{step}}.safetensors"
         trajectory = Trajectory.from_checkpoints(view, reference=REFERENCE, null=NULL)
@@ -121,7 +130,7 @@ def fork_training(
         folder=folder,
     )
     write_files(result, folder)
-    return load(folder)
+    return live.finish(load(folder))
 
 
 def _agree(folder: Path, train: Callable[[OnStep], Any], given: Sequence[Any], *rest: Any) -> None:

@@ -27,6 +27,7 @@ from wingbeat.task.batches import Streams
 from wingbeat.task.closures import filled_cells
 from wingbeat.task.data import Collated, is_tensors, len_of, plain
 from wingbeat.task.order import order_of
+from wingbeat.task.precision import made_scaler
 from wingbeat.task.replay import Listed, Made, given
 from wingbeat.task.signatures import AtStep
 
@@ -88,6 +89,8 @@ def _options(task: Task) -> dict[str, Any]:
         found["accumulate"] = task.accumulate
     if task.precision is not None:
         found["precision"] = task.precision
+    if task.scaler is not None:
+        found["scaler"] = made_scaler(task.scaler, torch.device("cpu")).state_dict()
     if task.start is not None:  # its weights and state are described as what training begins with
         found["start"] = {"step": task.start.step}
     return found

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, default_colla
 from wingbeat.errors import RequestError, require
 from wingbeat.task.data import Collated, is_tensors
 from wingbeat.task.order import Order
-from wingbeat.task.precision import TYPES
+from wingbeat.task.precision import TYPES, check_scaler
 from wingbeat.task.replay import given
 from wingbeat.task.signatures import check_after_step, with_step
 from wingbeat.task.starting_point import StartingPoint
@@ -34,6 +34,7 @@ def settle(task: Any) -> None:
     check_after_step(task.after_step)
     known = (None, *TYPES)
     require(task.precision in known, "Task.precision", task.precision, f"use one of {known}")
+    check_scaler(task.scaler, task.precision)
     if callable(task.loss) and not isinstance(task.loss, type):
         _put(task, "loss", with_step(task.loss, first + task.steps - 1))
 

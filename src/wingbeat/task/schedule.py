@@ -286,3 +286,28 @@ def refuse_rates(task: Scheduled, rates: Sequence[float]) -> None:
             f"into the optimizer's lr and let the schedule begin at 1"
         )
         raise RequestError(msg)
+
+
+def read_through(
+    task: Scheduled, owner: torch.optim.Optimizer
+) -> tuple[list[float], ScheduleTable | None]:
+    """Read a task's schedule through; returns the groups' own rates, and what a scheduler sets.
+
+    Raises:
+        RequestError: it is no schedule of this optimizer.
+    """
+    if task.schedule is None:
+        return [], None
+    rates = [group.get("lr") for group in getattr(owner, "param_groups", [{}])]
+    if any(rate is None for rate in rates):
+        msg = (
+            f"{type(owner).__name__} has no learning rate for Task.schedule to change "
+            "(lr=None): leave schedule out, or give the optimizer a learning rate"
+        )
+        raise RequestError(msg)
+    rates = [float(rate) for rate in rates]
+    found = table(task, owner)
+    keep_table(task, found)
+    if found is None:
+        refuse_rates(task, rates)
+    return rates, found

@@ -8,14 +8,12 @@ it; no driver has arithmetic of its own.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 from torch.func import functional_call, grad_and_value
 
-from wingbeat.errors import DriverError, RequestError
 from wingbeat.params import Layout, fixed, trainable
 from wingbeat.task.advice import check_optimizer
 from wingbeat.task.batches import copied
@@ -29,10 +27,11 @@ from wingbeat.task.objective import (
     dense_gradient,
     nothing,
 )
-from wingbeat.task.optimizers import Grouped, PureOptimizer, pure_optimizer, resumed_state
+from wingbeat.task.optimizers import Grouped
 from wingbeat.task.optimizers.members import members_by_group
-from wingbeat.task.precision import autocast, check_precision
-from wingbeat.task.schedule import ScheduleTable, factor_of, keep_table, refuse_rates, table
+from wingbeat.task.precision import SCALE, autocast, check_precision, is_scaler, scaling_of, skipped
+from wingbeat.task.pure_rule import pure_rule
+from wingbeat.task.schedule import factor_of, read_through
 from wingbeat.task.signatures import AtStep, made_optimizer
 from wingbeat.typing import Buffers
 
@@ -90,6 +89,7 @@ class TrainingStep:
         layout: names and shapes of the trainable parameters in the flat vector.
         optimizer: the pure optimizer, or None where the task's own object must be used.
         reason: why ``optimizer`` is None, else "".
+        scaling: how the loss is scaled, with updates that overflow left out; None where it is not.
         functional: whether ``torch.func`` can differentiate the model; see ``use_objects``.
         idle: ``(P,)``, true for parameters that the loss does not depend on; None without any.
         remembers: names of the Python state that a step changes; see ``task.hidden_state``.
@@ -105,7 +105,7 @@ class TrainingStep:
         self.task, self.dtype, self.device = task, dtype, device
         self.models = ModelBuilder(task, dtype, device)
         self.renew()
-        self.table = self._scheduled()
+        self._rates, self.table = read_through(task, self.owner)
         self.functional = True
         self.remembers: tuple[str, ...] = ()
         self.idle: Tensor | None = None
@@ -113,8 +113,8 @@ class TrainingStep:
         named = members_by_group(self.skeleton, self.owner)
         self.layout = Layout.of({name: p for group in named for name, p in group.items()})
         self._kept_groups = [place for place, group in enumerate(named) if group]
-        self._handed: Slots | None = None
-        self.optimizer, self.reason = self._pure(named)
+        self.scaling = scaling_of(task.precision, task.scaler, device)
+        self.optimizer, self._handed, self.reason = pure_rule(self.owner, named, self.table)
         self._evaluation = self.models.shown(self.skeleton).eval()
         if why := why_objects(self.skeleton):
             self.use_objects(f"{why}, which only a backward pass through the module itself calls")
@@ -162,9 +162,9 @@ class TrainingStep:
     def _slots(self, params: Tensor) -> Slots:
         if self.optimizer is None:
             return {}
-        if self._handed is None:
-            return self.optimizer.start(params)
-        return {name: t.clone() for name, t in self._handed.items()}
+        own = self.optimizer.start(params) if self._handed is None else self._handed
+        scale = {} if self.scaling is None else self.scaling.start(self.device)
+        return {**{name: t.clone() for name, t in own.items()}, **scale}
 
     def options(self, step: int) -> list[dict[str, Any]]:
         """Return what the schedule sets in each of the optimizer's groups; no entry: as it is.
@@ -180,45 +180,43 @@ class TrainingStep:
         factor = self.task.factor(self.number(step))
         return [{"lr": rate * factor} for rate in self._rates]
 
-    def _scheduled(self) -> ScheduleTable | None:
-        """Read the schedule through, and refuse one that is no schedule."""
-        if self.task.schedule is None:
-            return None
-        rates = [group.get("lr") for group in getattr(self.owner, "param_groups", [{}])]
-        if any(rate is None for rate in rates):
-            msg = (
-                f"{type(self.owner).__name__} has no learning rate for Task.schedule to change "
-                "(lr=None): leave schedule out, or give the optimizer a learning rate"
-            )
-            raise RequestError(msg)
-        self._rates = [float(rate) for rate in rates]
-        found = table(self.task, self.owner)
-        keep_table(self.task, found)
-        if found is None:
-            refuse_rates(self.task, self._rates)
-        return found
-
     def number(self, step: int) -> int:
         """Return the number of an update, those before this training included."""
         return self.task.first_step + step
 
-    def coefficients(self, step: int) -> tuple[float, ...]:
+    def coefficients(self, step: int, left_out: int = 0) -> tuple[float, ...]:
         """Return the step-dependent numbers of an update: the optimizer's, and its own number.
 
         The number is the last one, and only there for tasks whose loss or ``after_step`` take it.
+
+        Args:
+            step: of the run, which the schedule goes by.
+            left_out: updates before it that the optimizer did not make, and does not count.
         """
-        own = self._coefficients(step)
+        own = self._coefficients(step, max(0, step - left_out))  # a timing repeats steps
         return (*own, float(self.number(step))) if self.task.counts else own
 
-    def _coefficients(self, step: int) -> tuple[float, ...]:
+    def numbers(self, state: State, step: int) -> tuple[Tensor, ...]:
+        """Return the coefficients of a stack's update, without axes, or ``(replicas,)`` each.
+
+        Replicas that leave out updates of their own have coefficients of their own.
+        """
+        if self.scaling is None:
+            return torch.tensor(self.coefficients(step), dtype=torch.float64).unbind()
+        counts = skipped(state.slots)
+        known = {count: self.coefficients(step, count) for count in set(counts)}
+        rows = torch.tensor([known[count] for count in counts], dtype=torch.float64)
+        return rows.to(self.device).unbind(1)
+
+    def _coefficients(self, step: int, count: int) -> tuple[float, ...]:
         assert self.optimizer is not None
         if self.table is None:
-            return self.optimizer.coefficients(step, factor_of(self.task, self.number(step)))
+            return self.optimizer.coefficients(count, factor_of(self.task, self.number(step)))
         factors = self.table.factors(self.number(step))
         kept = [factors[place] for place in self._kept_groups]
         if isinstance(self.optimizer, Grouped):
-            return self.optimizer.coefficients_each(step, kept)
-        return self.optimizer.coefficients(step, kept[0])
+            return self.optimizer.coefficients_each(count, kept)
+        return self.optimizer.coefficients(count, kept[0])
 
     def __call__(
         self, state: State, batch: Batch, coefficients: Sequence[Tensor]
@@ -228,17 +226,34 @@ class TrainingStep:
         number = None
         if self.task.counts:
             *coefficients, number = coefficients
-        grad, loss, buffers = self.gradient(state.params, state.buffers, batch, number)
+        scale = None if self.scaling is None else state.slots[SCALE]
+        grad, loss, buffers = self.gradient(state.params, state.buffers, batch, number, scale)
+        if self.scaling is None:
+            params, slots = self._updated(state, grad, coefficients)
+        else:
+            grad, finite = self.scaling.unscaled(grad, state.slots)
+            params, slots = self._updated(state, grad, coefficients)
+            params = torch.where(finite, params, state.params)
+            slots = {name: torch.where(finite, t, state.slots[name]) for name, t in slots.items()}
+            slots |= self.scaling.moved_on(finite, state.slots)
+        if self.task.after_step is not None:
+            params, buffers = self._moved_on(params, buffers, number)
+        return State(params, buffers, slots), loss
+
+    def _updated(
+        self, state: State, grad: Tensor, coefficients: Sequence[Tensor]
+    ) -> tuple[Tensor, Slots]:
+        """Return weights and the optimizer's state after its step."""
+        assert self.optimizer is not None
         if self.task.clip_norm is not None:
             grad = clip(grad, self.task.clip_norm)
-        params, slots = self.optimizer.update(grad, state.slots, state.params, coefficients)
+        own = {name: t for name, t in state.slots.items() if not is_scaler(name)}
+        params, slots = self.optimizer.update(grad, own, state.params, coefficients)
         if self.idle is not None:
             rest = self.idle & (grad == 0)
             params = torch.where(rest, state.params, params)
             slots = {name: torch.where(rest, state.slots[name], t) for name, t in slots.items()}
-        if self.task.after_step is not None:
-            params, buffers = self._moved_on(params, buffers, number)
-        return State(params, buffers, slots), loss
+        return params, slots
 
     def _moved_on(self, params: Tensor, buffers: Buffers, number: Any) -> tuple[Tensor, Buffers]:
         """Return weights and buffers after the task's ``after_step``."""
@@ -249,7 +264,12 @@ class TrainingStep:
         return self.layout.flatten({n: tensors[n] for n in named}), {n: tensors[n] for n in buffers}
 
     def gradient(
-        self, params: Tensor, buffers: Buffers, batch: Batch, number: Any = None
+        self,
+        params: Tensor,
+        buffers: Buffers,
+        batch: Batch,
+        number: Any = None,
+        scale: Tensor | None = None,
     ) -> tuple[Tensor, Tensor, Buffers]:
         """Return the flat gradient (P,), the loss and the buffers after the forward pass.
 
@@ -260,20 +280,27 @@ class TrainingStep:
             buffers: by name.
             batch: of an update: a list of them where the task accumulates.
             number: of the update, for a loss that takes it; None is the last one's.
+            scale: what the loss is multiplied by before it is differentiated; None for 1.
         """
         if not self.functional:
             return self._own_gradient(params, buffers, batch, number)
         parts = self.parts(batch)
-        total, losses = None, []
+        total, losses, many = None, [], len(parts)
         for part in parts:
-            grad, loss, buffers = self._part_gradient(params, buffers, part, number, len(parts))
+            grad, loss, buffers = self._part_gradient(params, buffers, part, number, many, scale)
             total = grad if total is None else total + grad
             losses.append(loss)
         assert total is not None
         return total, self.mean(losses), buffers
 
     def _part_gradient(
-        self, params: Tensor, buffers: Buffers, batch: Batch, number: Any, many: int
+        self,
+        params: Tensor,
+        buffers: Buffers,
+        batch: Batch,
+        number: Any,
+        many: int,
+        scale: Tensor | None,
     ) -> tuple[Tensor, Tensor, Buffers]:
         def objective(named: dict[str, Tensor]) -> tuple[Tensor, tuple[Tensor, Buffers]]:
             """Return what is differentiated, then the loss and the buffers after it."""
@@ -282,7 +309,8 @@ class TrainingStep:
                 given = self.arguments(batch, number)
                 loss = self.call(self._objective, {**named, **fresh}, fresh, *given)
             loss = check_scalar(loss)
-            return loss if many == 1 else loss / many, (loss, fresh)
+            due = loss if many == 1 else loss / many
+            return due if scale is None else due * scale, (loss, fresh)
 
         named = self.layout.unflatten(params)
         grads, (_, (loss, after)) = grad_and_value(objective, has_aux=True)(named)
@@ -370,29 +398,3 @@ class TrainingStep:
         for name in changed:  # a module may assign a buffer anew instead of writing into it
             changed[name] = tensors[f"model.{name}"]
         return result
-
-    def _pure(self, named: list[dict[str, Tensor]]) -> tuple[PureOptimizer | None, str]:
-        sizes = [sum(p.numel() for p in members.values()) for members in named]
-        ends = list(accumulate(sizes, initial=0))
-        places = [slice(a, b) for a, b in pairwise(ends)]
-        if self.task.precision == "fp16":
-            return None, (
-                "precision='fp16' lets a replica skip an update whose gradients overflow, and its "
-                "optimizer then counts one less than the others"
-            )
-        if self.table is not None and self.table.moves:
-            return None, f"{self.table.kind} moves {self.table.moves[0]} too"
-        try:
-            rule = pure_optimizer(self._based(), places)
-            groups = [list(group.values()) for group in named]
-            self._handed = resumed_state(rule, self.owner, groups)
-        except DriverError as error:
-            return None, str(error)
-        return rule, ""
-
-    def _based(self) -> torch.optim.Optimizer:
-        """Return the optimizer with the learning rates that the schedule's factors refer to."""
-        if self.table is not None:
-            for group, base in zip(self.owner.param_groups, self.table.base, strict=True):
-                group["lr"] = base
-        return self.owner

@@ -35,6 +35,7 @@ _APART: Final = frozenset(
             "sampler",
         ),
         "start",
+        "scaler",
         *("eval_data", "eval_batch_size", "eval_metrics", "predict", "targets", "barriers"),
     )
 )
@@ -61,13 +62,14 @@ def step_key(step: TrainingStep) -> StepKey | None:
     if not all(map(_told, options.values())):
         return None
     read = what_is_read(step.task, step.skeleton)
-    if read is None or not _told(step.optimizer):
+    if read is None or not (_told(step.optimizer) and _told(step.scaling)):
         return None
     trees, tensors, reached = read
     alive = [*map(_code, reached), *map(type, step.skeleton.modules()), *_rules(step)]
     content = [
         *(sorted(options.items()), trees, sorted({id(thing) for thing in alive}), _model(step)),
-        *(repr(step.optimizer), step.functional, str(step.dtype), str(step.device), _settings()),
+        *(repr(step.optimizer), repr(step.scaling), step.functional, str(step.dtype)),
+        *(str(step.device), _settings()),
     ]
     held = {f"read {i}": t for i, t in enumerate(tensors)}
     if step.idle is not None:

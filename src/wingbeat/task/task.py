@@ -77,6 +77,7 @@ class Task:
         precision: "bf16" or "fp16": training runs under ``torch.autocast``; with "fp16" each
             replica has its own gradient scaler. Weights stay in float32, evaluation too.
         start: weights, optimizer state and number of updates to go on from; see ``wb.Start``.
+        scaler: with "fp16", ``() -> torch.amp.GradScaler`` with settings, or a state, of its own.
 
     Raises:
         RequestError: a value is out of range; the message names it and says what to do.
@@ -121,6 +122,7 @@ class Task:
     accumulate: int = 1
     precision: Precision | None = None
     start: StartingPoint | None = None
+    scaler: Callable[[], Any] | None = None
 
     def __post_init__(self) -> None:
         settle(self)

@@ -71,6 +71,11 @@ class SeedFolder:
         sweep(store.folder)  # its lock is that of the base seed
         return store
 
+    def moment(self, labels: Sequence[str], step: int) -> Snapshot:
+        """Return the moment of several copies together, of those that have recorded the step."""
+        stores = [self.copy(label) for label in labels]
+        return _stacked([s.read(step) for s in stores if step in s.steps()], step)
+
     def trained(self, label: str) -> bool:
         """Tell whether a copy is finished."""
         last = "member.json" if self.held is not None else "sealed.json"

@@ -14,6 +14,8 @@ from wingbeat.twins import parts as of_parts
 from wingbeat.twins.copies import Copy, Place
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from torch import Tensor
 
     from wingbeat.twins.asked import Asked, CopyPlan
@@ -33,6 +35,7 @@ class Training:
         parts: freshly built under the copy's seed.
         checkpoint_seconds: least time between checkpoints.
         saving: whether all parts can be saved, as far as was seen before training.
+        told: called with the copy and the step of each moment that was recorded.
     """
 
     def __init__(
@@ -44,7 +47,9 @@ class Training:
         checkpoint_seconds: float,
         *,
         saving: bool,
+        told: Callable[[CopyPlan, int], None],
     ) -> None:
+        self.told = told
         self.asked, self.plan, self.folder, self.parts = asked, plan, folder, parts
         self.store = folder.copy(plan.label)
         self.member = {"l2": 0.0, "changed": 0.0}
@@ -136,6 +141,7 @@ class Training:
                 stacked.unsqueeze(1),
             )
         )
+        self.told(self.plan, step)
 
     def _state(self) -> dict[str, Any]:
         return {

@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import tempfile
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wingbeat.determinism import seed_all, seeded
 from wingbeat.errors import RequestError, RunError
 from wingbeat.execution.arguments import as_folder
+from wingbeat.execution.live import Live
 from wingbeat.execution.progress import Progress
 from wingbeat.fingerprint import fingerprint
 from wingbeat.replicas.fork import REFERENCE
@@ -24,10 +26,12 @@ from wingbeat.twins.training import Training
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from wingbeat.execution.live import Tracker
     from wingbeat.execution.result import Result
     from wingbeat.measure.metric import Metric
     from wingbeat.replicas.perturb import Perturbation
     from wingbeat.trajectory.store import MemoryStore
+    from wingbeat.twins.asked import CopyPlan
     from wingbeat.twins.copies import Copy
 
 _HELD = 2**28
@@ -60,6 +64,9 @@ class Twins:
         metrics: names of metrics that need weights and losses only; default: all of them.
         checkpoint_seconds: least time between checkpoints of a copy in training.
         progress: show a bar; None shows it on a terminal.
+        trackers: told of each recorded moment while the copies train, and of the result: those of
+            `wingbeat.integrations.trackers`, or objects with ``record`` and ``finish``. The bands
+            and the spread of a perturbation come with the last of its copies.
 
     Raises:
         RequestError: the request is wrong; nothing was built.
@@ -101,6 +108,7 @@ class Twins:
         metrics: Sequence[str | Metric] | None = None,
         checkpoint_seconds: float = 60.0,
         progress: bool | None = None,
+        trackers: Sequence[Tracker] = (),
     ) -> None:
         if not callable(build):
             msg = f"build is a {type(build).__name__}: pass a function seed -> parts by name"
@@ -116,6 +124,7 @@ class Twins:
         # Once: building may change what build closes over.
         self.condition = self.asked.describe(build)
         self.build, self.checkpoint_seconds, self.progress = build, checkpoint_seconds, progress
+        self.live = Live(trackers, seeds=len(self.asked.seeds) > 1)
         self.folder = as_folder(out)
         self._temporary = None if out else tempfile.TemporaryDirectory(prefix="wingbeat-twins-")
         self._held: dict[int, dict[str, MemoryStore]] = {}
@@ -135,12 +144,19 @@ class Twins:
                 folder.store.lock()
                 held.callback(folder.store.unlock)
                 saving = self._check(folder)
+                self._replay(folder)
                 for plan in self.asked.copies():
                     if folder.trained(plan.label):
                         continue
                     parts = self._built(plan.build_seed(seed))
                     training = Training(
-                        self.asked, plan, folder, parts, self.checkpoint_seconds, saving=saving
+                        self.asked,
+                        plan,
+                        folder,
+                        parts,
+                        self.checkpoint_seconds,
+                        saving=saving,
+                        told=partial(self._tell, folder),
                     )
                     bar.say(f"{plan.label}, base seed {seed}")
                     yield training.copy
@@ -175,7 +191,21 @@ class Twins:
                 )
                 raise RequestError(msg)
         with seeded(0):
-            return measured(self.asked, folders, self.folder, self._built, evaluate)
+            result = measured(self.asked, folders, self.folder, self._built, evaluate)
+        return self.live.finish(result)
+
+    def _tell(self, folder: SeedFolder, plan: CopyPlan, step: int) -> None:
+        """Tell trackers of a moment; twins that only check are in no table."""
+        if self.live.trackers and not plan.checks:
+            plans = self.asked.copies() if plan.perturbation else [plan]
+            group = [p.label for p in plans if p.perturbation is plan.perturbation]
+            self.live.copy(plan.label, group, partial(folder.moment, step=step), seed=folder.seed)
+
+    def _replay(self, folder: SeedFolder) -> None:
+        """Tell trackers what was recorded before this process went on."""
+        for plan in self.asked.copies() if self.live.trackers else ():
+            for step in folder.copy(plan.label).steps():
+                self._tell(folder, plan, step)
 
     def _size(self, parts: Mapping[str, Any]) -> int:
         """Return the bytes of all snapshots of all copies of a base seed."""

@@ -157,7 +157,7 @@ class Lockstep:
 
     def _laid_out(self, state: State, batch: Batch, index: int) -> tuple[_Form, list[Tensor]]:
         """Return the form of a step's arguments, and all of them as a flat list."""
-        c = torch.tensor(self.step.coefficients(index), dtype=torch.float64).unbind()
+        c = self.step.numbers(state, index)
         inputs, spec = pytree.tree_flatten(batch)
         only_tensors(inputs)
         leaves = [state.params, *state.buffers.values(), *state.slots.values(), *inputs, *c]
@@ -179,7 +179,8 @@ class Lockstep:
 
     def _eager(self, form: _Form, *leaves: Tensor) -> list[Tensor]:
         """Vectorise and run the step without a recording."""
-        mapped = vmap(self._single, in_dims=(0, 0, 0, None, None), randomness="same")
+        own = None if self.step.scaling is None else 0  # coefficients
+        mapped = vmap(self._single, in_dims=(0, 0, 0, None, own), randomness="same")
         try:
             with sdpa_kernel(SDPBackend.MATH):
                 params, buffers, slots, losses = mapped(*form.arguments(leaves))

@@ -32,7 +32,8 @@ class Loop:
     @torch.no_grad()  # a second network in the loss may ask for gradients: none outlives its step
     def __call__(self, state: State, batch: Batch, index: int) -> tuple[State, Tensor]:
         """Advance a stack of one replica; ``state`` tensors have a leading axis of 1."""
-        c = [torch.tensor(x, dtype=torch.float64) for x in self.step.coefficients(index)]
+        # Of a stack of one: coefficients of its own are the stack's.
+        c = [t.reshape(()) for t in self.step.numbers(state, index)]
         after, loss = self.step(state.map(lambda t: t[0]), batch, c)
         return after.map(lambda t: t.unsqueeze(0)), loss.unsqueeze(0)
 
@@ -67,7 +68,7 @@ class ObjectLoop:
                 "gradient scaler cannot serve: use precision='bf16', or another optimizer"
             )
             raise RequestError(msg)
-        return Scaler(self.step.device)
+        return Scaler(self.step.device, self.step.task.scaler)
 
     def __call__(self, state: State, batch: Batch, index: int) -> tuple[State, Tensor]:
         """Advance a stack of one replica; ``state`` tensors have a leading axis of 1."""

@@ -25,10 +25,14 @@ UNEVEN = frozenset(
     (
         *("sigmoid", "silu", "gelu", "glu", "mish", "softplus", "elu", "sinh", "cosh", "pow"),
         *("log_sigmoid", "log_sigmoid_forward", "exp2", "expm1", "atan2", "logaddexp"),
+        *("acosh", "atanh"),
     )
 )
 """Operations whose vectorised form and whose form for the remainder round differently on a CPU
 (measured by equal inputs in all places of a tensor; torch 2.13)."""
+UNEVEN_IN_HALF: Final = frozenset(("rsqrt", "asinh"))
+"""Such operations of 16-bit numbers alone (measured likewise)."""
+_HALVES: Final = frozenset((torch.float16, torch.bfloat16))
 
 _LITERAL: Final = torch.ops.aten.lift_fresh_copy.default
 
@@ -106,7 +110,10 @@ def _signature(graph: GraphModule, leaves: Sequence[Tensor]) -> str:
 
 def _is_uneven(node: Node) -> bool:
     packet = getattr(node.target, "overloadpacket", None)
-    return str(packet).removeprefix("aten.").removesuffix("_backward") in UNEVEN
+    name = str(packet).removeprefix("aten.").removesuffix("_backward")
+    if name in UNEVEN_IN_HALF:
+        return getattr(node.meta.get("val"), "dtype", None) in _HALVES
+    return name in UNEVEN
 
 
 def _normalised(graph: GraphModule, replicas: int) -> set[int]:

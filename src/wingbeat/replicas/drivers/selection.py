@@ -17,19 +17,18 @@ import torch
 from wingbeat.errors import DriverError
 from wingbeat.fingerprint import fingerprint, warn_of_lost_asserts
 from wingbeat.products import warn_if_not_reproducible
-from wingbeat.replicas.drivers.accelerator import finish, rounding_of_products
+from wingbeat.replicas.drivers.accelerator import finish
 from wingbeat.replicas.drivers.cache import DriverTimings, key_of, load, store
 from wingbeat.replicas.drivers.large_net import REASON, is_large_net, repeats
 from wingbeat.replicas.drivers.lockstep import DisprovedError, Lockstep
 from wingbeat.replicas.drivers.object_loop import LOOP, alone
+from wingbeat.replicas.drivers.plain import UnlikePlainError, hold_to_plain
 from wingbeat.replicas.drivers.registry import AUTO, DRIVERS, DriverKind, check_driver
 from wingbeat.replicas.reads import NotRecordableError
 from wingbeat.replicas.replicas import Driver, Replicas, partition
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from torch import Tensor
 
     from wingbeat.replicas.fork import Member
     from wingbeat.task.batches import Batches
@@ -45,10 +44,6 @@ VECTOR_LOOP = 32
 """Numbers that a vectorised kernel takes at a time: two registers of 16 single floats."""
 COMPILE_SECONDS = 120.0
 """Compiling is tried when the rest of the run would take longer than this."""
-
-
-class UnlikePlainError(DriverError):
-    """Lock step trains otherwise than the model and the optimizer themselves."""
 
 
 @dataclass(frozen=True)
@@ -182,10 +177,8 @@ class DriverSelector:
         driver = kind.function(self.step, mode)
         try:
             replicas = self._replicas(driver, 0 if kind.stacks else 1, self.stack_schedule[-1])
-            replicas.advance(0)
-            if self.steps > 1:
-                replicas.advance(1)  # the run itself proves this step; see ``Proofs``
-            self._hold_to_plain(replicas.take_losses()[:, 0])
+            plain = self._replicas(alone(self.step), 1, self.stack_schedule[-1][:1])
+            hold_to_plain(self.step, replicas, plain, self.steps)
         except (UnlikePlainError, DisprovedError, NotRecordableError):
             raise
         except DriverError:
@@ -195,35 +188,6 @@ class DriverSelector:
             self.step.renew()  # the attempt may have left its tensors in the model
             return self._held(kind, left[0])
         return driver
-
-    def _hold_to_plain(self, losses: Tensor) -> None:
-        """Compare the reference's first losses with those of a plain loop.
-
-        The second one follows the first update, so that another gradient shows too.
-
-        Raises:
-            UnlikePlainError: they differ by more than rounding.
-        """
-        replicas = self._replicas(alone(self.step), 1, self.stack_schedule[-1][:1])
-        for index in range(len(losses)):
-            replicas.advance(index)
-        plain = replicas.take_losses()[:, 0].double()
-        apart = (losses.double() - plain).abs()
-        # A few hundred roundings: other masks of dropout or another gradient change the loss more.
-        allowed = max(512 * torch.finfo(self.step.dtype).eps, rounding_of_products(self.step))
-        allowed *= float(plain.abs().max() + 1)
-        if bool((apart > allowed).any()):
-            index = int((apart > allowed).nonzero()[0])
-            why = (
-                f"a stack of {self.step.task.precision} products rounds otherwise"
-                if self.step.task.precision
-                else "dropout of a tensor that lies transposed in memory draws another mask there"
-            )
-            msg = (
-                f"lock step does not repeat the plain loop at step {index}: loss "
-                f"{float(losses[index]):g}, plain {float(plain[index]):g} ({why}, for example)"
-            )
-            raise UnlikePlainError(msg)
 
     def _measured(self, compiled: bool | None) -> ExecutionPlan:
         if is_large_net(self.step):
@@ -363,7 +327,8 @@ class DriverSelector:
     def _even(self) -> int:
         """Return the least stack size whose activations fill whole vector loops, in any layout."""
         # Threads cut large tensors into equal pieces, each of which ends in a remainder.
-        whole = VECTOR_LOOP << min(3, (torch.get_num_threads() - 1).bit_length())
+        loop = VECTOR_LOOP * (1 if self.step.task.precision is None else 2)  # of 16-bit numbers
+        whole = loop << min(3, (torch.get_num_threads() - 1).bit_length())
         return whole // math.gcd(whole, *self.batches.rows())
 
     def _probes(self) -> list[int]:
