@@ -57,7 +57,7 @@ def _one_fake_mode() -> Iterator[None]:
 
     with _ONE_AT_A_TIME:  # what is replaced belongs to the process
         usual = proxy_tensor.extract_val
-        proxy_tensor.extract_val = noted
+        proxy_tensor.extract_val = noted  # type: ignore[assignment]
         try:
             yield
         finally:
