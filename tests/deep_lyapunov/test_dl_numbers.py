@@ -19,6 +19,7 @@ from wingbeat.deep_lyapunov import metrics as dlm
 from wingbeat.deep_lyapunov.assess import Recording, assess
 from wingbeat.deep_lyapunov.config import MetricsConfig
 from wingbeat.deep_lyapunov.metrics import convergence, dimensionality, lyapunov
+from wingbeat.metrics import gram, spread_interval
 
 DEFAULTS = {"n_trajectories": 5}
 
@@ -282,3 +283,12 @@ def by_scikit_learn(points, k):
     scores = PCA(k).fit_transform(points.reshape(-1, points.shape[2]))
     scores = scores.reshape(*points.shape[:2], k)
     return scores[-1].std() / scores[0].std()
+
+
+def test_the_band_of_the_spread_is_the_one_that_a_run_has():
+    points = np.random.default_rng(4).standard_normal((4, 3, 50)).cumsum(axis=0)
+    recording = Recording(tuple(tuple(row) for row in points), tuple(map(float, range(4))))
+    found = assess(recording, 3, MetricsConfig())
+    for one, band in zip(points, found.spread_interval, strict=True):
+        wanted = spread_interval(gram(one))
+        assert band == pytest.approx(np.array([wanted.low, wanted.high]) * (2 / 3) ** 0.5)

@@ -66,7 +66,8 @@ class PlainResults:
         lyapunov_interval: the same of the exponent.
         lyapunov_slope: least-squares slope of ln spread over the first intervals, 1/epoch.
         early_late_ratio: how much more ln spread changes in the first half; > 1 = early.
-        spread_interval: ``(T, 2)`` bounds of the spread.
+        spread_interval: ``(T, 2)``, 95 % interval of the spread, see
+            `wingbeat.metrics.spread_interval`; NaN below three trajectories.
         checkpoint_epochs: ``(T,)``, the epoch (or call) at which each checkpoint was taken.
         gradient_norms: ``(T, N)``, if asked for; NaN where there was no gradient.
         legacy_convergence_ratio: what deep-lyapunov 0.1.2 gives for the same weights.
