@@ -308,9 +308,9 @@ def table(
     for system in (s for s in systems() if chosen in (None, s.name)):
         for seeds in seeds_of:
             for replicas in REPLICAS:
-                # Thirty nets cost ten times three, and of ten base seeds ten times as much again.
-                dear = system.name == "small net" and replicas == max(REPLICAS)
-                part = (2 if dear else 1) * (2 if dear and seeds == 10 else 1)
+                # Thirty nets cost ten times three, and ten base seeds ten times one.
+                net = system.name == "small net"
+                part = 2 ** (int(net and replicas == max(REPLICAS)) + int(net and seeds == 10))
                 own = list(cells(system, replicas, seeds, max(1, trials // part)))
                 old, now, word, rate = own
                 shares = [old.covers, old.below, old.above, now.covers, now.error, now.below]

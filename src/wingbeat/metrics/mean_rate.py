@@ -73,7 +73,9 @@ def mean_rate(rates: Array, first: Array, last: Array, *, level: float = 0.95) -
     if error <= 1e-14 * abs(value):  # equal but for rounding
         return Estimate(value, interval_reason=NO_VARIATION)
     plain = students_limits(n, level, 0.0)
-    moved = students_limits(n, level, _WEIGHT * _skewness(centred(first), centred(last)))
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        skewness = _WEIGHT * _skewness(centred(first), centred(last))
+    moved = students_limits(n, level, skewness)
     return Estimate(
         value,
         value - max(plain[1], moved[1]) * error,
