@@ -74,7 +74,7 @@ def fork(
 
 def _moved(after: Tensor, before: Tensor) -> Tensor:
     """Return by how much weights differ, in float64: twice their size, so once and in pieces."""
-    if after.nbytes > LARGE:  # what a nudge was drawn in may have left holes
+    if 4 * after.nbytes > LARGE:  # what a nudge was drawn in may have left holes
         give_back()
     moved = torch.empty(after.shape, dtype=torch.float64)
     pieces = (torch.split(t, _PIECE) for t in (moved, after, before))

@@ -22,6 +22,7 @@ from torch.utils import _pytree as pytree
 
 from wingbeat.errors import DriverError
 from wingbeat.generators import GeneratorStates
+from wingbeat.heap import give_back
 from wingbeat.replicas.drivers.marks import equal, mark
 from wingbeat.replicas.drivers.recorded import (
     Mode,
@@ -92,12 +93,7 @@ class Lockstep:
     def __call__(self, state: State, batch: Batch, index: int) -> tuple[State, Tensor]:
         """Advance a stack ``(replicas, …)``; returns it with the losses ``(replicas,)``."""
         if self._is_spared(state):
-            room = State(
-                torch.empty_like(state.params),
-                state.buffers,
-                {name: torch.empty_like(t) for name, t in state.slots.items()},
-            )
-            return self._spared(state, batch, index, room)
+            return self._spared(state, batch, index, state.map(torch.empty_like))
         form, leaves = self._laid_out(state, batch, index)
         *own, losses = self._run(form, leaves, index)
         return self.state_of(state, own), losses
@@ -256,6 +252,8 @@ class Lockstep:
         eager = partial(self._eager, form)
         expected = self._repeated(eager, leaves)
         rng.put_back()
+        if form.spared:
+            give_back()
         if self.mode == "eager":
             with ReadsRefused():
                 eager(*leaves)
@@ -279,6 +277,8 @@ class Lockstep:
             return found
         graph = record(eager, leaves)
         rng.put_back()
+        if form.spared:
+            give_back()
         if not equal(mark(graph.forward(*leaves)), expected):
             msg = "the recorded step does not repeat the model"
             raise DriverError(msg)

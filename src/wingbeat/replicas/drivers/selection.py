@@ -31,6 +31,8 @@ from wingbeat.replicas.replicas import Driver, Replicas, partition
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from torch import Tensor
+
     from wingbeat.replicas.fork import Member
     from wingbeat.task.batches import Batches
     from wingbeat.task.step import TrainingStep
