@@ -27,7 +27,7 @@ OPTIMIZERS: dict[str, tuple[str, dict[str, float], int]] = {
 """Class, options, and how many numbers it keeps for each weight."""
 CASES = (
     *(("loop", name, many, "folder") for name in OPTIMIZERS for many in (1, 2, 8)),
-    *(("lockstep", name, many, "folder") for name in OPTIMIZERS for many in (1, 2, 8)),
+    *(("lockstep", name, many, "folder") for name in OPTIMIZERS for many in (1, 2, 6, 14)),
     ("loop", "SGD", 2, "memory"),
     ("loop", "AdamW", 8, "memory"),
     ("lockstep", "SGD", 2, "memory"),

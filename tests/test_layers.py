@@ -16,7 +16,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "wingbeat"
 # A unit may import units of a lower level and those it stands beside by name.
 LEVELS = (
     (
-        *("products", "kernels", "typing", "brief", "turn", "terminal", "generators"),
+        *("products", "kernels", "typing", "brief", "turn", "terminal", "generators", "heap"),
         *("tracing", "version"),
     ),
     (

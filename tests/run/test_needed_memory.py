@@ -12,6 +12,7 @@ from run import tasks
 
 import wingbeat as wb
 from wingbeat.execution import needed_memory
+from wingbeat.execution.needed_memory import Form
 from wingbeat.task.step import State
 
 
@@ -26,37 +27,41 @@ def test_a_run_that_cannot_fit_is_refused_before_anything_is_computed(tmp_path, 
 
 def test_a_million_replicas_are_refused_without_being_made(tmp_path, monkeypatch):
     monkeypatch.setattr(needed_memory, "free_memory", lambda device: 10**8)
-    with pytest.raises(wb.RequestError, match=r"1000002 copies .* GiB at the peak"):
+    with pytest.raises(wb.RequestError, match=r"1000002 copies .* [GM]iB at the peak"):
         wb.run(tasks.plain(), wb.Gaussian(0.01), replicas=10**6, out=tmp_path / "run")
 
 
-def test_memory_grows_with_copies_slots_and_kept_snapshots():
+def test_memory_grows_with_copies_slots_and_kept_snapshots(monkeypatch):
     weights = torch.zeros(1000)  # 4,000 bytes
     plain = State(weights, {}, {})
     adam = State(weights, {}, {"m": weights, "v": weights})
     assert needed_memory.needed(plain, 4) < needed_memory.needed(adam, 4)
-    alone, stacked = (
-        needed_memory.needed(plain, 5, stacked=kind) - needed_memory.needed(plain, 4, stacked=kind)
-        for kind in (False, True)
+    monkeypatch.setattr(needed_memory, "LARGE", -1)  # else all next states lie beside the old ones
+    forms = [Form(), Form(stacked=True), Form(stacked=True, spared=False)]
+    alone, spared, whole = (
+        needed_memory.needed(plain, 5, form=form) - needed_memory.needed(plain, 4, form=form)
+        for form in forms
     )
     assert 4000 <= alone <= 1.1 * 4000, "a copy's weights, and nothing else of it"
-    assert stacked >= 3 * alone, "those before and after a step, and a gradient"
+    assert 8000 <= spared <= 1.1 * 8000, "a gradient too"
+    assert whole >= 5 * alone, "those before and after a step, and what is made on the way"
     longer, long = (needed_memory.needed(plain, 4, kept=n) for n in (30, 10))
-    assert longer - long == pytest.approx(20 * 4 * 4000, rel=0.06)
+    assert longer - long == pytest.approx(20 * 4 * 4000, rel=0.08)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("case", [("loop", "AdamW", 8, "folder"), ("lockstep", "SGD", 2, "folder")])
-def test_a_run_stays_below_its_estimate_and_near_it(case):
-    """In a process of its own: a net of 8 million numbers, 34 MB, beside which torch is small."""
-    words = [sys.executable, "-m", "benchmarks.peak_memory", "--width", "1024"]
+@pytest.mark.parametrize("driver", ["loop", "lockstep"])
+@pytest.mark.parametrize("optimizer", ["SGD", "AdamW"])
+def test_a_run_stays_below_its_estimate_and_near_it(driver, optimizer):
+    """In a process of its own: a net of 17 million numbers, 68 MB, beside which torch is small."""
+    case = (driver, optimizer, 2, "folder")
+    words = [sys.executable, "-m", "benchmarks.peak_memory", "--width", "1456"]
     done = subprocess.run(
         [*words, "--case", json.dumps(case)], capture_output=True, text=True, check=True
     )
     found = json.loads(done.stdout.splitlines()[-1])
     assert found["peak"] <= found["estimate"] <= 1.3 * found["peak"]
-    if case[0] == "loop":
-        assert found["peak"] <= 1.15 * found["floor"]
+    assert found["peak"] <= 1.15 * found["floor"]
 
 
 def test_a_container_counts_what_it_gives_up_at_once_as_free(tmp_path, monkeypatch):

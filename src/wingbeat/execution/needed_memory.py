@@ -7,6 +7,7 @@ the libraries themselves come on top.
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -14,6 +15,7 @@ import torch
 
 from wingbeat.checkpoints.memory import show_memory
 from wingbeat.errors import RequestError
+from wingbeat.replicas.snapshot import LARGE
 
 if TYPE_CHECKING:
     from wingbeat.task.step import State
@@ -28,45 +30,58 @@ _LIMITS: Final = (
 """Where Linux says what a container may take, and what it has taken."""
 
 
-_OF_ONE: Final = 10
-"""Models beside the copies: the task's, a gradient, a fork in float64, what the allocator keeps."""
-_SCATTERED: Final = 1.1
-"""Of optimizer state, which lies in many tensors: holes between them that the allocator keeps."""
-_UNREST: Final = 1.05
+_OF_ONE: Final = 3.5
+"""Models beside the copies: the one that is called, and a gradient and what an optimizer makes on
+its way, or a fork's weights in float64."""
+_UNREST: Final = 1.07
 """Of all: two runs of one request differ by some hundredths at their peak."""
-_STACKED: Final = 3
-"""Weights of all copies that a step in lock step takes besides: gradients, flat and by layer, and
-what the update makes on its way."""
+_WHOLE: Final = 3
+"""Weights of all copies that a step in lock step takes besides where it is not made in place:
+gradients, flat and by layer, and what the update makes on its way."""
 
 
-def needed(state: State, copies: int, kept: int = 0, *, stacked: bool = False) -> int:
+@dataclass(frozen=True)
+class Form:
+    """How the copies of a run are advanced, as far as it decides about memory.
+
+    Args:
+        stacked: whether all advance in one call.
+        spared: whether such a call updates them in place.
+        clipped: whether gradients are clipped, which takes them in one piece.
+    """
+
+    stacked: bool = False
+    spared: bool = True
+    clipped: bool = False
+
+
+def needed(state: State, copies: int, kept: int = 0, form: Form = Form()) -> int:
     """Return the bytes at the peak of a run, without activations, data and libraries.
 
-    Counted from what ``benchmarks/peak_memory.py`` measures. The loop holds weights, buffers and
-    optimizer state of all copies once, and those of one copy again while a step makes the next;
-    lock step makes the next of all copies at once. Snapshots are written from where the copies
-    lie; a folder's are read tensor by tensor, those without a folder stay in memory.
+    Counted from what ``benchmarks/peak_memory.py`` measures. The copies' weights, buffers and
+    optimizer state lie in memory once. The loop takes one gradient besides, lock step those of all
+    copies; where replicas are small, or an update cannot be made in place, all next states too.
+    Snapshots are written from where the copies lie; those without a folder stay in memory.
 
     Args:
         state: of one copy.
-        copies: the reference and its twin included.
+        copies: the reference and its twin included, and those that fill up a stack.
         kept: snapshots that stay in memory; 0 where they go to the disk.
-        stacked: whether all copies advance in one call.
+        form: how they are advanced.
     """
     weights = _bytes(state.params) + sum(map(_bytes, state.buffers.values()))
-    slots = sum(map(_bytes, state.slots.values()))
-    each = weights + slots
-    one = _OF_ONE * weights + slots
-    if stacked:  # filled up, so that no kernel has a remainder: to fours with batches of eight
-        copies = -(-copies // 4) * 4
-    step = copies * (each + _STACKED * weights) if stacked else 0
-    held = copies * (weights + _SCATTERED * slots + kept * weights)
-    return int(_UNREST * (held + step + one))
+    each = weights + sum(map(_bytes, state.slots.values()))
+    step = 0
+    if form.stacked and form.spared:
+        step = weights * (3 if form.clipped else 1)
+    elif form.stacked:
+        step = each + _WHOLE * weights
+    elif copies * weights <= LARGE:
+        step = each
+    return int(_UNREST * (copies * (each + kept * weights + step) + _OF_ONE * weights))
 
 
-def check(
-    state: State, copies: int, kept: int, device: torch.device, *, stacked: bool = False
-) -> int:
+def check(state: State, copies: int, kept: int, device: torch.device, form: Form = Form()) -> int:
     """Return what a run needs, in bytes, or refuse it.
 
     Args:
@@ -74,13 +89,13 @@ def check(
         copies: the reference and its twin included.
         kept: snapshots that stay in memory.
         device: where it runs.
-        stacked: whether all copies advance in one call.
+        form: how they are advanced.
 
     Raises:
         RequestError: there is less memory; the message holds both figures.
     """
     on_device = kept if device.type == "cpu" else 0  # snapshots are moved to the CPU
-    size, free = needed(state, copies, on_device, stacked=stacked), free_memory(device)
+    size, free = needed(state, copies, on_device, form), free_memory(device)
     if free is not None and size > free:
         weights = show_memory(_bytes(state.params))
         spared = " With out=, snapshots go to the disk instead." if kept else ""

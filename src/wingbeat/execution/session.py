@@ -25,12 +25,14 @@ from wingbeat.replicas.drivers.lockstep import Lockstep
 from wingbeat.replicas.drivers.object_loop import LOOP
 from wingbeat.replicas.drivers.registry import AUTO
 from wingbeat.replicas.drivers.selection import DriverName, DriverSelector, ExecutionPlan
+from wingbeat.replicas.drivers.sparing import is_spared
 from wingbeat.replicas.first_loss import first_loss
 from wingbeat.replicas.perturb import Init
 from wingbeat.replicas.replicas import Replicas
 from wingbeat.replicas.seeding import check_init, check_streams
 from wingbeat.replicas.training_run import TrainingRun, advance, member_from
 from wingbeat.task.batches import Batches
+from wingbeat.task.build import emptied
 from wingbeat.task.hidden_state import HiddenState
 from wingbeat.task.step import TrainingStep
 from wingbeat.trajectory.store import FolderStore, MemoryStore, Store
@@ -46,6 +48,7 @@ if TYPE_CHECKING:
     from wingbeat.execution.progress import Progress
     from wingbeat.execution.request import Request
     from wingbeat.replicas.fork import Member
+    from wingbeat.task.step import State
 
 
 _SAVING = 20.0  # checkpoints lie at least so many times their own writing apart
@@ -72,8 +75,7 @@ class Session:
         self.step = TrainingStep(request.task, request.dtype, request.device)
         start = self.step.start(request.task.seed)
         alone = options.driver == LOOP or (options.driver == AUTO and is_large_net(self.step))
-        kept = _kept(request, folder)
-        needed_memory.check(start, request.copies, kept, request.device, stacked=not alone)
+        self._check_memory(start, stacked=not alone)
         params = self.step.layout.unflatten(start.params)
         for perturbation in request.perturbations:
             perturbation.check(params, request.task.steps)
@@ -87,6 +89,17 @@ class Session:
         self.choice: ExecutionPlan
         self.course: TrainingRun | None = None
         self._members: list[Member] | None = None
+
+    def _check_memory(self, start: State, *, stacked: bool, spare: int = 1) -> None:
+        """Refuse a run that needs more memory than there is; ``spare``: see ``Replicas``."""
+        request = self.request
+        copies = -(-request.copies // spare) * spare
+        form = needed_memory.Form(
+            stacked,
+            is_spared(self.step, copies * start.params.nbytes),
+            request.task.clip_norm is not None,
+        )
+        needed_memory.check(start, copies, _kept(request, self.folder), request.device, form)
 
     def result(self) -> Result:
         """Train and measure what is not done yet, and return all that the folder then holds."""
@@ -186,7 +199,11 @@ class Session:
         if self._members is not None:
             return
         store = self.store if isinstance(self.store, FolderStore) else None
+        before = self.step.skeleton
         self._ready(store)
+        if before is not self.step.skeleton:  # what is kept of the user's objects refers to it
+            emptied(before)
+        del before
         if store is not None and store.sealed:
             self._members = members_of(store)
             return
@@ -293,7 +310,7 @@ class Session:
                         every = max(every, _SAVING * (saved - begun)) if every else every
                     yield
             except (RunError, GeneratorExit):  # the latter where another run of several failed
-                if store:
+                if store and course.replicas.whole:
                     store.save_state(*course.save())
                 raise
         if store:
@@ -312,6 +329,10 @@ class Session:
         self.choice, self.environment = freeze(
             store, selector, now, options.driver, options.compiled
         )
+        if self.choice.spare > 1:  # known only now
+            start = self.step.start(request.task.seed)
+            stacked = self.choice.driver.name != LOOP
+            self._check_memory(start, stacked=stacked, spare=self.choice.spare)
         if fresh:
             self.bar.note(self.choice.sentence())
 

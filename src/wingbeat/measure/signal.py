@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 # A gradient of rounding repeats by less than this when the weights move by their rounding: the
 # two draws are then independent, and their difference is about 1.4 times as long as each.
 _REPEATS: Final = 0.3
+_BLOCK: Final = 1 << 20
+"""Numbers that are drawn at once, a multiple of 16: eight megabytes, and no faster with more."""
 
 
 def without_signal(step: TrainingStep, trajectory: Trajectory) -> tuple[str, ...]:
@@ -49,23 +51,41 @@ def without_signal(step: TrainingStep, trajectory: Trajectory) -> tuple[str, ...
 
 
 def _kinds(step: TrainingStep, snapshot: Snapshot, batches: Batches) -> dict[str, Kind]:
-    # Cloned: a view would keep the weights of all replicas.
-    reference = {name: tensor[0].clone() for name, tensor in snapshot.params.items()}
-    flat = step.layout.flatten(reference).to(step.device)
-    del reference
-    eps = torch.finfo(flat.dtype).eps
-    noise = torch.Generator().manual_seed(derive(snapshot.step, "rounding"))
-    drawn = torch.randn(flat.shape, generator=noise, dtype=torch.float64).to(flat.device)
-    moved = drawn.mul_(eps).add_(1).mul_(flat).to(flat)
-    del drawn
-    first, second = (_gradient(step, params, snapshot, batches) for params in (flat, moved))
-    if not (bool(torch.isfinite(first).all()) and bool(torch.isfinite(second).all())):
+    weights = _reference(step, snapshot)
+    first = _gradient(step, weights, snapshot, batches)
+    eps = torch.finfo(weights.dtype).eps
+    _move(weights, eps, torch.Generator().manual_seed(derive(snapshot.step, "rounding")))
+    second = _gradient(step, weights, snapshot, batches)
+    del weights
+    if not all(bool(torch.isfinite(g).all()) for g in (*first.values(), *second.values())):
         return dict.fromkeys(step.layout.names, "signal")
-    small = eps**0.5 * float(first.abs().max())
-    pieces = zip(
-        step.layout.unflatten(first).items(), step.layout.unflatten(second).values(), strict=True
-    )
-    return {name: _kind(a, b, small) for (name, a), b in pieces}
+    small = eps**0.5 * max(float(g.abs().max()) for g in first.values() if g.numel())
+    return {name: _kind(first[name], second[name], small) for name in step.layout.names}
+
+
+def _reference(step: TrainingStep, snapshot: Snapshot) -> Tensor:
+    """Return the weights of the reference ``(P,)``, a copy, with no tensor twice at a time."""
+    first = snapshot.params[step.layout.names[0]]
+    flat = torch.empty(step.layout.size, dtype=first.dtype, device=step.device)
+    del first
+    for name, place in step.layout.unflatten(flat).items():
+        place.copy_(snapshot.params[name][0])
+    return flat
+
+
+def _move(weights: Tensor, eps: float, noise: torch.Generator) -> None:
+    """Move weights by about their own rounding, in place, some at a time.
+
+    The numbers are those of one draw: a generator that draws many draws them in sixteens.
+    """
+    size, start = weights.numel(), 0
+    while start < size:
+        # No rest of less than a block, which would be drawn in another way.
+        end = size if size - start < 2 * _BLOCK else start + _BLOCK
+        drawn = torch.randn(end - start, generator=noise, dtype=torch.float64).to(weights.device)
+        part = weights[start:end]
+        part.copy_(drawn.mul_(eps).add_(1).mul_(part))
+        start = end
 
 
 def _kind(a: Tensor, b: Tensor, small: float) -> Kind:
@@ -76,11 +96,13 @@ def _kind(a: Tensor, b: Tensor, small: float) -> Kind:
     return "rounding" if differs and float(a.abs().max()) <= small else "signal"
 
 
-def _gradient(step: TrainingStep, params: Tensor, snapshot: Snapshot, batches: Batches) -> Tensor:
+def _gradient(
+    step: TrainingStep, params: Tensor, snapshot: Snapshot, batches: Batches
+) -> dict[str, Tensor]:
     streams = Streams.of(step.task.seed)
     index = min(snapshot.step, step.task.steps - 1)
     buffers = {k: b[0].to(step.device) for k, b in snapshot.buffers.items()}
     seed_all(derive(streams.dropout, index))
     with torch.no_grad():
         number = step.number(index) if step.task.counts else None
-        return step.gradient(params, buffers, batches.batch(streams, index), number)[0]
+        return step.gradients(params, buffers, batches.batch(streams, index), number)[0]

@@ -57,8 +57,12 @@ class Belongings:
         structure = torch.frombuffer(bytearray(text.encode()), dtype=torch.uint8)
         return {STRUCTURE: structure, **{f"|{i}": t for i, t in enumerate(found.tensors)}}
 
-    def put_back(self, held: Mapping[str, Tensor]) -> None:
+    def put_back(self, held: Mapping[str, Tensor], *, given: bool = False) -> None:
         """Make the optimizer hold what ``gather`` returned, copied.
+
+        Args:
+            held: what it returned.
+            given: the tensors are the optimizer's from now on, and need not be copied.
 
         Raises:
             RunError: a saved state of an earlier version, or of a class that is gone.
@@ -69,7 +73,7 @@ class Belongings:
         raw = held[STRUCTURE].cpu().numpy().tobytes()
         if raw != self._parsed[0]:
             self._parsed = raw, json.loads(raw)
-        _Writing(self, held).node(self._parsed[1], self.owner)
+        _Writing(self, held, given).node(self._parsed[1], self.owner)
 
     def keep(self, thing: Any) -> int:
         """Return the place of something that is not a replica's: functions, modules, devices."""
@@ -173,8 +177,8 @@ class _Reading:
 class _Writing:
     """One walk over a description: makes an object hold what it says."""
 
-    def __init__(self, of: Belongings, held: Mapping[str, Tensor]) -> None:
-        self.of, self.held = of, held
+    def __init__(self, of: Belongings, held: Mapping[str, Tensor], given: bool) -> None:
+        self.of, self.held, self.given = of, held, given
         self.made: dict[int, Any] = {}
 
     def node(self, said: Any, live: Any = None) -> Any:
@@ -199,7 +203,8 @@ class _Writing:
 
     def _leaf(self, said: dict[str, Any], live: Any) -> tuple[Any] | None:
         if "t" in said:
-            tensor = self._held(said["t"]).clone()
+            tensor = self._held(said["t"])
+            tensor = tensor if self.given else tensor.clone()
             return (tensor.requires_grad_(said["g"]) if said["g"] else tensor,)
         if "G" in said:
             generator = self._kept(said, live)

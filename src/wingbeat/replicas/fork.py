@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import torch
 
 from wingbeat.determinism import derive, seeded
+from wingbeat.heap import give_back
 from wingbeat.params import trainable
 from wingbeat.replicas.perturb import Init, Nudge, Perturbation, StreamChange
+from wingbeat.replicas.snapshot import LARGE
 from wingbeat.task.batches import Batches, Streams
 
 if TYPE_CHECKING:
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
     from wingbeat.task.step import State, TrainingStep
 
 REFERENCE, NULL = "reference", "null"
+_PIECE: Final = 1 << 20
+"""Numbers that are taken apart at once: eight megabytes, and no faster with more."""
 
 
 @dataclass(frozen=True)
@@ -56,8 +60,7 @@ def fork(
         state = _nudged(step, reference, perturbation, replica, batches)
     if isinstance(perturbation, StreamChange):
         streams = perturbation.streams(streams, replica)
-    moved = state.params.to(torch.float64, copy=True)
-    moved = moved.sub_(reference.params).cpu()  # in place: twice as large as the weights
+    moved = _moved(state.params, reference.params)
     member = Member(
         label=f"{perturbation.label}#{replica}",
         streams=streams,
@@ -67,6 +70,17 @@ def fork(
         changed=int(moved.count_nonzero()) / moved.numel(),
     )
     return state, member
+
+
+def _moved(after: Tensor, before: Tensor) -> Tensor:
+    """Return by how much weights differ, in float64: twice their size, so once and in pieces."""
+    if 4 * after.nbytes > LARGE:  # what a nudge was drawn in may have left holes
+        give_back()
+    moved = torch.empty(after.shape, dtype=torch.float64)
+    pieces = (torch.split(t, _PIECE) for t in (moved, after, before))
+    for place, new, old in zip(*pieces, strict=True):
+        place.copy_(new).sub_(old.cpu())
+    return moved
 
 
 def _nudged(

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 import torch
 
 from wingbeat.determinism import derive, seed_all, seed_torch
+from wingbeat.heap import give_back
 from wingbeat.replicas.fork import NULL, Member
-from wingbeat.task.step import State, concatenate
+from wingbeat.replicas.snapshot import LARGE
+from wingbeat.task.state import State, concatenate
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,6 +50,15 @@ class Provable(Protocol):
         ...
 
 
+@runtime_checkable
+class Frugal(Protocol):
+    """A driver that can take a step without room for a second state."""
+
+    def use_up(self, state: State, batch: Batch, index: int) -> tuple[State, Tensor]:
+        """Return what a call returns; the state's tensors may be written into and returned."""
+        ...
+
+
 @dataclass
 class Part:
     """A stack that is advanced in one call: its members (positions among all) and state."""
@@ -77,25 +88,41 @@ class Replicas:
         self.members: list[Member] = []
         self.parts: list[Part] = []
         self.losses: list[list[Tensor]] = []
+        self.whole = True
 
-    def place(self, members: list[Member], states: list[State]) -> None:
+    def place(self, members: list[Member], states: list[State], *, given: bool = False) -> None:
         """Take in all replicas anew; ``states`` are stacks of one, in the members' order.
 
         The list is emptied on the way, so that what lies in no other place is not there twice.
+
+        Args:
+            members: who they are.
+            states: theirs.
+            given: nobody else writes into the states' tensors or reads them from now on, so that
+                only what several states share is copied where replicas are not stacked.
         """
         self.members, self.parts = members, []
         left: list[State | None] = [*states]
         states.clear()
+        taken: set[int] = set()
         for places in partition(members, self.chunk):
             own = [state for state in (left[i] for i in places) if state is not None]
             for i in places:
                 left[i] = None
-            self.parts.append(Part(places, members[places[0]].streams, self._stacked(own)))
-            own.clear()
+            alone = given and self.chunk == 1
+            state = _apart(own.pop(), taken) if alone else self._stacked(own)
+            self.parts.append(Part(places, members[places[0]].streams, state))
 
     def release(self) -> None:
         """Forget all states: the run is over, and who its members were is all that is asked."""
-        self.parts = []
+        large, self.parts = self.large, []
+        if large:
+            give_back()
+
+    @property
+    def large(self) -> bool:
+        """Whether the replicas are so large that there should be no second copy of any."""
+        return self.size() > LARGE
 
     def size(self) -> int:
         """Return the bytes of all replicas' weights and buffers."""
@@ -106,7 +133,7 @@ class Replicas:
         if self.chunk != 1:
             least = max(2, len(states))  # a stack of one runs through other kernels
             full = -(-least // self.spare) * self.spare
-            states = states + states[:1] * (full - len(states))
+            states += states[:1] * (full - len(states))
         return concatenate(states)
 
     def states(self) -> list[State]:
@@ -117,16 +144,35 @@ class Replicas:
                 out[place] = _row(part.state, row)
         return [out[i] for i in range(len(self.members))]
 
-    def advance(self, index: int) -> None:
-        """Make update ``index`` in every replica; the losses are kept until ``take_losses``."""
-        row = []
+    def advance(self, index: int, *, in_place: bool = False) -> None:
+        """Make update ``index`` in every replica; the losses are kept until ``take_losses``.
+
+        Args:
+            index: of the update.
+            in_place: write into the states where the driver can: nobody else holds them. If the
+                update fails, ``whole`` is false from then on and the states are of no use.
+        """
         # All batches first: data that fail leave every replica at the same step.
         for part in self.parts:
             self.batches.batch(part.streams, index)
+        if in_place and isinstance(self.driver, Frugal):
+            self.losses.append(self._used_up(self.driver, index))
+            return
+        # And all states at the end: so does a loss or an optimizer that fails.
+        made = [self.step(part, index) for part in self.parts]
+        for part, (state, _) in zip(self.parts, made, strict=True):
+            part.state = state
+        self.losses.append([x[: len(p.places)] for p, (_, x) in zip(self.parts, made, strict=True)])
+
+    def _used_up(self, driver: Frugal, index: int) -> list[Tensor]:
+        row, self.whole = [], False
         for part in self.parts:
-            part.state, losses = self.step(part, index)
+            batch = self.batches.batch(part.streams, index)
+            self._seed(derive(part.streams.dropout, self.batches.first + index))
+            part.state, losses = driver.use_up(part.state, batch, index)
             row.append(losses[: len(part.places)])
-        self.losses.append(row)
+        self.whole = True
+        return row
 
     def step(self, part: Part, index: int) -> tuple[State, Tensor]:
         """Return what update ``index`` makes of one part, and its losses; the part stays."""
@@ -177,6 +223,19 @@ def _first(state: State, count: int) -> State:
 
 def _row(state: State, row: int) -> State:
     return state.map(lambda t: t[row : row + 1])
+
+
+def _apart(state: State, taken: set[int]) -> State:
+    """Return a state whose memory is none of what others took; what it has itself is noted."""
+
+    def own(tensor: Tensor) -> Tensor:
+        place = tensor.untyped_storage().data_ptr()
+        if place in taken:
+            tensor = tensor.clone()
+        taken.add(tensor.untyped_storage().data_ptr())
+        return tensor
+
+    return state.map(own)
 
 
 def partition(members: Sequence[Member], chunk: int) -> list[list[int]]:

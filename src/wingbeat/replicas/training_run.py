@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 
 from wingbeat.errors import DriverError
+from wingbeat.heap import give_back
 from wingbeat.replicas.company import Company, UnlikeAloneError
 from wingbeat.replicas.drivers.object_loop import alone
 from wingbeat.replicas.fork import NULL, REFERENCE, Member, fork, twin
 from wingbeat.replicas.proofs import Proofs
 from wingbeat.replicas.replicas import Replicas
-from wingbeat.replicas.snapshot import LARGE, Snapshot, Stacks
+from wingbeat.replicas.snapshot import Snapshot, Stacks
 from wingbeat.task.batches import Streams
 from wingbeat.task.step import State
 
@@ -63,9 +64,10 @@ class TrainingRun:
     def begin(self) -> None:
         """Place the reference and the null twin at step 0."""
         seed = self.step.task.seed
-        start = self.step.start(seed).map(lambda t: t.unsqueeze(0))
+        states = [self.step.start(seed).map(lambda t: t.unsqueeze(0))] * 2
         streams = Streams.of(seed)
-        self.replicas.place([twin(REFERENCE, streams), twin(NULL, streams)], [start, start])
+        self.replicas.place([twin(REFERENCE, streams), twin(NULL, streams)], states, given=True)
+        self._give_back()
 
     def update(self) -> bool:
         """Make one update of all replicas; tells whether lock step could be kept.
@@ -75,8 +77,8 @@ class TrainingRun:
         """
         try:
             due = self._prove()
-            if self.company is None:
-                self.replicas.advance(self.done)
+            if self.company is None or self.replicas.large:
+                self.replicas.advance(self.done, in_place=self.replicas.large)
             else:
                 self._in_company(self.company, due)
         except UnlikeAloneError:
@@ -129,6 +131,19 @@ class TrainingRun:
         if not due:
             return
         members, states = list(self.replicas.members), self.replicas.states()
+        self._fork(due, members, states)
+        self.losses.append(self.replicas.take_losses())
+        self.replicas.place(members, states, given=True)
+        self._give_back()
+
+    def _give_back(self) -> None:
+        """Give up what large replicas were made from."""
+        if self.replicas.large:
+            self.step.models.let_go()
+            give_back()
+
+    def _fork(self, due: list[Perturbation], members: list[Member], states: list[State]) -> None:
+        """Add the replicas of some perturbations to all that are there."""
         streams, reference = members[0].streams, states[0].map(lambda t: t[0])
         for perturbation in due:
             for replica in range(1, self.count + 1):
@@ -137,8 +152,6 @@ class TrainingRun:
                 )
                 members.append(member)
                 states.append(state.map(lambda t: t.unsqueeze(0)))
-        self.losses.append(self.replicas.take_losses())
-        self.replicas.place(members, states)
 
     def snapshot(self) -> Snapshot:
         """Return all replicas as they are now, with the losses since the last snapshot."""
@@ -159,10 +172,10 @@ class TrainingRun:
 
     def _tensors(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Return weights and buffers: copied, or of large replicas what they are stacked from."""
-        if self.replicas.size() <= LARGE:
+        if not self.replicas.large:
             flat, buffers = self.replicas.snapshot()
             return {k: t.clone() for k, t in self.step.layout.unflatten(flat).items()}, buffers
-        states = self.replicas.states()  # views; no driver writes into a state
+        states = self.replicas.states()  # views: looked at before the next update
         named = [self.step.layout.unflatten(state.params) for state in states]
         params = {name: [each[name] for each in named] for name in named[0]}
         others = {name: [s.buffers[name] for s in states] for name in states[0].buffers}
@@ -196,7 +209,8 @@ class TrainingRun:
         states = [_state(placed, f"{i}/") for i in range(len(members))]
         placed.clear()
         tensors.clear()  # else all would be there twice once they are placed
-        self.replicas.place(members, states)
+        self.replicas.place(members, states, given=True)
+        self._give_back()
 
 
 def advance(course: TrainingRun, steps: int) -> Iterator[Snapshot | None]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import hashlib
 import types
 from typing import TYPE_CHECKING, Any
 
@@ -16,12 +17,12 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 
 from wingbeat.determinism import seeded
-from wingbeat.errors import RequestError
+from wingbeat.errors import RequestError, RunError
 from wingbeat.params import trainable
 from wingbeat.task.closures import filled_cells
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping
 
     from torch import Tensor
 
@@ -51,6 +52,7 @@ class ModelBuilder:
         self.still: tuple[str, ...] = ()
         self.ends: dict[int, bytes] = {}
         self._kept: nn.Module | None = None
+        self._let_go = ""
         self._spare: nn.Module | None = None
 
     def fresh(self, seed: int) -> nn.Module:
@@ -68,6 +70,7 @@ class ModelBuilder:
         placed = self._placed(copied_model(made))
         if not own:
             return placed
+        self._refuse_another(placed)
         self._kept = placed
         return copied_model(placed)
 
@@ -78,11 +81,25 @@ class ModelBuilder:
         return self.fresh(seed)
 
     def shown(self, skeleton: nn.Module) -> nn.Module:
-        """Return a copy to call with the tensors of others: its own are those of the kept one."""
+        """Return a copy to call with the tensors of others: its own are those of the skeleton."""
         if self._kept is None:
             return copied_model(skeleton)
-        tensors = [*self._kept.parameters(), *self._kept.buffers()]
-        return copied_model(self._kept, shared=tensors)
+        kept = [*self._kept.parameters(), *self._kept.buffers()]
+        own = [*skeleton.parameters(), *skeleton.buffers()]
+        return copied_model(self._kept, {id(a): b for a, b in zip(kept, own, strict=True)})
+
+    def let_go(self) -> None:
+        """Forget the model that is kept for copies: whoever asks again waits for the factory."""
+        if self._kept is not None:
+            self._let_go, self._kept = _digest(self._kept), None
+
+    def _refuse_another(self, model: nn.Module) -> None:
+        """Refuse a model with other weights than the one that was let go."""
+        if self._let_go and _digest(model) != self._let_go:
+            raise RunError(
+                "Task.model gives other weights under the same seed when it is called once more: "
+                "let it draw them from torch's global generator, or load the same file each time"
+            )
 
     def _made(self, seed: int) -> nn.Module:
         with seeded(seed):
@@ -164,7 +181,17 @@ def _refuse_complex(model: nn.Module) -> None:
         raise RequestError(msg)
 
 
-def copied_model(model: nn.Module, shared: Sequence[torch.Tensor] = ()) -> nn.Module:
+def _digest(model: nn.Module) -> str:
+    """Return a digest over the weights and buffers of a model."""
+    total = hashlib.sha256()
+    for name, tensor in (*model.named_parameters(), *model.named_buffers()):
+        flat = tensor.detach().cpu().contiguous().reshape(-1)
+        total.update(f"|{name}|{tensor.dtype}|{tuple(tensor.shape)}|".encode())
+        total.update(memoryview(flat.view(torch.uint8).numpy()) if flat.numel() else b"")
+    return total.hexdigest()
+
+
+def copied_model(model: nn.Module, instead: Mapping[int, torch.Tensor] | None = None) -> nn.Module:
     """Return a copy of a model, those included whose weights are recomputed in a hook.
 
     Pruning, ``weight_norm`` and ``spectral_norm`` of ``torch.nn.utils`` keep the weight of the
@@ -172,14 +199,20 @@ def copied_model(model: nn.Module, shared: Sequence[torch.Tensor] = ()) -> nn.Mo
 
     Args:
         model: what is copied.
-        shared: its tensors that the copy is to have in common with it.
+        instead: by the id of one of its tensors, the one that the copy has in its place.
     """
-    memo: dict[int, Any] = {id(tensor): tensor for tensor in shared}
+    memo: dict[int, Any] = dict(instead or {})
     for module in model.modules():
         for value in vars(module).values():
             if isinstance(value, torch.Tensor) and not value.is_leaf:
                 memo[id(value)] = value.detach().clone()
     return copy.deepcopy(model, memo)
+
+
+def emptied(model: nn.Module) -> None:
+    """Give up the weights of a model that nobody will call any more, though it is referred to."""
+    for parameter in model.parameters():
+        parameter.data, parameter.grad = parameter.data.new_empty(0), None
 
 
 def why_not_copied(model: nn.Module) -> str:

@@ -7,7 +7,6 @@ it; no driver has arithmetic of its own.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -27,12 +26,13 @@ from wingbeat.task.objective import (
     dense_gradient,
     nothing,
 )
-from wingbeat.task.optimizers import Grouped
+from wingbeat.task.optimizers import Grouped, PureOptimizer
 from wingbeat.task.optimizers.members import members_by_group
 from wingbeat.task.precision import SCALE, autocast, check_precision, is_scaler, scaling_of, skipped
 from wingbeat.task.pure_rule import pure_rule
 from wingbeat.task.schedule import factor_of, read_through
 from wingbeat.task.signatures import AtStep, made_optimizer
+from wingbeat.task.state import Slots, State
 from wingbeat.typing import Buffers
 
 if TYPE_CHECKING:
@@ -43,38 +43,7 @@ if TYPE_CHECKING:
     from wingbeat.task.data import Batch
     from wingbeat.task.task import Task
 
-Slots = dict[str, "Tensor"]
-
-
-@dataclass(frozen=True)
-class State:
-    """Everything that the next step depends on, besides its index.
-
-    ``params`` is flat, ``(P,)`` for one replica or ``(replicas, P)``; ``buffers`` hold the
-    model's buffers and frozen parameters by name, ``slots`` the optimizer's state by name.
-    """
-
-    params: Tensor
-    buffers: Buffers
-    slots: Slots
-
-    def map(self, function: Callable[[Tensor], Tensor]) -> State:
-        """Apply a function to every tensor."""
-        return State(
-            function(self.params),
-            {name: function(t) for name, t in self.buffers.items()},
-            {name: function(t) for name, t in self.slots.items()},
-        )
-
-
-def concatenate(states: Sequence[State]) -> State:
-    """Join states along the replica axis."""
-    first = states[0]
-    return State(
-        torch.cat([s.params for s in states]),
-        {name: torch.cat([s.buffers[name] for s in states]) for name in first.buffers},
-        {name: torch.cat([s.slots[name] for s in states]) for name in first.slots},
-    )
+__all__ = ["State", "TrainingStep"]
 
 
 class TrainingStep:
@@ -115,7 +84,6 @@ class TrainingStep:
         self._kept_groups = [place for place, group in enumerate(named) if group]
         self.scaling = scaling_of(task.precision, task.scaler, device)
         self.optimizer, self._handed, self.reason = pure_rule(self.owner, named, self.table)
-        self._evaluation = self.models.shown(self.skeleton).eval()
         if why := why_objects(self.skeleton):
             self.use_objects(f"{why}, which only a backward pass through the module itself calls")
 
@@ -129,6 +97,7 @@ class TrainingStep:
             self.task.start.load_optimizer(self.owner)
         self._objective = Objective(self.skeleton, self.task.loss)
         self._after = Objective(self.skeleton, self.task.after_step or nothing)
+        self._evaluation = self.models.shown(self.skeleton).eval()
 
     def use_objects(self, reason: str) -> None:
         """Train with the module and the optimizer themselves, not with their pure forms.
@@ -248,12 +217,24 @@ class TrainingStep:
         if self.task.clip_norm is not None:
             grad = clip(grad, self.task.clip_norm)
         own = {name: t for name, t in state.slots.items() if not is_scaler(name)}
-        params, slots = self.optimizer.update(grad, own, state.params, coefficients)
+        return self.updated(self.optimizer, grad, own, state.params, coefficients)
+
+    def updated(
+        self,
+        rule: PureOptimizer,
+        grad: Tensor,
+        slots: Slots,
+        params: Tensor,
+        c: Sequence[Tensor],
+        columns: slice = slice(None),
+    ) -> tuple[Tensor, Slots]:
+        """Return these columns of parameters and slots after a rule's step; idle ones stay."""
+        after, new = rule.update(grad, slots, params, c)
         if self.idle is not None:
-            rest = self.idle & (grad == 0)
-            params = torch.where(rest, state.params, params)
-            slots = {name: torch.where(rest, state.slots[name], t) for name, t in slots.items()}
-        return params, slots
+            rest = self.idle[columns] & (grad == 0)
+            after = torch.where(rest, params, after)
+            new = {name: torch.where(rest, slots[name], t) for name, t in new.items()}
+        return after, new
 
     def _moved_on(self, params: Tensor, buffers: Buffers, number: Any) -> tuple[Tensor, Buffers]:
         """Return weights and buffers after the task's ``after_step``."""
@@ -282,15 +263,33 @@ class TrainingStep:
             number: of the update, for a loss that takes it; None is the last one's.
             scale: what the loss is multiplied by before it is differentiated; None for 1.
         """
+        whole = lambda named: {"": self.layout.flatten(named)}  # noqa: E731
+        found, loss, buffers = self._totals(params, buffers, batch, number, scale, whole)
+        return found[""], loss, buffers
+
+    def gradients(
+        self, params: Tensor, buffers: Buffers, batch: Batch, number: Any = None
+    ) -> tuple[dict[str, Tensor], Tensor, Buffers]:
+        """Return what `gradient` does, the gradient by name: it never lies in one piece."""
+        return self._totals(params, buffers, batch, number, None, lambda named: named)
+
+    def _totals(
+        self, params: Tensor, buffers: Buffers, batch: Batch, number: Any, scale: Any, form: Any
+    ) -> tuple[dict[str, Tensor], Tensor, Buffers]:
+        """Return the gradient of an update in some form, summed over its batches."""
         if not self.functional:
-            return self._own_gradient(params, buffers, batch, number)
-        parts = self.parts(batch)
-        total, losses, many = None, [], len(parts)
+            named, loss, buffers = self._own_gradient(params, buffers, batch, number)
+            return form(named), loss, buffers
+        total: dict[str, Tensor] = {}
+        parts, losses = self.parts(batch), []
         for part in parts:
-            grad, loss, buffers = self._part_gradient(params, buffers, part, number, many, scale)
-            total = grad if total is None else total + grad
+            share = (number, len(parts), scale)
+            named, loss, buffers = self._part_gradient(params, buffers, part, *share)
+            named = form(named)
+            for name in tuple(named):
+                grad = named.pop(name)
+                total[name] = total[name] + grad if name in total else grad
             losses.append(loss)
-        assert total is not None
         return total, self.mean(losses), buffers
 
     def _part_gradient(
@@ -301,7 +300,7 @@ class TrainingStep:
         number: Any,
         many: int,
         scale: Tensor | None,
-    ) -> tuple[Tensor, Tensor, Buffers]:
+    ) -> tuple[dict[str, Tensor], Tensor, Buffers]:
         def objective(named: dict[str, Tensor]) -> tuple[Tensor, tuple[Tensor, Buffers]]:
             """Return what is differentiated, then the loss and the buffers after it."""
             fresh = {name: b.clone() for name, b in buffers.items()}
@@ -314,7 +313,7 @@ class TrainingStep:
 
         named = self.layout.unflatten(params)
         grads, (_, (loss, after)) = grad_and_value(objective, has_aux=True)(named)
-        return self.layout.flatten(grads), loss.detach(), after
+        return grads, loss.detach(), after
 
     def parts(self, batch: Batch) -> list[Batch]:
         """Return the batches of an update: several where the task accumulates."""
@@ -342,7 +341,7 @@ class TrainingStep:
 
     def _own_gradient(
         self, params: Tensor, buffers: Buffers, batch: Batch, number: Any
-    ) -> tuple[Tensor, Tensor, Buffers]:
+    ) -> tuple[dict[str, Tensor], Tensor, Buffers]:
         self.put(params, buffers)
         own = trainable(self.skeleton)
         for parameter in own.values():
@@ -350,7 +349,7 @@ class TrainingStep:
         loss = self.backward(batch, number)
         found = {name: dense_gradient(p) for name, p in own.items()}
         after = {name: b.detach().clone() for name, b in fixed(self.skeleton).items()}
-        return self.layout.flatten(found), loss, after
+        return found, loss, after
 
     def backward(
         self, batch: Batch, number: Any, scale: Callable[[Tensor], Tensor] | None = None

@@ -22,6 +22,7 @@ from torch.utils import _pytree as pytree
 
 from wingbeat.errors import DriverError
 from wingbeat.generators import GeneratorStates
+from wingbeat.heap import give_back
 from wingbeat.replicas.drivers.marks import equal, mark
 from wingbeat.replicas.drivers.recorded import (
     Mode,
@@ -34,6 +35,7 @@ from wingbeat.replicas.drivers.recorded import (
 )
 from wingbeat.replicas.drivers.recordings import RECORDINGS
 from wingbeat.replicas.drivers.registry import driver
+from wingbeat.replicas.drivers.sparing import SparingUpdate, apart, is_spared
 from wingbeat.replicas.reads import ReadsRefused
 from wingbeat.task.batches import only_tensors
 from wingbeat.task.step import State, TrainingStep
@@ -82,6 +84,7 @@ class Lockstep:
         self.lanes: set[int] = set()
         self.signatures: set[str] = set()
         self._programs: dict[Any, RecordedStep] = {}
+        self._updates: dict[Any, SparingUpdate | None] = {}
         if step.optimizer is None:
             raise DriverError(step.reason)
         if mode == "graphed" and step.device.type != "cuda":
@@ -89,17 +92,50 @@ class Lockstep:
 
     def __call__(self, state: State, batch: Batch, index: int) -> tuple[State, Tensor]:
         """Advance a stack ``(replicas, …)``; returns it with the losses ``(replicas,)``."""
+        if self._is_spared(state):
+            return self._spared(state, batch, index, state.map(torch.empty_like))
         form, leaves = self._laid_out(state, batch, index)
+        *own, losses = self._run(form, leaves, index)
+        return self.state_of(state, own), losses
+
+    def use_up(self, state: State, batch: Batch, index: int) -> tuple[State, Tensor]:
+        """Advance likewise; a large stack's weights and slots are written where they lie."""
+        if self._is_spared(state):
+            return self._spared(state, batch, index, state)
+        return self(state, batch, index)
+
+    def _run(self, form: _Form, leaves: list[Tensor], index: int) -> list[Tensor]:
         # A network of the user's inside the loss may ask for gradients: none outlives its step.
         with torch.no_grad():
             try:
-                *own, losses = self._built(form, leaves).run(*leaves)
+                return self._built(form, leaves).run(*leaves)
             except DriverError:
                 raise
             except _OF_THE_STEP as error:
                 msg = f"step {index} cannot run in lock step: {first_line(error)}"
                 raise DriverError(msg) from error
-        return self.state_of(state, own), losses
+
+    def _is_spared(self, state: State) -> bool:
+        shape = state.params.shape
+        if shape not in self._updates:
+            spared = self.mode == "traced" and is_spared(self.step, state.params.nbytes)
+            self._updates[shape] = SparingUpdate(self.step, len(state.params)) if spared else None
+        return self._updates[shape] is not None
+
+    def _spared(self, state: State, batch: Batch, index: int, into: State) -> tuple[State, Tensor]:
+        """Make the gradients of all replicas, and update them piece by piece."""
+        update, names = self._updates[state.params.shape], self.step.layout.names
+        assert update is not None
+        form, leaves = self._laid_out(state, batch, index)
+        found = apart(self._run(form, leaves, index), [state.params, *state.slots.values()])
+        *rest, losses = found
+        found.clear()
+        grads = dict(zip(names, rest, strict=False))
+        buffers = dict(zip(state.buffers, rest[len(names) :], strict=True))
+        rest.clear()
+        with torch.no_grad():
+            update(state, grads, leaves[len(leaves) - form.numbers :], into)
+        return State(into.params, buffers, into.slots), losses
 
     @staticmethod
     def state_of(before: State, own: Sequence[Tensor]) -> State:
@@ -116,6 +152,8 @@ class Lockstep:
         Raises:
             DriverError: as for the step itself.
         """
+        if self._is_spared(state):
+            raise DriverError("a stack so large takes no company")
         form, leaves = self._laid_out(state, batch, index)
         with torch.no_grad():
             program = self._built(form, leaves)
@@ -141,6 +179,8 @@ class Lockstep:
             rng.put_back()
         if not same:
             names = ["parameters", *form.buffers, *form.slots, "loss"]
+            if form.spared:
+                names = [*self.step.layout.names, *form.buffers, "loss"]
             pairs = zip(names, found, expected, strict=True)
             first = next((n for n, a, b in pairs if not equal([a], [b])), "compiled loss")
             msg = (
@@ -161,7 +201,8 @@ class Lockstep:
         inputs, spec = pytree.tree_flatten(batch)
         only_tensors(inputs)
         leaves = [state.params, *state.buffers.values(), *state.slots.values(), *inputs, *c]
-        return _Form(tuple(state.buffers), tuple(state.slots), spec), leaves
+        spared = self._is_spared(state)
+        return _Form(tuple(state.buffers), tuple(state.slots), spec, spared, len(c)), leaves
 
     def _built(self, form: _Form, leaves: list[Tensor]) -> RecordedStep:
         """Return the program for one shape of stack and batch; count the time that it takes."""
@@ -171,16 +212,18 @@ class Lockstep:
             return self._programs[key]
         begin, rng = time.perf_counter(), GeneratorStates.now()
         program = self._program(form, leaves)
-        program.run(*leaves)  # a compiler does its work at the first call
+        if not form.spared:
+            program.run(*leaves)  # a compiler does its work at the first call
         rng.put_back()
         self.build_seconds += time.perf_counter() - begin
         self._programs[key] = program
         return program
 
     def _eager(self, form: _Form, *leaves: Tensor) -> list[Tensor]:
-        """Vectorise and run the step without a recording."""
+        """Vectorise and run the step without a recording; of a large stack, its gradients."""
+        one = self._gradients if form.spared else self._single
         own = None if self.step.scaling is None else 0  # coefficients
-        mapped = vmap(self._single, in_dims=(0, 0, 0, None, own), randomness="same")
+        mapped = vmap(one, in_dims=(0, 0, 0, None, own), randomness="same")
         try:
             with sdpa_kernel(SDPBackend.MATH):
                 params, buffers, slots, losses = mapped(*form.arguments(leaves))
@@ -189,7 +232,15 @@ class Lockstep:
         except _OF_THE_STEP as error:
             msg = f"the model cannot run in lock step: {first_line(error)}"
             raise DriverError(msg) from error
+        if form.spared:
+            return [*(params[name] for name in self.step.layout.names), *buffers.values(), losses]
         return [params, *buffers.values(), *slots.values(), losses]
+
+    def _gradients(self, params: Tensor, buffers: Any, slots: Any, batch: Batch, c: Any) -> Any:
+        del slots
+        number = c[-1] if self.step.task.counts else None
+        grads, loss, after = self.step.gradients(params, buffers, batch, number)
+        return grads, {name: after[name] for name in buffers}, {}, loss
 
     def _single(self, params: Tensor, buffers: Any, slots: Any, batch: Batch, c: Any) -> Any:
         after, loss = self.step(State(params, buffers, slots), batch, c)
@@ -201,6 +252,8 @@ class Lockstep:
         eager = partial(self._eager, form)
         expected = self._repeated(eager, leaves)
         rng.put_back()
+        if form.spared:
+            give_back()
         if self.mode == "eager":
             with ReadsRefused():
                 eager(*leaves)
@@ -217,12 +270,15 @@ class Lockstep:
     def _recorded(self, form: _Form, leaves: list[Tensor], expected: list[Tensor]) -> RecordedStep:
         """Return a recording that repeats the step: one of before where there is one."""
         rng, eager = GeneratorStates.now(), partial(self._eager, form)
-        step, shapes = step_key(self.step), (self.mode, form, *shapes_of(leaves))
+        step = None if form.spared else step_key(self.step)  # no room to try another's
+        shapes = (self.mode, form, *shapes_of(leaves))
         found = RECORDINGS.find(step, shapes)
         if found is not None and self._serves(found, eager, leaves, expected):
             return found
         graph = record(eager, leaves)
         rng.put_back()
+        if form.spared:
+            give_back()
         if not equal(mark(graph.forward(*leaves)), expected):
             msg = "the recorded step does not repeat the model"
             raise DriverError(msg)
@@ -289,6 +345,8 @@ class _Form:
     buffers: tuple[str, ...]
     slots: tuple[str, ...]
     batch: Any
+    spared: bool = False
+    numbers: int = 0
 
     def inputs(self, leaves: Sequence[Tensor]) -> Sequence[Tensor]:
         """Return the tensors of the batch."""

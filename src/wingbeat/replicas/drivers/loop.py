@@ -72,7 +72,26 @@ class ObjectLoop:
 
     def __call__(self, state: State, batch: Batch, index: int) -> tuple[State, Tensor]:
         """Advance a stack of one replica; ``state`` tensors have a leading axis of 1."""
-        self._put(state, index)
+        loss = self._stepped(state, batch, index)
+        params = self.step.layout.flatten({n: p.detach() for n, p in self.named.items()})
+        buffers = {n: b.detach().clone().unsqueeze(0) for n, b in fixed(self.model).items()}
+        return State(params.unsqueeze(0), buffers, self._slots()), loss
+
+    def use_up(self, state: State, batch: Batch, index: int) -> tuple[State, Tensor]:
+        """Advance likewise, with the state's own tensors for weights and for what is held."""
+        own = [name for name in state.slots if not is_scaler(name)]
+        if not any("|" in name for name in own):  # those of a start: this object has its own
+            for name in own:
+                del state.slots[name]
+        loss = self._stepped(state, batch, index, given=True)
+        for name, place in self.step.layout.unflatten(state.params[0]).items():
+            place.copy_(self.named[name].detach())
+        buffers = {n: b.detach().clone().unsqueeze(0) for n, b in fixed(self.model).items()}
+        return State(state.params, buffers, self._slots()), loss
+
+    def _stepped(self, state: State, batch: Batch, index: int, *, given: bool = False) -> Tensor:
+        """Make the model and the optimizer the replica after its step; returns the loss."""
+        self._put(state, index, given)
         buffers = {name: b[0] for name, b in state.buffers.items()}
         scaler = None if self.scaler is None else self.scaler.scaler
         evaluation = Evaluation(self.step, self.optimizer, buffers, batch, index, scaler)
@@ -81,7 +100,7 @@ class ObjectLoop:
         self.step.after_update(index)
         for parameter in self.named.values():
             parameter.grad = None  # the next step makes its own
-        return self._take(), loss.detach().reshape(1)
+        return loss.detach().reshape(1)
 
     def _move(self, evaluation: Evaluation) -> None:
         """Let the optimizer take its step; what the loss says within it stays the loss's word."""
@@ -100,21 +119,18 @@ class ObjectLoop:
             msg = f"{kind}.step fails: {type(error).__name__}: {error}"
             raise RunError(msg) from error
 
-    def _put(self, state: State, index: int) -> None:
+    def _put(self, state: State, index: int, given: bool) -> None:
         self.step.put(state.params[0], {k: b[0] for k, b in state.buffers.items()})
         # Slots of a pure form are those of a start, which this object was handed over with.
         slots = {k: t[0] for k, t in state.slots.items() if not is_scaler(k)}
         held = slots if any("|" in name for name in slots) else self.first
         if self.scaler is not None:
             self.scaler.put({k: t[0] for k, t in state.slots.items()})
-        self.belongings.put_back(held)
+        self.belongings.put_back(held, given=given and held is slots)
         options = self.step.options(index)
         for group, row in zip(getattr(self.optimizer, "param_groups", []), options, strict=True):
             group.update(row)
 
-    def _take(self) -> State:
-        params = self.step.layout.flatten({n: p.detach() for n, p in self.named.items()})
-        buffers = {n: b.detach().clone().unsqueeze(0) for n, b in fixed(self.model).items()}
+    def _slots(self) -> dict[str, Tensor]:
         own = self.belongings.gather() | ({} if self.scaler is None else self.scaler.take())
-        slots = {k: t.unsqueeze(0) for k, t in own.items()}
-        return State(params.unsqueeze(0), buffers, slots)
+        return {k: t.unsqueeze(0) for k, t in own.items()}

@@ -18,18 +18,29 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from wingbeat.task.state import State
+
+_LEAST: Final = 1 << 16
+"""Bytes of a tensor below which it is kept as it is."""
 _BLOCK: Final = 1 << 20
 """Numbers that are digested at once: a few megabytes, which is no faster with more."""
 
 
-def mark(tensors: Sequence[Tensor]) -> list[Tensor]:
+def mark(tensors: Sequence[Tensor], *, always: bool = False) -> list[Tensor]:
     """Return what equal tensors have in common: themselves, or a digest where they are large.
+
+    Args:
+        tensors: what a step makes, which are large where all together are.
+        always: take digests in any case.
 
     >>> small = torch.ones(2)
     >>> mark([small])[0] is small
     True
     """
-    return [_digest(t) if _is_large(t) else t for t in tensors]
+    large = always or sum(t.nbytes for t in tensors) > LARGE
+    return [
+        _digest(t) if large and t.device.type == "cpu" and t.nbytes > _LEAST else t for t in tensors
+    ]
 
 
 def equal(a: Sequence[Tensor], b: Sequence[Tensor]) -> bool:
@@ -42,8 +53,10 @@ def equal(a: Sequence[Tensor], b: Sequence[Tensor]) -> bool:
     return all(torch.equal(x.nan_to_num(), y.nan_to_num()) for x, y in pairs)
 
 
-def _is_large(tensor: Tensor) -> bool:
-    return tensor.device.type == "cpu" and tensor.numel() * tensor.element_size() > LARGE
+def mark_of_state(state: State, *, large: bool) -> list[Tensor]:
+    """Return what equal states have in common: what a slot or a buffer holds counts too."""
+    rest = [own[name] for own in (state.buffers, state.slots) for name in sorted(own)]
+    return mark([state.params, *rest], always=large)
 
 
 def _digest(tensor: Tensor) -> Tensor:

@@ -10,6 +10,8 @@ from wingbeat.task.hidden_state import HiddenState, is_hidden
 from wingbeat.task.step import State, TrainingStep
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from torch import Tensor
 
     from wingbeat.task.data import Batch
@@ -50,10 +52,19 @@ class Remembering:
 
     def __call__(self, state: State, batch: Batch, index: int) -> tuple[State, Tensor]:
         """Advance a stack of one replica; its hidden state travels among the slots."""
+        return self._stepped(state, batch, index, self.inner)
+
+    def use_up(self, state: State, batch: Batch, index: int) -> tuple[State, Tensor]:
+        """Advance likewise, and use up the state."""
+        return self._stepped(state, batch, index, self.inner.use_up)
+
+    def _stepped(
+        self, state: State, batch: Batch, index: int, inner: Callable[..., tuple[State, Tensor]]
+    ) -> tuple[State, Tensor]:
         own = {k: t[0] for k, t in state.slots.items() if is_hidden(k)}
         self.hidden.put(own or self.first)
         slots = {k: t for k, t in state.slots.items() if not is_hidden(k)}
-        after, loss = self.inner(State(state.params, state.buffers, slots), batch, index)
+        after, loss = inner(State(state.params, state.buffers, slots), batch, index)
         kept = {k: t.unsqueeze(0) for k, t in self.hidden.take().items()}
         return State(after.params, after.buffers, {**after.slots, **kept}), loss
 

@@ -16,6 +16,8 @@ from wingbeat.replicas.drivers.accelerator import rounding_of_products
 from wingbeat.task.precision import TYPES, skipped
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from torch import Tensor
 
     from wingbeat.replicas.replicas import Replicas
@@ -32,21 +34,25 @@ class UnlikePlainError(DriverError):
     """A stack trains otherwise than the model and the optimizer themselves."""
 
 
-def hold_to_plain(step: TrainingStep, stack: Replicas, plain: Replicas, steps: int) -> None:
+def hold_to_plain(
+    step: TrainingStep, stack: Replicas, alone: Callable[[], Replicas], steps: int
+) -> None:
     """Compare the reference's first losses in a stack with those of a plain loop.
 
     Args:
         step: of the task.
-        stack: the driver's replicas, at the start; they are advanced.
-        plain: the reference alone on the loop, at the start; it is advanced.
+        stack: the driver's replicas, at the start; they are advanced and given up.
+        alone: returns the reference alone on the loop, at the start; it is advanced.
         steps: length of the run.
 
     Raises:
         UnlikePlainError: they differ by more than rounding.
     """
-    begin = plain.states()
     _advance_past_overflow(step, stack, steps)
     losses = stack.take_losses()[:, 0].double()
+    stack.release()  # before there are others
+    plain = alone()
+    begin = plain.states()
     for index in range(len(losses)):
         plain.advance(index)
     own = plain.take_losses()[:, 0].double()
@@ -79,7 +85,7 @@ def _advance_past_overflow(step: TrainingStep, stack: Replicas, steps: int) -> N
     """
     done = False
     for index in range(min(steps, 2 if step.scaling is None else _LONGEST)):
-        stack.advance(index)
+        stack.advance(index, in_place=stack.large)
         if done:
             return
         done = step.scaling is None or skipped(stack.states()[0].slots) != [index + 1]

@@ -11,6 +11,7 @@ import torch
 from wingbeat.errors import DriverError
 from wingbeat.replicas.drivers.graphed import GraphedStep
 from wingbeat.replicas.drivers.groups import Groups
+from wingbeat.replicas.drivers.uneven import is_uneven
 from wingbeat.replicas.reads import NotRecordableError, ReadsRefused, refuse_dynamic
 from wingbeat.replicas.simplify import simplify
 from wingbeat.tracing import trace
@@ -19,20 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from torch import Tensor
-    from torch.fx import GraphModule, Node
-
-UNEVEN = frozenset(
-    (
-        *("sigmoid", "silu", "gelu", "glu", "mish", "softplus", "elu", "sinh", "cosh", "pow"),
-        *("log_sigmoid", "log_sigmoid_forward", "exp2", "expm1", "atan2", "logaddexp"),
-        *("acosh", "atanh"),
-    )
-)
-"""Operations whose vectorised form and whose form for the remainder round differently on a CPU
-(measured by equal inputs in all places of a tensor; torch 2.13)."""
-UNEVEN_IN_HALF: Final = frozenset(("rsqrt", "asinh"))
-"""Such operations of 16-bit numbers alone (measured likewise)."""
-_HALVES: Final = frozenset((torch.float16, torch.bfloat16))
+    from torch.fx import GraphModule
 
 _LITERAL: Final = torch.ops.aten.lift_fresh_copy.default
 
@@ -90,7 +78,7 @@ def record(function: Callable[..., list[Tensor]], leaves: list[Tensor]) -> Graph
 def as_recorded(graph: GraphModule, leaves: list[Tensor], mode: Mode) -> RecordedStep:
     """Return a recording with all that drivers ask of it, compiled where the mode says so."""
     run = _made_fast(graph.forward, leaves, mode)
-    uneven = any(_is_uneven(node) for node in graph.graph.nodes)
+    uneven = any(is_uneven(node) for node in graph.graph.nodes)
     lanes = frozenset(_normalised(graph, len(leaves[0])))
     return RecordedStep(run, graph.forward, _signature(graph, leaves), graph, uneven, lanes)
 
@@ -106,14 +94,6 @@ def _made_fast(
 def _signature(graph: GraphModule, leaves: Sequence[Tensor]) -> str:
     text = graph.code + str([(tuple(leaf.shape), str(leaf.dtype)) for leaf in leaves])
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _is_uneven(node: Node) -> bool:
-    packet = getattr(node.target, "overloadpacket", None)
-    name = str(packet).removeprefix("aten.").removesuffix("_backward")
-    if name in UNEVEN_IN_HALF:
-        return getattr(node.meta.get("val"), "dtype", None) in _HALVES
-    return name in UNEVEN
 
 
 def _normalised(graph: GraphModule, replicas: int) -> set[int]:

@@ -21,6 +21,7 @@ from wingbeat.replicas.drivers.accelerator import finish
 from wingbeat.replicas.drivers.cache import DriverTimings, key_of, load, store
 from wingbeat.replicas.drivers.large_net import REASON, is_large_net, repeats
 from wingbeat.replicas.drivers.lockstep import DisprovedError, Lockstep
+from wingbeat.replicas.drivers.marks import equal, mark_of_state
 from wingbeat.replicas.drivers.object_loop import LOOP, alone
 from wingbeat.replicas.drivers.plain import UnlikePlainError, hold_to_plain
 from wingbeat.replicas.drivers.registry import AUTO, DRIVERS, DriverKind, check_driver
@@ -30,9 +31,11 @@ from wingbeat.replicas.replicas import Driver, Replicas, partition
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from torch import Tensor
+
     from wingbeat.replicas.fork import Member
     from wingbeat.task.batches import Batches
-    from wingbeat.task.step import State, TrainingStep
+    from wingbeat.task.step import TrainingStep
 
 DriverName = str
 """\"auto\", or a name in `DRIVERS`: \"lockstep\", \"loop\", or one that a package declares."""
@@ -103,7 +106,6 @@ class DriverSelector:
             stack_schedule,
             steps,
         )
-        self.start = step.start(step.task.seed).map(lambda t: t.unsqueeze(0))
         self._compiled: Lockstep | None = None
 
     def choose(self, wanted: DriverName, compiled: bool | None) -> ExecutionPlan:
@@ -177,8 +179,7 @@ class DriverSelector:
         driver = kind.function(self.step, mode)
         try:
             replicas = self._replicas(driver, 0 if kind.stacks else 1, self.stack_schedule[-1])
-            plain = self._replicas(alone(self.step), 1, self.stack_schedule[-1][:1])
-            hold_to_plain(self.step, replicas, plain, self.steps)
+            hold_to_plain(self.step, replicas, self._plain, self.steps)
         except (UnlikePlainError, DisprovedError, NotRecordableError):
             raise
         except DriverError:
@@ -188,6 +189,9 @@ class DriverSelector:
             self.step.renew()  # the attempt may have left its tensors in the model
             return self._held(kind, left[0])
         return driver
+
+    def _plain(self) -> Replicas:
+        return self._replicas(alone(self.step), 1, self.stack_schedule[-1][:1])
 
     def _measured(self, compiled: bool | None) -> ExecutionPlan:
         if is_large_net(self.step):
@@ -273,12 +277,12 @@ class DriverSelector:
     def _time(self, driver: Driver, chunk: int, spare: int = 1, repeats: int = 3) -> float:
         """Return milliseconds for one step of all replicas, the best of a few."""
         replicas = self._replicas(driver, chunk, self.stack_schedule[-1], spare)
-        replicas.advance(0)
+        replicas.advance(0, in_place=replicas.large)
         best = float("inf")
         for index in range(repeats):
             finish(self.step.device)
             begin = time.perf_counter()
-            replicas.advance(index)
+            replicas.advance(index, in_place=replicas.large)
             finish(self.step.device)
             best = min(best, time.perf_counter() - begin)
         return round(best * 1000, 3)
@@ -298,7 +302,7 @@ class DriverSelector:
         return ExecutionPlan(driver, chunk, 1, reason, timings or {}, (warning,))
 
     def _invariant(self, driver: Driver, chunk: int, spare: int) -> bool:
-        seen: list[State] = []
+        seen: list[list[Tensor]] = []
         sizes = set()
         for cast in self.stack_schedule:
             parts = tuple(len(p) for p in partition(cast, chunk))
@@ -307,10 +311,11 @@ class DriverSelector:
             sizes.add(parts)
             replicas = self._replicas(driver, chunk, cast, spare)
             for index in self._probes():
-                replicas.advance(index)
+                replicas.advance(index, in_place=replicas.large)
             base = [m.streams == cast[0].streams for m in cast]
-            seen += [s for s, same in zip(replicas.states(), base, strict=True) if same]
-        return all(_same_state(seen[0], s) for s in seen[1:])
+            states = [s for s, same in zip(replicas.states(), base, strict=True) if same]
+            seen += [mark_of_state(s, large=replicas.large) for s in states]
+        return all(equal(seen[0], s) for s in seen[1:])
 
     def _fill(self, driver: Driver) -> int:
         """Return what a stack is filled up to a multiple of.
@@ -338,7 +343,10 @@ class DriverSelector:
 
     def _replicas(self, driver: Driver, chunk: int, cast: list[Member], spare: int = 1) -> Replicas:
         replicas = Replicas(driver, self.batches, chunk, spare=spare)
-        replicas.place(cast, [self.start] * len(cast))
+        start = self.step.start(self.step.task.seed).map(lambda t: t.unsqueeze(0))
+        states = [start] * len(cast)
+        del start
+        replicas.place(cast, states)
         return replicas
 
 
@@ -351,15 +359,3 @@ def _with_hidden_state(choice: ExecutionPlan) -> ExecutionPlan:
         "it, and a resumed run does not have it. Make it a buffer, or trust no small distance"
     )
     return replace(choice, warnings=(*choice.warnings, warning))
-
-
-def _same_state(a: State, b: State) -> bool:
-    """Compare all: what an optimizer or a buffer holds may reach the parameters much later."""
-    pairs = [(a.params, b.params)]
-    pairs += [(a.buffers[name], b.buffers[name]) for name in a.buffers]
-    pairs += [(a.slots[name], b.slots[name]) for name in a.slots]
-    return all(_same_bits(x, y) for x, y in pairs)
-
-
-def _same_bits(a: torch.Tensor, b: torch.Tensor) -> bool:
-    return torch.equal(a.nan_to_num(nan=0.5), b.nan_to_num(nan=0.5))
