@@ -23,6 +23,8 @@ CLAIMED: Final = (
      "It needs less training time η × updates too: chaos helps beyond the longer step."),
     ("better", "gain", 0.0, True,
      "The best chaotic run is more accurate on unseen digits than the best laminar one."),
+    ("better-at-edge", "gain_at_edge", 0.0, True,
+     "Of runs at the edge the chaotic ones are more accurate than the laminar ones."),
     ("at-one-rate-better", "growth_and_accuracy", 0.0, True,
      "At one and the same rate, runs that are more chaotic are more accurate."),
     ("at-one-rate-faster", "growth_and_steps", 0.0, False,

@@ -8,10 +8,11 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
+from wingbeat.errors import DIVERGED, NOT_REACHED
 from wingbeat.studies.chaos_at_edge.plan import TARGETS
 from wingbeat.studies.lr_phases.claims import E_FOLD, background
 from wingbeat.study.analysis import Analysis, Tables
-from wingbeat.study.finished import done, estimate_columns, mean_of
+from wingbeat.study.finished import done, estimate_columns, over_seeds
 
 KEPT: Final = (
     "net", "lr", "seed", "steps", "lambda_max", "sharpness_ratio", "final_loss", "test_accuracy",
@@ -30,6 +31,7 @@ SEEDWISE: Final = {
     "speed": "doublings of speed in updates, chaotic over laminar",
     "speed_in_time": "doublings of speed in η × updates, chaotic over laminar",
     "gain": "accuracy, best chaotic less best laminar",
+    "gain_at_edge": "mean accuracy at the edge, chaotic less laminar",
     "growth_and_accuracy": "correlation of growth and accuracy at one rate",
     "growth_and_steps": "correlation of growth and time to the loss at one rate",
 }
@@ -76,8 +78,10 @@ def by_rate(rows: pd.DataFrame) -> pd.DataFrame:
     for (net, lr), own in rows.groupby(["net", "lr"], sort=True):
         row: dict[str, Any] = {"net": net, "lr": lr, "runs": len(own)}
         row |= {p: int((own["phase"] == p).sum()) for p in ("laminar", "chaotic", "divergent")}
+        why = DIVERGED if row["divergent"] else NOT_REACHED
         for name in MEANS:
-            row |= estimate_columns(name, mean_of(own, name))
+            values = own[name].to_numpy(dtype=np.float64)
+            row |= estimate_columns(name, over_seeds(values, reason=why))
         found.append(row)
     return pd.DataFrame(found)
 
@@ -116,6 +120,10 @@ def of_seed(one: pd.DataFrame) -> dict[str, float]:
         "speed": doublings("steps_to_target"),
         "speed_in_time": doublings("time_to_target"),
         "gain": float(wild["test_accuracy"].max() - calm["test_accuracy"].max()),
+        "gain_at_edge": float(
+            wild["test_accuracy"].mean()
+            - calm[calm["sharpness_ratio"] >= AT_EDGE]["test_accuracy"].mean()
+        ),
     }
 
 

@@ -25,7 +25,8 @@ _SCEPTIC: Final = (
     "“It is the learning rate, not the chaos.” Therefore two of the claims compare runs at one "
     "and the same rate: what rate and base seed explain is taken off the growth of nudges, the "
     "accuracy and the time, and what is left over is correlated; and speed is also counted in "
-    "training time η × updates, in which a longer step alone gains nothing."
+    "training time η × updates, in which a longer step alone gains nothing. “The best of "
+    "many laminar rates beats the best of few chaotic ones.” One claim compares means at the edge."
 )
 _MEANINGS: Final = {
     "growth": "(λ − background) × updates: the natural logarithm of how much a nudge grows beyond "

@@ -18,7 +18,7 @@ from wingbeat.study.finished import done, estimate_in, mean_of, series
 _INTRO: Final = (
     "A dense ReLU net, a convolutional net and a vision transformer on the same digits, with Adam "
     "and batches of 64, {} updates; {} weights each; learning rates {}; {} copies nudged by {:g} "
-    "of each tensor's deviation at the start; {} base seeds. Families are compared after equally many "
+    "of each tensor's deviation at the start; {} base seeds. Families are compared after as many "
     "updates, and at the moment at which each first has {:g} of the unseen digits right."
 )
 _SCEPTIC: Final = (
