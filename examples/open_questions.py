@@ -28,6 +28,7 @@ def bars(axes, rows, x, name, label=None, colour=COLOURS[0], *, log=False):
 
 def ticks(axes, places):
     """Label a logarithmic axis at a few places, in plain numbers."""
+    axes.set_xscale("log")
     low, high = axes.get_xlim()
     axes.set_xticks([p for p in places if low <= p <= high])
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
@@ -46,13 +47,40 @@ def chaos_at_edge(folder):
         bars(one, rates, "lr", name)
         one.axvline(edge, color=COLOURS[2], ls="--", lw=1, label="at the edge from here")
         one.axvline(chaos, color=COLOURS[1], ls=":", lw=1, label="first chaotic run")
-        one.set(xscale="log", xlabel="learning rate η", title=title)
+        one.set(xlabel="learning rate η", title=title)
         ticks(one, (0.05, 0.1, 0.2, 0.4, 0.8))
     axes[0].legend(frameon=False, fontsize=8)
     return figure
 
 
-PICTURES = {"chaos_at_edge": chaos_at_edge}
+def width_depth_size(folder):
+    """Growth against the nudge's size and against width, for both activations."""
+    cells = pd.read_csv(folder / "cells.csv")
+    cells = cells[(cells["at"] == 0) & (cells["density"] == 1.0)]
+    figure, axes = plt.subplots(1, 4, figsize=(12.5, 3.4), sharey=True)
+    for column, activation in enumerate(("relu", "tanh")):
+        own = cells[cells["activation"] == activation]
+        for colour, (width, rows) in zip(
+            COLOURS, own[own["depth"] == 2].groupby("width"), strict=False
+        ):
+            bars(axes[column], rows, "size", "log_ratio", f"width {width}", colour, log=True)
+        for colour, (size, rows) in zip(
+            COLOURS, own[own["depth"] == 2].groupby("size"), strict=False
+        ):
+            bars(axes[column + 2], rows, "width", "log_ratio", f"nudge {size:g}", colour, log=True)
+        axes[column].set(xlabel="size of the nudge", title=f"{activation}, two layers")
+        axes[column + 2].set(xlabel="width", title=f"{activation}, two layers")
+        ticks(axes[column], (1e-4, 1e-3, 1e-2, 1e-1))
+        ticks(axes[column + 2], (8, 16, 32, 64, 128))
+    for one in axes:
+        one.set(yscale="log")
+    axes[0].set_ylabel("growth of a nudge")
+    axes[1].legend(frameon=False, fontsize=8)
+    axes[3].legend(frameon=False, fontsize=8)
+    return figure
+
+
+PICTURES = {"chaos_at_edge": chaos_at_edge, "width_depth_size": width_depth_size}
 
 
 def main(studies="docs/studies", images="docs/images"):

@@ -12,9 +12,7 @@ from wingbeat.study.finished import over_seeds
 from wingbeat.study.verdicts import UNDETERMINED, Claim, judge
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from wingbeat.typing import Array
+    from numpy.typing import ArrayLike
 
 POWER: Final = 0.8
 """Chance to decide, with as many seeds as are named: the usual choice of planned experiments."""
@@ -27,7 +25,7 @@ FEWEST: Final = 3
 def seed_claim(
     ident: str,
     text: str,
-    values: Sequence[float] | Array,
+    values: ArrayLike,
     bound: float,
     *,
     above: bool,
@@ -67,7 +65,7 @@ def seed_claim(
     return Claim(ident, text, asked, said, verdict, note, part)
 
 
-def needed_text(values: Sequence[float] | Array, bound: float) -> str:
+def needed_text(values: ArrayLike, bound: float) -> str:
     """Return in a sentence how many base seeds would decide on which side of a bound a mean lies.
 
     >>> needed_text([1.0, 2.0, 3.0], 0.0)
@@ -87,7 +85,7 @@ def needed_text(values: Sequence[float] | Array, bound: float) -> str:
 
 
 def seeds_to_decide(
-    values: Sequence[float] | Array, bound: float, *, level: float = 0.95, power: float = POWER
+    values: ArrayLike, bound: float, *, level: float = 0.95, power: float = POWER
 ) -> int:
     """Return how many base seeds decide, with a power, on which side of a bound a mean lies.
 

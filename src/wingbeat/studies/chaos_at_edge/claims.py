@@ -39,7 +39,7 @@ def claims(found: Analysis) -> tuple[Claim, ...]:
     return tuple(
         seed_claim(
             f"{ident}-{net}", text, own[column], bound, above=above, unit=SEEDWISE[column] + ":",
-            part=net, asked=ASKED, reason=NOT_REACHED,
+            part=str(net), asked=ASKED, reason=NOT_REACHED,
         )
         for net, own in seeds.groupby("net", sort=True)
         for ident, column, bound, above, text in CLAIMED

@@ -49,6 +49,11 @@ def tables_of(runs: pd.DataFrame) -> Tables:
     return {"runs": runs, "rates": by_rate(rows), "seeds": by_seed(rows)}
 
 
+def seeds_of(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return one row a net and base seed, from the runs: what claims are judged by."""
+    return by_seed(with_growth(runs))
+
+
 def runs_of(rows: pd.DataFrame) -> pd.DataFrame:
     """Return what is kept of the finished conditions."""
     columns = [f"steps_to_{TARGETS[net]:g}" for net in rows["net"]]

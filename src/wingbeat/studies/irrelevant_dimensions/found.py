@@ -18,6 +18,7 @@ KEPT: Final = (
 )  # fmt: skip
 MEANS: Final = (
     "share_irrelevant",
+    "share_irrelevant_strict",
     "share_growing",
     "share_moving",
     "growth_dimension",
@@ -38,7 +39,12 @@ def tables(found: Analysis) -> Tables:
 def tables_of(runs: pd.DataFrame) -> Tables:
     """Return all tables from the runs."""
     shares = with_shares(runs)
-    return {"runs": runs, "nets": nets(shares), "seeds": by_seed(shares)}
+    return {"runs": runs, "nets": nets(shares), "seeds": seeds_of(runs)}
+
+
+def seeds_of(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return one row a base seed and moment, from the runs: what claims are judged by."""
+    return by_seed(with_shares(runs))
 
 
 def with_shares(runs: pd.DataFrame) -> pd.DataFrame:

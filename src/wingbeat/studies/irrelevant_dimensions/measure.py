@@ -142,11 +142,16 @@ def follow(task: Task) -> Followed:
     unit = torch.eye(size, own.coordinates.size, dtype=own.step.dtype)
     tangents = unit * own.scales(state)
     for index in range(start, task.steps):
-        parts = [own(state, chunk, index) for chunk in tangents.split(CHUNK)]
+        parts = [own(state, chunk, index) for chunk in in_chunks(tangents)]
         state, tangents = parts[0][0], torch.cat([part[1] for part in parts])
     images = (tangents / own.scales(state))[:, :size]
     idle = sum(f.count for f in families if f.kind == "idle")
     return Followed(images, state.params, sum(f.count for f in families), idle)
+
+
+def in_chunks(rows: Tensor) -> tuple[Tensor, ...]:
+    """Return rows, `CHUNK` at a time."""
+    return torch.split(rows, CHUNK)
 
 
 def curvature(task: Task, weights: Tensor) -> Tensor:
@@ -156,7 +161,7 @@ def curvature(task: Task, weights: Tensor) -> Tensor:
     chosen = even_samples(task)[:: max(1, len(even_samples(task)) // SAMPLES)]
     operator = Hessian(task, samples=chosen).at(weights)
     unit = torch.eye(len(weights), dtype=weights.dtype)
-    rows = torch.cat([operator(chunk.unsqueeze(0))[0] for chunk in unit.split(CHUNK)])
+    rows = torch.cat([operator(chunk.unsqueeze(0))[0] for chunk in in_chunks(unit)])
     return (rows + rows.T) / 2
 
 
@@ -167,4 +172,5 @@ def absolute(form: Tensor) -> Tensor:
     [2.0, 1.0]
     """
     values, vectors = torch.linalg.eigh(form)
-    return vectors @ torch.diag(values.abs()) @ vectors.T
+    positive: Tensor = vectors @ torch.diag(values.abs()) @ vectors.T
+    return positive

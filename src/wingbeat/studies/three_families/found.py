@@ -31,7 +31,7 @@ def tables(found: Analysis) -> Tables:
 
 def tables_of(runs: pd.DataFrame) -> Tables:
     """Return all tables from the runs."""
-    return {"runs": runs, "families": families(runs), "seeds": by_seed(runs)}
+    return {"runs": runs, "families": families(runs), "seeds": seeds_of(runs)}
 
 
 def runs_of(rows: pd.DataFrame, plan: FamiliesPlan) -> pd.DataFrame:
@@ -61,7 +61,7 @@ def families(runs: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(found)
 
 
-def by_seed(runs: pd.DataFrame) -> pd.DataFrame:
+def seeds_of(runs: pd.DataFrame) -> pd.DataFrame:
     """Return one row a base seed: differences of families, and shares of variance."""
     return pd.DataFrame(
         [{"seed": seed, **of_seed(own)} for seed, own in runs.groupby("seed", sort=True)]

@@ -37,8 +37,8 @@ def courses(result: Result) -> Measured:
         "weights": number(float(sum(w.numel() for w in result.trajectory.at(0).params.values())
                                 / len(result.labels))),
         **{f"{name}_end": number(float(own.iloc[-1])) for name, own in states.items()},
-        **along("accuracy", ((int(s), float(v)) for s, v in accuracy.items())),
-        **along("growth", ((int(s), float(v)) for s, v in states["growth"].items())),
+        **along("accuracy", pairs(accuracy)),
+        **along("growth", pairs(states["growth"])),
     }  # fmt: skip
     for wish in GRID:
         there = accuracy.index[accuracy >= wish]
@@ -49,6 +49,11 @@ def courses(result: Result) -> Measured:
             value = np.nan if step is None else float(own.loc[step])
             found[f"{state}_{name}"] = number(value, "not_reached")
     return found
+
+
+def pairs(course: pd.Series) -> list[tuple[int, float]]:
+    """Return steps and values."""
+    return [(int(s), float(v)) for s, v in zip(course.index, course, strict=True)]
 
 
 def course(table: pd.DataFrame, metric: str, *, reference: bool = False) -> pd.Series:

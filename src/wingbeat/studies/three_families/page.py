@@ -75,8 +75,8 @@ def content(found: Analysis) -> PageContent:
 def growth_in(row: Any, name: str) -> Estimate:
     """Return a growth and its interval from that of its logarithm."""
     found = estimate_in(row, name)
-    ends = np.exp([found.value, found.low, found.high])
-    return Estimate(*map(float, ends), found.reason, found.interval_reason)
+    value, low, high = (float(np.exp(x)) for x in (found.value, found.low, found.high))
+    return Estimate(value, low, high, found.reason, found.interval_reason)
 
 
 def _figures(table: pd.DataFrame) -> list[DotFigure]:

@@ -40,12 +40,12 @@ def tables(found: Analysis) -> Tables:
 
 def tables_of(nudges: pd.DataFrame) -> Tables:
     """Return all tables from the nudges."""
-    return {"nudges": nudges, "cells": cells(nudges), "seeds": by_seed(nudges)}
+    return {"nudges": nudges, "cells": cells(nudges), "seeds": seeds_of(nudges)}
 
 
 def nudges_of(rows: pd.DataFrame) -> pd.DataFrame:
     """Return one row a condition and nudge, with what became of it."""
-    places = [c.partition(":")[2] for c in rows if c.startswith("ratio:")]
+    places = [c.partition(":")[2] for c in map(str, rows) if c.startswith("ratio:")]
     found = []
     for place in (p for p in places if not p.endswith(("_low", "_high", "_reason"))):
         size, _, at = place.partition("@")
@@ -66,7 +66,7 @@ def cells(nudges: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(found)
 
 
-def by_seed(nudges: pd.DataFrame) -> pd.DataFrame:
+def seeds_of(nudges: pd.DataFrame) -> pd.DataFrame:
     """Return one row an activation and base seed with the numbers of ``SEEDWISE``."""
     logs = nudges.assign(
         log_ratio=np.log(nudges["ratio"]),

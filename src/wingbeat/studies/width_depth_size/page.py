@@ -81,8 +81,8 @@ def content(found: Analysis) -> PageContent:
 def growth_in(row: Any) -> Estimate:
     """Return the geometric mean of growth of a row of cells, with its interval."""
     found = estimate_in(row, "log_ratio")
-    ends = np.exp([found.value, found.low, found.high])
-    return Estimate(*map(float, ends), found.reason, found.interval_reason)
+    value, low, high = (float(np.exp(x)) for x in (found.value, found.low, found.high))
+    return Estimate(value, low, high, found.reason, found.interval_reason)
 
 
 def _by_size(cells: pd.DataFrame) -> list[DotFigure]:
