@@ -204,7 +204,7 @@ def as_markdown(page: FindingPage) -> str:
         heads = ("claim", "published", "measured here", "verdict")
         rows = ((c.named, c.published, c.measured, f"**{c.verdict}**") for c in page.claims)
         parts += ["## Claims", markdown(Table(heads, tuple(rows)))]
-        parts.append("\n".join(f"- {c.text} {c.note}" for c in page.claims if c.note))
+        parts.append("\n".join(f"- {c.named} {c.note}" for c in page.claims if c.note))
     facts = (f"- {name}: {value}" + f" ({why})" * bool(why) for name, value, why in page.facts)
     parts.append("\n".join(facts))
     for _, heading, table in page.tables:

@@ -1,0 +1,96 @@
+"""Pictures of the studies of open questions, drawn from the tables that are published with them.
+
+``python examples/open_questions.py [FOLDER OF THE STUDIES] [FOLDER OF THE PICTURES]``
+"""
+
+import sys
+from pathlib import Path
+
+import matplotlib as mpl
+
+mpl.use("Agg")
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+
+COLOURS = ("#1b6ca8", "#c8553d", "#3a7d44", "#8a5a9e", "#b8860b")
+
+
+def bars(axes, rows, x, name, label=None, colour=COLOURS[0], *, log=False):
+    """Draw means over base seeds with their intervals."""
+    rows = rows[np.isfinite(rows[name]) & np.isfinite(rows[f"{name}_low"])].sort_values(x)
+    middle, low, high = (rows[f"{name}{end}"].to_numpy() for end in ("", "_low", "_high"))
+    if log:
+        middle, low, high = np.exp(middle), np.exp(low), np.exp(high)
+    reach = np.clip([middle - low, high - middle], 0, None)
+    axes.errorbar(rows[x], middle, reach, fmt="o-", ms=4, lw=1, color=colour, label=label)
+
+
+def ticks(axes, places):
+    """Label a logarithmic axis at a few places, in plain numbers."""
+    axes.set_xscale("log")
+    low, high = axes.get_xlim()
+    axes.set_xticks([p for p in places if low <= p <= high])
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    axes.xaxis.set_minor_locator(mpl.ticker.NullLocator())
+
+
+def chaos_at_edge(folder):
+    """Growth, time and accuracy over the learning rate."""
+    rates = pd.read_csv(folder / "rates.csv")
+    figure, axes = plt.subplots(1, 3, figsize=(10.5, 3.4))
+    names = ("growth", "steps_to_target", "test_accuracy")
+    titles = ("growth of a nudge, e-folds", "updates to the loss", "accuracy on unseen digits")
+    edge = rates[rates["sharpness_ratio"] >= 0.95]["lr"].min()
+    chaos = rates[rates["chaotic"] > 0]["lr"].min()
+    for one, name, title in zip(axes, names, titles, strict=True):
+        bars(one, rates, "lr", name)
+        one.axvline(edge, color=COLOURS[2], ls="--", lw=1, label="at the edge from here")
+        one.axvline(chaos, color=COLOURS[1], ls=":", lw=1, label="first chaotic run")
+        one.set(xlabel="learning rate η", title=title)
+        ticks(one, (0.05, 0.1, 0.2, 0.4, 0.8))
+    axes[0].legend(frameon=False, fontsize=8)
+    return figure
+
+
+def width_depth_size(folder):
+    """Growth against the nudge's size and against width, for both activations."""
+    cells = pd.read_csv(folder / "cells.csv")
+    cells = cells[(cells["at"] == 0) & (cells["density"] == 1.0)]
+    figure, axes = plt.subplots(1, 4, figsize=(12.5, 3.4), sharey=True)
+    for column, activation in enumerate(("relu", "tanh")):
+        own = cells[cells["activation"] == activation]
+        for colour, (width, rows) in zip(
+            COLOURS, own[own["depth"] == 2].groupby("width"), strict=False
+        ):
+            bars(axes[column], rows, "size", "log_ratio", f"width {width}", colour, log=True)
+        for colour, (size, rows) in zip(
+            COLOURS, own[own["depth"] == 2].groupby("size"), strict=False
+        ):
+            bars(axes[column + 2], rows, "width", "log_ratio", f"nudge {size:g}", colour, log=True)
+        axes[column].set(xlabel="size of the nudge", title=f"{activation}, two layers")
+        axes[column + 2].set(xlabel="width", title=f"{activation}, two layers")
+        ticks(axes[column], (1e-4, 1e-3, 1e-2, 1e-1))
+        ticks(axes[column + 2], (8, 16, 32, 64, 128))
+    for one in axes:
+        one.set(yscale="log")
+    axes[0].set_ylabel("growth of a nudge")
+    axes[1].legend(frameon=False, fontsize=8)
+    axes[3].legend(frameon=False, fontsize=8)
+    return figure
+
+
+PICTURES = {"chaos_at_edge": chaos_at_edge, "width_depth_size": width_depth_size}
+
+
+def main(studies="docs/studies", images="docs/images"):
+    for name, draw in PICTURES.items():
+        figure = draw(Path(studies) / name)
+        figure.tight_layout()
+        figure.savefig(Path(images) / f"{name}.png", dpi=110)
+        plt.close(figure)
+        print(Path(images) / f"{name}.png")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:3])

@@ -1,0 +1,135 @@
+"""A claim judged by one number for each base seed, and how many seeds an open one would need."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+from scipy.stats import nct, t
+
+from wingbeat.report.figures.estimates import estimate_text
+from wingbeat.study.finished import over_seeds
+from wingbeat.study.verdicts import UNDETERMINED, Claim, judge
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+POWER: Final = 0.8
+"""Chance to decide, with as many seeds as are named: the usual choice of planned experiments."""
+MOST: Final = 10_000
+"""Above so many seeds nobody would run it: then that is what is said."""
+FEWEST: Final = 3
+"""Base seeds below which a scatter is not worth a forecast."""
+
+
+def seed_claim(
+    ident: str,
+    text: str,
+    values: ArrayLike,
+    bound: float,
+    *,
+    above: bool,
+    unit: str = "",
+    note: str = "",
+    part: str = "",
+    asked: str = "",
+    reason: str = "",
+) -> Claim:
+    """Judge that the mean over base seeds lies above (or below) a bound.
+
+    By Student's interval of 95 % over the seeds. Where it stays open, the note says how many base
+    seeds would decide it.
+
+    Args:
+        ident: short name.
+        text: the claim.
+        values: one for each base seed; one that is undefined leaves the claim undetermined.
+        bound: in their units.
+        above: whether the claim says above.
+        unit: what the number is, for the text of what was measured.
+        note: what has to be known to read it.
+        part: which part of a claim.
+        asked: who says or asks it.
+        reason: why a value is undefined, from `wingbeat.errors`.
+
+    Example:
+        >>> seed_claim("a", "It grows.", [1.0, 2.0, 3.0], 0.0, above=True).measured
+        '2 [-0.484 to 4.48]'
+    """
+    numbers = np.asarray(values, dtype=np.float64)
+    found = over_seeds(numbers, reason=reason)
+    verdict = judge(found, bound, above=above)
+    if verdict == UNDETERMINED and np.isfinite(numbers).all():
+        note = " ".join(filter(None, (note, needed_text(numbers, bound))))
+    said = " ".join(filter(None, (unit, estimate_text(found))))
+    return Claim(ident, text, asked, said, verdict, note, part)
+
+
+def needed_text(values: ArrayLike, bound: float) -> str:
+    """Return in a sentence how many base seeds would decide on which side of a bound a mean lies.
+
+    >>> needed_text([1.0, 2.0, 3.0], 0.0)
+    'If mean and scatter stay as they are here, 5 base seeds decide it (power 80 %).'
+    """
+    count = seeds_to_decide(values, bound)
+    if count == 0:
+        return "Too few base seeds for a forecast."
+    if count > MOST:
+        return (
+            f"If mean and scatter stay as they are here, more than {MOST:,} base seeds decide it."
+        )
+    return (
+        f"If mean and scatter stay as they are here, {count:,} base seeds decide it "
+        f"(power {POWER:.0%}).".replace("%", " %")
+    )
+
+
+def seeds_to_decide(
+    values: ArrayLike, bound: float, *, level: float = 0.95, power: float = POWER
+) -> int:
+    """Return how many base seeds decide, with a power, on which side of a bound a mean lies.
+
+    As if mean and standard deviation were those of the values: a forecast, as rough as they are.
+    Power of the two-sided one-sample t test, by the noncentral t distribution.
+
+    Args:
+        values: one for each base seed.
+        bound: in their units.
+        level: of the interval that is to leave the bound out.
+        power: chance that it does.
+
+    Returns:
+        At least 2; 0 where there are fewer than three values or one is undefined; above ``MOST``
+        where more are needed.
+
+    Source:
+        Cohen, Statistical Power Analysis for the Behavioral Sciences (1988), chapter 2.
+
+    Example:
+        >>> one_half = np.array([-0.5, 0.5, 1.5])  # half a standard deviation above 0
+        >>> seeds_to_decide(one_half, 0.0)
+        34
+    """
+    numbers = np.asarray(values, dtype=np.float64)
+    if len(numbers) < FEWEST or not np.isfinite(numbers).all():
+        return 0
+    spread = float(numbers.std(ddof=1))
+    away = abs(float(numbers.mean()) - bound)
+    if spread == 0.0:
+        return 2 if away > 0 else MOST + 1
+    low, high = 2, MOST + 1
+    while low < high:  # power grows with the number
+        middle = (low + high) // 2
+        if _power(away / spread, middle, level) >= power:
+            high = middle
+        else:
+            low = middle + 1
+    return low
+
+
+def _power(effect: float, count: int, level: float) -> float:
+    """Return the chance that the interval of so many values leaves the bound out."""
+    limit = float(t.ppf(0.5 + level / 2.0, count - 1))
+    shift = effect * count**0.5
+    # The other side is reached by chance only: its share is below .025.
+    return float(nct.sf(limit, count - 1, shift))

@@ -1,0 +1,125 @@
+"""One task for three families: dense nets, convolutional nets and transformers on the digits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, Final
+
+import torch
+from torch import nn
+
+from wingbeat.errors import RequestError, nearest
+from wingbeat.task.task import Task
+from wingbeat.tasks.cnn import digits_cnn
+from wingbeat.tasks.data.sklearn import digits, evenly_spaced
+from wingbeat.tasks.dense import ACTIVATIONS, cross_entropy, mlp
+from wingbeat.tasks.full_batch import half_squared_error
+from wingbeat.tasks.models.sparse import sparse_mlp
+from wingbeat.tasks.models.vit import ViT
+
+FAMILIES: Final = ("dense", "cnn", "transformer")
+LOSSES: Final = {"cross-entropy": cross_entropy, "mse": half_squared_error}
+OPTIMIZERS: Final[dict[str, Callable[..., torch.optim.Optimizer]]] = {
+    "gd": torch.optim.SGD,
+    "sgd": partial(torch.optim.SGD, momentum=0.9),
+    "adam": torch.optim.Adam,
+}
+"""By name: "gd" is plain, "sgd" has momentum 0.9."""
+PATCH: Final = 2
+"""Side of a patch: sixteen tokens of an 8x8 image."""
+
+
+def family_net(
+    family: str, shape: Sequence[int], activation: str = "relu", density: float = 1.0
+) -> nn.Module:
+    """Build a net of one family for images ``(batch, 1, 8, 8)`` with scores ``(batch, 10)``.
+
+    Args:
+        family: "dense", "cnn" or "transformer".
+        shape: hidden widths; channels of each stage; width and number of blocks.
+        activation: of the dense net; the others have a ReLU and a GELU.
+        density: share of the weights of a dense net's hidden layers that exist; see
+            `wingbeat.tasks.models.sparse`.
+
+    Raises:
+        RequestError: an unknown family, or a shape that does not fit it.
+
+    Example:
+        >>> shapes = {"dense": (56,), "cnn": (16, 22), "transformer": (16, 1)}
+        >>> [sum(p.numel() for p in family_net(f, s).parameters()) for f, s in shapes.items()]
+        [4210, 4240, 3818]
+    """
+    if family not in FAMILIES:
+        raise RequestError(f"family is {family!r}: {nearest(family, FAMILIES)}")
+    if density != 1.0 and (family != "dense" or activation not in ACTIVATIONS):
+        msg = f"density is {density!r}: only dense nets have one ({family}, {activation})"
+        raise RequestError(msg)
+    if density != 1.0:
+        return sparse_mlp((64, *shape, 10), density, ACTIVATIONS[activation])
+    if family == "dense":
+        return mlp((64, *shape, 10), activation)
+    if family == "cnn":
+        return digits_cnn(shape)
+    if len(shape) != 2:
+        raise RequestError(f"shape is {tuple(shape)!r}: give a transformer width and blocks")
+    return ViT(shape[0], shape[1], PATCH, heads=2, channels=1, side=8)
+
+
+def family_task(
+    family: str = "dense",
+    shape: Sequence[int] = (32, 32),
+    lr: float = 3e-3,
+    steps: int = 440,
+    *,
+    optimizer: str = "adam",
+    batch_size: int | None = 64,
+    n: int | None = None,
+    loss: str = "cross-entropy",
+    activation: str = "relu",
+    density: float = 1.0,
+    seed: int = 0,
+) -> Task:
+    """Classify 8x8 digits with a net of one family; nothing but the batch order is random.
+
+    Args:
+        family: as in ``family_net``.
+        shape: as in ``family_net``.
+        lr: learning rate.
+        steps: updates.
+        optimizer: "gd", "sgd" (momentum 0.9) or "adam".
+        batch_size: images a step; None takes all.
+        n: training images, evenly spaced; None takes all 1,400.
+        loss: "cross-entropy", or "mse" for half the squared error of the scores.
+        activation: of a dense net.
+        density: share of a dense net's hidden weights that exist.
+        seed: of initial weights and batch order.
+
+    Raises:
+        RequestError: an unknown name, or a value out of range.
+
+    Example:
+        >>> task = family_task("transformer", (8, 1), batch_size=None, n=200)
+        >>> task.batch_size, task.steps, task.name
+        (200, 440, 'digits, transformer')
+    """
+    for name, value, known in (
+        ("optimizer", optimizer, OPTIMIZERS),
+        ("loss", loss, LOSSES),
+    ):
+        if value not in known:
+            raise RequestError(f"{name} is {value!r}: {nearest(value, list(known))}")
+    train, test = digits()
+    data: Any = evenly_spaced(train, n)
+    family_net(family, shape, activation, density)  # so that a wrong shape is refused now
+    return Task(
+        model=partial(family_net, family, tuple(shape), activation, density),
+        loss=LOSSES[loss],
+        data=data,
+        optimizer=partial(OPTIMIZERS[optimizer], lr=lr),
+        batch_size=batch_size or len(data[0]),
+        steps=steps,
+        seed=seed,
+        eval_data=test,
+        name=f"digits, {family}",
+    )
