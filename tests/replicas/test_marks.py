@@ -25,6 +25,7 @@ WEIGHTS = torch.arange(7.0).reshape(1, 7)
 )
 def test_a_digest_tells_what_the_numbers_tell(a, b, same, monkeypatch):
     monkeypatch.setattr(marks, "LARGE", -1)
+    monkeypatch.setattr(marks, "_LEAST", 0)
     monkeypatch.setattr(marks, "_BLOCK", 3)
     assert equal(mark([a]), mark([b])) is same
     assert all(len(found) == 32 and found.dtype == torch.uint8 for found in mark([a, b]))

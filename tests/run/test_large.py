@@ -8,7 +8,7 @@ import torch
 from run import tasks
 
 import wingbeat as wb
-from wingbeat.replicas import fork, replicas, snapshot
+from wingbeat.replicas import fork, replicas, snapshot, training_run
 from wingbeat.replicas.drivers import large_net, marks, selection, sparing
 from wingbeat.task.step import State
 from wingbeat.trajectory import store
@@ -17,7 +17,7 @@ from wingbeat.trajectory.store import FolderStore
 
 @pytest.fixture
 def all_are_large(monkeypatch):
-    for module in (snapshot, fork, replicas, marks, sparing, store):
+    for module in (snapshot, fork, replicas, training_run, marks, sparing, store):
         monkeypatch.setattr(module, "LARGE", -1)
     monkeypatch.setattr(large_net, "_LARGEST", 0)
 

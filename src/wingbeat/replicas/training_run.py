@@ -19,7 +19,7 @@ from wingbeat.replicas.drivers.object_loop import alone
 from wingbeat.replicas.fork import NULL, REFERENCE, Member, fork, twin
 from wingbeat.replicas.proofs import Proofs
 from wingbeat.replicas.replicas import Replicas
-from wingbeat.replicas.snapshot import Snapshot, Stacks
+from wingbeat.replicas.snapshot import LARGE, Snapshot, Stacks
 from wingbeat.task.batches import Streams
 from wingbeat.task.step import State
 
@@ -137,8 +137,10 @@ class TrainingRun:
         self._give_back()
 
     def _give_back(self) -> None:
-        """Give up what large replicas were made from."""
-        if self.replicas.large:
+        """Give up what large replicas were made from, those that have yet to fork included."""
+        all_of_them = 2 + self.count * len(self.perturbations)
+        here = len(self.replicas.members)
+        if self.replicas.size() * max(all_of_them, here) > LARGE * here:
             self.step.models.let_go()
             give_back()
 

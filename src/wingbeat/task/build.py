@@ -187,7 +187,8 @@ def _digest(model: nn.Module) -> str:
     for name, tensor in (*model.named_parameters(), *model.named_buffers()):
         flat = tensor.detach().cpu().contiguous().reshape(-1)
         total.update(f"|{name}|{tensor.dtype}|{tuple(tensor.shape)}|".encode())
-        total.update(memoryview(flat.view(torch.uint8).numpy()) if flat.numel() else b"")
+        numbers: Any = flat.view(torch.uint8).numpy()
+        total.update(memoryview(numbers) if flat.numel() else b"")
     return total.hexdigest()
 
 

@@ -155,14 +155,15 @@ def _in_pieces(step: TrainingStep, rule: PureOptimizer, count: int) -> bool:
     """Tell whether all operations of a rule act element by element and round alike anywhere."""
     names = rule.slots()
 
-    def update(grad: Tensor, params: Tensor, c: Sequence[Tensor], *slots: Tensor) -> list[Tensor]:
-        after, new = rule.update(grad, dict(zip(names, slots, strict=True)), params, c)
+    def update(grad: Tensor, params: Tensor, *rest: Tensor) -> list[Tensor]:
+        slots = dict(zip(names, rest[count:], strict=True))
+        after, new = rule.update(grad, slots, params, rest[:count])
         return [after, *new.values()]
 
     tensors = [torch.ones(2, 4, dtype=step.dtype) for _ in range(2 + len(names))]
     c = [torch.ones((), dtype=torch.float64)] * count
     try:
-        graph = trace(update, *tensors[:2], c, *tensors[2:]).graph
+        graph = trace(update, *tensors[:2], *c, *tensors[2:]).graph
     except Exception:  # a rule of somebody else's that reads numbers: it runs as it is written
         return False
     return all(_is_in_place(node) for node in graph.nodes if node.op == "call_function")
