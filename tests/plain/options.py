@@ -430,7 +430,9 @@ OPTIONS: dict[str, Option] = {
         accumulate=2,
         stacks=True,
     ),
-    "bf16": Option(lambda: base(model=noisy, precision="bf16"), precision="bf16", single=True),
+    "bf16": Option(
+        lambda: base(model=noisy, precision="bf16"), precision="bf16", single=True, stacks=True
+    ),
     "fp16": Option(lambda: base(precision="fp16"), precision="fp16", single=True, stacks=True),
     "fp16, overflowing, AdamW, accumulated, clipped": Option(
         lambda: base(

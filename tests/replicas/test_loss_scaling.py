@@ -20,6 +20,11 @@ from torch.optim import lr_scheduler
 import wingbeat as wb
 from wingbeat.replicas.drivers.lockstep import Lockstep
 from wingbeat.replicas.drivers.loop import Loop
+from wingbeat.replicas.drivers.object_loop import alone
+from wingbeat.replicas.drivers.plain import _tells_apart
+from wingbeat.replicas.fork import REFERENCE, twin
+from wingbeat.replicas.replicas import Replicas
+from wingbeat.task.batches import Batches, Streams
 from wingbeat.task.precision import SCALE, SKIPPED, TRACKER, LossScaling
 from wingbeat.task.step import State, TrainingStep
 
@@ -230,16 +235,61 @@ def test_scale_and_tracker_are_those_of_torch(settings: dict[str, Any]) -> None:
         assert slots[TRACKER] == amp.state_dict()["_growth_tracker"]
 
 
-class Normed(nn.Sequential):
-    """Normalises what a product of halves returns, which torch cannot vectorise (2.13)."""
-
-    def __init__(self) -> None:
-        super().__init__(nn.Linear(4, 8), nn.LayerNorm(8), nn.Linear(8, 1))
-
-
-def test_what_cannot_be_vectorised_is_said_and_trained_one_by_one() -> None:
+def chosen(steps: int = 2, **changes: Any) -> wb.Result:
     own = {"driver": "auto", "replicas": 1, "metrics": ["l2"], "progress": False}
-    found = wb.run(task(FAST[0], model=Normed, steps=2), wb.Gaussian(0.01), **own)
-    assert found.environment["driver"] == "loop"
-    assert "expected scalar type Half but found Float" in found.environment["driver_reason"]
+    found = wb.run(task(FAST[0], steps=steps, **changes), wb.Gaussian(0.01), **own)
     assert found.noise_floor == 0.0
+    return found
+
+
+def steep(model: nn.Module, batch: Any) -> Tensor:
+    """Turn the last digit of a half into another loss."""
+    return torch.sin(3e3 * model(batch[0])).mean()
+
+
+def blinking() -> nn.Module:
+    """Draw masks that hardly change a loss: wrong ones would pass for roundings."""
+    return nn.Sequential(nn.Linear(4, 8), nn.Dropout(0.05), nn.Tanh(), nn.Linear(8, 1))
+
+
+def test_a_stack_that_rounds_otherwise_is_said_and_trained_one_by_one() -> None:
+    found = chosen(loss=steep)
+    assert found.environment["driver"] == "loop"
+    assert "does not repeat the plain loop" in found.environment["driver_reason"]
+    assert "a stack of fp16 products rounds otherwise" in found.environment["driver_reason"]
+
+
+NORMS: dict[str, Callable[[], nn.Module]] = {
+    "layer": lambda: nn.Sequential(nn.Linear(4, 8), nn.LayerNorm(8), nn.Linear(8, 1)),
+    "batch": lambda: nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Linear(8, 1)),
+    "group": lambda: nn.Sequential(nn.Linear(4, 8), nn.GroupNorm(2, 8), nn.Linear(8, 1)),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", ["fp16", "bf16"])
+@pytest.mark.parametrize("kind", NORMS)
+def test_a_norm_of_what_a_product_returned_runs_in_lock_step(kind: str, precision: str) -> None:
+    """torch has no differentiated form of it for two types."""
+    more: dict[str, Any] = {"scaler": None} if precision == "bf16" else {}
+    found = chosen(model=NORMS[kind], precision=precision, **more)
+    assert found.environment["driver"] == "lockstep", found.environment["driver_reason"]
+
+
+@pytest.mark.parametrize("draws", [False, True])
+def test_a_tolerance_is_trusted_where_it_tells_other_masks_apart(
+    draws: bool,
+) -> None:
+    step = TrainingStep(
+        task(FAST[0], model=blinking if draws else net), torch.float32, torch.device("cpu")
+    )
+    loop, source = alone(step), Batches(step.task, torch.float32, torch.device("cpu"))
+    plain = Replicas(loop, source, 1)
+    start = step.start(0).map(lambda t: t.unsqueeze(0))
+    plain.place([twin(REFERENCE, Streams.of(0))], [start])
+    plain.advance(0)
+    loss = float(plain.take_losses()[0, 0])
+    plain.place(plain.members, [start])
+    assert _tells_apart(plain, loss, 0.5) == (not draws)
+    plain.place(plain.members, [start])
+    assert _tells_apart(plain, loss, 1e-12)

@@ -98,6 +98,18 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "after_step, called": ({"after_step": 3}, r"write after_step\(model, step\)"),
     "no accumulation": ({"accumulate": 0}, "Task.accumulate is 0"),
     "another precision": ({"precision": "fp8"}, "Task.precision is 'fp8': use one of"),
+    "a scaler, made": (
+        {"precision": "fp16", "scaler": torch.amp.GradScaler("cpu")},
+        "Task.scaler is a GradScaler: pass a function that makes one"),
+    "a scaler of bf16": (
+        {"precision": "bf16", "scaler": lambda: torch.amp.GradScaler("cpu")},
+        "precision is 'bf16': only 'fp16' scales"),
+    "a scaler that is off": (
+        {"precision": "fp16", "scaler": lambda: torch.amp.GradScaler("cpu", enabled=False)},
+        "a scaler that is disabled, as"),
+    "a scaler of one's own": (
+        {"precision": "fp16", "scaler": lambda: type("Mine", (torch.amp.GradScaler,), {})("cpu")},
+        "makes a Mine: pass torch.amp.GradScaler"),
     "collate of tensors": ({"collate": list}, "which are cut by rows"),
     "no collate": ({"collate": 3, "data": TensorDataset(X, Y)}, "Task.collate is 3"),
     "collate of batches": ({**of([(X, Y)]), "collate": list}, "gives whole batches"),

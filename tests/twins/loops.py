@@ -93,6 +93,35 @@ def _train_modern(parts: dict[str, Any], batches: Any, step: Any) -> None:
             step(loss)
 
 
+# --- half precision: a scale that grows until it overflows, and a schedule that waits then
+def _half(seed: int) -> dict[str, Any]:
+    model = _net()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
+    return {
+        "model": model,
+        "optimizer": optimizer,
+        "scaler": torch.amp.GradScaler("cpu", init_scale=2.0**18, growth_interval=3),
+        "schedule": torch.optim.lr_scheduler.StepLR(optimizer, 4, 0.8),
+    }
+
+
+def _train_half(parts: dict[str, Any], batches: Any, step: Any) -> None:
+    model, optimizer, scaler, schedule = parts.values()
+    for x, y in batches():
+        optimizer.zero_grad(set_to_none=True)
+        with torch.autocast("cpu", torch.float16):
+            loss = nn.functional.cross_entropy(model(x), y)
+        scaler.scale(loss).backward()
+        scaler.unscale_(optimizer)
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        scaler.step(optimizer)
+        before = scaler.get_scale()
+        scaler.update()
+        if scaler.get_scale() >= before:
+            schedule.step()
+        step(loss)
+
+
 # --- a generative adversarial net: two models, two optimizers
 def _gan(seed: int) -> dict[str, Any]:
     model, critic = nn.Linear(4, 6), nn.Sequential(nn.Linear(6, 8), nn.LeakyReLU(), nn.Linear(8, 1))
@@ -196,6 +225,7 @@ LOOPS = {
         _plain, lambda: DataLoader(_data(), 8, shuffle=True, num_workers=2), _train_plain
     ),
     "autocast, scaler, average": Loop(_modern, _shuffled, _train_modern),
+    "half that overflows": Loop(_half, _shuffled, _train_half),
     "gan": Loop(_gan, _shuffled, _train_gan),
     "reinforce": Loop(_policy, None, _train_policy),
     "stream": Loop(_plain, lambda: DataLoader(Stream(), batch_size=8), _train_plain),

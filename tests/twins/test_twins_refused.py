@@ -302,3 +302,30 @@ def test_the_folder_of_another_request(tmp_path: Any) -> None:
     loop = LOOPS["classifier"]
     with pytest.raises(wb.StoreError, match="holds another request"):
         train(wb.Twins(loop.build, wb.Gaussian(0.1), steps=12, replicas=2, out=tmp_path), loop)
+
+
+@pytest.mark.parametrize("at", [0, 5])
+def test_what_changes_after_an_update_was_called_over_is_named(at: int, tmp_path: Any) -> None:
+    """A state that is saved in ``copy.step`` would lack it: of a fork, or of a run that goes on."""
+
+    def half(seed: int) -> dict[str, Any]:
+        parts = build(seed)
+        schedule = torch.optim.lr_scheduler.StepLR(parts["optimizer"], 1, 0.9)
+        return {**parts, "scaler": torch.amp.GradScaler("cpu", growth_interval=1), "lr": schedule}
+
+    def late(twins: wb.Twins) -> None:
+        for copy in twins:
+            for x in copy.batches(data()):
+                loss = copy.model(x).square().mean()
+                copy.parts["optimizer"].zero_grad()
+                copy.parts["scaler"].scale(loss).backward()
+                copy.parts["scaler"].step(copy.parts["optimizer"])
+                copy.step(loss)
+                copy.parts["scaler"].update()
+                copy.parts["lr"].step()
+
+    said = (
+        r"'optimizer' and 'scaler' and 'lr' changed after copy.step\(\) of update 1: call it last"
+    )
+    with pytest.raises(wb.RunError, match=said):
+        late(asked(build=half, perturbations=wb.Gaussian(0.1, at=at), out=tmp_path / "run"))

@@ -50,7 +50,13 @@ QUICK = [("classifier", 40), ("reinforce", 5)]
     ("name", "after"),
     [
         pytest.param(name, after, marks=[] if (name, after) in QUICK else [pytest.mark.slow])
-        for name in ["classifier", "autocast, scaler, average", "reinforce", "stream"]
+        for name in [
+            "classifier",
+            "autocast, scaler, average",
+            "half that overflows",
+            "reinforce",
+            "stream",
+        ]
         for after in [5, 40, 100]
     ],
 )

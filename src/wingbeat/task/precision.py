@@ -200,12 +200,6 @@ def is_scaler(slot: str) -> bool:
     return slot.startswith(_PREFIX)
 
 
-def skipped(slots: Mapping[str, Tensor]) -> list[int]:
-    """Return how many updates each replica of a stack has left out, ``(replicas,)`` in the slot."""
-    found: list[int] = slots[SKIPPED].tolist()
-    return found
-
-
 def left_out(slots: Mapping[str, Tensor]) -> int:
     """Return how many updates one replica has left out; 0 where its loss is not scaled."""
     return int(slots[SKIPPED]) if SKIPPED in slots else 0

@@ -13,11 +13,11 @@ import torch
 from torch import nn
 from torch.func import functional_call, grad_and_value
 
+from wingbeat.errors import DriverError
 from wingbeat.params import Layout, fixed, trainable
 from wingbeat.task.advice import check_optimizer
 from wingbeat.task.batches import copied
 from wingbeat.task.build import ModelBuilder, why_objects
-from wingbeat.task.masks import PlainMasks
 from wingbeat.task.objective import (
     DataAsView,
     Objective,
@@ -28,11 +28,12 @@ from wingbeat.task.objective import (
 )
 from wingbeat.task.optimizers import Grouped, PureOptimizer
 from wingbeat.task.optimizers.members import members_by_group
-from wingbeat.task.precision import SCALE, autocast, check_precision, is_scaler, scaling_of, skipped
+from wingbeat.task.precision import SCALE, SKIPPED, autocast, check_precision, is_scaler, scaling_of
 from wingbeat.task.pure_rule import pure_rule
 from wingbeat.task.schedule import factor_of, read_through
 from wingbeat.task.signatures import AtStep, made_optimizer
 from wingbeat.task.state import Slots, State
+from wingbeat.task.wide_norms import like_a_plain_loop
 from wingbeat.typing import Buffers
 
 if TYPE_CHECKING:
@@ -153,29 +154,28 @@ class TrainingStep:
         """Return the number of an update, those before this training included."""
         return self.task.first_step + step
 
-    def coefficients(self, step: int, left_out: int = 0) -> tuple[float, ...]:
+    def coefficients(self, step: int, left_out: int | None = None) -> tuple[float, ...]:
         """Return the step-dependent numbers of an update: the optimizer's, and its own number.
 
         The number is the last one, and only there for tasks whose loss or ``after_step`` take it.
-
-        Args:
-            step: of the run, which the schedule goes by.
-            left_out: updates before it that the optimizer did not make, and does not count.
+        The schedule goes by the step, the optimizer by what it made of it: ``left_out`` less.
         """
-        own = self._coefficients(step, max(0, step - left_out))  # a timing repeats steps
+        if self.scaling is not None and left_out is None:
+            raise DriverError("each replica counts its own updates: ask TrainingStep.numbers")
+        own = self._coefficients(step, max(0, step - (left_out or 0)))  # a timing repeats steps
         return (*own, float(self.number(step))) if self.task.counts else own
 
     def numbers(self, state: State, step: int) -> tuple[Tensor, ...]:
-        """Return the coefficients of a stack's update, without axes, or ``(replicas,)`` each.
+        """Return the coefficients of an update; of replicas that leave updates out, their own.
 
-        Replicas that leave out updates of their own have coefficients of their own.
+        Each is without axes, or ``(replicas,)`` for a stack of replicas with their own.
         """
         if self.scaling is None:
             return torch.tensor(self.coefficients(step), dtype=torch.float64).unbind()
-        counts = skipped(state.slots)
-        known = {count: self.coefficients(step, count) for count in set(counts)}
-        rows = torch.tensor([known[count] for count in counts], dtype=torch.float64)
-        return rows.to(self.device).unbind(1)
+        counts = state.slots[SKIPPED]
+        rows = [self.coefficients(step, count) for count in counts.reshape(-1).tolist()]
+        found = torch.tensor(rows, dtype=torch.float64, device=self.device)
+        return found.reshape(*counts.shape, -1).unbind(-1)
 
     def _coefficients(self, step: int, count: int) -> tuple[float, ...]:
         assert self.optimizer is not None
@@ -304,7 +304,7 @@ class TrainingStep:
         def objective(named: dict[str, Tensor]) -> tuple[Tensor, tuple[Tensor, Buffers]]:
             """Return what is differentiated, then the loss and the buffers after it."""
             fresh = {name: b.clone() for name, b in buffers.items()}
-            with PlainMasks(), autocast(self.task.precision, self.device, cached=False):
+            with like_a_plain_loop(self.task.precision, self.device):
                 given = self.arguments(batch, number)
                 loss = self.call(self._objective, {**named, **fresh}, fresh, *given)
             loss = check_scalar(loss)

@@ -53,6 +53,7 @@ class Copy:
         seed: base seed.
         parts: what ``build`` returned, by name.
         steps: updates after which it is finished.
+        turned: called when the loop comes back for more, its own part of an update being over.
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class Copy:
     ) -> None:
         self.label, self.seed, self.parts, self.steps = label, seed, parts, steps
         self.place, self._streams, self._reference, self._noted = place, streams, reference, noted
+        self.turned: Callable[[], None] = lambda: None
         self._iterating = False
         self._drawn_at_step = place.drawn
         self.differing: int | None = None
@@ -110,6 +112,7 @@ class Copy:
             seed_step(self._now(), self.place.drawn)
             self.place.drawn += 1  # before the step: its state says where to go on
             yield before
+            self.turned()
             if self.done == before:
                 raise RunError(self._forgotten(1))
 
@@ -169,6 +172,7 @@ class Copy:
                 seed_step(self._now(), place)
                 self.place.drawn = place + 1
                 yield batch
+                self.turned()
                 if self.done >= self.steps:
                     return
                 self._still_stepping(_PATIENCE)

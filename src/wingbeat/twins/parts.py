@@ -96,6 +96,29 @@ def restore(parts: Parts, saved: Mapping[str, Any]) -> None:
             parts[name].load_state_dict(copy.deepcopy(state))
 
 
+def changed(before: Mapping[str, Any], parts: Parts) -> list[str]:
+    """Return which parts are no longer as `states` found them."""
+    now = states(parts)
+    return [name for name, state in before.items() if not _same(state, now[name])]
+
+
+def _same(a: Any, b: Any) -> bool:
+    try:
+        tensors, others = zip(flattened({"": a}), flattened({"": b}), strict=True)
+    except RequestError:  # what cannot be told apart is not called changed
+        return True
+    pairs = [(t, tensors[1].get(name)) for name, t in tensors[0].items()]
+    return others[0] == others[1] and all(
+        other is not None and t.shape == other.shape and _equal(t, other) for t, other in pairs
+    )
+
+
+def _equal(a: Tensor, b: Tensor) -> bool:
+    if torch.equal(a, b):
+        return True
+    return a.is_floating_point() and torch.equal(a.nan_to_num(), b.nan_to_num())
+
+
 def write_states(path: Path, content: Mapping[str, Any]) -> bool:
     """Write states as one file, all or nothing; returns whether they are plain data.
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from wingbeat.errors import RunError
 from wingbeat.replicas.fork import REFERENCE
 from wingbeat.replicas.perturb import Nudge
 from wingbeat.replicas.snapshot import Snapshot
@@ -121,12 +122,36 @@ class Training:
             self._fork(step)
         elif step > self.plan.at and self.asked.records(step):
             self._record(step)
-        if self.plan.label == REFERENCE and step in self.asked.forks and self.saving:
-            self._keep(self.folder.write_fork(step, self._state()))
+        if self.plan.label == REFERENCE and self.saving:
+            self._watch(step)
+            if step in self.asked.forks:
+                self._keep(self.folder.write_fork(step, self._state()))
         if step == self.asked.steps:
             self._finish()
         elif self.saving and time.monotonic() - self.saved >= self.every:
             self._checkpoint()
+
+    def _watch(self, step: int) -> None:
+        """Look whether the loop changes parts after it said that an update is over.
+
+        What is saved then lacks the change: at forks it matters, and the first update tells early.
+        """
+        goes_on = self.folder.held is None or any(self.asked.forks)
+        if not goes_on or (step != 1 and step not in self.asked.forks):
+            return
+        before = of_parts.states(self.parts)
+
+        def look() -> None:
+            """Compare once, when the loop comes back."""
+            self.copy.turned = lambda: None
+            if late := of_parts.changed(before, self.parts):
+                raise RunError(
+                    f"{' and '.join(map(repr, late))} changed after copy.step() of update {step}: "
+                    "call it last in an update, after scaler.update() and scheduler.step(). What "
+                    "is saved then would lack the change, and copies that fork or go on from it"
+                )
+
+        self.copy.turned = look
 
     def _record(self, step: int) -> None:
         losses = [loss.detach().double().reshape(()).cpu() for loss in self.losses]

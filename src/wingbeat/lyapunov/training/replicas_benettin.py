@@ -27,6 +27,7 @@ from wingbeat.replicas.fork import NULL, REFERENCE, Member
 from wingbeat.replicas.proofs import Proofs
 from wingbeat.replicas.replicas import Driver, Replicas
 from wingbeat.task.batches import Batches, Streams
+from wingbeat.task.precision import is_scaler
 from wingbeat.task.step import State, TrainingStep
 from wingbeat.typing import Array
 
@@ -238,7 +239,8 @@ def _between(reference: State, twin: State, factor: float) -> State:
         return torch.where((a >= 0) & (b >= 0), moved.clamp_min(0), moved)
 
     def parts(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        return {name: part(a[name], value) if name in a else value for name, value in b.items()}
+        own = {name for name in a if not is_scaler(name)}  # scales are no coordinates
+        return {name: part(a[name], value) if name in own else value for name, value in b.items()}
 
     params = reference.params.double()
     moved = params + factor * (twin.params.double() - params)

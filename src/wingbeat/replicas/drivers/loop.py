@@ -32,9 +32,8 @@ class Loop:
     @torch.no_grad()  # a second network in the loss may ask for gradients: none outlives its step
     def __call__(self, state: State, batch: Batch, index: int) -> tuple[State, Tensor]:
         """Advance a stack of one replica; ``state`` tensors have a leading axis of 1."""
-        # Of a stack of one: coefficients of its own are the stack's.
-        c = [t.reshape(()) for t in self.step.numbers(state, index)]
-        after, loss = self.step(state.map(lambda t: t[0]), batch, c)
+        one = state.map(lambda t: t[0])
+        after, loss = self.step(one, batch, self.step.numbers(one, index))
         return after.map(lambda t: t.unsqueeze(0)), loss.unsqueeze(0)
 
 
