@@ -244,6 +244,12 @@ def test_the_dimension_of_a_curve_and_of_a_random_walk():
     assert gram.value == pytest.approx(path_dimension(walk).value, rel=1e-6)
 
 
+def test_noise_in_fifty_dimensions_is_read_far_too_low():
+    """The reference has 29.8 of independent Gaussians in 50 dimensions."""
+    found = [path_dimension(rng(r).normal(size=(600, 50))).value for r in range(3)]
+    assert np.mean(found) == pytest.approx(29.8, rel=0.15)
+
+
 def test_a_dimension_says_why_it_has_no_value():
     assert path_dimension(np.zeros((199, 2))).reason == TOO_FEW_POINTS
     assert path_dimension(np.zeros((200, 2))).reason == CONSTANT

@@ -1,6 +1,6 @@
-"""What the layers of a model represent: captured activations, and two models compared by them.
+"""What the layers of a model represent: captured activations, two models compared, one measured.
 
-capture → layers
+capture → layers → shape
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from wingbeat.representation.capture import (
     default_layers,
 )
 from wingbeat.representation.layers import LayerMatrix, compare_layers
+from wingbeat.representation.shape import betti_of, topology_of
 
 # isort: on
 
@@ -23,4 +24,6 @@ __all__ = [  # noqa: RUF022 (pipeline order)
     "default_layers",
     "LayerMatrix",
     "compare_layers",
+    "betti_of",
+    "topology_of",
 ]

@@ -119,7 +119,7 @@ def compare_layers(
     given = (
         data if data is not None else task.eval_data if task.eval_data is not None else task.data
     )
-    sides = [_Side.of(task, m, n, positions) for m, n in ((a, layers), (b, layers_b))]
+    sides = [Side.of(task, m, n, positions) for m, n in ((a, layers), (b, layers_b))]
     CKASums.empty(1, 1, estimator)  # refuses an unknown estimator before a model runs
     with evaluation():
         sides = [side.with_axes(given) for side in sides]
@@ -224,8 +224,15 @@ def fitting(features: Mapping[str, Tensor], memory: int) -> int:
 
 
 @dataclass(frozen=True)
-class _Side:
-    """One of the two models, with what runs it and takes its activations."""
+class Side:
+    """One model, with what runs it and takes its activations.
+
+    Attributes:
+        model: a copy in eval mode.
+        recorder: of its layers.
+        tensors: its weights and buffers.
+        place: sends a batch to where they are.
+    """
 
     model: nn.Module
     recorder: Recorder
@@ -235,7 +242,7 @@ class _Side:
     @classmethod
     def of(
         cls, task: Task, model: nn.Module, layers: Sequence[str] | None, positions: Positions
-    ) -> _Side:
+    ) -> Side:
         """Return the side of one model, whose weights are not changed."""
         names = None if layers is None else check_layers(model, layers)
         recorder = Recorder(task.loss, names, positions)
@@ -250,23 +257,26 @@ class _Side:
         )
 
     def __call__(self, batch: Batch) -> Features:
-        found: Features = self._run(self.recorder, batch)
+        """Return the features of each layer."""
+        found: Features = self.run(self.recorder, batch)
         return found
 
-    def _run(self, function: Callable[[nn.Module, Batch], Any], batch: Batch) -> Any:
+    def run(self, function: Callable[[nn.Module, Batch], Any], batch: Batch) -> Any:
+        """Return what a function of model and batch gives."""
         return functional_call(_Runner(self.model, function), self.tensors, (copied(batch),))
 
-    def with_axes(self, data: Any) -> _Side:
+    def with_axes(self, data: Any) -> Side:
         """Return itself, knowing which axis of each layer counts samples."""
         size = min(_FEW, len_of(data))
         if size < 2:
             return self
         few, fewer = (
-            self._run(self.recorder.shapes, next(self.batches(data, n))) for n in (size, size - 1)
+            self.run(self.recorder.shapes, next(self.batches(data, n))) for n in (size, size - 1)
         )
         return replace(self, recorder=replace(self.recorder, axes=sample_axes(few, fewer, size)))
 
     def batches(self, data: Any, size: int) -> Iterator[Batch]:
+        """Yield data in minibatches, placed as the model is."""
         return (batch for batch, _ in eval_batches(data, size, self.place))
 
 

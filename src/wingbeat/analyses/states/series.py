@@ -156,6 +156,10 @@ def series_of_table(table: pd.DataFrame, names: Sequence[str], before: str = "")
         names: rows without a layer, one value a replica and step.
         before: what the names of runs, ``seed/replica``, begin with.
 
+    Returns:
+        Without the steps at which no run has a value of some statistic, as of ``train_loss``
+        before the first update.
+
     Raises:
         RequestError: a row is missing.
     """
@@ -169,6 +173,10 @@ def series_of_table(table: pd.DataFrame, names: Sequence[str], before: str = "")
     for (seed, label), part in own.groupby([seeds, own["b"]], sort=False):
         wide = part.pivot(index="step", columns="metric", values="value")  # noqa: PD010
         found[f"{before}{seed}/{label}"] = wide.reindex(steps)[list(names)].to_numpy()
+    # A loss has no value before the first update: that step is nobody's.
+    some = np.array([np.isfinite(x) for x in found.values()]).any(axis=0).all(axis=1)
+    steps = tuple(step for step, there in zip(steps, some, strict=True) if there)
+    found = {run: x[some] for run, x in found.items()}
     whole = {run: x for run, x in found.items() if np.isfinite(x).all()}
     dropped = tuple(run for run in found if run not in whole)
     values = np.stack(list(whole.values())) if whole else np.zeros((0, len(steps), len(names)))

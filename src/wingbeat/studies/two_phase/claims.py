@@ -6,7 +6,7 @@ Each claim has a null model that its note names: what the number would be if the
 from __future__ import annotations
 
 from dataclasses import replace
-from math import nan
+from math import isfinite, nan
 from typing import TYPE_CHECKING, Final
 
 from wingbeat.metrics.structure import confinement
@@ -60,8 +60,8 @@ def transition(found: Analysis, name: str, words: str, published: str) -> Claim:
         f"transition-{name.replace('_', '-')}",
         "A transition exists.",
         f"{published} ({ZHOU})",
-        f"falls by {estimate_text(fall)} doublings; a step explains {estimate_text(sharp)} more "
-        "than an even decline",
+        f"falls by {_doublings(fall)}; a step explains {estimate_text(sharp)} more than an even "
+        "decline",
         all_of(judge(fall, FALL, above=True), judge(sharp, 0.0, above=True)),
         "Null models: nothing changes (a fall of 0 on average, since the place of the step is "
         "taken from the other base seeds), and an even decline along doublings (a step explains "
@@ -77,7 +77,7 @@ def per_way(found: Analysis) -> Claim:
         "kernel-itself",
         "The kernel comes to rest by itself, not only since the weights do.",
         "the kernel leaves a chaotic for a confined phase (2505.13900)",
-        f"turn of the kernel ÷ turn of the weights falls by {estimate_text(fall)} doublings",
+        f"turn of the kernel ÷ turn of the weights falls by {_doublings(fall)}",
         judge(fall, FALL, above=True),
         "Null model: a kernel that turns as far per turn of the weights late as early; 0.",
     )
@@ -92,7 +92,9 @@ def coincide(found: Analysis) -> Claim:
         "coincide",
         "Both transitions coincide.",
         "both at 2,000 to 2,500 (VGG-16), 100 to 500 (ResNet-20) (2505.13900)",
-        f"{estimate_text(apart)} doublings from the kernel's to that of the copies",
+        f"{_doublings(apart)} from the kernel's to that of the copies"
+        if isfinite(apart.value)
+        else estimate_text(apart),
         all_of(judge(apart, NEAR, above=False), judge(apart, -NEAR, above=True)),
         "Coincide: within a factor of 2 in steps, the distance of two forks. Null model: two "
         f"moments of which neither knows of the other are so near in {100 * chance:.0f} % of "
@@ -152,8 +154,15 @@ def frozen_at_start(found: Analysis) -> Claim:
     )
 
 
+def _doublings(found: Estimate) -> str:
+    """Return a number of doublings, or why there is none."""
+    return f"{estimate_text(found)} doublings" if isfinite(found.value) else estimate_text(found)
+
+
 def _points(found: Estimate) -> str:
-    """Return a difference of accuracies in points."""
+    """Return a difference of accuracies in points, or why there is none."""
+    if not isfinite(found.value):
+        return estimate_text(found)
     scaled = replace(found, value=100 * found.value, low=100 * found.low, high=100 * found.high)
     return f"{estimate_text(scaled)} points"
 

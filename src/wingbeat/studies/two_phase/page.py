@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from wingbeat.stats import Estimate
 
 INTRO: Final = (
-    "{task}; SGD at the constant rate {lr:g}, momentum {momentum:g}, {steps} updates. {replicas} "
-    "copies were nudged at each of {forks} moments and trained on under the same noise as the "
+    "{task}; SGD at the constant rate {lr:g}, momentum {momentum:g}, {steps} updates. {copies} "
+    "nudged at each of {forks} moments and trained on under the same noise as the "
     "reference."
 )
 MEANINGS: Final = {
@@ -48,7 +48,8 @@ def content(found: Analysis) -> PageContent:
     """Return what the page says and shows."""
     runs: Runs = found.own
     plan, rows = found.plan, done(found.study)
-    told = {n: getattr(plan, n) for n in ("lr", "momentum", "steps", "replicas")}
+    told = {n: getattr(plan, n) for n in ("lr", "momentum", "steps")}
+    told["copies"] = "One copy was" if plan.replicas == 1 else f"{plan.replicas} copies were"
     words = INTRO.format(**told, task=rows["task"].iloc[0].capitalize(), forks=len(runs.forks))
     return PageContent(
         headline="",
