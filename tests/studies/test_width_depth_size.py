@@ -80,7 +80,10 @@ def test_what_was_learned_is_held_constant():
                 "left_early": "holds",
             },
         ),
-        ({"width": 0.5, "layer": -1.0, "seeds": 3}, {"width": "fails", "depth": "fails"}),
+        (
+            {"width": 0.5, "layer": -1.0, "size": 0.4},
+            {"width": "fails", "depth": "fails", "linear": "fails"},
+        ),
         (
             {"learned": 1.0, "size": 0.0, "density": -3.0},
             {"width_matched": "holds", "linear": "holds", "sparse": "holds"},
