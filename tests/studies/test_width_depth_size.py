@@ -80,14 +80,17 @@ def test_what_was_learned_is_held_constant():
                 "left_early": "holds",
             },
         ),
-        ({"width": 0.5, "layer": -1.0, "seeds": 3}, {"width": "fails", "depth": "fails"}),
         (
-            {"learned": 1.0, "size": 0.0, "density": -3.0},
-            {"width_matched": "holds", "linear": "holds", "sparse": "holds"},
+            {"width": 0.5, "layer": -1.0, "size": 0.4},
+            {"width": "fails", "depth": "fails", "linear": "fails"},
         ),
         (
-            {"width": 0.0, "learned": 1.0, "size": 0.4, "seeds": 3},
-            {"width_matched": "undetermined", "linear": "fails"},
+            {"size": 0.0, "density": -3.0, "seeds": 3},
+            {"linear": "holds", "sparse": "holds"},
+        ),
+        (
+            {"width": 0.0, "learned": 1.0, "seeds": 3},
+            {"width_matched": "undetermined", "width": "undetermined"},
         ),
         ({"seeds": 2}, {"width": "undetermined"}),
     ],
