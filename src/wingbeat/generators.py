@@ -1,4 +1,4 @@
-"""The states of global generators: torch's, on the processor and accelerators in use, and others."""
+"""The states of global generators: torch's on the processor and on accelerators, and the host's."""
 
 from __future__ import annotations
 
