@@ -1,11 +1,13 @@
-"""The states of torch's global generators: the processor's and those of accelerators in use."""
+"""The states of global generators: torch's on the processor and on accelerators, and the host's."""
 
 from __future__ import annotations
 
 import contextlib
+import random
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 
 if TYPE_CHECKING:
@@ -56,6 +58,16 @@ def _of_devices() -> tuple[torch.Generator, ...]:
     # Asking for one would begin to use CUDA, which takes seconds and memory.
     used = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
     return tuple(torch.cuda.default_generators) if used else ()
+
+
+def host_states() -> tuple[Any, ...]:
+    """Return the states of Python's and NumPy's global generators, to compare.
+
+    >>> host_states() == host_states()
+    True
+    """
+    numpy: Any = np.random.get_state()  # noqa: NPY002  (the model's own draws are watched)
+    return random.getstate(), numpy[1].tobytes(), numpy[2]
 
 
 @contextlib.contextmanager

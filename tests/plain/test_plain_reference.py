@@ -63,6 +63,22 @@ def test_in_lock_step_in_single_precision(name: str) -> None:
     plain_hold.hold(name, "lockstep", torch.float32)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", STACKING)
+def test_recorded_one_by_one(name: str) -> None:
+    """A step that stacks can be recorded alone: 1e-12 of the plain loop, its twin equal."""
+    plain_hold.hold(name, "recorded", torch.float64)
+    found = plain_hold.outcome(name, "recorded", torch.float64)
+    assert found.environment["driver"] == "recorded"  # type: ignore[union-attr]
+    assert not plain_hold.twin_differences(found)  # type: ignore[arg-type]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FALLING_BACK)
+def test_recorded_one_by_one_or_refused(name: str) -> None:
+    plain_hold.hold(name, "recorded", torch.float64)
+
+
 @pytest.mark.parametrize("name", CHOSEN)
 def test_by_the_driver_that_is_chosen(name: str) -> None:
     plain_hold.hold(name, "auto", torch.float32)

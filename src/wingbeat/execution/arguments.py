@@ -143,7 +143,8 @@ def check_execution(
 ) -> None:
     """Refuse switches that are no switches, and times that are none."""
     if not isinstance(driver, str):
-        raise RequestError(f"driver is {shown(driver)}: use 'auto', 'lockstep' or 'loop'")
+        advice = "use 'auto', 'lockstep', 'recorded' or 'loop'"
+        raise RequestError(f"driver is {shown(driver)}: {advice}")
     for name, value in (("compiled", compiled), ("progress", progress)):
         if value is not None and not isinstance(value, bool):
             raise RequestError(f"{name} is {shown(value)}: use True, False or None")

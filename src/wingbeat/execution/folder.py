@@ -13,7 +13,8 @@ from wingbeat.task.describe import difference
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-    from wingbeat.replicas.drivers.selection import DriverName, DriverSelector, ExecutionPlan
+    from wingbeat.replicas.drivers.execution_plan import ExecutionPlan
+    from wingbeat.replicas.drivers.selection import DriverName, DriverSelector
     from wingbeat.trajectory.store import FolderStore, Store
 
 

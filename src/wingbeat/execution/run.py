@@ -72,8 +72,8 @@ def run(
             metrics`` marks it), and where the task has evaluation data also ``eval_loss``,
             ``accuracy``, ``disagreement`` (the last two if it has classes) and its own evaluation
             metrics. Names with a plus, as "+barrier", add to that; others replace it.
-        driver: "lockstep" (all replicas in one vectorised call), "loop" (one by one) or "auto"
-            (measures both and keeps the faster).
+        driver: "lockstep" (all replicas in one vectorised call), "loop" (one by one), "recorded"
+            (one by one by a recording, a core for each) or "auto" (measures and keeps the fastest).
         dtype: floating-point type of model and data.
         out: folder of the run; None keeps everything in memory. The same request on the same
             folder goes on where it stopped, and returns at once when it is finished.

@@ -20,11 +20,13 @@ from wingbeat.measure.metric import needs_evaluation
 from wingbeat.measure.outputs import Evaluator
 from wingbeat.measure.rehearse import rehearse
 from wingbeat.replicas.company import Company
+from wingbeat.replicas.drivers.execution_plan import ExecutionPlan
 from wingbeat.replicas.drivers.large_net import is_large_net
 from wingbeat.replicas.drivers.lockstep import Lockstep
 from wingbeat.replicas.drivers.object_loop import LOOP
+from wingbeat.replicas.drivers.recorded_loop import RECORDED
 from wingbeat.replicas.drivers.registry import AUTO
-from wingbeat.replicas.drivers.selection import DriverName, DriverSelector, ExecutionPlan
+from wingbeat.replicas.drivers.selection import DriverName, DriverSelector
 from wingbeat.replicas.drivers.sparing import is_spared
 from wingbeat.replicas.first_loss import first_loss
 from wingbeat.replicas.perturb import Init
@@ -74,7 +76,8 @@ class Session:
         self.request, self.options, self.bar, self.folder = request, options, bar, folder
         self.step = TrainingStep(request.task, request.dtype, request.device)
         start = self.step.start(request.task.seed)
-        alone = options.driver == LOOP or (options.driver == AUTO and is_large_net(self.step))
+        alone = options.driver in (LOOP, RECORDED)
+        alone |= options.driver == AUTO and is_large_net(self.step)
         self._check_memory(start, stacked=not alone)
         params = self.step.layout.unflatten(start.params)
         for perturbation in request.perturbations:

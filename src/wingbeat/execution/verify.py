@@ -23,8 +23,9 @@ from wingbeat.execution.progress import Progress
 from wingbeat.execution.request import make_request
 from wingbeat.files import write_json
 from wingbeat.fingerprint import FINGERPRINT_DECIDES, fingerprint
+from wingbeat.replicas.drivers.execution_plan import ExecutionPlan
 from wingbeat.replicas.drivers.object_loop import Remembering
-from wingbeat.replicas.drivers.selection import DriverName, DriverSelector, ExecutionPlan
+from wingbeat.replicas.drivers.selection import DriverName, DriverSelector
 from wingbeat.replicas.first_loss import first_loss
 from wingbeat.replicas.replicas import Replicas
 from wingbeat.replicas.training_run import TrainingRun, advance

@@ -68,6 +68,20 @@ class Part:
     state: State
 
 
+@runtime_checkable
+class Abreast(Protocol):
+    """A driver that can advance several parts at the same time."""
+
+    workers: int
+    """How many at most."""
+
+    def abreast(
+        self, calls: Sequence[tuple[State, Batch]], index: int
+    ) -> list[tuple[State, Tensor]] | None:
+        """Return what a call returns for each state and batch; None where they take turns."""
+        ...
+
+
 class Replicas:
     """All replicas of a run, in parts that share batch and noise.
 
@@ -159,20 +173,37 @@ class Replicas:
             self.losses.append(self._used_up(self.driver, index))
             return
         # And all states at the end: so does a loss or an optimizer that fails.
-        made = [self.step(part, index) for part in self.parts]
+        made = self._abreast(self.parts, index)
+        if made is None:
+            made = [self.step(part, index) for part in self.parts]
         for part, (state, _) in zip(self.parts, made, strict=True):
             part.state = state
         self.losses.append([x[: len(p.places)] for p, (_, x) in zip(self.parts, made, strict=True)])
 
+    def _abreast(self, parts: list[Part], index: int) -> list[tuple[State, Tensor]] | None:
+        """Return what a step makes of several parts at once, where the driver can."""
+        if not isinstance(self.driver, Abreast):
+            return None
+        calls = [(part.state, self.batches.batch(part.streams, index)) for part in parts]
+        return self.driver.abreast(calls, index)
+
     def _used_up(self, driver: Frugal, index: int) -> list[Tensor]:
         row, self.whole = [], False
-        for part in self.parts:
-            batch = self.batches.batch(part.streams, index)
-            self._seed(derive(part.streams.dropout, self.batches.first + index))
-            part.state, losses = driver.use_up(part.state, batch, index)
-            row.append(losses[: len(part.places)])
+        width = driver.workers if isinstance(driver, Abreast) else 1
+        for first in range(0, len(self.parts), width):
+            parts = self.parts[first : first + width]
+            made = self._abreast(parts, index) if width > 1 else None
+            for place, part in enumerate(parts):
+                part.state, losses = made[place] if made else self._used(driver, part, index)
+                row.append(losses[: len(part.places)])
+            del made
         self.whole = True
         return row
+
+    def _used(self, driver: Frugal, part: Part, index: int) -> tuple[State, Tensor]:
+        batch = self.batches.batch(part.streams, index)
+        self._seed(derive(part.streams.dropout, self.batches.first + index))
+        return driver.use_up(part.state, batch, index)
 
     def step(self, part: Part, index: int) -> tuple[State, Tensor]:
         """Return what update ``index`` makes of one part, and its losses; the part stays."""

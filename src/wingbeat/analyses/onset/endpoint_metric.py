@@ -20,7 +20,7 @@ from wingbeat.replicas.snapshot import Snapshot
 from wingbeat.typing import Array
 
 if TYPE_CHECKING:
-    from wingbeat.replicas.drivers.selection import ExecutionPlan
+    from wingbeat.replicas.drivers.execution_plan import ExecutionPlan
     from wingbeat.task.step import TrainingStep
 
 

@@ -17,7 +17,8 @@ from wingbeat.errors import RunError
 from wingbeat.execution.folder import agree, freeze
 from wingbeat.fingerprint import fingerprint
 from wingbeat.landscape import Models
-from wingbeat.replicas.drivers.selection import DriverName, DriverSelector, ExecutionPlan
+from wingbeat.replicas.drivers.execution_plan import ExecutionPlan
+from wingbeat.replicas.drivers.selection import DriverName, DriverSelector
 from wingbeat.replicas.first_loss import first_loss
 from wingbeat.replicas.fork import NULL, REFERENCE, Member, fork, initial_members, twin
 from wingbeat.replicas.replicas import Replicas

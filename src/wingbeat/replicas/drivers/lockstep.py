@@ -8,20 +8,18 @@ anew in Python. Optionally the recording is compiled, which changes the bits.
 
 from __future__ import annotations
 
-import random
 import time
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast, get_args
 
-import numpy as np
 import torch
 from torch.func import vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils import _pytree as pytree
 
 from wingbeat.errors import DriverError
-from wingbeat.generators import GeneratorStates
+from wingbeat.generators import GeneratorStates, host_states
 from wingbeat.heap import give_back
 from wingbeat.replicas.drivers.marks import equal, mark
 from wingbeat.replicas.drivers.recorded import (
@@ -76,9 +74,11 @@ class Lockstep:
     """
 
     name = "lockstep"
+    words = "in lock step"
 
     def __init__(self, step: TrainingStep, mode: Mode = "traced") -> None:
-        self.step, self.mode = step, mode
+        self.step, self.mode = step, cast("str", mode)
+        self.form: Mode = mode
         self.build_seconds = 0.0
         self.uneven = mode == "eager"
         self.lanes: set[int] = set()
@@ -112,7 +112,7 @@ class Lockstep:
             except DriverError:
                 raise
             except _OF_THE_STEP as error:
-                msg = f"step {index} cannot run in lock step: {first_line(error)}"
+                msg = f"step {index} cannot run {self.words}: {first_line(error)}"
                 raise DriverError(msg) from error
 
     def _is_spared(self, state: State) -> bool:
@@ -191,7 +191,7 @@ class Lockstep:
 
     def _compiled_agrees(self, program: RecordedStep, leaves: list[Tensor], losses: Tensor) -> bool:
         # The losses only: Adam's first step turns a rounding error into a whole learning rate.
-        return self.mode not in {"compiled", "graphed"} or torch.allclose(
+        return self.form not in {"compiled", "graphed"} or torch.allclose(
             program.run(*leaves)[-1], losses, rtol=1e-3, equal_nan=True
         )
 
@@ -206,8 +206,7 @@ class Lockstep:
 
     def _built(self, form: _Form, leaves: list[Tensor]) -> RecordedStep:
         """Return the program for one shape of stack and batch; count the time that it takes."""
-        # A state from a file has its tensors in another order than one from the model.
-        key = (form.buffers, form.slots, leaves[0].shape, *(x.shape for x in form.inputs(leaves)))
+        key = self._key(form, leaves)
         if key in self._programs:
             return self._programs[key]
         begin, rng = time.perf_counter(), GeneratorStates.now()
@@ -219,22 +218,30 @@ class Lockstep:
         self._programs[key] = program
         return program
 
+    @staticmethod
+    def _key(form: _Form, leaves: list[Tensor]) -> tuple[Any, ...]:
+        # A state from a file has its tensors in another order than one from the model.
+        return form.buffers, form.slots, leaves[0].shape, *(x.shape for x in form.inputs(leaves))
+
     def _eager(self, form: _Form, *leaves: Tensor) -> list[Tensor]:
         """Vectorise and run the step without a recording; of a large stack, its gradients."""
         one = self._gradients if form.spared else self._single
-        own = None if self.step.scaling is None else 0  # coefficients
-        mapped = vmap(one, in_dims=(0, 0, 0, None, own), randomness="same")
         try:
             with sdpa_kernel(SDPBackend.MATH):
-                params, buffers, slots, losses = mapped(*form.arguments(leaves))
+                params, buffers, slots, losses = self._mapped(one, *form.arguments(leaves))
         except DriverError:
             raise
         except _OF_THE_STEP as error:
-            msg = f"the model cannot run in lock step: {first_line(error)}"
+            msg = f"the model cannot run {self.words}: {first_line(error)}"
             raise DriverError(msg) from error
         if form.spared:
             return [*(params[name] for name in self.step.layout.names), *buffers.values(), losses]
         return [params, *buffers.values(), *slots.values(), losses]
+
+    def _mapped(self, one: Callable[..., Any], *arguments: Any) -> Any:
+        """Call what takes the step of one replica for all of a stack."""
+        own = None if self.step.scaling is None else 0  # coefficients
+        return vmap(one, in_dims=(0, 0, 0, None, own), randomness="same")(*arguments)
 
     def _gradients(self, params: Tensor, buffers: Any, slots: Any, batch: Batch, c: Any) -> Any:
         del slots
@@ -254,7 +261,7 @@ class Lockstep:
         rng.put_back()
         if form.spared:
             give_back()
-        if self.mode == "eager":
+        if self.form == "eager":
             with ReadsRefused():
                 eager(*leaves)
             rng.put_back()
@@ -271,7 +278,7 @@ class Lockstep:
         """Return a recording that repeats the step: one of before where there is one."""
         rng, eager = GeneratorStates.now(), partial(self._eager, form)
         step = None if form.spared else step_key(self.step)  # no room to try another's
-        shapes = (self.mode, form, *shapes_of(leaves))
+        shapes = (self.name, self.mode, form, *shapes_of(leaves))
         found = RECORDINGS.find(step, shapes)
         if found is not None and self._serves(found, eager, leaves, expected):
             return found
@@ -282,7 +289,7 @@ class Lockstep:
         if not equal(mark(graph.forward(*leaves)), expected):
             msg = "the recorded step does not repeat the model"
             raise DriverError(msg)
-        program = as_recorded(graph, leaves, self.mode)
+        program = as_recorded(graph, leaves, self.form)
         rng.put_back()
         if not self._compiled_agrees(program, leaves, expected[-1]):
             msg = "the compiled step does not agree with the recorded one"
@@ -318,9 +325,9 @@ class Lockstep:
 
     def _repeated(self, eager: Callable[..., list[Tensor]], leaves: list[Tensor]) -> list[Tensor]:
         """Mark a step's outputs, made twice: all they depend on must be in ``leaves``."""
-        rng, host = GeneratorStates.now(), _host_random()
+        rng, host = GeneratorStates.now(), host_states()
         expected, attributes = mark(eager(*leaves)), _attributes(self.step.skeleton)
-        if _host_random() != host:
+        if host_states() != host:
             msg = "the model draws from Python's or NumPy's generator, not from torch's"
             raise DriverError(msg)
         rng.put_back()
@@ -375,15 +382,6 @@ def _attributes(model: nn.Module) -> dict[str, Any]:
         for name, value in vars(module).items()
         if isinstance(value, (bool, int, float, str, type(None)))
     }
-
-
-def _host_random() -> tuple[Any, ...]:
-    numpy: Any = np.random.get_state()  # noqa: NPY002  (the model's own draws are watched)
-    return (
-        random.getstate(),
-        str(numpy[1].tobytes() if hasattr(numpy[1], "tobytes") else ""),
-        numpy[2],
-    )
 
 
 @driver(

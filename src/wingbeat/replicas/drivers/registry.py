@@ -42,8 +42,9 @@ class DriverKind:
             compiled: asks for the mode of that name; False for the usual one on any device.
             device: its type: on "cuda" the mode "graphed" is the usual one of a driver that has it.
         """
-        if compiled and "compiled" in self.modes:
-            return "compiled"
+        fast = [mode for mode in self.modes if mode.startswith("compiled")]
+        if compiled and fast:
+            return fast[0]
         graphs = compiled is None and device == "cuda" and "graphed" in self.modes
         return "graphed" if graphs else self.usual
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -19,11 +19,13 @@ from wingbeat.fingerprint import fingerprint, warn_of_lost_asserts
 from wingbeat.products import warn_if_not_reproducible
 from wingbeat.replicas.drivers.accelerator import finish
 from wingbeat.replicas.drivers.cache import DriverTimings, key_of, load, store
+from wingbeat.replicas.drivers.execution_plan import ExecutionPlan
 from wingbeat.replicas.drivers.large_net import REASON, is_large_net, repeats
 from wingbeat.replicas.drivers.lockstep import DisprovedError, Lockstep
 from wingbeat.replicas.drivers.marks import equal, mark_of_state
 from wingbeat.replicas.drivers.object_loop import LOOP, alone
 from wingbeat.replicas.drivers.plain import UnlikePlainError, hold_to_plain
+from wingbeat.replicas.drivers.recorded_loop import LAST, RECORDED, first_trial, is_worth_it
 from wingbeat.replicas.drivers.registry import AUTO, DRIVERS, DriverKind, check_driver
 from wingbeat.replicas.reads import NotRecordableError
 from wingbeat.replicas.replicas import Driver, Replicas, partition
@@ -47,40 +49,6 @@ VECTOR_LOOP = 32
 """Numbers that a vectorised kernel takes at a time: two registers of 16 single floats."""
 COMPILE_SECONDS = 120.0
 """Compiling is tried when the rest of the run would take longer than this."""
-
-
-@dataclass(frozen=True)
-class ExecutionPlan:
-    """An execution: the driver, its stack size, and why.
-
-    ``timings`` holds milliseconds a step of all replicas, for each candidate measured.
-    ``warnings`` name promises that this machine does not keep.
-    """
-
-    driver: Driver
-    chunk: int
-    spare: int = 1
-    reason: str = ""
-    timings: dict[str, float] = field(default_factory=dict)
-    warnings: tuple[str, ...] = ()
-
-    def sentence(self) -> str:
-        """Return the choice in words, with what was measured."""
-        measured = ", ".join(f"{name} {ms:g} ms" for name, ms in self.timings.items())
-        stack = f", stacks of at most {self.chunk}" if self.chunk > 1 else ""
-        times = f"; a step of all replicas takes: {measured}" if measured else ""
-        return f"driver {self.driver.name} ({self.driver.mode}{stack}): {self.reason}{times}"
-
-    def facts(self) -> dict[str, Any]:
-        """Return what belongs in the run's fingerprint."""
-        return {
-            "driver": self.driver.name,
-            "mode": self.driver.mode,
-            "chunk": self.chunk,
-            "spare": self.spare,
-            "driver_reason": self.reason,
-            "driver_timings_ms": self.timings,
-        }
 
 
 class DriverSelector:
@@ -178,13 +146,15 @@ class DriverSelector:
             raise DriverError(msg)
         driver = kind.function(self.step, mode)
         try:
-            replicas = self._replicas(driver, 0 if kind.stacks else 1, self.stack_schedule[-1])
-            hold_to_plain(self.step, replicas, self._plain, self.steps)
-        except (UnlikePlainError, DisprovedError, NotRecordableError):
+            cast = self.stack_schedule[-1]
+            stack = (0, cast) if kind.stacks else (1, cast[:2])
+            hold_to_plain(self.step, self._replicas(driver, *stack), self._plain, self.steps)
+        except (DisprovedError, NotRecordableError):
             raise
-        except DriverError:
+        except DriverError as error:
             left = kind.modes[kind.modes.index(mode) + 1 :]
-            if not left:
+            # With channels last, dropout draws its mask in that order: not so in other modes.
+            if not left or (isinstance(error, UnlikePlainError) and LAST not in mode):
                 raise
             self.step.renew()  # the attempt may have left its tensors in the model
             return self._held(kind, left[0])
@@ -218,11 +188,15 @@ class DriverSelector:
             return ExecutionPlan(
                 alone(self.step), 1, reason="fastest measured", timings=found.timings
             )
-        if mode != driver.mode:
-            driver = self._compiled or self._lockstep(True)
-        choice = self._checked(driver, int(chunk or 0), "fastest measured", found.timings)
+        chosen: Driver = driver
+        if mode == RECORDED:
+            chosen, chunk = self._held(DRIVERS.find(RECORDED), chunk), "1"
+        elif mode != driver.mode:
+            chosen = self._compiled or self._lockstep(True)
+        choice = self._checked(chosen, int(chunk or 0), "fastest measured", found.timings)
         if choice.warnings:
-            reason = f"lock step is not exact here with {torch.get_num_threads()} threads"
+            what = "lock step" if mode != RECORDED else "the recorded loop"
+            reason = f"{what} is not exact here with {torch.get_num_threads()} threads"
             return ExecutionPlan(alone(self.step), 1, reason=reason, timings=found.timings)
         return choice
 
@@ -246,10 +220,25 @@ class DriverSelector:
         recording = self._recording(driver)
         if timings["loop"] * LOOP_MARGIN < timings[best] + recording:
             further = {"recording each shape of batch": recording} if recording else {}
-            return DriverTimings("loop", {**timings, **further})
+            return self._one_by_one({**timings, **further}, compiled)
         left = timings[best] * self.steps / 1000
         if compiled is None and driver.mode in {"traced", "graphed"} and left > COMPILE_SECONDS:
             best = self._try_compiled(best, timings)
+        return DriverTimings(best, timings)
+
+    def _one_by_one(self, timings: dict[str, float], compiled: bool | None) -> DriverTimings:
+        """Return the faster of the loop and the recorded loop, which is tried where it may pay."""
+        left = timings["loop"] * self.steps / 1000
+        best = LOOP
+        for mode in first_trial(left, compiled, len(self.batches.shapes())):
+            try:
+                driver = self._held(DRIVERS.find(RECORDED), mode)
+                timings[name := f"{RECORDED}/{driver.mode}"] = self._time(driver, 1)
+            except Exception as error:  # no C++ compiler, or a graph that it refuses
+                logging.getLogger("wingbeat").info("not recorded: %s", error)
+                self.step.renew()
+                continue
+            best = name if is_worth_it(timings[name], timings[best], best == LOOP) else best
         return DriverTimings(best, timings)
 
     def _recording(self, driver: Lockstep) -> float:
@@ -291,7 +280,8 @@ class DriverSelector:
         self, driver: Driver, chunk: int, reason: str, timings: dict[str, float] | None = None
     ) -> ExecutionPlan:
         """Prove that a replica's bits depend neither on its place nor on who rides along."""
-        for spare in sorted({self._fill(driver), max(self._fill(driver), self._even())}):
+        fills = {self._fill(driver), max(self._fill(driver), self._even())}
+        for spare in sorted({1} if chunk == 1 else fills):
             if self._invariant(driver, chunk, spare):
                 return ExecutionPlan(driver, chunk, spare, reason, timings or {})
         warning = (
@@ -304,7 +294,9 @@ class DriverSelector:
     def _invariant(self, driver: Driver, chunk: int, spare: int) -> bool:
         seen: list[list[Tensor]] = []
         sizes = set()
-        for cast in self.stack_schedule:
+        for everybody in self.stack_schedule:
+            # One by one, more than two of them would be the same once more.
+            cast = everybody[:2] if chunk == 1 else everybody
             parts = tuple(len(p) for p in partition(cast, chunk))
             if parts in sizes:
                 continue
