@@ -202,11 +202,12 @@ class Session:
         if self._members is not None:
             return
         store = self.store if isinstance(self.store, FolderStore) else None
-        before = self.step.skeleton
+        first = self.step.skeleton
         self._ready(store)
-        if before is not self.step.skeleton:  # what is kept of the user's objects refers to it
-            emptied(before)
-        del before
+        # Functions of the user's may still refer to it.
+        if first is not self.step.skeleton and self.step.models.copies:
+            emptied(first)
+        del first
         if store is not None and store.sealed:
             self._members = members_of(store)
             return

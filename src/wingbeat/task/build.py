@@ -44,12 +44,14 @@ class ModelBuilder:
         ends: torch's random state after a build, by seed: equal ones show a factory that seeds
             itself.
         still: names of the modules that the factory returned in eval mode.
+        copies: whether models are copies of what the factory returned, so that none is the user's.
     """
 
     def __init__(self, task: Task, dtype: torch.dtype, device: torch.device) -> None:
         self.task, self.dtype, self.device = task, dtype, device
         self.builds = 0
         self.still: tuple[str, ...] = ()
+        self.copies = False
         self.ends: dict[int, bytes] = {}
         self._kept: nn.Module | None = None
         self._let_go = ""
@@ -71,7 +73,7 @@ class ModelBuilder:
         if not own:
             return placed
         self._refuse_another(placed)
-        self._kept = placed
+        self._kept, self.copies = placed, True
         return copied_model(placed)
 
     def initial(self, seed: int) -> nn.Module:
