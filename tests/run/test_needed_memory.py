@@ -53,15 +53,15 @@ def test_memory_grows_with_copies_slots_and_kept_snapshots(monkeypatch):
 @pytest.mark.parametrize("driver", ["loop", "lockstep"])
 @pytest.mark.parametrize("optimizer", ["SGD", "AdamW"])
 def test_a_run_stays_below_its_estimate_and_near_it(driver, optimizer):
-    """In a process of its own: a net of 17 million numbers, 68 MB, beside which torch is small."""
+    """In a process of its own: a net of 8 million numbers, 34 MB, beside which torch is small."""
     case = (driver, optimizer, 2, "folder")
-    words = [sys.executable, "-m", "benchmarks.peak_memory", "--width", "1456"]
+    words = [sys.executable, "-m", "benchmarks.peak_memory", "--width", "1024"]
     done = subprocess.run(
         [*words, "--case", json.dumps(case)], capture_output=True, text=True, check=True
     )
     found = json.loads(done.stdout.splitlines()[-1])
     assert found["peak"] <= found["estimate"] <= 1.3 * found["peak"]
-    assert found["peak"] <= 1.15 * found["floor"]
+    assert found["peak"] <= {"loop": 1.15, "lockstep": 1.6}[driver] * found["floor"]
 
 
 def test_a_container_counts_what_it_gives_up_at_once_as_free(tmp_path, monkeypatch):
