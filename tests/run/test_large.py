@@ -8,6 +8,7 @@ import torch
 from run import tasks
 
 import wingbeat as wb
+from wingbeat.execution import session
 from wingbeat.replicas import fork, replicas, snapshot, training_run
 from wingbeat.replicas.drivers import large_net, marks, selection, sparing
 from wingbeat.task.step import State
@@ -17,7 +18,7 @@ from wingbeat.trajectory.store import FolderStore
 
 @pytest.fixture
 def all_are_large(monkeypatch):
-    for module in (snapshot, fork, replicas, training_run, marks, sparing, store):
+    for module in (session, snapshot, fork, replicas, training_run, marks, sparing, store):
         monkeypatch.setattr(module, "LARGE", -1)
     monkeypatch.setattr(large_net, "_LARGEST", 0)
 

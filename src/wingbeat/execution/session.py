@@ -32,9 +32,9 @@ from wingbeat.replicas.first_loss import first_loss
 from wingbeat.replicas.perturb import Init
 from wingbeat.replicas.replicas import Replicas
 from wingbeat.replicas.seeding import check_init, check_streams
+from wingbeat.replicas.snapshot import LARGE
 from wingbeat.replicas.training_run import TrainingRun, advance, member_from
 from wingbeat.task.batches import Batches
-from wingbeat.task.build import emptied
 from wingbeat.task.hidden_state import HiddenState
 from wingbeat.task.step import TrainingStep
 from wingbeat.trajectory.store import FolderStore, MemoryStore, Store
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import pandas as pd
+    from torch import nn
 
     from wingbeat.execution.live import Live
     from wingbeat.execution.progress import Progress
@@ -204,9 +205,8 @@ class Session:
         store = self.store if isinstance(self.store, FolderStore) else None
         first = self.step.skeleton
         self._ready(store)
-        # Functions of the user's may still refer to it.
-        if first is not self.step.skeleton and self.step.models.copies:
-            emptied(first)
+        if first is not self.step.skeleton:  # functions of the user's may still refer to it
+            self._give_up(first)
         del first
         if store is not None and store.sealed:
             self._members = members_of(store)
@@ -244,6 +244,11 @@ class Session:
         self.environment = {**self.environment, "build_seconds": round(built, 3)}
         self._members = course.replicas.members
         course.replicas.release()
+
+    def _give_up(self, model: nn.Module) -> None:
+        size = sum(p.nbytes for p in model.parameters())
+        if self.request.copies * size > LARGE:
+            self.step.models.give_up(model)
 
     def shares(self) -> bool:
         """Tell whether stacks that see other batches or masks can advance in one call."""

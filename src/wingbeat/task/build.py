@@ -95,6 +95,14 @@ class ModelBuilder:
         if self._kept is not None:
             self._let_go, self._kept = _digest(self._kept), None
 
+    def give_up(self, model: nn.Module) -> None:
+        """Free the weights of a copy that nobody will call any more, though it is referred to.
+
+        A model that is no copy may be the user's own, and stays.
+        """
+        for parameter in model.parameters() if self.copies else ():
+            parameter.data, parameter.grad = parameter.data.new_empty(0), None
+
     def _refuse_another(self, model: nn.Module) -> None:
         """Refuse a model with other weights than the one that was let go."""
         if self._let_go and _digest(model) != self._let_go:
@@ -210,12 +218,6 @@ def copied_model(model: nn.Module, instead: Mapping[int, torch.Tensor] | None = 
             if isinstance(value, torch.Tensor) and not value.is_leaf:
                 memo[id(value)] = value.detach().clone()
     return copy.deepcopy(model, memo)
-
-
-def emptied(model: nn.Module) -> None:
-    """Give up the weights of a model that nobody will call any more, though it is referred to."""
-    for parameter in model.parameters():
-        parameter.data, parameter.grad = parameter.data.new_empty(0), None
 
 
 def why_not_copied(model: nn.Module) -> str:

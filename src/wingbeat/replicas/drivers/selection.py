@@ -307,6 +307,8 @@ class DriverSelector:
             base = [m.streams == cast[0].streams for m in cast]
             states = [s for s, same in zip(replicas.states(), base, strict=True) if same]
             seen += [mark_of_state(s, large=replicas.large) for s in states]
+            states.clear()  # before there are others
+            replicas.release()
         return all(equal(seen[0], s) for s in seen[1:])
 
     def _fill(self, driver: Driver) -> int:
