@@ -98,6 +98,9 @@ class Replicas:
 
     def __init__(self, driver: Driver, batches: Batches, chunk: int = 0, *, spare: int = 1) -> None:
         self.driver, self.batches = driver, batches
+        # Asked once: to look for a protocol takes as long as several operations of a small step.
+        self._frugal = driver if isinstance(driver, Frugal) else None
+        self._side_by_side = driver if isinstance(driver, Abreast) else None
         self.chunk, self.spare = chunk, spare
         self.members: list[Member] = []
         self.parts: list[Part] = []
@@ -169,8 +172,8 @@ class Replicas:
         # All batches first: data that fail leave every replica at the same step.
         for part in self.parts:
             self.batches.batch(part.streams, index)
-        if in_place and isinstance(self.driver, Frugal):
-            self.losses.append(self._used_up(self.driver, index))
+        if in_place and self._frugal is not None:
+            self.losses.append(self._used_up(self._frugal, index))
             return
         # And all states at the end: so does a loss or an optimizer that fails.
         made = self._abreast(self.parts, index)
@@ -182,14 +185,14 @@ class Replicas:
 
     def _abreast(self, parts: list[Part], index: int) -> list[tuple[State, Tensor]] | None:
         """Return what a step makes of several parts at once, where the driver can."""
-        if not isinstance(self.driver, Abreast):
+        if self._side_by_side is None:
             return None
         calls = [(part.state, self.batches.batch(part.streams, index)) for part in parts]
-        return self.driver.abreast(calls, index)
+        return self._side_by_side.abreast(calls, index)
 
     def _used_up(self, driver: Frugal, index: int) -> list[Tensor]:
         row, self.whole = [], False
-        width = driver.workers if isinstance(driver, Abreast) else 1
+        width = 1 if self._side_by_side is None else self._side_by_side.workers
         for first in range(0, len(self.parts), width):
             parts = self.parts[first : first + width]
             made = self._abreast(parts, index) if width > 1 else None

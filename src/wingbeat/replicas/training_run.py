@@ -77,8 +77,9 @@ class TrainingRun:
         """
         try:
             due = self._prove()
-            if self.company is None or self.replicas.large:
-                self.replicas.advance(self.done, in_place=self.replicas.large)
+            large = self.replicas.large
+            if self.company is None or large:
+                self.replicas.advance(self.done, in_place=large)
             else:
                 self._in_company(self.company, due)
         except UnlikeAloneError:
