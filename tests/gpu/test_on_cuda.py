@@ -150,10 +150,10 @@ def test_a_run_that_was_killed_goes_on_to_the_same_bits(
     expected = weights(run(NOISY, HERE, **asked))
     advance = Replicas.advance
 
-    def stopping(self: Replicas, index: int) -> None:
+    def stopping(self: Replicas, index: int, **more: Any) -> None:
         if index == 6:  # no step that is tried before a run
             raise KeyboardInterrupt
-        advance(self, index)
+        advance(self, index, **more)
 
     monkeypatch.setattr(Replicas, "advance", stopping)
     with pytest.raises(KeyboardInterrupt):

@@ -44,11 +44,11 @@ def test_killed_and_resumed(name: str, tmp_path: Path, monkeypatch: pytest.Monke
     advance = Replicas.advance
     steps = []
 
-    def dying(self: Replicas, index: int) -> None:
+    def dying(self: Replicas, index: int, **more: Any) -> None:
         steps.append(index)
         if len(steps) > 2 and index == 9:  # before, the choice of a driver tries the first steps
             raise Killed
-        advance(self, index)
+        advance(self, index, **more)
 
     monkeypatch.setattr(Replicas, "advance", dying)
     with pytest.raises(Killed):

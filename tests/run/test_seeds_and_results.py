@@ -81,11 +81,11 @@ def test_a_finished_folder_of_seeds_returns_at_once(several, monkeypatch):
 def test_an_interrupted_run_of_seeds_goes_on(several, tmp_path, monkeypatch):
     advance, left = Replicas.advance, [17]
 
-    def interrupted(replicas, index):
+    def interrupted(replicas, index, **more):
         left[0] -= 1
         if left[0] < 0:
             raise KeyboardInterrupt
-        advance(replicas, index)
+        advance(replicas, index, **more)
 
     monkeypatch.setattr(Replicas, "advance", interrupted)
     with pytest.raises(KeyboardInterrupt):
@@ -99,7 +99,12 @@ def test_an_interrupted_run_of_seeds_goes_on(several, tmp_path, monkeypatch):
 def test_more_seeds_train_only_the_new_ones(tmp_path, monkeypatch):
     go(tmp_path / "run", seeds=[0])
     advance, seen = Replicas.advance, []
-    monkeypatch.setattr(Replicas, "advance", lambda r, i: (seen.append(i), advance(r, i)))
+
+    def counted(replicas, index, **more):
+        seen.append(index)
+        advance(replicas, index, **more)
+
+    monkeypatch.setattr(Replicas, "advance", counted)
     both = go(tmp_path / "run", seeds=[0, 1])
     assert len(seen) == 12
     assert sorted(both.table.seed.unique()) == [0, 1]

@@ -226,10 +226,10 @@ def test_one_pass_counts_as_many_updates_as_it_says(monkeypatch: pytest.MonkeyPa
     counted = 0
     advance = Replicas.advance
 
-    def counting(self: Replicas, index: int) -> None:
+    def counting(self: Replicas, index: int, **more: Any) -> None:
         nonlocal counted
         counted += len(self.members)
-        advance(self, index)
+        advance(self, index, **more)
 
     condition = conditions(SMALL)[0]
     task = condition.task()

@@ -96,7 +96,7 @@ class RecordedLoop(Lockstep):
         """
         if self.workers == 1 or not all(self._can_go(*call, index) for call in calls):
             return None
-        return list(self._threads().map(lambda call: self._take(*call, index), calls))
+        return list(self._threads().map(lambda call: self._take(call[0], call[1], index), calls))
 
     def _take(self, state: State, batch: Batch, index: int) -> tuple[State, Tensor]:
         return super().__call__(state, batch, index)
