@@ -131,11 +131,11 @@ def verdicts(**how):
         (
             {},
             {"most-dense": "holds", "most-strict-dense": "fails", "symmetry-dense": "holds",
-             "relevant_exponent": "holds", "growth_exponent": "holds", "cnn_less_dense": "holds"},
+             "wider": "holds", "growth_exponent": "holds", "cnn_less_dense": "holds"},
         ),
         ({"share": 0.3, "exact": 0.9}, {"most-dense": "fails", "symmetry-dense": "fails"}),
         ({"power": 1.5, "growth": 0.9, "cnn": 0.05},
-         {"relevant_exponent": "fails", "growth_exponent": "fails", "cnn_less_dense": "fails"}),
+         {"wider": "fails", "growth_exponent": "fails", "cnn_less_dense": "fails"}),
         ({"seeds": 2}, {"most-dense": "undetermined", "deeper": "undetermined"}),
     ],
 )  # fmt: skip
@@ -147,7 +147,7 @@ def test_verdicts_on_planted_nets(how, expected):
 def test_a_net_that_was_not_asked_for_leaves_its_claims_undetermined():
     rows = planted()
     seeds = seeds_of(rows[rows["net"] == "dense 8"])
-    assert seeds["relevant_exponent"].isna().all()
+    assert seeds["growth_exponent"].isna().all()
     found = claims(Analysis(DimensionsPlan(), None, {"seeds": seeds}))
     assert not [c for c in found if c.ident.startswith("most-cnn")]
     assert {c.verdict for c in found if c.ident.startswith("deeper")} == {"undetermined"}
