@@ -136,7 +136,7 @@ PICTURES = {
     "chaos_at_edge": chaos_at_edge,
     "width_depth_size": width_depth_size,
     "three_families": three_families,
-    
+    "irrelevant_dimensions": irrelevant_dimensions,
 }
 
 

@@ -16,7 +16,12 @@ from wingbeat.study.analysis import Analysis
 from wingbeat.study.named import STUDIES
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "studies"
-PUBLISHED = {"chaos-at-edge": "runs", "width-depth-size": "nudges", "three-families": "runs"}
+PUBLISHED = {
+    "chaos-at-edge": "runs",
+    "width-depth-size": "nudges",
+    "three-families": "runs",
+    "irrelevant-dimensions": "runs",
+}
 """Study, and the table from which all its others follow."""
 
 
