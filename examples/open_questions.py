@@ -80,7 +80,64 @@ def width_depth_size(folder):
     return figure
 
 
-PICTURES = {"chaos_at_edge": chaos_at_edge, "width_depth_size": width_depth_size}
+def three_families(folder):
+    """Growth in three families, after equally many updates and at equal accuracy."""
+    cells = pd.read_csv(folder / "families.csv")
+    figure, axes = plt.subplots(1, 2, figsize=(9.5, 3.6), sharey=True)
+    titles = {
+        "log_growth": "after equally many updates",
+        "log_growth_matched": "at equal accuracy",
+    }
+    for one, (name, title) in zip(axes, titles.items(), strict=True):
+        for colour, (family, rows) in zip(COLOURS, cells.groupby("family"), strict=False):
+            for size, own in rows.groupby("size"):
+                shifted = own.assign(place=own["lr"] * (0.97 if size == "small" else 1.03))
+                bars(one, shifted, "place", name, f"{family}, {size}", colour, log=True)
+                one.lines[-1].set_linestyle("--" if size == "small" else "-")
+        one.set(yscale="log", xlabel="learning rate", title=title)
+        ticks(one, (0.002, 0.005, 0.0125))
+    axes[0].set_ylabel("growth of a nudge")
+    axes[1].legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
+    return figure
+
+
+def irrelevant_dimensions(folder):
+    """Shares of irrelevant directions, and how many carry the growth, by net."""
+    nets = pd.read_csv(folder / "nets.csv")
+    order = list(dict.fromkeys(nets["net"]))
+    figure, axes = plt.subplots(1, 3, figsize=(11.5, 3.6), sharey=True)
+    titles = {
+        "share_irrelevant": "share of irrelevant directions",
+        "share_irrelevant_strict": "… with a tenth of the loss",
+        "growth_dimension": "directions that carry the growth",
+    }
+    for one, (name, title) in zip(axes, titles.items(), strict=True):
+        for colour, (at, rows) in zip(COLOURS, nets.groupby("at"), strict=False):
+            place = [order.index(net) for net in rows["net"]]
+            middle, low, high = (rows[f"{name}{end}"] for end in ("", "_low", "_high"))
+            one.errorbar(
+                middle,
+                place,
+                xerr=np.clip([middle - low, high - middle], 0, None),
+                fmt="o",
+                ms=4,
+                lw=1,
+                color=colour,
+                label=f"from update {at}",
+            )
+        one.set(title=title, yticks=range(len(order)), yticklabels=order)
+    axes[0].set_xlim(0, 1.02)
+    axes[1].set_xlim(0, 1.02)
+    axes[2].legend(frameon=False, fontsize=8)
+    return figure
+
+
+PICTURES = {
+    "chaos_at_edge": chaos_at_edge,
+    "width_depth_size": width_depth_size,
+    "three_families": three_families,
+    "irrelevant_dimensions": irrelevant_dimensions,
+}
 
 
 def main(studies="docs/studies", images="docs/images"):

@@ -16,7 +16,12 @@ from wingbeat.study.analysis import Analysis
 from wingbeat.study.named import STUDIES
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "studies"
-PUBLISHED = {"chaos-at-edge": "runs", "width-depth-size": "nudges"}
+PUBLISHED = {
+    "chaos-at-edge": "runs",
+    "width-depth-size": "nudges",
+    "three-families": "runs",
+    "irrelevant-dimensions": "runs",
+}
 """Study, and the table from which all its others follow."""
 
 
@@ -99,3 +104,19 @@ def test_a_forecast_is_not_made_of_nothing() -> None:
     assert seed_claim("a", "A.", [-1.0, 1.0, 0.5], 0.0, above=True).verdict == "undetermined"
     assert "base seeds decide it" in seed_claim("a", "A.", [-1.0, 1.0, 0.5], 0.0, above=True).note
     assert seed_claim("a", "A.", [1.0, 1.1, 1.2], 0.0, above=True).note == ""
+
+
+def test_each_finding_has_its_number_on_its_page() -> None:
+    """The number with its interval, as the page writes it, and a study of the name."""
+    page = (DOCS.parent / "findings.md").read_text(encoding="utf-8")
+    rows = [line for line in page.splitlines() if line.startswith("|")][2:]
+    assert len(rows) >= 15
+    for row in rows:
+        question, _, number, command = (cell.strip() for cell in row.strip("|").split("|"))
+        name, place = re.fullmatch(r"\[`study ([a-z-]+)`\]\(([a-z_/]+\.md)\)", command).groups()  # type: ignore[union-attr]
+        assert name in STUDIES, question
+        text = (DOCS.parent / place).read_text(encoding="utf-8").replace(" to ", ", ")
+        found = re.search(r"([−\d.]+) (\[[^\]]+\])$", number)
+        assert found is not None, question
+        value, interval = map(re.escape, found.groups())  # a unit may stand between them
+        assert re.search(rf"{value}[^|\[]{{0,30}} {interval}", text), f"{question}: not on {place}"

@@ -54,7 +54,7 @@ def seed_claim(
 
     Example:
         >>> seed_claim("a", "It grows.", [1.0, 2.0, 3.0], 0.0, above=True).measured
-        '2 [-0.484 to 4.48]'
+        '2 [−0.463 to 4.46]'
     """
     numbers = np.asarray(values, dtype=np.float64)
     found = over_seeds(numbers, reason=reason)

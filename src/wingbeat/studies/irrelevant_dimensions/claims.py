@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 ASKED: Final = "open question of 2506.13234: most dimensions are irrelevant"
 FAMILIES: Final = ("dense", "cnn", "transformer")
 OVER: Final = (
-    ("relevant_exponent", 1.0, False,
-     "The number of relevant directions grows more slowly than the number of weights.",
-     "exponent over widths:"),
+    ("wider", 0.0, True,
+     "A wider net has a larger share of irrelevant directions: width 16 less width 8.",
+     "share of the directions:"),
     ("growth_exponent", 0.5, False,
      "The directions that carry the growth grow more slowly than the root of the weights' number.",
      "exponent over widths:"),

@@ -78,7 +78,7 @@ def of_seed(own: pd.DataFrame) -> dict[str, float]:
     """Return what one base seed says at one moment.
 
     Shares of irrelevant directions by family (the mean over its nets), how much of them exact
-    symmetries explain, and exponents of the number of relevant directions and of the growth's
+    symmetries explain, what width and depth add to the share, and the exponent of the growth's
     dimension in the number of weights, over widths.
     """
     by_family = own.groupby("family")
@@ -87,11 +87,10 @@ def of_seed(own: pd.DataFrame) -> dict[str, float]:
         found[f"irrelevant_{family}"] = float(part["share_irrelevant"].mean())
         found[f"strict_{family}"] = float(part["share_irrelevant_strict"].mean())
         found[f"exact_{family}"] = float((part["exact"] / part["irrelevant"]).mean())
-    relevant = own["weights"] - own["irrelevant"]
-    found["relevant_exponent"] = exponent(own["weights"], relevant, WIDTHS)
     found["growth_exponent"] = exponent(own["weights"], own["growth_dimension"], WIDTHS)
-    deep = [float(own["share_irrelevant"].get(net, nan)) for net in (DEPTHS[-1], DEPTHS[0])]
-    found["deeper"] = deep[0] - deep[1]
+    share = {net: float(own["share_irrelevant"].get(net, nan)) for net in (*WIDTHS, *DEPTHS)}
+    found["deeper"] = share[DEPTHS[-1]] - share[DEPTHS[0]]
+    found["wider"] = share[WIDTHS[-1]] - share[WIDTHS[1]]  # width 4 does not always train
     for family in ("cnn", "transformer"):
         less = found.get("irrelevant_dense", nan)
         found[f"{family}_less_dense"] = found.get(f"irrelevant_{family}", nan) - less

@@ -10,7 +10,7 @@ from wingbeat.report.figures.estimates import dot, estimate_line, table_of
 from wingbeat.report.figures.marks import DotFigure
 from wingbeat.report.figures.records import Guide, LineFigure
 from wingbeat.studies.irrelevant_dimensions.measure import NUDGE, SAMPLES, STILL, TWOFOLD
-from wingbeat.studies.irrelevant_dimensions.plan import RATE, WINDOW
+from wingbeat.studies.irrelevant_dimensions.plan import NETS, RATE, WINDOW
 from wingbeat.study.analysis import Analysis, PageContent
 from wingbeat.study.finished import done, estimate_in, series
 
@@ -102,11 +102,12 @@ def _shares(nets: pd.DataFrame) -> list[DotFigure]:
 def _spectra(found: Analysis) -> list[LineFigure]:
     rows = done(found.study)
     rows = rows[rows["seed"] == rows["seed"].min()]
+    rows = rows.assign(place=rows["net"].map(list(NETS).index)).sort_values("place")
     figures = []
     for at, own in rows.groupby("at", sort=True):
         lines = [
             estimate_line(net, style, *series(found.study, key, "log_growth"))
-            for style, (net, key) in enumerate(own[["net", "key"]].itertuples(index=False))
+            for style, net, key in own[["place", "net", "key"]].itertuples(index=False)
         ]
         figures.append(
             LineFigure(

@@ -9,9 +9,10 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
+from wingbeat.errors import NOT_REACHED
 from wingbeat.studies.three_families.plan import FamiliesPlan
 from wingbeat.study.analysis import Analysis, Tables
-from wingbeat.study.finished import done, estimate_columns, mean_of
+from wingbeat.study.finished import done, estimate_columns, over_seeds
 
 CELL: Final = ("size", "lr")
 ORDER: Final = ("dense", "cnn", "transformer")
@@ -56,7 +57,8 @@ def families(runs: pd.DataFrame) -> pd.DataFrame:
         row |= {"weights": float(own["weights"].mean())}
         row |= {"reached": int(np.isfinite(own["step_matched"]).sum())}
         for name in MEANS:
-            row |= estimate_columns(name, mean_of(own, name))
+            values = own[name].to_numpy(dtype=np.float64)
+            row |= estimate_columns(name, over_seeds(values, reason=NOT_REACHED))
         found.append(row)
     return pd.DataFrame(found)
 

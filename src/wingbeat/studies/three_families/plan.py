@@ -31,7 +31,7 @@ class FamiliesPlan:
     scale: float = option(0.01, "Nudge, in deviations of each tensor's initialisation.")
     steps: int = option(440, "Updates.")
     replicas: int = option(2, "Copies of a nudge.")
-    seeds: int = option(4, "Base seeds, from 0 on.")
+    seeds: int = option(6, "Base seeds, from 0 on.")
 
     def __post_init__(self) -> None:
         if len(set(self.rates)) < 2 or min(self.rates) <= 0:
@@ -52,7 +52,7 @@ def conditions(plan: FamiliesPlan) -> list[Condition]:
 
     Example:
         >>> len(conditions(FamiliesPlan()))
-        72
+        108
     """
     return [
         Condition(

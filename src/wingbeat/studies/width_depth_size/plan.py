@@ -46,10 +46,10 @@ class ScalingPlan:
                 raise RequestError(f"{name} are {getattr(self, name)}: give two or more")
         if min(self.sizes) <= 0 or not self.activations:
             raise RequestError(f"sizes {self.sizes}, activations {self.activations}: give positive")
-        if self.steps < 2 * SNAPSHOTS or min(self.replicas, self.seeds) < 1:
+        if self.steps < 2 * SNAPSHOTS or self.replicas < 2 or self.seeds < 1:
             raise RequestError(
                 f"steps {self.steps}, replicas {self.replicas}, seeds {self.seeds}: use "
-                f"{2 * SNAPSHOTS}, 1 and 1 at least"
+                f"{2 * SNAPSHOTS}, 2 and 1 at least"
             )
 
     @property
