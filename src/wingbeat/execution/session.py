@@ -78,7 +78,7 @@ class Session:
         start = self.step.start(request.task.seed)
         alone = options.driver in (LOOP, RECORDED)
         alone |= options.driver == AUTO and is_large_net(self.step)
-        self._check_memory(start, stacked=not alone)
+        self.needed = self._check_memory(start, stacked=not alone)
         params = self.step.layout.unflatten(start.params)
         for perturbation in request.perturbations:
             perturbation.check(params, request.task.steps)
@@ -93,8 +93,11 @@ class Session:
         self.course: TrainingRun | None = None
         self._members: list[Member] | None = None
 
-    def _check_memory(self, start: State, *, stacked: bool, spare: int = 1) -> None:
-        """Refuse a run that needs more memory than there is; ``spare``: see ``Replicas``."""
+    def _check_memory(self, start: State, *, stacked: bool, spare: int = 1) -> int:
+        """Refuse a run that needs more memory than there is; ``spare``: see ``Replicas``.
+
+        Returns the bytes that it needs.
+        """
         request = self.request
         copies = -(-request.copies // spare) * spare
         form = needed_memory.Form(
@@ -102,7 +105,8 @@ class Session:
             is_spared(self.step, copies * start.params.nbytes),
             request.task.clip_norm is not None,
         )
-        needed_memory.check(start, copies, _kept(request, self.folder), request.device, form)
+        kept = _kept(request, self.folder)
+        return needed_memory.check(start, copies, kept, request.device, form)
 
     def result(self) -> Result:
         """Train and measure what is not done yet, and return all that the folder then holds."""
@@ -336,7 +340,7 @@ class Session:
         if self.choice.spare > 1:  # known only now
             start = self.step.start(request.task.seed)
             stacked = self.choice.driver.name != LOOP
-            self._check_memory(start, stacked=stacked, spare=self.choice.spare)
+            self.needed = self._check_memory(start, stacked=stacked, spare=self.choice.spare)
         if fresh:
             self.bar.note(self.choice.sentence())
 
