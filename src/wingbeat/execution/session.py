@@ -37,6 +37,7 @@ from wingbeat.task.batches import Batches
 from wingbeat.task.build import emptied
 from wingbeat.task.hidden_state import HiddenState
 from wingbeat.task.step import TrainingStep
+from wingbeat.trajectory.late_store import LateStore
 from wingbeat.trajectory.store import FolderStore, MemoryStore, Store
 from wingbeat.trajectory.trajectory import Trajectory
 
@@ -58,13 +59,17 @@ _SAVING = 20.0  # checkpoints lie at least so many times their own writing apart
 
 @dataclass(frozen=True)
 class RunOptions:
-    """How to execute, as far as the request does not decide it."""
+    """How to execute, as far as the request does not decide it.
+
+    ``late``: snapshots need not outlive the run, see `LateStore`.
+    """
 
     driver: DriverName
     compiled: bool | None
     checkpoint_seconds: float
     remeasure: Remeasure = "add"
     live: Live | None = None
+    late: bool = False
 
 
 class Session:
@@ -86,7 +91,7 @@ class Session:
         self.batches = Batches(request.task, request.dtype, request.device)
         check_streams(self.batches, request.task.seed, request.perturbations)
         self.condition = request.describe(self.step)
-        self.store: Store = MemoryStore() if folder is None else FolderStore(folder, create=True)
+        self.store = _store(folder, late=options.late)
         self.trajectory = Trajectory(self.store)
         self.environment: dict[str, Any] = {}
         self.choice: ExecutionPlan
@@ -343,6 +348,12 @@ class Session:
             self.needed = self._check_memory(start, stacked=stacked, spare=self.choice.spare)
         if fresh:
             self.bar.note(self.choice.sentence())
+
+
+def _store(folder: Path | None, *, late: bool) -> Store:
+    if folder is None:
+        return MemoryStore()
+    return LateStore(folder) if late else FolderStore(folder, create=True)
 
 
 def _kept(request: Request, folder: Path | None) -> int:

@@ -112,6 +112,7 @@ class _SideBySide:
             self.company = Company(courses)
             for course in courses:
                 course.company = self.company
+                course.proofs.runs = len(courses)
 
     def finish(self) -> None:
         """Advance all to their end; those behind go first, so that the others have company."""

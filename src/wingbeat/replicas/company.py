@@ -21,7 +21,7 @@ import torch
 from wingbeat.determinism import derive, seed_torch
 from wingbeat.errors import DriverError, RunError
 from wingbeat.replicas.drivers.groups import Groups
-from wingbeat.replicas.drivers.lockstep import Lockstep
+from wingbeat.replicas.drivers.lockstep import Lockstep, as_tensors
 from wingbeat.replicas.drivers.recorded import RecordedStep
 from wingbeat.replicas.replicas import Part, Replicas
 from wingbeat.task.step import State
@@ -70,6 +70,10 @@ class _Seat:
     leaves: list[Tensor]
     coefficients: tuple[float, ...]
     seed: int
+
+    def arguments(self) -> list[Tensor]:
+        """Return all that its recording takes."""
+        return [*self.leaves, *as_tensors(self.coefficients)]
 
 
 @dataclass
@@ -217,7 +221,7 @@ class Company:
             return None
         with torch.no_grad():
             try:
-                made = Groups(recorded, first.leaves, count)
+                made = Groups(recorded, first.arguments(), count)
             except DriverError as error:
                 logging.getLogger("wingbeat").info("no company: %s", error)
                 return None
@@ -269,7 +273,7 @@ class Company:
         _, found = self._arrived[id(seat.part)]
         seed_torch(seat.seed)
         with torch.no_grad():
-            *own, losses = seat.recording.run(*seat.leaves)
+            *own, losses = seat.recording.run(*seat.arguments())
         state = seat.driver.state_of(seat.part.state, own)
         return _same(state, found.after) and _equal(losses, found.losses)
 
@@ -277,8 +281,7 @@ class Company:
     def _stacked(seats: list[_Seat], habit: _Habit) -> list[Tensor]:
         """Return state and batch of all groups; the states of the last call are there already."""
         tensors, states = habit.held
-        count = len(seats[0].leaves) - len(seats[0].coefficients)
-        kept = 0
+        count, kept = len(seats[0].leaves), 0
         if states and all(s.part.state is t for s, t in zip(seats, states, strict=True)):
             kept = len(tensors)
         rest = [torch.stack([s.leaves[i] for s in seats]) for i in range(kept, count)]

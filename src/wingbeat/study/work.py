@@ -120,7 +120,10 @@ class _Attempt:
             # A worker that was thought lost may have finished meanwhile.
             if not self.ledger.is_done(self.condition.key):
                 self._task = self.condition.task()
-                several = _asked(self.condition, self._task, self.folder, bar)
+                options = RunOptions(
+                    self.condition.driver, False, CHECKPOINT_SECONDS, late=not self.keep_weights
+                )
+                several = _asked(self.condition, self._task, options, self.folder, bar)
                 self.begun = self._open.enter_context(several.begun())
         except Exception as error:  # the rest of the study goes on
             self.error = _words(error)
@@ -174,7 +177,9 @@ def _trained(attempts: Sequence[_Attempt]) -> list[_Attempt]:
     return [attempt for attempt in attempts if attempt not in left[1:]]
 
 
-def _asked(condition: Condition, task: Task, folder: Path, bar: Progress) -> Several:
+def _asked(
+    condition: Condition, task: Task, options: RunOptions, folder: Path, bar: Progress
+) -> Several:
     """Return what a condition asks for as a run of its base seeds."""
     check_execution(condition.driver, False, CHECKPOINT_SECONDS, False, None)
     request = make_request(
@@ -189,7 +194,6 @@ def _asked(condition: Condition, task: Task, folder: Path, bar: Progress) -> Sev
     )
     seeds = check_seeds(condition.seeds)
     assert seeds is not None
-    options = RunOptions(condition.driver, False, CHECKPOINT_SECONDS)
     return Several(request, options, folder, seeds, bar)
 
 

@@ -147,17 +147,20 @@ class Lockstep:
     def prepared(
         self, state: State, batch: Batch, index: int
     ) -> tuple[RecordedStep, list[Tensor], tuple[float, ...]]:
-        """Return what would be called for a step, with all its arguments, and the last of them.
+        """Return what would be called for a step, state and batch, and the update's numbers.
 
         Raises:
             DriverError: as for the step itself.
         """
         if self._is_spared(state):
             raise DriverError("a stack so large takes no company")
-        form, leaves = self._laid_out(state, batch, index)
-        with torch.no_grad():
-            program = self._built(form, leaves)
-        return program, leaves, tuple(self.step.coefficients(index))
+        form, leaves = self._laid_out(state, batch)
+        numbers = tuple(self.step.coefficients(index))
+        program = self._programs.get(self._key(form, leaves))
+        if program is None:
+            with torch.no_grad():
+                program = self._built(form, [*leaves, *as_tensors(numbers)])
+        return program, leaves, numbers
 
     def prove(self, state: State, batch: Batch, index: int) -> None:
         """Compare the recorded step with the step itself, on this state and batch.
@@ -195,9 +198,14 @@ class Lockstep:
             program.run(*leaves)[-1], losses, rtol=1e-3, equal_nan=True
         )
 
-    def _laid_out(self, state: State, batch: Batch, index: int) -> tuple[_Form, list[Tensor]]:
-        """Return the form of a step's arguments, and all of them as a flat list."""
-        c = self.step.numbers(state, index)
+    def _laid_out(
+        self, state: State, batch: Batch, index: int | None = None
+    ) -> tuple[_Form, list[Tensor]]:
+        """Return the form of a step's arguments, and all of them as a flat list.
+
+        Without a step's index the numbers of its update, which come last, are left out.
+        """
+        c = () if index is None else self.step.numbers(state, index)
         inputs, spec = pytree.tree_flatten(batch)
         only_tensors(inputs)
         leaves = [state.params, *state.buffers.values(), *state.slots.values(), *inputs, *c]
@@ -372,6 +380,11 @@ class _Form:
             pytree.tree_unflatten(list(leaves[b:c]), self.batch),
             tuple(leaves[c:]),
         )
+
+
+def as_tensors(numbers: Sequence[float]) -> tuple[Tensor, ...]:
+    """Return the numbers of an update as a step takes them: float64, without axes."""
+    return torch.tensor(numbers, dtype=torch.float64).unbind()
 
 
 def _attributes(model: nn.Module) -> dict[str, Any]:
