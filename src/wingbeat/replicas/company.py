@@ -21,7 +21,7 @@ import torch
 from wingbeat.determinism import derive, seed_torch
 from wingbeat.errors import DriverError, RunError
 from wingbeat.replicas.drivers.groups import Groups
-from wingbeat.replicas.drivers.lockstep import Lockstep, as_tensors
+from wingbeat.replicas.drivers.lockstep import Lockstep
 from wingbeat.replicas.drivers.recorded import RecordedStep
 from wingbeat.replicas.replicas import Part, Replicas
 from wingbeat.task.step import State
@@ -73,7 +73,7 @@ class _Seat:
 
     def arguments(self) -> list[Tensor]:
         """Return all that its recording takes."""
-        return [*self.leaves, *as_tensors(self.coefficients)]
+        return [*self.leaves, *torch.tensor(self.coefficients, dtype=torch.float64).unbind()]
 
 
 @dataclass
