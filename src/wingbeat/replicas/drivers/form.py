@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Form:
+class ArgumentForm:
     """How a step's arguments lie in a flat list of tensors."""
 
     buffers: tuple[str, ...]

@@ -20,7 +20,7 @@ from torch.utils import _pytree as pytree
 from wingbeat.errors import DriverError
 from wingbeat.generators import GeneratorStates, host_states
 from wingbeat.heap import give_back
-from wingbeat.replicas.drivers.form import Form
+from wingbeat.replicas.drivers.form import ArgumentForm
 from wingbeat.replicas.drivers.marks import equal, mark
 from wingbeat.replicas.drivers.recorded import (
     Mode,
@@ -104,7 +104,7 @@ class Lockstep:
             return self._spared(state, batch, index, state)
         return self(state, batch, index)
 
-    def _run(self, form: Form, leaves: list[Tensor], index: int) -> list[Tensor]:
+    def _run(self, form: ArgumentForm, leaves: list[Tensor], index: int) -> list[Tensor]:
         # A network of the user's inside the loss may ask for gradients: none outlives its step.
         with torch.no_grad():
             try:
@@ -199,7 +199,7 @@ class Lockstep:
 
     def _laid_out(
         self, state: State, batch: Batch, index: int | None = None
-    ) -> tuple[Form, list[Tensor]]:
+    ) -> tuple[ArgumentForm, list[Tensor]]:
         """Return the form of a step's arguments, and all of them as a flat list.
 
         Without a step's index the numbers of its update, which come last, are left out.
@@ -209,9 +209,9 @@ class Lockstep:
         only_tensors(inputs)
         leaves = [state.params, *state.buffers.values(), *state.slots.values(), *inputs, *c]
         spared = self._is_spared(state)
-        return Form(tuple(state.buffers), tuple(state.slots), spec, spared, len(c)), leaves
+        return ArgumentForm(tuple(state.buffers), tuple(state.slots), spec, spared, len(c)), leaves
 
-    def _built(self, form: Form, leaves: list[Tensor]) -> RecordedStep:
+    def _built(self, form: ArgumentForm, leaves: list[Tensor]) -> RecordedStep:
         """Return the program for one shape of stack and batch; count the time that it takes."""
         key = form.key(leaves)
         if key in self._programs:
@@ -225,7 +225,7 @@ class Lockstep:
         self._programs[key] = program
         return program
 
-    def _eager(self, form: Form, *leaves: Tensor) -> list[Tensor]:
+    def _eager(self, form: ArgumentForm, *leaves: Tensor) -> list[Tensor]:
         """Vectorise and run the step without a recording; of a large stack, its gradients."""
         one = self._gradients if form.spared else self._single
         try:
@@ -256,7 +256,7 @@ class Lockstep:
         kept = {name: after.slots[name] for name in slots}
         return after.params, {name: after.buffers[name] for name in buffers}, kept, loss
 
-    def _program(self, form: Form, leaves: list[Tensor]) -> RecordedStep:
+    def _program(self, form: ArgumentForm, leaves: list[Tensor]) -> RecordedStep:
         rng = GeneratorStates.now()
         eager = partial(self._eager, form)
         expected = self._repeated(eager, leaves)
@@ -276,7 +276,9 @@ class Lockstep:
         self.lanes |= program.lanes
         return program
 
-    def _recorded(self, form: Form, leaves: list[Tensor], expected: list[Tensor]) -> RecordedStep:
+    def _recorded(
+        self, form: ArgumentForm, leaves: list[Tensor], expected: list[Tensor]
+    ) -> RecordedStep:
         """Return a recording that repeats the step: one of before where there is one."""
         rng, eager = GeneratorStates.now(), partial(self._eager, form)
         step = None if form.spared else step_key(self.step)  # no room to try another's
