@@ -184,7 +184,7 @@ def test_a_killed_study_goes_on_and_ends_with_the_same_table(tmp_path: Path) -> 
         "import json, sys; from wingbeat.study import *\n"
         "if __name__ == '__main__':\n"
         "    grid = [Condition.from_json(c) for c in json.load(open(sys.argv[1]))]\n"
-        "    run_study(grid, sys.argv[2], ProcessRunner(1))\n"
+        "    run_study(grid, sys.argv[2], ProcessRunner(1), pack=1)\n"
     )
     script = tmp_path / "script.py"
     script.write_text(code)

@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from wingbeat.errors import StoreError
 from wingbeat.execution.arguments import as_folder, check_execution, check_seeds
-from wingbeat.execution.held import Held, Remeasure, check_remeasure, kept
+from wingbeat.execution.held import Remeasure, check_remeasure
 from wingbeat.execution.live import Live
 from wingbeat.execution.progress import Progress
-from wingbeat.execution.request import Request, make_request
-from wingbeat.execution.result import Result, load
+from wingbeat.execution.request import make_request
+from wingbeat.execution.result import Result
 from wingbeat.execution.session import RunOptions, Session
-from wingbeat.execution.summary import collect
-from wingbeat.execution.together import train_together
-from wingbeat.files import is_there
-from wingbeat.locks import holding
+from wingbeat.execution.several import Several
 from wingbeat.replicas.drivers.selection import DriverName
 from wingbeat.replicas.perturb import Gaussian
-from wingbeat.replicas.seeding import check_seeds as check_varied
-from wingbeat.trajectory.store import FolderStore, make_folder
 from wingbeat.turn import alone
 
 if TYPE_CHECKING:
@@ -136,130 +129,4 @@ def run(
         if chosen_seeds is None:
             session = Session(request, options, folder, bar)
             return live.finish(session.result())
-        return live.finish(_several(request, options, folder, chosen_seeds, bar))
-
-
-def _several(
-    request: Request,
-    options: RunOptions,
-    folder: Path | None,
-    seeds: tuple[int, ...],
-    bar: Progress,
-) -> Result:
-    _refuse_single(folder)
-    if folder is None:
-        return _measured(request, options, folder, seeds, bar)
-    if (found := _finished(request, options, folder, seeds, bar)) is not None:
-        return found
-    make_folder(folder)
-    with holding(folder):  # what lies there is looked at once more: another run may have added
-        return _measured(request, options, folder, seeds, bar)
-
-
-@dataclass(frozen=True)
-class _Plan:
-    """What has to be done for several base seeds, and what their folder holds."""
-
-    sessions: list[Session]
-    missing: tuple[str, ...]
-    there: Held
-    extra: list[int]
-
-    @property
-    def every(self) -> list[int]:
-        """All base seeds, those that the folder holds first."""
-        return [session.request.task.seed for session in self.sessions]
-
-
-def _planned(
-    request: Request,
-    options: RunOptions,
-    folder: Path | None,
-    seeds: tuple[int, ...],
-    bar: Progress,
-) -> _Plan:
-    there = Held.of(folder)
-    extra = _more_seeds(request, options, folder, seeds, there, bar)
-    every = tuple(dict.fromkeys((*(s for s in there.seeds if s in {*seeds, *extra}), *seeds)))
-    sessions = [
-        Session(request.with_seed(s), options, folder and folder / f"seed-{s}", bar) for s in every
-    ]
-    check_varied([session.step for session in sessions])
-    if set(every) == set(there.seeds):
-        missing, there = sessions[0].missing(there, request.metrics)
-    else:  # means over base seeds need the same metrics of all of them
-        missing, there = sessions[0].missing(replace(there, intact=False), request.metrics)
-    return _Plan(sessions, missing, there, extra)
-
-
-def _finished(
-    request: Request,
-    options: RunOptions,
-    folder: Path,
-    seeds: tuple[int, ...],
-    bar: Progress,
-) -> Result | None:
-    """Return what the folder holds if nothing is missing; to read it, it needs no lock."""
-    if not is_there(folder / "summary.json"):
-        return None
-    plan = _planned(request, options, folder, seeds, bar)
-    trained = [session.trained() for session in plan.sessions]
-    if plan.there.intact and not plan.missing and all(trained):
-        return _with_note(load(folder), plan.extra)
-    return None
-
-
-def _measured(
-    request: Request,
-    options: RunOptions,
-    folder: Path | None,
-    seeds: tuple[int, ...],
-    bar: Progress,
-) -> Result:
-    plan = _planned(request, options, folder, seeds, bar)
-    first = plan.sessions[0]
-    for session in plan.sessions:
-        session.trained()  # refuses the folder of another request before anything is computed
-    train_together(plan.sessions)
-    parts = [session.measured(plan.missing) for session in plan.sessions]
-    condition = {**first.condition, "seeds": plan.every}
-    result = collect(
-        parts, condition, first.environment, first.choice.warnings, folder, several=True
-    )
-    return _with_note(kept(folder, plan.there, result), plan.extra)
-
-
-def _more_seeds(
-    request: Request,
-    options: RunOptions,
-    folder: Path | None,
-    seeds: tuple[int, ...],
-    there: Held,
-    bar: Progress,
-) -> list[int]:
-    """Return base seeds that the folder holds and that were not asked for now."""
-    if folder is None or options.remeasure == "replace":
-        return []
-    others = [s for s in there.seeds if s not in seeds]
-    made = {s: Session(request.with_seed(s), options, folder / f"seed-{s}", bar) for s in others}
-    return [s for s, session in made.items() if session.trained()]
-
-
-def _with_note(result: Result, extra: list[int]) -> Result:
-    if not extra:
-        return result
-    note = (
-        f"The folder also holds the base seeds {', '.join(map(str, extra))}: table and intervals "
-        "are about all of them. remeasure='replace' leaves them out."
-    )
-    return replace(result, warnings=(*result.warnings, note))
-
-
-def _refuse_single(folder: Path | None) -> None:
-    there = FolderStore(folder).read_json("condition.json") if folder else None
-    if there is not None and "seeds" not in there:
-        msg = (
-            f"{folder} holds a run without seeds=: give the one with seeds= a folder of its own "
-            "with out="
-        )
-        raise StoreError(msg)
+        return live.finish(Several(request, options, folder, chosen_seeds, bar).result())

@@ -37,6 +37,7 @@ from wingbeat.replicas.training_run import TrainingRun, advance, member_from
 from wingbeat.task.batches import Batches
 from wingbeat.task.hidden_state import HiddenState
 from wingbeat.task.step import TrainingStep
+from wingbeat.trajectory.late_store import LateStore
 from wingbeat.trajectory.store import FolderStore, MemoryStore, Store
 from wingbeat.trajectory.trajectory import Trajectory
 
@@ -59,13 +60,17 @@ _SAVING = 20.0  # checkpoints lie at least so many times their own writing apart
 
 @dataclass(frozen=True)
 class RunOptions:
-    """How to execute, as far as the request does not decide it."""
+    """How to execute, as far as the request does not decide it.
+
+    ``late``: snapshots need not outlive the run, see `LateStore`.
+    """
 
     driver: DriverName
     compiled: bool | None
     checkpoint_seconds: float
     remeasure: Remeasure = "add"
     live: Live | None = None
+    late: bool = False
 
 
 class Session:
@@ -79,7 +84,7 @@ class Session:
         start = self.step.start(request.task.seed)
         alone = options.driver in (LOOP, RECORDED)
         alone |= options.driver == AUTO and is_large_net(self.step)
-        self._check_memory(start, stacked=not alone)
+        self.needed = self._check_memory(start, stacked=not alone)
         params = self.step.layout.unflatten(start.params)
         for perturbation in request.perturbations:
             perturbation.check(params, request.task.steps)
@@ -87,15 +92,18 @@ class Session:
         self.batches = Batches(request.task, request.dtype, request.device)
         check_streams(self.batches, request.task.seed, request.perturbations)
         self.condition = request.describe(self.step)
-        self.store: Store = MemoryStore() if folder is None else FolderStore(folder, create=True)
+        self.store = _store(folder, late=options.late)
         self.trajectory = Trajectory(self.store)
         self.environment: dict[str, Any] = {}
         self.choice: ExecutionPlan
         self.course: TrainingRun | None = None
         self._members: list[Member] | None = None
 
-    def _check_memory(self, start: State, *, stacked: bool, spare: int = 1) -> None:
-        """Refuse a run that needs more memory than there is; ``spare``: see ``Replicas``."""
+    def _check_memory(self, start: State, *, stacked: bool, spare: int = 1) -> int:
+        """Refuse a run that needs more memory than there is; ``spare``: see ``Replicas``.
+
+        Returns the bytes that it needs.
+        """
         request = self.request
         copies = -(-request.copies // spare) * spare
         form = needed_memory.Form(
@@ -103,7 +111,8 @@ class Session:
             is_spared(self.step, copies * start.params.nbytes),
             request.task.clip_norm is not None,
         )
-        needed_memory.check(start, copies, _kept(request, self.folder), request.device, form)
+        kept = _kept(request, self.folder)
+        return needed_memory.check(start, copies, kept, request.device, form)
 
     def result(self) -> Result:
         """Train and measure what is not done yet, and return all that the folder then holds."""
@@ -341,9 +350,15 @@ class Session:
         if self.choice.spare > 1:  # known only now
             start = self.step.start(request.task.seed)
             stacked = self.choice.driver.name != LOOP
-            self._check_memory(start, stacked=stacked, spare=self.choice.spare)
+            self.needed = self._check_memory(start, stacked=stacked, spare=self.choice.spare)
         if fresh:
             self.bar.note(self.choice.sentence())
+
+
+def _store(folder: Path | None, *, late: bool) -> Store:
+    if folder is None:
+        return MemoryStore()
+    return LateStore(folder) if late else FolderStore(folder, create=True)
 
 
 def _kept(request: Request, folder: Path | None) -> int:

@@ -1,9 +1,10 @@
 """Several stacks of replicas at the same step of one recorded task, advanced in one call.
 
-Base seeds of a run, and copies that see other batches or masks, take the same step over other
-numbers. Where a step is small its cost is that of calling operations, so that many stacks cost
-little more than one. Nothing of a replica depends on who rides along: the call is held to the
-stack's own step, to the bit, when it is first used and wherever the run itself is proven.
+Base seeds of a run, copies that see other batches or masks, and conditions of a study that differ
+in rates take the same step over other numbers. Where a step is small its cost is that of calling
+operations, so that many stacks cost little more than one. Nothing of a replica depends on who
+rides along: the call is held to the stack's own step, to the bit, when it is first used and
+wherever the run itself is proven.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import TYPE_CHECKING, Final, Protocol
 
 import torch
@@ -68,6 +70,10 @@ class _Seat:
     leaves: list[Tensor]
     coefficients: tuple[float, ...]
     seed: int
+
+    def arguments(self) -> list[Tensor]:
+        """Return all that its recording takes."""
+        return [*self.leaves, *torch.tensor(self.coefficients, dtype=torch.float64).unbind()]
 
 
 @dataclass
@@ -170,18 +176,18 @@ class Company:
 
     def _ride(self, index: int) -> None:
         """Take the next step of every stack that stands before this one and has company."""
-        seats: dict[tuple[int, tuple[float, ...]], list[_Seat]] = {}
+        seats: dict[int, list[_Seat]] = {}
         self._arrived = {}
         self._rides, self._tried = self._rides + 1, index
         for rider in self.riders:
             if rider.done == index < rider.length and _fits(rider.replicas.driver):
                 for seat in _seats(rider.replicas, index):
-                    key = (id(seat.recording), seat.coefficients)
-                    seats.setdefault(key, []).append(seat)
+                    seats.setdefault(id(seat.recording), []).append(seat)
         left = max((rider.length for rider in self.riders), default=0) - index
-        for together in seats.values():
-            if len(together) > 1 and self._pays(together, left):
-                self._together(together, index)
+        for group in seats.values():
+            for together in _calls(group):
+                if len(together) > 1 and self._pays(together, left):
+                    self._together(together, index)
 
     def _pays(self, seats: list[_Seat], left: int) -> bool:
         """Tell whether these stacks ride together from now on."""
@@ -190,10 +196,7 @@ class Company:
         if habit.refused or habit.groups is not None:
             return not habit.refused
         known = [min(t) for s in seats if len(t := self._alone.get(id(s.part), [])) >= _WARM]
-        numbers = sum(t.numel() for s in seats for t in s.leaves)
-        if numbers > _LARGEST:
-            habit.refused = True
-        if len(known) < len(seats) or habit.refused:
+        if len(known) < len(seats):
             return False
         alone = sum(known)
         # Of the steps that are left as many as so far, the smaller last batches of epochs few.
@@ -218,7 +221,7 @@ class Company:
             return None
         with torch.no_grad():
             try:
-                made = Groups(recorded, first.leaves, len(first.coefficients), count)
+                made = Groups(recorded, first.arguments(), count)
             except DriverError as error:
                 logging.getLogger("wingbeat").info("no company: %s", error)
                 return None
@@ -229,7 +232,8 @@ class Company:
         habit = self._habits[id(seats[0].recording), len(seats)]
         assert habit.groups is not None
         begin, own = time.perf_counter(), self._stacked(seats, habit)
-        c = seats[0].leaves[len(own) :]
+        # The numbers of each group's update side by side: one tensor for each of them.
+        c = torch.tensor([s.coefficients for s in seats], dtype=torch.float64).unbind(1)
         try:
             with torch.no_grad():
                 found = habit.groups(own, c, [seat.seed for seat in seats])
@@ -269,7 +273,7 @@ class Company:
         _, found = self._arrived[id(seat.part)]
         seed_torch(seat.seed)
         with torch.no_grad():
-            *own, losses = seat.recording.run(*seat.leaves)
+            *own, losses = seat.recording.run(*seat.arguments())
         state = seat.driver.state_of(seat.part.state, own)
         return _same(state, found.after) and _equal(losses, found.losses)
 
@@ -277,12 +281,27 @@ class Company:
     def _stacked(seats: list[_Seat], habit: _Habit) -> list[Tensor]:
         """Return state and batch of all groups; the states of the last call are there already."""
         tensors, states = habit.held
-        count = len(seats[0].leaves) - len(seats[0].coefficients)
-        kept = 0
+        count, kept = len(seats[0].leaves), 0
         if states and all(s.part.state is t for s, t in zip(seats, states, strict=True)):
             kept = len(tensors)
         rest = [torch.stack([s.leaves[i] for s in seats]) for i in range(kept, count)]
         return [*tensors[:kept], *rest]
+
+
+def gains(rider: Rider, seconds: float) -> bool:
+    """Tell whether a run may gain by company, from its size and what its step takes alone."""
+    states = (part.state for part in rider.replicas.parts)
+    tensors = (t for s in states for t in (s.params, *s.buffers.values(), *s.slots.values()))
+    return seconds <= _LONGEST and 2 * sum(t.numel() for t in tensors) <= _LARGEST
+
+
+def _calls(seats: list[_Seat]) -> list[list[_Seat]]:
+    """Split stacks into calls of about the same number of them, none too large; see `_LARGEST`."""
+    numbers = sum(t.numel() for t in seats[0].leaves)
+    most = max(1, _LARGEST // max(1, numbers))
+    count = -(-len(seats) // most)
+    ends = [len(seats) * i // count for i in range(count + 1)]
+    return [seats[a:b] for a, b in pairwise(ends)]
 
 
 def _slower(together: list[float], alone: float) -> bool:

@@ -18,6 +18,9 @@ class Proofs:
         steps: length of the run.
         steps_per_epoch: of its data.
 
+    Attributes:
+        runs: how many runs advance in turn in the time that passes, each with proofs of its own.
+
     Example:
         >>> [i for i in range(100) if Proofs(100, 30).due(i)]
         [1, 30, 99]
@@ -27,13 +30,14 @@ class Proofs:
         self._fixed = frozenset({1, steps_per_epoch, steps - 1})
         self._begin = time.perf_counter()
         self._spent, self._cost = 0.0, float("inf")
+        self.runs = 1
 
     def due(self, index: int) -> bool:
         """Tell whether to prove step ``index``."""
         if index in self._fixed:
             return True
         now = time.perf_counter()
-        return _SHARE * (now - self._begin) >= self._spent + self._cost
+        return _SHARE * (now - self._begin) / self.runs >= self._spent + self._cost
 
     def took(self, seconds: float) -> None:
         """Count what a proof took."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -130,11 +130,15 @@ class Delivering:
         """Do one condition and deliver its record; errors are returned."""
         with tempfile.TemporaryDirectory(dir=self.scratch, prefix="wingbeat-") as folder:
             record = self.make(Path(folder))(condition)
-            if record.status == "done":
-                try:
-                    self.depot.put(Ledger(Path(folder)).place(condition.key))
-                except (StoreError, RequestError) as error:
-                    return Record(condition.key, "failed", str(error), record.seconds)
+            first, *others = (self._delivered(one, Ledger(Path(folder))) for one in record.each)
+        return replace(first, company=tuple(others))
+
+    def _delivered(self, record: Record, ledger: Ledger) -> Record:
+        if record.status == "done":
+            try:
+                self.depot.put(ledger.place(record.key))
+            except (StoreError, RequestError) as error:
+                return Record(record.key, "failed", str(error), record.seconds)
         return record
 
 

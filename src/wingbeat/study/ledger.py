@@ -19,7 +19,7 @@ import io
 import json
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -40,13 +40,25 @@ class Record:
         key: of the condition.
         status: "done"; "failed" with an error; "died" where the worker process ended.
         error: what went wrong, one line; "" when done.
-        seconds: wall clock of the attempt.
+        seconds: wall clock of the attempt; of conditions that trained together, its share.
+        company: how those ended that a pack took along; see `wingbeat.study.pack`.
     """
 
     key: str
     status: Status
     error: str = ""
     seconds: float = 0.0
+    company: tuple[Record, ...] = ()
+
+    @property
+    def each(self) -> tuple[Record, ...]:
+        """The record by itself, and those of its company.
+
+        Example:
+            >>> [r.key for r in Record("a", "done", company=(Record("b", "failed"),)).each]
+            ['a', 'b']
+        """
+        return (replace(self, company=()), *self.company)
 
 
 class Ledger:
@@ -194,6 +206,7 @@ class Ledger:
     def end(self, record: Record) -> None:
         """Note in the journal how an attempt ended."""
         facts = asdict(record)
+        del facts["company"]
         self.note(facts.pop("status"), facts.pop("key"), **facts)
 
 

@@ -17,6 +17,7 @@ from wingbeat.study.delivery import Delivering, Depot
 from wingbeat.study.grid import unique
 from wingbeat.study.ledger import Ledger, Record
 from wingbeat.study.outcome import StudyResult, collect
+from wingbeat.study.pack import check_pack, members, packed, workers_of
 from wingbeat.study.runner import InlineRunner, Runner, Work
 from wingbeat.study.work import Worker
 
@@ -36,6 +37,7 @@ def run_study(
     progress: Progress = lambda *_: None,
     seconds: float | None = None,
     store: str | None = None,
+    pack: int | None = None,
 ) -> StudyResult:
     """Do what is left of a study and return all of it.
 
@@ -54,13 +56,17 @@ def run_study(
         store: where workers that do not see ``out`` deliver their records, as fsspec reads it
             (``s3://bucket/study``); they compute in scratch folders, and a condition whose
             worker is lost starts again. None: workers write to ``out``.
+        pack: most conditions that a worker takes at once, to train them in the same calls; 1
+            does one after the other, None takes up to eight that differ in numbers only (base
+            seed, rate, size of the nudge) where a net is so small that it pays. No bit depends
+            on it.
 
     Returns:
         The result; ``conditions.parquet`` and ``table.parquet`` hold its tables. With pinned
-        drivers the bytes of ``table.parquet`` do not depend on the runner.
+        drivers the bytes of ``table.parquet`` depend neither on the runner nor on packs.
 
     Raises:
-        RequestError: there is no condition, or tries or seconds is out of range.
+        RequestError: there is no condition, or tries, seconds or pack is out of range.
         StoreError: another process works on the folder, or a record is damaged.
     """
     grid = unique(conditions)
@@ -68,10 +74,10 @@ def run_study(
         raise RequestError(f"{len(grid)} conditions, tries {tries!r}: give at least one of each")
     if seconds is not None and not seconds > 0:
         raise RequestError(f"seconds is {seconds!r}: give a positive time, or None for no limit")
-    ledger = Ledger(Path(out))
+    most, ledger = check_pack(pack), Ledger(Path(out))
     depot = Depot(store) if store is not None else None
     with holding(ledger.folder):
-        course = _Course(ledger, tries, progress, depot, _deadline(seconds))
+        course = _Course(ledger, tries, progress, depot, _deadline(seconds), most)
         course.follow(runner or InlineRunner(), _work(ledger, depot, keep_weights), grid)
         result = collect(ledger, grid, course.failed)
         write_bytes(ledger.folder / "conditions.parquet", parquet(result.conditions))
@@ -87,16 +93,23 @@ def _work(ledger: Ledger, depot: Depot | None, keep_weights: bool) -> Work:
 
 @dataclass
 class _Course:
-    """The way through a grid: what was tried how often, and what failed last."""
+    """The way through a grid: what was tried how often, and what failed last.
+
+    What a worker gives back from a pack, because it gains nothing or because its process died, is
+    done by itself in the next round, and so is what failed.
+    """
 
     ledger: Ledger
     tries: int
     progress: Progress
     depot: Depot | None
     deadline: float
+    most: int
     ended: int = 0
     attempts: Counter[str] = field(default_factory=Counter)
     failed: dict[str, Record] = field(default_factory=dict)
+    packs: dict[str, Condition] = field(default_factory=dict)
+    back: set[str] = field(default_factory=set)
 
     def follow(self, runner: Runner, work: Work, grid: Sequence[Condition]) -> None:
         """Map the work over what is left until it is done, given up or out of time."""
@@ -104,23 +117,40 @@ class _Course:
             left = {c.key for c in self.ledger.left(grid)}
             self.depot.fetch(self.ledger, sorted(left & self.depot.keys()))
         waiting = self.ledger.left(grid)
-        total = len(waiting)
+        total, most = len(waiting), self.most
         while waiting:
-            for record in runner.map(work, self._handed_out(waiting)):
-                self._take(record)
-                self.progress(record, self.ended, total)
-            waiting = [
-                c for c in waiting if c.key in self.failed and self.attempts[c.key] < self.tries
-            ]
+            handed = packed(waiting, workers_of(runner), most)
+            self.packs, self.back, most = {c.key: c for c in handed}, set(), 1
+            for record in runner.map(work, self._handed_out(handed)):
+                for one in self._apart(record):
+                    self._take(one)
+                    self.progress(one, self.ended, total)
+            waiting = [c for c in waiting if self._is_open(c.key)]
             if time.monotonic() >= self.deadline:
                 break
 
-    def _handed_out(self, waiting: Sequence[Condition]) -> Iterator[Condition]:
-        for condition in waiting:
+    def _is_open(self, key: str) -> bool:
+        return key in self.back or (key in self.failed and self.attempts[key] < self.tries)
+
+    def _handed_out(self, handed: Sequence[Condition]) -> Iterator[Condition]:
+        for condition in handed:
             if time.monotonic() >= self.deadline:
                 return
-            self.ledger.note("waiting", condition.key, attempt=self.attempts[condition.key] + 1)
+            for one in members(condition):
+                self.ledger.note("waiting", one.key, attempt=self.attempts[one.key] + 1)
             yield condition
+
+    def _apart(self, record: Record) -> list[Record]:
+        """Return a record for each condition of a pack that has ended; others go back."""
+        pack = members(self.packs[record.key]) if record.key in self.packs else ()
+        found = list(record.each)
+        if record.status == "died" and len(pack) > 1:
+            # Whose fault it was is not known: nobody's attempt is counted.
+            self.attempts.subtract([record.key])
+            self.back.add(record.key)
+            found += [Record(c.key, "done") for c in pack[1:] if self.ledger.is_done(c.key)]
+        self.back |= {c.key for c in pack} - {one.key for one in found}
+        return found
 
     def _take(self, record: Record) -> None:
         if record.status == "done" and self.depot is not None:

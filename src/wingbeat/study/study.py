@@ -81,6 +81,7 @@ class Study:
         keep_weights: bool = False,
         progress: Progress = lambda *_: None,
         store: str | None = None,
+        pack: int | None = None,
     ) -> StudyResult:
         """Do what is left of the study; see ``run_study``.
 
@@ -91,6 +92,7 @@ class Study:
             keep_weights: keep the snapshots of finished conditions.
             progress: called at the end of every attempt.
             store: where workers that do not see ``out`` deliver their records.
+            pack: most conditions that a worker takes at once; None chooses.
         """
         folder = self._folder(out)
         if isinstance(runner, str):
@@ -104,6 +106,7 @@ class Study:
             progress=progress,
             seconds=self.seconds,
             store=store,
+            pack=pack,
         )
 
     def _folder(self, out: str | Path | None) -> Path:

@@ -68,7 +68,7 @@ def step_key(step: TrainingStep) -> StepKey | None:
     alive = [*map(_code, reached), *map(type, step.skeleton.modules()), *_rules(step)]
     content = [
         *(sorted(options.items()), trees, sorted({id(thing) for thing in alive}), _model(step)),
-        *(repr(step.optimizer), repr(step.scaling), step.functional, str(step.dtype)),
+        *(_optimizer(step), repr(step.scaling), step.functional, str(step.dtype)),
         *(str(step.device), _settings()),
     ]
     held = {f"read {i}": t for i, t in enumerate(tensors)}
@@ -90,6 +90,11 @@ def _told(value: Any) -> bool:
     if is_dataclass(value) and not isinstance(value, type):
         return all(_told(getattr(value, f.name)) for f in fields(value))
     return isinstance(value, (bool, int, float, str, slice, type(None)))
+
+
+def _optimizer(step: TrainingStep) -> str:
+    """Return what of the optimizer a step is made of; rates come in beside state and batch."""
+    return "" if step.optimizer is None else repr(step.optimizer.without_rates())
 
 
 def _rules(step: TrainingStep) -> list[type]:

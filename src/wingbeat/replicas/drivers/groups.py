@@ -1,8 +1,9 @@
-"""One recorded step for several groups of replicas, each with a batch and noise of its own.
+"""One recorded step for several groups of replicas, each with batch, noise and rates of its own.
 
 A recording advances one stack of replicas over one batch. Here it is vectorised once more, over
-groups: other base seeds, other orders of the data. Random operations are taken out of it and
-drawn for each group under its own seed, so that no mask depends on who else is in the call.
+groups: other base seeds, other orders of the data, other learning rates. Random operations are
+taken out of it and drawn for each group under its own seed, so that no mask depends on who else
+is in the call.
 """
 
 from __future__ import annotations
@@ -50,26 +51,21 @@ class Groups:
     Args:
         recorded: of one group.
         leaves: of one group, as the recording takes them: state, batch, coefficients.
-        coefficients: how many of them, at the end, are the same for all groups.
         count: groups.
 
     Raises:
         DriverError: the step cannot be vectorised once more, or what it draws depends on data.
     """
 
-    def __init__(
-        self, recorded: GraphModule, leaves: Sequence[Tensor], coefficients: int, count: int
-    ) -> None:
-        self.count, self._own = count, len(leaves) - coefficients
+    def __init__(self, recorded: GraphModule, leaves: Sequence[Tensor], count: int) -> None:
+        self.count = count
         pure, self._drawn = _lifted(recorded)
-        axes = (*[0] * self._own, *[None] * coefficients, *[0] * len(self._masks(0)))
-        mapped = vmap(pure.forward, in_dims=axes)
+        mapped = vmap(pure.forward)
 
         def flat(*tensors: Tensor) -> list[Tensor]:
             return list(mapped(*tensors))
 
-        own = [torch.stack([leaf] * count) for leaf in leaves[: self._own]]
-        example = [*own, *leaves[self._own :], *self._draw([0] * count)]
+        example = [*(torch.stack([leaf] * count) for leaf in leaves), *self._draw([0] * count)]
         try:
             self.graph = simplify(trace(flat, *example))
         except Exception as error:  # whatever a second axis does to a recording
@@ -83,7 +79,7 @@ class Groups:
 
         Args:
             own: state and batch, each ``(groups, …)``.
-            coefficients: of the optimizer's update.
+            coefficients: of each group's update, each ``(groups,)``.
             seeds: of each group's random numbers at this step.
 
         Returns:

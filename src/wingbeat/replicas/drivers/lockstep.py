@@ -9,7 +9,6 @@ anew in Python. Optionally the recording is compiled, which changes the bits.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast, get_args
 
@@ -21,6 +20,7 @@ from torch.utils import _pytree as pytree
 from wingbeat.errors import DriverError
 from wingbeat.generators import GeneratorStates, host_states
 from wingbeat.heap import give_back
+from wingbeat.replicas.drivers.form import ArgumentForm
 from wingbeat.replicas.drivers.marks import equal, mark
 from wingbeat.replicas.drivers.recorded import (
     Mode,
@@ -104,7 +104,7 @@ class Lockstep:
             return self._spared(state, batch, index, state)
         return self(state, batch, index)
 
-    def _run(self, form: _Form, leaves: list[Tensor], index: int) -> list[Tensor]:
+    def _run(self, form: ArgumentForm, leaves: list[Tensor], index: int) -> list[Tensor]:
         # A network of the user's inside the loss may ask for gradients: none outlives its step.
         with torch.no_grad():
             try:
@@ -147,16 +147,18 @@ class Lockstep:
     def prepared(
         self, state: State, batch: Batch, index: int
     ) -> tuple[RecordedStep, list[Tensor], tuple[float, ...]]:
-        """Return what would be called for a step, with all its arguments, and the last of them.
+        """Return what would be called for a step, state and batch, and the update's numbers.
 
         Raises:
             DriverError: as for the step itself.
         """
         if self._is_spared(state):
             raise DriverError("a stack so large takes no company")
-        form, leaves = self._laid_out(state, batch, index)
-        with torch.no_grad():
-            program = self._built(form, leaves)
+        form, leaves = self._laid_out(state, batch)
+        program = self._programs.get(form.key(leaves))
+        if program is None:
+            with torch.no_grad():
+                program = self._built(*self._laid_out(state, batch, index))
         return program, leaves, tuple(self.step.coefficients(index))
 
     def prove(self, state: State, batch: Batch, index: int) -> None:
@@ -195,18 +197,23 @@ class Lockstep:
             program.run(*leaves)[-1], losses, rtol=1e-3, equal_nan=True
         )
 
-    def _laid_out(self, state: State, batch: Batch, index: int) -> tuple[_Form, list[Tensor]]:
-        """Return the form of a step's arguments, and all of them as a flat list."""
-        c = self.step.numbers(state, index)
+    def _laid_out(
+        self, state: State, batch: Batch, index: int | None = None
+    ) -> tuple[ArgumentForm, list[Tensor]]:
+        """Return the form of a step's arguments, and all of them as a flat list.
+
+        Without a step's index the numbers of its update, which come last, are left out.
+        """
+        c = () if index is None else self.step.numbers(state, index)
         inputs, spec = pytree.tree_flatten(batch)
         only_tensors(inputs)
         leaves = [state.params, *state.buffers.values(), *state.slots.values(), *inputs, *c]
         spared = self._is_spared(state)
-        return _Form(tuple(state.buffers), tuple(state.slots), spec, spared, len(c)), leaves
+        return ArgumentForm(tuple(state.buffers), tuple(state.slots), spec, spared, len(c)), leaves
 
-    def _built(self, form: _Form, leaves: list[Tensor]) -> RecordedStep:
+    def _built(self, form: ArgumentForm, leaves: list[Tensor]) -> RecordedStep:
         """Return the program for one shape of stack and batch; count the time that it takes."""
-        key = self._key(form, leaves)
+        key = form.key(leaves)
         if key in self._programs:
             return self._programs[key]
         begin, rng = time.perf_counter(), GeneratorStates.now()
@@ -218,12 +225,7 @@ class Lockstep:
         self._programs[key] = program
         return program
 
-    @staticmethod
-    def _key(form: _Form, leaves: list[Tensor]) -> tuple[Any, ...]:
-        # A state from a file has its tensors in another order than one from the model.
-        return form.buffers, form.slots, leaves[0].shape, *(x.shape for x in form.inputs(leaves))
-
-    def _eager(self, form: _Form, *leaves: Tensor) -> list[Tensor]:
+    def _eager(self, form: ArgumentForm, *leaves: Tensor) -> list[Tensor]:
         """Vectorise and run the step without a recording; of a large stack, its gradients."""
         one = self._gradients if form.spared else self._single
         try:
@@ -254,7 +256,7 @@ class Lockstep:
         kept = {name: after.slots[name] for name in slots}
         return after.params, {name: after.buffers[name] for name in buffers}, kept, loss
 
-    def _program(self, form: _Form, leaves: list[Tensor]) -> RecordedStep:
+    def _program(self, form: ArgumentForm, leaves: list[Tensor]) -> RecordedStep:
         rng = GeneratorStates.now()
         eager = partial(self._eager, form)
         expected = self._repeated(eager, leaves)
@@ -274,7 +276,9 @@ class Lockstep:
         self.lanes |= program.lanes
         return program
 
-    def _recorded(self, form: _Form, leaves: list[Tensor], expected: list[Tensor]) -> RecordedStep:
+    def _recorded(
+        self, form: ArgumentForm, leaves: list[Tensor], expected: list[Tensor]
+    ) -> RecordedStep:
         """Return a recording that repeats the step: one of before where there is one."""
         rng, eager = GeneratorStates.now(), partial(self._eager, form)
         step = None if form.spared else step_key(self.step)  # no room to try another's
@@ -343,35 +347,6 @@ class Lockstep:
             msg = f"the model's forward pass keeps hidden state{where}"
             raise DriverError(msg)
         return expected
-
-
-@dataclass(frozen=True)
-class _Form:
-    """How a step's arguments lie in a flat list of tensors."""
-
-    buffers: tuple[str, ...]
-    slots: tuple[str, ...]
-    batch: Any
-    spared: bool = False
-    numbers: int = 0
-
-    def inputs(self, leaves: Sequence[Tensor]) -> Sequence[Tensor]:
-        """Return the tensors of the batch."""
-        first = 1 + len(self.buffers) + len(self.slots)
-        return leaves[first : first + self.batch.num_leaves]
-
-    def arguments(self, leaves: Sequence[Tensor]) -> tuple[Any, ...]:
-        """Return parameters, buffers, slots, batch and coefficients."""
-        a = 1 + len(self.buffers)
-        b = a + len(self.slots)
-        c = b + self.batch.num_leaves
-        return (
-            leaves[0],
-            dict(zip(self.buffers, leaves[1:a], strict=True)),
-            dict(zip(self.slots, leaves[a:b], strict=True)),
-            pytree.tree_unflatten(list(leaves[b:c]), self.batch),
-            tuple(leaves[c:]),
-        )
 
 
 def _attributes(model: nn.Module) -> dict[str, Any]:

@@ -102,7 +102,8 @@ class RecordedLoop(Lockstep):
         return super().__call__(state, batch, index)
 
     def _can_go(self, state: State, batch: Batch, index: int) -> bool:
-        program = self._programs.get(self._key(*self._laid_out(state, batch, index)))
+        form, leaves = self._laid_out(state, batch)
+        program = self._programs.get(form.key(leaves))
         if program is None:
             return False
         if program.signature not in self._random:
@@ -122,7 +123,9 @@ class RecordedLoop(Lockstep):
             torch.set_num_threads(many)
         return self._pool
 
-    def _laid_out(self, state: State, batch: Batch, index: int) -> tuple[Any, list[Tensor]]:
+    def _laid_out(
+        self, state: State, batch: Batch, index: int | None = None
+    ) -> tuple[Any, list[Tensor]]:
         return super()._laid_out(state, self._arranged(batch) if self._last else batch, index)
 
     def _arranged(self, batch: Batch) -> Batch:

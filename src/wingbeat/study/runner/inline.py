@@ -25,6 +25,8 @@ class InlineRunner:
         ['done']
     """
 
+    workers = 1
+
     def map(self, work: Work, conditions: Iterable[Condition]) -> Iterator[Record]:
         """Yield the records in order."""
         return (work(condition) for condition in conditions)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -89,6 +89,11 @@ class Grouped(PureOptimizer):
         """Join the pieces of each slot; a group without it hands on what it had."""
         pairs = list(zip(new, old, strict=True))
         return {s: torch.cat([n.get(s, o[s]) for n, o in pairs], dim=-1) for s in self.slots()}
+
+    def without_rates(self) -> Grouped:
+        """Return the groups' rules so."""
+        groups = (ParameterGroup(g.place, g.rule.without_rates()) for g in self.groups)
+        return replace(self, groups=tuple(groups), taken=0)
 
     def rules(self) -> tuple[PureOptimizer, ...]:
         """Return the groups' rules."""

@@ -9,7 +9,7 @@ multiplied into the step's coefficients instead of into every weight.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import sqrt
 from typing import ClassVar
 
@@ -59,6 +59,13 @@ class AdamFamily(PureOptimizer):
             found["largest_square_sum"] = (1 - second) / (2 * largest**2)
             found["gradient_sum"] = (1 - first) / largest
         return found
+
+    def without_rates(self) -> AdamFamily:
+        """Leave out epsilon too, and how much a decoupled decay takes."""
+        decay = self.weight_decay
+        if self.decoupled_weight_decay and decay:
+            decay = 1.0
+        return replace(self, lr=1.0, taken=0, eps=0.0, weight_decay=decay)
 
     def shrinkage(self, lr: float) -> tuple[float, ...]:
         """Return what decoupled decay multiplies the weights by: one number or none."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, ClassVar
 
 import torch
@@ -115,6 +115,16 @@ class PureOptimizer(ABC):
     def rules(self) -> tuple[PureOptimizer, ...]:
         """Return the rules of its parameter groups: itself, where it is no bundle of them."""
         return (self,)
+
+    def without_rates(self) -> PureOptimizer:
+        """Return the rule with neutral values for what a step reads through `coefficients` alone.
+
+        Rules that are then equal take the same step with other numbers, so that a recording of
+        one is tried for the other. By default learning rate and steps taken.
+        """
+        neutral = {"lr": 1.0, "taken": 0}
+        own = {f.name for f in fields(self)}
+        return replace(self, **{name: neutral[name] for name in neutral if name in own})
 
     def rests_at_zero(self) -> bool:
         """Tell whether a gradient of exactly 0 neither moves a weight nor changes state."""
