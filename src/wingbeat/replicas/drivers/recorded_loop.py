@@ -123,6 +123,11 @@ class RecordedLoop(Lockstep):
         return self._pool
 
     def _laid_out(self, state: State, batch: Batch, index: int) -> tuple[Any, list[Tensor]]:
+        if len(state.params) != 1:
+            msg = (
+                f"the recorded loop advances one replica a call, not a stack of {len(state.params)}"
+            )
+            raise DriverError(msg)
         return super()._laid_out(state, self._arranged(batch) if self._last else batch, index)
 
     def _arranged(self, batch: Batch) -> Batch:
