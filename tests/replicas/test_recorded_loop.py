@@ -133,6 +133,13 @@ def test_an_error_of_one_replica_reaches_the_caller() -> None:
             replicas.advance(1)
 
 
+def test_a_stack_is_refused() -> None:
+    step = TrainingStep(task(), torch.float32, torch.device("cpu"))
+    two = step.start(0).map(lambda t: torch.stack([t, t]))
+    with pytest.raises(wb.DriverError, match="not a stack of 2"):
+        RecordedLoop(step, "contiguous")(two, (IMAGES[:8], CLASSES[:8]), 0)
+
+
 def run(of: Task, **options: Any) -> wb.Result:
     return wb.run(of, wb.Gaussian(0.01), replicas=1, metrics=["l2"], progress=False, **options)
 

@@ -19,7 +19,9 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")
 Overwrite = Annotated[
     bool, typer.Option("--overwrite", help="Throw an earlier run in the folder away.")
 ]
-Driver = Annotated[str, typer.Option(metavar="NAME", help="auto, lockstep, loop, or a package's.")]
+Driver = Annotated[
+    str, typer.Option(metavar="NAME", help="auto, lockstep, recorded, loop, or a package's.")
+]
 Dtype = Annotated[str, typer.Option(metavar="TYPE", help="float32, float64, bfloat16 or float16.")]
 Device = Annotated[str, typer.Option(metavar="NAME", help="cpu, cuda, cuda:1, mps, …")]
 Resources = Annotated[

@@ -155,7 +155,7 @@ def _clouds(
     given = task.data if given is None else given
     side = Side.of(task, model, layers, positions)
     kept: dict[str, list[Array]] = {}
-    classes: list[Array] = []
+    classes: list[NDArray[np.int64]] = []
     with evaluation():
         side = side.with_axes(given)
         for batch in side.batches(given, min(task.eval_batch_size, len_of(given))):

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
 _LARGEST: Final = 1 << 22
 """Trained numbers of one replica above which a processor's time goes into them, not into calls: of
-8.4 million in eight dense layers (AdamW, batches of 32, four copies, one thread of an Intel Xeon with
-AVX-512) a step takes 263 to 267 ms in the loop and 350 to 365 ms in lock step."""
+8.4 million in eight dense layers (AdamW, batches of 32, four copies, one thread of an Intel Xeon
+with AVX-512) a step takes 263 to 267 ms in the loop and 350 to 365 ms in lock step."""
 REASON: Final = "a net so large is not limited by calls, and a stack takes twice the memory"
 
 

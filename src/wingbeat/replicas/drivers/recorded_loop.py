@@ -94,9 +94,12 @@ class RecordedLoop(Lockstep):
             calls: state and batch of each.
             index: of the step.
         """
-        if self.workers == 1 or not all(self._can_go(*call, index) for call in calls):
+        if self.workers == 1 or not all(
+            self._can_go(state, batch, index) for state, batch in calls
+        ):
             return None
-        return list(self._threads().map(lambda call: self._take(call[0], call[1], index), calls))
+        states, batches = zip(*calls, strict=True)
+        return list(self._threads().map(partial(self._take, index=index), states, batches))
 
     def _take(self, state: State, batch: Batch, index: int) -> tuple[State, Tensor]:
         return super().__call__(state, batch, index)
@@ -126,6 +129,11 @@ class RecordedLoop(Lockstep):
     def _laid_out(
         self, state: State, batch: Batch, index: int | None = None
     ) -> tuple[Any, list[Tensor]]:
+        if len(state.params) != 1:
+            msg = (
+                f"the recorded loop advances one replica a call, not a stack of {len(state.params)}"
+            )
+            raise DriverError(msg)
         return super()._laid_out(state, self._arranged(batch) if self._last else batch, index)
 
     def _arranged(self, batch: Batch) -> Batch:
