@@ -26,6 +26,7 @@ from wingbeat.replicas.drivers.registry import driver
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from wingbeat.replicas.drivers.form import ArgumentForm
     from wingbeat.replicas.drivers.recorded import Mode, RecordedStep
     from wingbeat.task.data import Batch
     from wingbeat.task.step import State, TrainingStep
@@ -128,7 +129,7 @@ class RecordedLoop(Lockstep):
 
     def _laid_out(
         self, state: State, batch: Batch, index: int | None = None
-    ) -> tuple[Any, list[Tensor]]:
+    ) -> tuple[ArgumentForm, list[Tensor]]:
         if len(state.params) != 1:
             msg = (
                 f"the recorded loop advances one replica a call, not a stack of {len(state.params)}"
