@@ -174,9 +174,9 @@ def series_of_table(table: pd.DataFrame, names: Sequence[str], before: str = "")
         wide = part.pivot(index="step", columns="metric", values="value")  # noqa: PD010
         found[f"{before}{seed}/{label}"] = wide.reindex(steps)[list(names)].to_numpy()
     # A loss has no value before the first update: that step is nobody's.
-    there = np.stack([np.isfinite(x) for x in found.values()])
-    some = np.atleast_1d(there.any(axis=0).all(axis=-1))
-    steps = tuple(step for step, whole in zip(steps, some, strict=True) if whole)
+    there = np.isfinite(np.stack(list(found.values())))
+    some: Array = np.asarray(np.all(np.any(there, axis=0), axis=1))
+    steps = tuple(step for step, kept in zip(steps, some, strict=True) if kept)
     found = {run: x[some] for run, x in found.items()}
     whole = {run: x for run, x in found.items() if np.isfinite(x).all()}
     dropped = tuple(run for run in found if run not in whole)
