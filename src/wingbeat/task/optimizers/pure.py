@@ -122,7 +122,7 @@ class PureOptimizer(ABC):
         Rules that are then equal take the same step with other numbers, so that a recording of
         one is tried for the other. By default learning rate and steps taken.
         """
-        neutral = {"lr": 1.0, "taken": 0}
+        neutral: dict[str, Any] = {"lr": 1.0, "taken": 0}
         own = {f.name for f in fields(self)}
         return replace(self, **{name: neutral[name] for name in neutral if name in own})
 
