@@ -34,7 +34,7 @@ _OF_ONE: Final = 4.5
 """Models beside the copies: the one that is called, and a gradient and what an optimizer makes on
 its way, or a fork's weights in float64; and what the allocator keeps."""
 _OF_TRIALS: Final = 1.5
-"""Optimizer states of one copy that the trials of lock step hold besides."""
+"""Optimizer states of one copy that the trials of lock step hold besides, and a model."""
 _UNREST: Final = 1.07
 """Of all: two runs of one request differ by some hundredths at their peak."""
 _WHOLE: Final = 3
@@ -74,7 +74,7 @@ def needed(state: State, copies: int, kept: int = 0, form: Form = Form()) -> int
     weights = _bytes(state.params) + sum(map(_bytes, state.buffers.values()))
     each = weights + sum(map(_bytes, state.slots.values()))
     slots = each - weights
-    one = _OF_ONE * weights + (_OF_TRIALS * slots if form.stacked else 0)
+    one = _OF_ONE * weights + (weights + _OF_TRIALS * slots if form.stacked else 0)
     step = 0
     if form.stacked and form.spared:
         step = weights * (3 if form.clipped else 1)

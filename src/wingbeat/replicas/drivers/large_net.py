@@ -11,10 +11,13 @@ if TYPE_CHECKING:
     from wingbeat.task.step import TrainingStep
 
 _LARGEST: Final = 1 << 22
-"""Trained numbers of one replica above which a processor's time goes into them, not into calls: of
-8.4 million in eight dense layers (AdamW, batches of 32, four copies, one thread of an Intel Xeon
-with AVX-512) a step takes 263 to 267 ms in the loop and 350 to 365 ms in lock step."""
-REASON: Final = "a net so large is not limited by calls, and a stack takes twice the memory"
+"""Trained numbers of one replica above which a processor's time goes into them, not into calls.
+
+Below, "auto" measures. By ``python -m benchmarks.large_net`` (AdamW, batches of 32, one thread of
+an Intel Xeon with AVX-512 that others used too) the loop's step takes, of that of lock step with 4
+and 8 copies, 0.96 and 0.95 of 1 million, 0.66 and 0.41 of 2 million, 0.38 and 0.94 of 4 million,
+0.79 and 0.78 of 8 million: lock step saves nothing at any of these sizes."""
+REASON: Final = "a net so large is not limited by calls, and a stack holds gradients of all copies"
 
 
 def is_large_net(step: TrainingStep) -> bool:
