@@ -35,7 +35,9 @@ class DimensionsPlan:
     """
 
     nets: tuple[str, ...] = option(tuple(NETS), "Net by name.", "net")
-    starts: tuple[int, ...] = option((10, 300), "Update from which directions are followed.", "at")
+    starts: tuple[int, ...] = option(
+        (10, 300), "Update from which directions are followed.", "start"
+    )
     seeds: int = option(3, "Base seeds, from 0 on.")
 
     def __post_init__(self) -> None:

@@ -29,7 +29,7 @@ class ScalingPlan:
     widths: tuple[int, ...] = option((8, 16, 32, 64, 128), "Hidden width.", "width")
     depths: tuple[int, ...] = option((1, 2, 3), "Number of hidden layers.", "depth")
     sizes: tuple[float, ...] = option(
-        (1e-4, 1e-3, 1e-2, 1e-1), "Nudge, in deviations of each tensor's initialisation.", "size"
+        (1e-4, 1e-3, 1e-2, 1e-1), "Nudge, in deviations of each tensor's initialisation.", "scale"
     )
     activations: tuple[str, ...] = option(("relu", "tanh"), "relu or tanh.", "activation")
     densities: tuple[float, ...] = option(
