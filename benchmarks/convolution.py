@@ -76,7 +76,7 @@ def plain(of: Task, last: bool = False, compiled: bool = False) -> Step:
         loss = entropy(called, (images, y[rows]))
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
-        return float(loss)
+        return float(loss.detach())
 
     return step
 
