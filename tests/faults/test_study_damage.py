@@ -9,7 +9,6 @@ import signal
 import subprocess
 import time
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -161,7 +160,7 @@ def test_what_a_stopped_condition_left_is_checked(tmp_path, monkeypatch, kept, n
         real(store, snapshot)
 
     with monkeypatch.context() as patch:
-        patch.setattr(work, "run", partial(work.run, checkpoint_seconds=0.0))
+        patch.setattr(work, "CHECKPOINT_SECONDS", 0.0)
         patch.setattr(FolderStore, "append", stopped)
         assert run_study(GRID, tmp_path, tries=1).failures[0].error == "RuntimeError: stopped"
     path = tmp_path / "records" / GRID[0].key / "run" / "seed-0" / name

@@ -11,9 +11,8 @@ from torch import nn
 
 import wingbeat as wb
 from wingbeat.execution.verify import Break, first_break
-from wingbeat.replicas.drivers import lockstep, recorded
+from wingbeat.replicas.drivers import lockstep, recorded, selection
 from wingbeat.replicas.drivers.recordings import RECORDINGS
-from wingbeat.replicas.drivers.selection import DriverSelector
 
 
 def counted():
@@ -99,7 +98,7 @@ def test_a_recording_of_the_first_batch_is_held_to_the_plain_loop(kind, monkeypa
     monkeypatch.setattr(recorded, "refuse_dynamic", lambda graph: None)
     monkeypatch.setattr(recorded, "ReadsRefused", contextlib.nullcontext)
     monkeypatch.setattr(lockstep.Lockstep, "prove", lambda *a: None)
-    monkeypatch.setattr(DriverSelector, "_hold_to_plain", lambda *a: None)
+    monkeypatch.setattr(selection, "hold_to_plain", lambda *a: None)
     RECORDINGS.clear()
     try:
         found = wb.verify(replace(task_of(noisy), loss=FIRST_BATCH[kind]), driver="lockstep")

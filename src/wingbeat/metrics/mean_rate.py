@@ -55,7 +55,7 @@ def mean_rate(rates: Array, first: Array, last: Array, *, level: float = 0.95) -
     >>> rates = np.log(np.linalg.norm(grown, axis=1) / np.linalg.norm(drawn, axis=1))
     >>> found = mean_rate(rates, drawn @ drawn.T, grown @ grown.T)
     >>> [round(x, 2) for x in (found.value, found.low, found.high)]
-    [-1.12, -2.64, -0.1]
+    [-1.2, -2.47, -0.19]
     """
     rates = as_float64(rates, "rates")
     first, last = checked_gram(first), checked_gram(last)

@@ -58,8 +58,8 @@ def run_study(
             worker is lost starts again. None: workers write to ``out``.
         pack: most conditions that a worker takes at once, to train them in the same calls; 1
             does one after the other, None takes up to eight that differ in numbers only (base
-            seed, rate, size of the nudge) where a net is so small that it pays. No bit depends
-            on it.
+            seed, rate, size of the nudge) where a net is so small that it pays, or 1 where
+            ``seconds`` limits the time. No bit depends on it.
 
     Returns:
         The result; ``conditions.parquet`` and ``table.parquet`` hold its tables. With pinned
@@ -74,7 +74,9 @@ def run_study(
         raise RequestError(f"{len(grid)} conditions, tries {tries!r}: give at least one of each")
     if seconds is not None and not seconds > 0:
         raise RequestError(f"seconds is {seconds!r}: give a positive time, or None for no limit")
-    most, ledger = check_pack(pack), Ledger(Path(out))
+    # Conditions of a pack begin and end together: a time limit would end after all of them.
+    most = check_pack(1 if pack is None and seconds is not None else pack)
+    ledger = Ledger(Path(out))
     depot = Depot(store) if store is not None else None
     with holding(ledger.folder):
         course = _Course(ledger, tries, progress, depot, _deadline(seconds), most)
