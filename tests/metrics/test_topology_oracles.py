@@ -7,6 +7,8 @@ from math import pi, sin, sqrt
 
 import numpy as np
 import pytest
+from scipy.sparse.csgraph import minimum_spanning_tree
+from scipy.spatial.distance import cdist
 
 from wingbeat.errors import RequestError
 from wingbeat.metrics.dimension import path_dimension
@@ -120,11 +122,24 @@ def test_trees_in_fifty_dimensions_grow_almost_as_the_number_of_points():
     assert np.polyfit(np.log(sizes), np.log(lengths), 1)[0] == pytest.approx(0.97, abs=0.03)
 
 
+def dimension_by_scipy(x, generator):
+    """Return the dimension from SciPy's spanning trees of random subsets."""
+    sizes, lengths = np.arange(200, 1001, 50), []
+    for n in sizes:
+        subsets = [x[generator.permutation(len(x))[:n]] for _ in range(3)]
+        lengths.append(np.mean([minimum_spanning_tree(cdist(s, s)).sum() for s in subsets]))
+    return 1 / (1 - np.polyfit(np.log(sizes), np.log(lengths), 1)[0])
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize(("d", "value"), [(5, 4.49), (8, 6.48)])
+@pytest.mark.parametrize(("d", "value"), [(5, 4.5), (8, 6.9)])
 def test_dimensions_from_five_on_are_read_too_low_by_what_is_stated(d, value):
-    found = np.mean([path_dimension(rng(r).uniform(size=(1000, d))).value for r in range(3)])
-    assert found == pytest.approx(value, rel=0.06)
+    """The reference's list says 4.49 and 6.48; its recipe, made again here, gives 6.9 for eight."""
+    cubes = [rng(r).uniform(size=(1000, d)) for r in range(4)]
+    found = np.mean([path_dimension(x).value for x in cubes])
+    other = np.mean([dimension_by_scipy(x, rng(100 + r)) for r, x in enumerate(cubes)])
+    # One cube scatters by .11 and .24 (16 draws).
+    assert (found, other) == (pytest.approx(value, rel=0.05), pytest.approx(value, rel=0.05))
 
 
 # pieces and loops in steps between neighbours

@@ -88,7 +88,7 @@ def path_dimension(
 
     Returns:
         `PathDimension`. Biased low from about five dimensions on: uniform cubes of 1, 2, 3, 5 and 8
-        dimensions give 1.0, 2.0, 2.8, 4.5 and 6.5 from 1,000 points. ``too_few_points`` below 200,
+        dimensions give 1.0, 2.0, 2.8, 4.5 and 6.9 from 1,000 points. ``too_few_points`` below 200,
         ``constant`` where points of a subset all coincide or the tree grows as fast as their
         number, ``diverged`` where a weight is not finite. Its link to generalisation is contested.
 
