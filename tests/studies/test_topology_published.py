@@ -15,17 +15,21 @@ from wingbeat.study.outcome import StudyResult
 FOLDER = Path(__file__).resolve().parents[2] / "docs" / "studies" / "topology"
 
 
-@pytest.fixture(scope="module")
-def judged() -> Analysis:
-    conditions = pd.read_csv(FOLDER / "conditions.csv")
-    study = StudyResult(FOLDER, conditions, pd.DataFrame(), (), {})
+NETS = {FOLDER: 17, FOLDER / "small": 2}
+"""Number of nets by folder; the small transformers were run by themselves."""
+
+
+@pytest.fixture(scope="module", params=NETS, ids=lambda folder: folder.name)
+def judged(request: pytest.FixtureRequest) -> Analysis:
+    conditions = pd.read_csv(request.param / "conditions.csv")
+    study = StudyResult(request.param, conditions, pd.DataFrame(), (), {})
     own = TopologyFindings(None, study, draws=9)
     return Analysis(None, study, tables(Analysis(None, study, own=own)), own=own)
 
 
 @pytest.mark.parametrize("name", ["architectures", "families", "conventions", "correlations"])
 def test_the_tables_follow_from_the_conditions(judged: Analysis, name: str) -> None:
-    published = pd.read_csv(FOLDER / f"{name}.csv")
+    published = pd.read_csv(judged.study.folder / f"{name}.csv")
     drawn = ("p", "p_holm")  # by 2,000 permutations, here by nine
     numbers = [c for c in published.select_dtypes("number") if c not in drawn]
     numbers = [c for c in numbers if not c.endswith("reason")]  # an empty column is one of numbers
@@ -35,18 +39,45 @@ def test_the_tables_follow_from_the_conditions(judged: Analysis, name: str) -> N
 
 
 def test_the_verdicts_follow_from_the_conditions(judged: Analysis) -> None:
-    published = pd.read_csv(FOLDER / "claims.csv", keep_default_na=False)
+    published = pd.read_csv(judged.study.folder / "claims.csv", keep_default_na=False)
     assert [c.verdict for c in claims(judged)] == published["verdict"].tolist()
     assert [c.part for c in claims(judged)] == published["part"].tolist()
-    assert len(judged.own.nets) == 17
+    assert len(judged.own.nets) == NETS[judged.study.folder]
     assert all(len(net.rows) == 5 for net in judged.own.nets)
+
+
+def said_in(folder: Path) -> dict[tuple[str, str], pd.Series]:
+    """Return the published claims of a folder by name and part."""
+    published = pd.read_csv(folder / "claims.csv", keep_default_na=False)
+    return {(row["ident"], row["part"]): row for _, row in published.iterrows()}
+
+
+def test_the_page_says_what_the_tables_of_small_nets_say() -> None:
+    text = (FOLDER.parent / "topology.md").read_text(encoding="utf-8")
+    text = " ".join(text.split())
+    part = text.partition("### GPT small and BERT small")[2].partition("### What does not hold")[0]
+    said = said_in(FOLDER / "small")
+    for ident, name, words in (
+        ("divide", "each by its own rule, mean of the words, trained", "39.2 [37.2, 41.2]"),
+        ("divide", "both by the lookup table, mean of the words, trained", "1.22 [1.11, 1.34]"),
+        ("divide", "both by the lookup table, the word that is read, trained", "3.49 [3.23, 3.77]"),
+        ("learned", "Transformer, ÷ input or lookup table", "0.55 [0.52, 0.58]"),
+        ("flat", "Transformer, trained", "0.44 [0.31, 0.56]"),
+        ("flat", "Transformer, untrained", "0.0535 [0.051, 0.056]"),
+    ):
+        assert words in part, name
+        measured = said[ident, name]["measured"].replace(" to ", ", ").strip("]").split(" [")
+        told = words.strip("]").split(" [")
+        numbers = [float(x) for half in measured for x in half.split(", ")]
+        assert [float(x) for half in told for x in half.split(", ")] == pytest.approx(
+            numbers, rel=0.02
+        )
 
 
 def test_the_page_says_what_the_tables_say() -> None:
     """Numbers of the page that decide its sentences stand in the published claims."""
     text = (FOLDER.parent / "topology.md").read_text(encoding="utf-8")
-    published = pd.read_csv(FOLDER / "claims.csv", keep_default_na=False)
-    said = {(row["ident"], row["part"]): row for _, row in published.iterrows()}
+    said = said_in(FOLDER)
     for ident, part, words, verdict in (
         ("divergent-expand", "these nets, all nets, ÷ first layer", "0.46 [0.29, 0.63] **holds**",
          "holds"),
