@@ -158,8 +158,8 @@ TABLE: dict[str, tuple[str, Sequence[str]]] = {
         why_absent("dropout"),
         [why_absent("dropout", dropout=True)],
     ),
-    "1 hold, 0 do not and 0 stay undetermined": (study(SURE), [study(NEAR), study(SURE, SURE)]),
-    "0 hold, 0 do not and 1 stay undetermined": (study(NEAR), [study(SURE), study(None)]),
+    "1 holds, 0 do not and 0 stay undetermined": (study(SURE), [study(NEAR), study(SURE, SURE)]),
+    "0 hold, 0 do not and 1 stays undetermined": (study(NEAR), [study(SURE), study(None)]),
     "Nothing that a claim speaks of is finished": (study(None), [study(SURE), study(NEAR)]),
     "farther apart in 21 and closer together in 0": (
         dynamics(8.0),

@@ -124,14 +124,17 @@ def counted(claims: Iterable[Claim]) -> str:
     """Return in one sentence how many of the claims hold.
 
     >>> counted([Claim("a", "A.", "", "1", HOLDS), Claim("b", "B.", "", "–", NOT_RUN)])
-    'Of 1 claims measured here, 1 hold, 0 do not and 0 stay undetermined.'
+    'Of one claim measured here, 1 holds, 0 do not and 0 stay undetermined.'
     """
     given = [c.verdict for c in claims if c.verdict != NOT_RUN]
     if not given:
         return "Nothing that a claim speaks of is finished yet."
+    of = "one claim" if len(given) == 1 else f"{len(given)} claims"
+    hold, fail, stay = (given.count(verdict) for verdict in (HOLDS, FAILS, UNDETERMINED))
     return (
-        f"Of {len(given)} claims measured here, {given.count(HOLDS)} hold, {given.count(FAILS)} do "
-        f"not and {given.count(UNDETERMINED)} stay undetermined."
+        f"Of {of} measured here, {hold} {'holds' if hold == 1 else 'hold'}, {fail} "
+        f"{'does' if fail == 1 else 'do'} not and {stay} {'stays' if stay == 1 else 'stay'} "
+        "undetermined."
     )
 
 
