@@ -10,6 +10,14 @@ from wingbeat.study.analysis import Analysis
 if TYPE_CHECKING:
     from wingbeat.study.verdicts import Claim
 
+_SHARES: Final = (
+    ("most", "More than half of all directions neither grow nor move the loss.",
+     "irrelevant", True, "share of the directions:"),
+    ("most-strict", "So they do where the loss may move by a tenth of that only.",
+     "strict", True, "share of the directions:"),
+    ("symmetry", "Exact symmetries and idle weights are fewer than half of them.",
+     "exact", False, "share of the irrelevant:"),
+)  # fmt: skip
 ASKED: Final = "open question of 2506.13234: most dimensions are irrelevant"
 FAMILIES: Final = ("dense", "cnn", "transformer")
 OVER: Final = (
@@ -39,35 +47,16 @@ def claims(found: Analysis) -> tuple[Claim, ...]:
                 continue
             told += [
                 seed_claim(
-                    f"most-{family}-{at}",
-                    "More than half of all directions neither grow nor move the loss.",
-                    own[f"irrelevant_{family}"],
+                    f"{name}-{family}-{at}",
+                    text,
+                    own[f"{column}_{family}"],
                     0.5,
-                    above=True,
-                    unit="share of the directions:",
+                    above=above,
+                    unit=unit,
                     part=f"{family}, {when}",
                     asked=ASKED,
-                ),
-                seed_claim(
-                    f"most-strict-{family}-{at}",
-                    "So they do where the loss may move by a tenth of that only.",
-                    own[f"strict_{family}"],
-                    0.5,
-                    above=True,
-                    unit="share of the directions:",
-                    part=f"{family}, {when}",
-                    asked=ASKED,
-                ),
-                seed_claim(
-                    f"symmetry-{family}-{at}",
-                    "Exact symmetries and idle weights are fewer than half of them.",
-                    own[f"exact_{family}"],
-                    0.5,
-                    above=False,
-                    unit="share of the irrelevant:",
-                    part=f"{family}, {when}",
-                    asked=ASKED,
-                ),
+                )
+                for name, text, column, above, unit in _SHARES
             ]
         told += [
             seed_claim(
