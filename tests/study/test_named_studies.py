@@ -188,6 +188,22 @@ def test_a_study_of_ones_own_is_one_declaration(tmp_path: Path) -> None:
     assert NamedStudy("n", "t", "h", Small, conditions_of, dict, study.page).claims(nothing) == ()
 
 
+def test_a_study_trains_where_it_is_told(tmp_path: Path) -> None:
+    """`cpu:0` stands for another device: it is one by name, and any machine has it."""
+    study = NamedStudy("mine", "t", "h", Small, conditions_of, lambda _: {},
+                       lambda _: PageContent("h", (), (), {}))  # fmt: skip
+    said: list[str] = []
+    options: dict[str, Any] = {"runner": InlineRunner(), "say": said.append}
+    here = study.run(Small(), tmp_path, **options).study
+    there = study.run(Small(), tmp_path, device="cpu:0", **options).study
+    assert said.count("1 conditions, 0 of them done already") == 2
+    assert set(here.conditions["key"]).isdisjoint(there.conditions["key"])
+    summary = json.loads((tmp_path / "summary.json").read_text(encoding="utf-8"))
+    assert summary["command"] == "wingbeat study mine --device cpu:0"
+    with pytest.raises(RequestError, match="use 'cpu'"):
+        study.run(Small(), tmp_path, device="nowhere", **options)
+
+
 def test_a_registered_study_takes_its_place_and_no_other_does(monkeypatch: Any) -> None:
     monkeypatch.setattr(STUDIES, "_things", STUDIES.registered())
     mine = NamedStudy("mine", "t", "h", Small, conditions_of, dict, lambda _: None)  # type: ignore[arg-type,return-value]

@@ -11,7 +11,7 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 import typer
 
-from wingbeat.cli.options import Json, Quiet
+from wingbeat.cli.options import Device, Json, Quiet
 from wingbeat.cli.parse import make_importable, parse_arguments
 from wingbeat.cli.show_study import finished, quiet_or
 from wingbeat.study.named import NamedStudy
@@ -28,6 +28,7 @@ def command_for(study: NamedStudy) -> Callable[..., None]:
     def command(
         out: Path,
         workers: int | None,
+        device: str,
         keep_weights: bool,
         quiet: bool,
         as_json_text: bool,
@@ -41,7 +42,9 @@ def command_for(study: NamedStudy) -> Callable[..., None]:
             given[name] = ",".join(given[name]) if given[name] else None
         plan = plan_from(study.plan, given)
         say = quiet_or(quiet or as_json_text)
-        found = study.run(plan, out, workers=workers, say=say, keep_weights=keep_weights)
+        found = study.run(
+            plan, out, workers=workers, device=device, say=say, keep_weights=keep_weights
+        )
         finished(found, as_json_text)
 
     parameters = [*_of_plan(study.plan), *_of_every_study(study)]
@@ -53,11 +56,13 @@ def command_for(study: NamedStudy) -> Callable[..., None]:
 
 def _of_every_study(study: NamedStudy) -> list[inspect.Parameter]:
     folder = Annotated[Path, typer.Option(help="Folder of the study.")]
-    count = Annotated[int | None, typer.Option(help="Processes; default one per processor.")]
+    told = "Processes; default one per processor, one on another device."
+    count = Annotated[int | None, typer.Option(help=told)]
     kept = Annotated[bool, typer.Option("--keep-weights", help="Keep the snapshots.")]
     return [
         _parameter("out", folder, Path("runs") / study.name),
         _parameter("workers", count, None),
+        _parameter("device", Device, "cpu"),
         _parameter("keep_weights", kept, False),
         _parameter("quiet", Quiet, False),
         _parameter("as_json_text", Json, False),

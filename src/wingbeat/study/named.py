@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from wingbeat.execution.arguments import check_device
 from wingbeat.plugins import Registry
 from wingbeat.study.analysis import Analysis, PageContent, Tables
 from wingbeat.study.finished import done
@@ -102,9 +103,10 @@ class NamedStudy:
         """Where the study is defined, for messages of the registry."""
         return self.conditions
 
-    def command(self, plan: Any) -> str:
-        """Return the command line that runs a plan."""
-        return command_of(self.name, plan)
+    def command(self, plan: Any, device: str = "cpu") -> str:
+        """Return the command line that runs a plan, on the processor or another device."""
+        line = command_of(self.name, plan)
+        return line if device == "cpu" else f"{line} --device {device}"
 
     def run(
         self,
@@ -113,6 +115,7 @@ class NamedStudy:
         *,
         runner: Runner | None = None,
         workers: int | None = None,
+        device: str = "cpu",
         say: Say = print,
         keep_weights: bool = False,
     ) -> Finding:
@@ -122,15 +125,20 @@ class NamedStudy:
             plan: what to run.
             out: folder; the same call again goes on where it stopped.
             runner: who does the work; None starts processes.
-            workers: how many processes; None takes one for each processor.
+            workers: how many processes; None takes one for each processor, or one for another
+                device, whose memory they would share.
+            device: where the nets are trained: "cpu", "cuda", "mps" and so on. A folder may hold
+                conditions of both; the page shows those of the device that is asked for.
             say: takes each line.
             keep_weights: keep the snapshots of finished conditions.
 
         Raises:
-            RequestError: the plan cannot be run, or not in this folder.
+            RequestError: the plan cannot be run, or not in this folder, or there is no such device.
         """
-        plan, count = self.begun(plan, Path(out)), workers or processors()
-        grid = self.conditions(plan)
+        device = str(check_device(device))
+        count = workers or (processors() if device == "cpu" else 1)
+        plan = self.begun(plan, Path(out))
+        grid = [replace(condition, device=device) for condition in self.conditions(plan)]
         left = Ledger(Path(out)).left(grid)
         say(f"{len(grid)} conditions, {len(grid) - len(left)} of them done already")
         for line in self.announce(plan, grid, left, count):
@@ -140,15 +148,18 @@ class NamedStudy:
         study = run_study(grid, out, chosen, keep_weights=keep_weights, progress=telling)
         for record in study.failures:
             say(f"given up: {record.key} ({record.status}, {record.error})")
-        return self.judge(plan, study, say)
+        return self.judge(plan, study, say, device)
 
-    def judge(self, plan: Any, study: StudyResult, say: Say = print) -> Finding:
+    def judge(
+        self, plan: Any, study: StudyResult, say: Say = print, device: str = "cpu"
+    ) -> Finding:
         """Judge what is done of a plan and write tables, claims and page; nothing is trained.
 
         Args:
             plan: what was asked.
             study: what is done, finished or not.
             say: takes each line.
+            device: where its nets were trained, for the command on the page.
         """
         from wingbeat.report.pages.finding import write_finding
 
@@ -160,7 +171,7 @@ class NamedStudy:
             content = self.page(found)
         else:
             say("no condition has finished: there is nothing to report")
-        page = write_finding(self.name, self.title, content, found, self.command(plan))
+        page = write_finding(self.name, self.title, content, found, self.command(plan, device))
         say(f"report: {page}")
         return Finding(study, page, found.tables, found.claims)
 
