@@ -189,6 +189,21 @@ def test_metrics_are_those_of_the_processor() -> None:
     np.testing.assert_allclose(here, there, rtol=1e-5, atol=1e-9)
 
 
+def test_what_compares_convolutional_nets_is_that_of_the_processor() -> None:
+    """Points between nets go through one call there, one by one on a processor."""
+    x, y = small(4)["ResNet-8"].data
+    of = replace(small(4)["ResNet-8"], eval_data=(x[:48], y[:48]))
+    asked: dict[str, Any] = {
+        "metrics": ["l2", "cka", "barrier", "l2_aligned", "barrier_aligned", "ensemble"],
+        "dtype": torch.float64,
+        "replicas": 2,
+    }
+    tables = [run(of, device, **asked).table for device in ("cpu", HERE)]
+    assert set(tables[0]["metric"]) == set(tables[1]["metric"])
+    there, here = (t["value"].to_numpy(float) for t in tables)
+    np.testing.assert_allclose(here, there, rtol=1e-5, atol=1e-8)
+
+
 def test_base_seeds_are_runs_of_their_own() -> None:
     both = run(NOISY, HERE, replicas=2, seeds=(0, 1))
     assert both.noise_floor == 0.0

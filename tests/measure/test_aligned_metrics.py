@@ -28,6 +28,7 @@ from wingbeat.measure.context import MetricContext
 from wingbeat.measure.symmetries import task_spec
 from wingbeat.measure.table import TableBuilder
 from wingbeat.replicas.snapshot import Snapshot
+from wingbeat.task.barrier_sampling import BarrierSampling
 from wingbeat.task.step import TrainingStep
 
 METRICS = ("l2", "barrier", "l2_aligned", "barrier_aligned")
@@ -119,6 +120,19 @@ def test_independent_runs_come_closer():
     height = value(found, metric="barrier_aligned_train", b=label)
     assert height == pytest.approx(max(0.0, float((curve - ends).max())), abs=1e-12)
     assert ((found.table.reason != "") == found.table.value.isna()).all()
+
+
+@pytest.mark.parametrize("along", [True, False])
+def test_comparisons_of_models_can_wait_for_the_end(along):
+    """Weights are recorded often all the same: that costs no pass over the data."""
+    task = noisy(steps=12, barriers=BarrierSampling(samples=16, points=3, along=along))
+    forks, options = [wb.Gaussian(0.1)], {**FIXED, "record_every": 3}
+    found = wb.run(task, forks, metrics=("l2", "barrier", "l2_aligned", "cka"), **options)
+    steps = {name: set(rows(found, metric=name).step) for name in ("l2", "l2_aligned", "cka")}
+    assert steps["l2"] == {0, 3, 6, 9, 12}
+    assert steps["l2_aligned"] == steps["cka"] == ({0, 3, 6, 9, 12} if along else {12})
+    assert (len(set(rows(found, metric="barrier_train").step)) > 1) == along
+    assert np.isfinite(found.summary["final_angular_cka"]["value"])
 
 
 def of_parts(model, batch):

@@ -35,7 +35,9 @@ if TYPE_CHECKING:
 
 Statistics = Literal["exact", "interpolated"]
 MEMORY = 64 << 20
-"""Bytes that the weights and activations of one call may take: 64 MiB."""
+"""Bytes that the weights and activations of one call may take on a processor: 64 MiB."""
+ROOM = 2 << 30
+"""The same on an accelerator, 2 GiB: there launching a call costs more than small arithmetic."""
 STACK_BYTES = 8 << 20
 """A model is stacked up to this size of weights and activations on one batch: 8 MiB.
 
@@ -81,10 +83,12 @@ class Probe:
             contrastive one does, the task's batch size is the default.
         statistics: "exact" estimates running statistics of batch normalisation anew at every
             point, over the first of the data; "interpolated" treats them as weights.
-        memory: bytes that weights and activations of one batched call may take, by estimate.
+        memory: bytes that weights and activations of one batched call may take, by estimate; None
+            takes 64 MiB on a processor and 2 GiB on an accelerator.
         stacked: evaluate many weight vectors in one vectorised call; None does so for models
-            that gain by it: small ones (`STACK_BYTES`) without convolutions. A model that cannot be
-            vectorised falls back to one by one by itself; ``reason`` then says why.
+            that gain by it: on a processor small ones (`STACK_BYTES`) without convolutions, on an
+            accelerator all. A model that cannot be vectorised falls back to one by one by itself;
+            ``reason`` then says why.
 
     Raises:
         RequestError: no data, fewer samples than ``batch_size``, or a loss that is a sum.
@@ -102,14 +106,16 @@ class Probe:
         samples: int | None = None,
         batch_size: int | None = None,
         statistics: Statistics = "exact",
-        memory: int = MEMORY,
+        memory: int | None = None,
         stacked: bool | None = None,
     ) -> None:
         if statistics not in ("exact", "interpolated"):
             raise RequestError(f"statistics is {statistics!r}: use 'exact' or 'interpolated'")
+        self.step, self.task = step, step.task
+        here = MEMORY if step.device.type == "cpu" else ROOM
+        memory = here if memory is None else memory
         if not memory > 0:
             raise RequestError(f"memory is {memory!r}: give a number of bytes, such as {MEMORY}")
-        self.step, self.task = step, step.task
         self.statistics, self.memory = statistics, int(memory)
         self._asked, self.stacked = stacked, stacked is not False
         self.reason = "" if self.stacked else "asked for"
@@ -156,7 +162,7 @@ class Probe:
             activation_bytes(self.step, models, self._measured, p.batches[0])
             for p in self.data.values()
         )
-        if self._asked is None and self.stacked:
+        if self._asked is None and self.stacked and self.step.device.type == "cpu":
             self.reason = _why_not_stacked(self.step.skeleton, weights + one)
             self.stacked = not self.reason
         normaliser, most = self._normaliser(models, one)

@@ -39,6 +39,16 @@ def ends_and_between(steps: Sequence[int], count: int) -> list[int]:
     return [steps[i] for i in sorted(set(places.tolist()))]
 
 
+def looked_at(context: MetricContext) -> list[int]:
+    """Return the recorded steps at which models are compared: since the first fork, or the last.
+
+    Only the last where the task says so (``Task.barriers.along``): then a run can record its
+    weights often, and what takes forward passes or assignments is taken once.
+    """
+    steps = forked_steps(context)
+    return steps if context.model_step.task.barriers.along else steps[-1:]
+
+
 def forked_steps(context: MetricContext) -> list[int]:
     """Return the recorded steps at which a perturbed replica exists, or else the last."""
     forked = [s.step for s in context.trajectory if len(s.labels) > 2]

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
+import torch
 
 from wingbeat.arguments import as_float64
 from wingbeat.metrics.features import centred_features, feature_pair
@@ -45,10 +46,14 @@ def hsic_of(inner: Array, diagonals: Array, traces: Array, n: int, estimator: Es
 def centred_gram(x: Points) -> Array:
     """Return the inner products (samples, samples) of a layer's centred features in float64.
 
+    Features on a CUDA device are multiplied there, and only the products leave it.
+
     >>> centred_gram(np.array([[1.0], [3.0]]))
     array([[ 1., -1.],
            [-1.,  1.]])
     """
+    if isinstance(x, torch.Tensor) and x.device.type == "cuda":
+        return _gram_on_device(x)
     features = feature_pair(x, x)[0]
     with np.errstate(invalid="ignore", over="ignore"):
         return _gram_rows(features, slice(None)).reshape(len(features), len(features))
@@ -126,6 +131,13 @@ def _centred(x: Points) -> Array:
 def _gram_rows(x: Points, rows: slice) -> Array:
     centred = _centred(x)
     return np.asarray((centred[rows] @ centred.T).ravel())
+
+
+def _gram_on_device(x: torch.Tensor) -> Array:
+    feature_pair(x[:1], x[:1])  # refuses what is no matrix
+    moved = x.detach().double() - x[:1].detach().double()
+    moved = moved - moved.mean(dim=0, keepdim=True)
+    return np.asarray((moved @ moved.T).cpu().numpy())
 
 
 def _own(grams: Array) -> Array:

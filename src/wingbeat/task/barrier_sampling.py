@@ -20,7 +20,8 @@ class BarrierSampling:
         between: measure replicas against each other too, at the last step; else only against
             the reference.
         along: measure to the reference at earlier recorded steps too, at as many as cost no more
-            forward passes than training did; else only at the last step.
+            forward passes than training did; else only at the last step, and there alone also
+            what ``l2_aligned`` and ``cka`` compare.
 
     Raises:
         RequestError: a value out of range.

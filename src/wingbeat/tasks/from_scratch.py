@@ -69,7 +69,7 @@ def cifar_resnet(
         seed: of initial weights, batch order and augmentation.
         barrier_samples: most images of each split that barriers are measured on.
         between: measure barriers between replicas too, not only to the reference.
-        along: measure barriers at earlier recorded steps too.
+        along: measure barriers, aligned distances and CKA at earlier recorded steps too.
         recipe: fields of ``Recipe``, such as ``budget``.
 
     Raises:

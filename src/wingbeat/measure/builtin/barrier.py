@@ -18,7 +18,7 @@ import numpy as np
 
 from wingbeat.errors import DIVERGED, NO_PREDICTIONS
 from wingbeat.landscape import Models, Probe, line
-from wingbeat.measure.budget import TRAINING_PASSES, evenly, forked_steps
+from wingbeat.measure.budget import TRAINING_PASSES, evenly, looked_at
 from wingbeat.measure.metric import Definition, metric_of_run
 from wingbeat.metrics.basins import ERROR_THRESHOLD, basins
 from wingbeat.replicas.fork import NULL, REFERENCE
@@ -98,9 +98,7 @@ def steps_within_budget(context: MetricContext, probe: Probe) -> list[int]:
         context: the run.
         probe: its data decide what a barrier costs.
     """
-    steps = forked_steps(context)
-    if not context.model_step.task.barriers.along:
-        return steps[-1:]
+    steps = looked_at(context)
     task, replicas = context.model_step.task, max(1, len(context.labels) - 2)
     training = TRAINING_PASSES * task.steps * task.batch_size * replicas
     samples = sum(sum(portions.sizes) for portions in probe.data.values())

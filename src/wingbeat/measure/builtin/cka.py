@@ -1,9 +1,10 @@
 """The metric "cka": how far each replica's representations have turned from the reference's.
 
-At every recorded step since the first fork, layer by layer, on at most 512 evenly spaced samples
-of the evaluation data (of the training data where there are none), in minibatches of at most 128:
-about as much arithmetic as three forward passes over these samples. The debiased estimator makes
-the size of a minibatch matter for the noise only.
+At every recorded step since the first fork (at the last alone where ``Task.barriers.along`` is
+off), layer by layer, on at most 512 evenly spaced samples of the evaluation data (of the training
+data where there are none), in minibatches of at most 128: about as much arithmetic as three forward
+passes over these samples. The debiased estimator makes the size of a minibatch matter for the noise
+only.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import numpy as np
 
 from wingbeat.determinism import evaluation
 from wingbeat.landscape.data import select_samples
-from wingbeat.measure.budget import forked_steps
+from wingbeat.measure.budget import looked_at
 from wingbeat.measure.metric import Definition, metric_of_run
 from wingbeat.measure.table import object_array, owners
 from wingbeat.metrics.cka import LARGEST_ANGLE, LEAST_SAMPLES
@@ -66,7 +67,7 @@ MEMORY: Final = 128 << 20
 def cka(context: MetricContext) -> None:
     """Add the rows of "cka" and the final mean angle for the summary."""
     batches: list[Any] = []
-    for step in forked_steps(context):
+    for step in looked_at(context):
         context.tick(f"representations at step {step}")
         snapshot = context.trajectory.at(step)
         batches = batches or minibatches(context, snapshot)

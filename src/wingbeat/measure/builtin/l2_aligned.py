@@ -2,7 +2,8 @@
 
 A replica may have learned what the reference has, in other units. Each is permuted onto the
 reference by weight matching, and the distance is measured again: at every recorded step since the
-first fork, or at as many of them as cost no more arithmetic than training.
+first fork, or at as many of them as cost no more arithmetic than training; at the last alone where
+``Task.barriers.along`` is off.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from wingbeat.errors import CONSTANT, DIVERGED
-from wingbeat.measure.budget import TRAINING_PASSES, evenly, forked_steps
+from wingbeat.measure.budget import TRAINING_PASSES, evenly, looked_at
 from wingbeat.measure.metric import Definition, metric_of_run
 from wingbeat.measure.symmetries import (
     aligned_rows,
@@ -89,7 +90,7 @@ def steps_within_budget(context: MetricContext) -> list[int]:
     multiplications for each weight that it moves, and n³ for its assignment; training as three
     multiplications for each weight and sample.
     """
-    steps = forked_steps(context)
+    steps = looked_at(context)
     spec, task = specification(context), context.model_step.task
     if spec is None:
         return steps[-1:]
