@@ -25,6 +25,7 @@ from wingbeat.errors import RequestError
 from wingbeat.replicas.replicas import Replicas
 from wingbeat.stats import bootstrap
 from wingbeat.studies.butterfly import STUDY
+from wingbeat.studies.butterfly.announce import announcement, replica_steps
 from wingbeat.studies.butterfly.figures import growth, maps
 from wingbeat.studies.butterfly.found import (
     GAINS,
@@ -44,11 +45,9 @@ from wingbeat.studies.butterfly.page import main_table
 from wingbeat.studies.butterfly.plan import (
     MEASURES,
     ButterflyPlan,
-    announcement,
     begun,
     check_task,
     conditions,
-    replica_steps,
 )
 from wingbeat.studies.butterfly.published import PUBLISHED, PUBLISHED_SIZES, beside_published
 from wingbeat.study.ledger import Ledger, Record
@@ -194,6 +193,18 @@ def test_interventions_change_the_task_and_nothing_else() -> None:
     assert grid[0].perturbations == grid[2].perturbations
 
 
+def test_other_interventions_may_have_a_smaller_grid() -> None:
+    small = parse_kinds("gaussian:0.1@0")
+    plan = replace(SMALL, interventions=("standard", "slow"), intervention_kinds=small)
+    usual, _, slow, _ = conditions(plan)
+    assert slow.perturbations == tuple(p for p in usual.perturbations if p in slow.perturbations)
+    assert [p["name"] for p in slow.perturbations] == ["gaussian-0.1@0"]
+    assert plan.every_cell == plan.cells
+    other = replace(plan, intervention_kinds=parse_kinds("ulp:3@0"))
+    assert {c.name for c in other.every_cell} - {c.name for c in other.cells} == {"ulp-3@0"}
+    assert "each: 4/1 cells" in announcement(plan, conditions(plan), [])[0]
+
+
 def test_a_task_of_the_users_with_interventions(tmp_path: Path) -> None:
     plan = replace(
         SMALL,
@@ -245,7 +256,7 @@ def test_a_second_call_trains_nothing(
     def refuse(*_: Any, **__: Any) -> None:
         raise AssertionError("a finished condition was run again")
 
-    monkeypatch.setattr("wingbeat.study.work.run", refuse)
+    monkeypatch.setattr("wingbeat.study.work._asked", refuse)
     again = STUDY.run(PLAN, done.study.folder, **QUIET).study
     pd.testing.assert_frame_equal(again.table, done.study.table)
 
@@ -440,6 +451,7 @@ def test_the_command_prints_what_it_found(done: ButterflyFindings, call: Any) ->
         ButterflyPlan(quick=True, budget=0.05, seeds=1),
         ButterflyPlan("a:b", kinds=parse_kinds("ulp:1/3@0.5"), where=("head",), driver="loop"),
         ButterflyPlan(eval_samples=0, measures=(), interventions=("standard", "long warm-up")),
+        ButterflyPlan(quick=True, intervention_kinds=parse_kinds("gaussian:0.01@0/0.02")),
     ],
 )  # fmt: skip
 def test_a_plan_comes_back_from_its_command(

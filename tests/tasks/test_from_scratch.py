@@ -100,6 +100,8 @@ def test_an_intervention_changes_one_thing() -> None:
     )
     assert wide > narrow
     assert (larger.batch_size, larger.steps) == (512, 150)
+    smaller = butterfly_tasks.cifar_resnet(8, 4, "layer", "larger batch", 512, batch_size=16)
+    assert smaller.batch_size == 64
     of = {name: t.optimizer(t.model().parameters()) for name, t in changed.items()}
     assert type(of["AdamW"]) is torch.optim.AdamW
     assert of["no weight decay"].defaults["weight_decay"] == 0

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 from typing import Final
 
+from wingbeat.studies.butterfly.announce import announcement
 from wingbeat.studies.butterfly.claims import tested
 from wingbeat.studies.butterfly.found import ButterflyFindings
 from wingbeat.studies.butterfly.page import content
-from wingbeat.studies.butterfly.plan import ButterflyPlan, announcement, begun, conditions
+from wingbeat.studies.butterfly.plan import ButterflyPlan, begun, conditions
 from wingbeat.study.named import NamedStudy, register
 
 __all__ = ["STUDY", "ButterflyPlan"]

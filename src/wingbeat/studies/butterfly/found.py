@@ -77,7 +77,7 @@ class ButterflyFindings:
     @cached_property
     def values(self) -> pd.DataFrame:
         """One row for each replica and quantity; the columns are ``VALUES``."""
-        return values_of(self.table, self.plan.cells)
+        return values_of(self.table, self.plan.every_cell)
 
     @cached_property
     def cells(self) -> pd.DataFrame:

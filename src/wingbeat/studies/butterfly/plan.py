@@ -107,6 +107,12 @@ class ButterflyPlan:
         read=parse_kinds,
         write=lambda kinds: ",".join(str(kind) for kind in kinds),
     )
+    intervention_kinds: tuple[GridKind, ...] | None = option(
+        None,
+        "The kinds under every intervention but the standard one; default those of --kinds.",
+        read=parse_kinds,
+        write=lambda kinds: ",".join(str(kind) for kind in kinds),
+    )
     replicas: int | None = option(None, "For each cell; default 3, with --quick 2.")
     seeds: int | None = option(None, "Base seeds; default 3, with --quick 2.")
     interventions: tuple[str, ...] = option((STANDARD,), "Such as 'long warm-up'.", "intervention")
@@ -170,13 +176,24 @@ class ButterflyPlan:
 
     @property
     def cells(self) -> tuple[Cell, ...]:
-        """The grid.
+        """The grid of the standard recipe.
 
         >>> len(ButterflyPlan("mnist-mlp", quick=True).cells)
         5
         """
-        kinds = confined(self.axis("kinds"), self.where)
+        return self.cells_of(STANDARD)
+
+    def cells_of(self, intervention: str) -> tuple[Cell, ...]:
+        """Return the grid under an intervention, which may be a smaller one."""
+        own = None if intervention == STANDARD else self.intervention_kinds
+        kinds = confined(own or self.axis("kinds"), self.where)
         return grid_cells(kinds, self.axis("sizes"), self.axis("times"))
+
+    @property
+    def every_cell(self) -> tuple[Cell, ...]:
+        """The cells of all interventions, each once."""
+        found = (cell for name in self.interventions for cell in self.cells_of(name))
+        return tuple(dict.fromkeys(found))
 
     @property
     def copies(self) -> int:
@@ -271,7 +288,7 @@ def _of_intervention(plan: ButterflyPlan, intervention: str) -> list[Condition]:
         "eval_samples": plan.eval_samples or None,
     }
     task = limited_task(**given)
-    grid = plan.cells
+    grid = plan.cells_of(intervention)
     check_steps(grid, task.steps)
     usual_driver: DriverName = "loop" if plan.task in LOOPED else "lockstep"
     found = [
@@ -350,36 +367,6 @@ def check_task(done: Sequence[Condition], ledger: Ledger) -> None:
                 f"{ledger.folder} holds results of {then!r}, and the task is {now!r} now: set "
                 "WINGBEAT_DATA as it was then, or use another folder"
             )
-
-
-def announcement(
-    plan: ButterflyPlan, grid: Sequence[Condition], left: Sequence[Condition], _: int = 1
-) -> list[str]:
-    """Return what is said before anything is trained: how much, on what data."""
-    runs = f"{len(plan.interventions)} interventions x {len(plan.base_seeds)} base seeds"
-    lines = [f"{runs}, each: {len(plan.cells)} cells x {plan.copies} replicas, one pass"]
-    lines += [f"  {name}" for name in dict.fromkeys(str(c.tags["task"]) for c in grid)]
-    if left:
-        one, pairs = (sum(x) for x in zip(*(replica_steps(c) for c in left), strict=True))
-        lines.append(f"{one:,} replica-steps to train; each pair from scratch would be {pairs:,}")
-    return lines
-
-
-def replica_steps(condition: Condition) -> tuple[int, int]:
-    """Return the updates of a condition in one pass, and of each pair trained from scratch.
-
-    The pass trains the reference and its unperturbed twin once and every replica from its fork;
-    a pair trains a reference of its own and a replica, the prefix in common.
-
-    Example:
-        >>> one = Condition("m:f", perturbations=({"kind": "ulp", "at": 5},), replicas=2,
-        ...                 tags={"length": 10})
-        >>> replica_steps(one)
-        (30, 30)
-    """
-    length, count = int(condition.tags["length"]), condition.replicas
-    rest = [length - int(p["at"]) for p in condition.perturbations]
-    return 2 * length + count * sum(rest), count * sum(length + left for left in rest)
 
 
 def _accepted(place: str) -> tuple[tuple[str, ...], bool]:
