@@ -144,8 +144,7 @@ def least_sensitive(one: pd.DataFrame) -> pd.Series | None:
     growth = one["log_growth"]
     if not np.isfinite(growth).all():
         return None
-    found: pd.Series = one.loc[growth.idxmin()]
-    return found
+    return one.iloc[int(np.argmin(growth.to_numpy(dtype=np.float64)))]
 
 
 def lost(one: pd.DataFrame, others: pd.DataFrame, use: str) -> float:

@@ -88,8 +88,8 @@ def log_growth(table: pd.DataFrame, name: str) -> float:
     """
     rows = table[(table["metric"] == "l2") & (table["layer"] == "") & (table["a"] == REFERENCE)]
     rows = rows[rows["b"].str.partition("#")[0] == name]
-    wide = np.log(rows.pivot_table(index="step", columns="b", values="value").sort_index())
-    return float((wide.iloc[-1] - wide.iloc[0]).mean())
+    wide = rows.pivot_table(index="step", columns="b", values="value").sort_index()
+    return float(np.log(wide.iloc[-1] / wide.iloc[0]).mean())
 
 
 def joined(task: Task, result: Result) -> dict[str, float]:

@@ -82,6 +82,7 @@ def conditions(plan: CheckpointPlan) -> list[Condition]:
                 "steps": at + plan.further,
                 "digits": "first",
                 "optimizer": "sgd",
+                "batch_size": 32,
             },
             perturbations=_copies(plan.scale, at),
             replicas=plan.replicas,
