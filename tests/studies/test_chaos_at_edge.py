@@ -12,8 +12,9 @@ import pytest
 from wingbeat.errors import RequestError
 from wingbeat.studies.chaos_at_edge import STUDY, ChaosPlan
 from wingbeat.studies.chaos_at_edge.claims import claims
-from wingbeat.studies.chaos_at_edge.found import left_over, runs_of, seeds_of, tables_of
+from wingbeat.studies.chaos_at_edge.found import runs_of, seeds_of, tables_of
 from wingbeat.studies.chaos_at_edge.measure import first_below
+from wingbeat.studies.left_over import left_over
 from wingbeat.study.analysis import Analysis
 from wingbeat.study.runner.inline import InlineRunner
 
@@ -84,9 +85,9 @@ def test_a_rate_at_which_a_run_breaks_down_has_no_mean_and_says_so():
 def test_what_is_left_over_has_neither_rate_nor_seed_in_it():
     rows = sweep(4)[["lr", "seed"]]
     rows["value"] = 3.0 * rows["lr"] + 5.0 * rows["seed"]
-    assert np.allclose(left_over(rows, "value"), 0.0)
+    assert np.allclose(left_over(rows, "value", "lr"), 0.0)
     rows.loc[0, "value"] = math.nan  # the whole rate is left out
-    assert left_over(rows, "value").isna().sum() == 4
+    assert left_over(rows, "value", "lr").isna().sum() == 4
 
 
 def test_the_first_step_at_a_loss():

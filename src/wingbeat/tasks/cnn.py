@@ -128,8 +128,10 @@ def _averaged(images: Labelled, side: int) -> Labelled:
     return F.avg_pool2d(pixels, pixels.shape[-1] // side), labels
 
 
-def image_cnn(channels: Sequence[int] = (16, 32), side: int = 28, inputs: int = 1) -> nn.Module:
-    """Build a convolutional net for images ``(batch, inputs, side, side)`` with ten scores.
+def image_cnn(
+    channels: Sequence[int] = (16, 32), side: int = 28, inputs: int = 1, classes: int = 10
+) -> nn.Module:
+    """Build a convolutional net for images ``(batch, inputs, side, side)`` with a score a class.
 
     Each stage is a 3x3 convolution with padding 1, a ReLU and a 2x2 max-pool; one dense layer
     reads the flattened rest.
@@ -138,6 +140,7 @@ def image_cnn(channels: Sequence[int] = (16, 32), side: int = 28, inputs: int = 
         channels: feature maps of each stage.
         side: of the image; each stage halves it, rounding down.
         inputs: colours of the image.
+        classes: scores.
 
     Raises:
         RequestError: no stage, a count below 1, or more stages than the side can be halved.
@@ -156,4 +159,4 @@ def image_cnn(channels: Sequence[int] = (16, 32), side: int = 28, inputs: int = 
     layers: list[nn.Module] = []
     for maps_in, maps_out in zip((inputs, *channels), channels, strict=False):
         layers += [nn.Conv2d(maps_in, maps_out, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)]
-    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(channels[-1] * rest * rest, 10))
+    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(channels[-1] * rest * rest, classes))

@@ -10,6 +10,7 @@ import pandas as pd
 
 from wingbeat.errors import DIVERGED, NOT_REACHED
 from wingbeat.studies.chaos_at_edge.plan import TARGETS
+from wingbeat.studies.left_over import correlated, left_over
 from wingbeat.studies.lr_phases.claims import E_FOLD, background
 from wingbeat.study.analysis import Analysis, Tables
 from wingbeat.study.finished import done, estimate_columns, over_seeds
@@ -97,7 +98,7 @@ def by_seed(rows: pd.DataFrame) -> pd.DataFrame:
     going = rows[rows["phase"] != "divergent"]
     going = going.assign(log_steps=np.log(going["steps_to_target"]))
     for net, own in going.groupby("net", sort=True):
-        rests = {n: left_over(own, n) for n in ("growth", "test_accuracy", "log_steps")}
+        rests = {n: left_over(own, n, "lr") for n in ("growth", "test_accuracy", "log_steps")}
         for seed, one in own.groupby("seed", sort=True):
             row: dict[str, Any] = {"net": net, "seed": seed, **of_seed(one.sort_values("lr"))}
             for name, other in (("accuracy", "test_accuracy"), ("steps", "log_steps")):
@@ -130,27 +131,3 @@ def of_seed(one: pd.DataFrame) -> dict[str, float]:
             - calm[calm["sharpness_ratio"] >= AT_EDGE]["test_accuracy"].mean()
         ),
     }
-
-
-def left_over(rows: pd.DataFrame, column: str) -> pd.Series:
-    """Return what rate and base seed do not explain of a column: both means taken off.
-
-    Only of rates at which every base seed has a value, so that the two can be parted.
-    """
-    wide = rows.pivot_table(index="lr", columns="seed", values=column, dropna=False)
-    wide = wide.loc[wide.notna().all(axis=1)]
-    middle = float(wide.to_numpy().mean()) if len(wide) else nan
-    rest = wide.sub(wide.mean(axis=1), axis=0).sub(wide.mean(axis=0), axis=1) + middle
-    values = [
-        rest.loc[lr, seed] if lr in rest.index else nan
-        for lr, seed in zip(rows["lr"], rows["seed"], strict=True)
-    ]
-    return pd.Series(values, rows.index, dtype=np.float64)
-
-
-def correlated(first: pd.Series, second: pd.Series) -> float:
-    """Return the rank correlation of the pairs that both have; NaN of fewer than four."""
-    both = first.notna() & second.notna()
-    if both.sum() < 4 or first[both].nunique() < 2 or second[both].nunique() < 2:
-        return nan
-    return float(first[both].rank().corr(second[both].rank()))
