@@ -145,16 +145,20 @@ class NamedStudy:
         device = str(check_device(device))
         count = workers or (processors() if device == "cpu" else 1)
         plan = self.begun(plan, Path(out))
-        grid = [replace(condition, device=device) for condition in self.conditions(plan)]
+        telling = _Telling(say, self.told)
+
+        def placed(conditions: list[Condition]) -> list[Condition]:
+            return telling.of([replace(condition, device=device) for condition in conditions])
+
+        grid = placed(self.conditions(plan))
         left = Ledger(Path(out)).left(grid)
         say(f"{len(grid)} conditions, {len(grid) - len(left)} of them done already")
         for line in self.announce(plan, grid, left, count):
             say(line)
         chosen = runner or ProcessRunner(count)
-        telling = _Telling(say, self.told)
         study = run_study(
-            telling.of(grid), out, chosen, keep_weights=keep_weights, progress=telling,
-            further=lambda so_far: telling.of(self.further(plan, so_far)),
+            grid, out, chosen, keep_weights=keep_weights, progress=telling,
+            further=lambda so_far: placed(self.further(plan, so_far)),
         )  # fmt: skip
         for record in study.failures:
             say(f"given up: {record.key} ({record.status}, {record.error})")

@@ -187,10 +187,9 @@ def knobs(runs: pd.DataFrame) -> pd.DataFrame:
     """
     trials = runs[(runs["phase"] == SEARCH) & (runs["test_accuracy"] >= 0.5)]
     found = []
-    for name in (n for n in ASKED if trials[n].nunique() > 1):
-        for level, own in (
-            trials.groupby(name, sort=True) if _words(trials[name]) else [("", trials)]
-        ):
+    for name in (n for n in ASKED if len(set(trials[n])) > 1):
+        words = not pd.api.types.is_numeric_dtype(trials[name])
+        for level, own in trials.groupby(name, sort=True) if words else [("", trials)]:
             row: dict[str, Any] = {"setting": name, "level": level, "trials": len(own)}
             for column in ("barrier", "test_accuracy"):
                 value = own[column].mean() if level else ranked(own[name], own[column])
@@ -199,7 +198,3 @@ def knobs(runs: pd.DataFrame) -> pd.DataFrame:
     columns = ["setting", "level", "trials", *(f"{k}_{c}" for k in ("correlation", "mean")
                                               for c in ("barrier", "test_accuracy"))]  # fmt: skip
     return pd.DataFrame(found, columns=columns)
-
-
-def _words(column: pd.Series) -> bool:
-    return not pd.api.types.is_numeric_dtype(column)

@@ -31,8 +31,8 @@ def stability(result: Result) -> Measured:
     Names: ``[aligned_][error_]<noise>_<data>``, the mean over copies of the barrier of the loss
     (or of the error) on training or test data after a nudge or another batch order;
     ``barrier`` and ``aligned`` the largest of the four of the loss, ``error`` of the error;
-    ``test_accuracy``, ``train_loss``; ``disagreement`` of the copies with another order;
-    ``movement``, |w_end − w_start| / |w_start| of the reference.
+    ``test_accuracy``, ``train_loss`` and ``movement``, |w_end − w_start| / |w_start|, of the
+    reference; ``disagreement`` of the copies with another order.
     """
     found = {
         f"{kind}{noise}_{data}": _barrier(result, begins, f"final_{scalar}_{data}")
@@ -49,7 +49,7 @@ def stability(result: Result) -> Measured:
     last = table[table["step"] == table["step"].max()]
     ends = {
         "test_accuracy": _reference(last, "accuracy"),
-        "train_loss": _reference(last, "train_loss"),
+        "train_loss": _start_of_line(last),
         "disagreement": _barrier(result, "order", "final_disagreement"),
         "movement": movement(result),
     }
@@ -73,6 +73,12 @@ def _barrier(result: Result, begins: str, name: str) -> float:
 def _largest(found: dict[str, float], kind: str) -> float:
     values = torch.tensor([found[f"{kind}{noise}_{data}"] for noise in NOISES for data in DATA])
     return float(values.double().max())  # NaN if one of them is
+
+
+def _start_of_line(last: pd.DataFrame) -> float:
+    """Return the reference's loss on the training images that barriers are measured on."""
+    rows = last[(last["metric"] == "line_loss_train") & (last["layer"] == "alpha=0")]
+    return float(rows["value"].iloc[0]) if len(rows) else nan
 
 
 def _reference(last: pd.DataFrame, metric: str) -> float:

@@ -17,7 +17,7 @@ from wingbeat.study.finished import estimate_in
 from wingbeat.tasks.data.sources import images
 
 _INTRO: Final = (
-    "Dense nets with {} hidden layers on {}, {} passes. Optuna ({}, seed {}) tries {} settings of "
+    "Dense nets with {} hidden layers on {}, {} passes. Optuna (TPE, seed {}) tries {} settings of "
     "learning rate, warm-up, decay, weight decay, optimizer, batch size, width, normalisation and "
     "initial gain with one base seed, for a low barrier at the end of training between the "
     "reference and copies that part from it at the very start, and for accuracy. {} settings of "
@@ -55,7 +55,7 @@ def content(found: Analysis) -> PageContent:
     tried = runs[runs["phase"] == SEARCH]
     count = int((settings["phase"] == CHOSEN).sum()) if len(settings) else 0
     intro = _INTRO.format(
-        plan.depth, source.label, plan.epochs, plan.sampler, plan.search_seed, plan.trials, count,
+        plan.depth, source.label, plan.epochs, plan.search_seed, plan.trials, count,
         plan.seeds,
     )  # fmt: skip
     return PageContent(
