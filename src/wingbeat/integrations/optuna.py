@@ -18,7 +18,6 @@ computed, so that a proposal made twice trains once and a search goes on after a
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import isfinite
 from pathlib import Path
@@ -30,11 +29,11 @@ from wingbeat.study.ledger import Ledger
 from wingbeat.study.outcome import StudyResult
 from wingbeat.study.run import run_study
 from wingbeat.study.runner import Runner
+from wingbeat.study.search import KEY, REASON, Propose, ask, library, tell
 
-Propose = Callable[[Any], Condition]
+__all__ = ["KEY", "REASON", "Objective", "Propose", "search", "values_of"]
+
 Objective = str | Callable[[Mapping[str, Any]], float]
-KEY, REASON = "wingbeat_condition", "wingbeat_reason"
-"""Attributes of a trial: its condition's key, and why it has no value."""
 
 
 def search(
@@ -71,15 +70,15 @@ def search(
         RequestError: a number is out of range, the directions do not fit the objectives, an
             objective is not measured, or Optuna is not installed.
     """
-    optuna = _library()
+    library()
     _check(study, objectives, trials, batch)
     asked: list[Condition] = []
     for begin in range(0, trials, batch):
-        pairs = [_asked(study, propose) for _ in range(min(batch, trials - begin))]
+        pairs = [ask(study, propose) for _ in range(min(batch, trials - begin))]
         asked += [condition for _, condition in pairs]
         found = run_study([c for _, c in pairs], out, runner, tries=tries)
         for trial, condition in pairs:
-            _tell(optuna, study, trial, objectives, condition, found)
+            _tell(study, trial, objectives, condition, found)
     return run_study(asked, out, runner, tries=1)
 
 
@@ -111,17 +110,7 @@ def values_of(facts: Mapping[str, Any], objectives: Iterable[Objective]) -> list
     return out
 
 
-def _asked(study: Any, propose: Propose) -> tuple[Any, Condition]:
-    trial = study.ask()
-    condition = propose(trial)
-    if not isinstance(condition, Condition):
-        raise RequestError(f"propose gave {type(condition).__name__}: return a Condition")
-    trial.set_user_attr(KEY, condition.key)
-    return trial, condition
-
-
 def _tell(
-    optuna: Any,
     study: Any,
     trial: Any,
     objectives: Sequence[Objective],
@@ -130,16 +119,12 @@ def _tell(
 ) -> None:
     failed = {record.key: record for record in found.failures}
     if condition.key in failed:
-        trial.set_user_attr(REASON, failed[condition.key].error)
-        study.tell(trial, state=optuna.trial.TrialState.FAIL)
+        tell(study, trial, failed[condition.key].error)
         return
     facts = Ledger(found.folder).facts(condition.key)
     values = values_of(facts, objectives)
-    if all(isfinite(value) for value in values):
-        study.tell(trial, values)
-        return
-    trial.set_user_attr(REASON, _reasons(facts, objectives, values))
-    study.tell(trial, state=optuna.trial.TrialState.FAIL)
+    fine = all(isfinite(value) for value in values)
+    tell(study, trial, values if fine else _reasons(facts, objectives, values))
 
 
 def _reasons(
@@ -160,10 +145,3 @@ def _check(study: Any, objectives: Sequence[Objective], trials: int, batch: int)
     if isinstance(objectives, str) or len(study.directions) != len(objectives):
         msg = f"{len(study.directions)} directions for the objectives {objectives!r}: give a list"
         raise RequestError(msg)
-
-
-def _library() -> Any:
-    try:
-        return importlib.import_module("optuna")
-    except ImportError as error:
-        raise RequestError("the search needs Optuna: pip install 'wingbeat[sweeps]'") from error

@@ -7,7 +7,7 @@ also where another package announces it as an entry point of the group ``wingbea
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -56,6 +56,10 @@ def _nothing(*_: Any) -> Any:
     return None
 
 
+def _no_conditions(*_: Any) -> list[Condition]:
+    return []
+
+
 def _as_asked(plan: Any, _: Path) -> Any:
     return plan
 
@@ -83,6 +87,8 @@ class NamedStudy:
         announce: from plan, conditions, those that are left and the number of processes to what
             is said before anything is trained.
         told: tags that name a condition where its end is told; () for all.
+        further: from plan and what is done so far to the conditions that follow from it; none ends
+            the study. A search goes on round by round so.
     """
 
     name: str
@@ -97,6 +103,7 @@ class NamedStudy:
     begun: Callable[[Any, Path], Any] = _as_asked
     announce: Callable[[Any, list[Condition], list[Condition], int], Sequence[str]] = _no_lines
     told: tuple[str, ...] = ()
+    further: Callable[[Any, StudyResult], list[Condition]] = _no_conditions
 
     @property
     def function(self) -> Callable[[Any], list[Condition]]:
@@ -138,14 +145,21 @@ class NamedStudy:
         device = str(check_device(device))
         count = workers or (processors() if device == "cpu" else 1)
         plan = self.begun(plan, Path(out))
-        grid = [replace(condition, device=device) for condition in self.conditions(plan)]
+        telling = _Telling(say, self.told)
+
+        def placed(conditions: list[Condition]) -> list[Condition]:
+            return telling.of([replace(condition, device=device) for condition in conditions])
+
+        grid = placed(self.conditions(plan))
         left = Ledger(Path(out)).left(grid)
         say(f"{len(grid)} conditions, {len(grid) - len(left)} of them done already")
         for line in self.announce(plan, grid, left, count):
             say(line)
         chosen = runner or ProcessRunner(count)
-        telling = _telling(grid, say, self.told)
-        study = run_study(grid, out, chosen, keep_weights=keep_weights, progress=telling)
+        study = run_study(
+            grid, out, chosen, keep_weights=keep_weights, progress=telling,
+            further=lambda so_far: placed(self.further(plan, so_far)),
+        )  # fmt: skip
         for record in study.failures:
             say(f"given up: {record.key} ({record.status}, {record.error})")
         return self.judge(plan, study, say, device)
@@ -176,17 +190,25 @@ class NamedStudy:
         return Finding(study, page, found.tables, found.claims)
 
 
-def _telling(
-    grid: Sequence[Condition], say: Say, names: Sequence[str]
-) -> Callable[[Record, int, int], object]:
-    """Return what says how each attempt ended, by the tags of its condition."""
-    shown = {c.key: ", ".join(f"{name} {c.tags[name]}" for name in names or c.tags) for c in grid}
+@dataclass
+class _Telling:
+    """Says how each attempt ended, by the tags of its condition."""
 
-    def told(record: Record, ended: int, total: int) -> None:
+    say: Say
+    names: Sequence[str]
+    shown: dict[str, str] = field(default_factory=dict)
+
+    def of(self, grid: list[Condition]) -> list[Condition]:
+        """Remember what conditions are called, and return them."""
+        self.shown |= {
+            c.key: ", ".join(f"{name} {c.tags[name]}" for name in self.names or c.tags)
+            for c in grid
+        }
+        return grid
+
+    def __call__(self, record: Record, ended: int, total: int) -> None:
         end = f"{record.seconds:.1f} s" if record.status == "done" else record.error
-        say(f"[{ended}/{total}] {shown[record.key]}: {record.status}, {end}")
-
-    return told
+        self.say(f"[{ended}/{total}] {self.shown[record.key]}: {record.status}, {end}")
 
 
 STUDIES: Final = Registry[NamedStudy](

@@ -23,6 +23,8 @@ from wingbeat.study.work import Worker
 
 TRIES = 2
 """Attempts at a condition in one call before it is given up."""
+Further = Callable[[StudyResult], Sequence[Condition]]
+"""From what is done to what is done next; none ends the study."""
 Progress = Callable[[Record, int, int], object]
 """Takes each record, how many conditions have ended, and how many there were to do."""
 
@@ -38,6 +40,7 @@ def run_study(
     seconds: float | None = None,
     store: str | None = None,
     pack: int | None = None,
+    further: Further | None = None,
 ) -> StudyResult:
     """Do what is left of a study and return all of it.
 
@@ -60,6 +63,8 @@ def run_study(
             does one after the other, None takes up to eight that differ in numbers only (base
             seed, rate, size of the nudge) where a net is so small that it pays, or 1 where
             ``seconds`` limits the time. No bit depends on it.
+        further: asked for the next conditions whenever all are done or given up, with all that
+            is known; the study ends when it names none that are new.
 
     Returns:
         The result; ``conditions.parquet`` and ``table.parquet`` hold its tables. With pinned
@@ -80,11 +85,21 @@ def run_study(
     depot = Depot(store) if store is not None else None
     with holding(ledger.folder):
         course = _Course(ledger, tries, progress, depot, _deadline(seconds), most)
-        course.follow(runner or InlineRunner(), _work(ledger, depot, keep_weights), grid)
+        runner, work = runner or InlineRunner(), _work(ledger, depot, keep_weights)
+        course.follow(runner, work, grid)
         result = collect(ledger, grid, course.failed)
+        while further and (more := _new(further(result), grid)):
+            grid += more
+            course.follow(runner, work, more)
+            result = collect(ledger, grid, course.failed)
         write_bytes(ledger.folder / "conditions.parquet", parquet(result.conditions))
         write_bytes(ledger.folder / "table.parquet", parquet(result.table))
     return result
+
+
+def _new(conditions: Sequence[Condition], grid: Sequence[Condition]) -> list[Condition]:
+    known = {c.key for c in grid}
+    return [c for c in unique(conditions) if c.key not in known]
 
 
 def _work(ledger: Ledger, depot: Depot | None, keep_weights: bool) -> Work:
@@ -119,7 +134,7 @@ class _Course:
             left = {c.key for c in self.ledger.left(grid)}
             self.depot.fetch(self.ledger, sorted(left & self.depot.keys()))
         waiting = self.ledger.left(grid)
-        total, most = len(waiting), self.most
+        total, most = self.ended + len(waiting), self.most
         while waiting:
             handed = packed(waiting, workers_of(runner), most)
             self.packs, self.back, most = {c.key: c for c in handed}, set(), 1
