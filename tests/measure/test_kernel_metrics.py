@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 import pytest
 import torch
@@ -56,14 +58,20 @@ def test_rows_of_tensors_are_those_of_their_gradients(result):
     task, steps = noisy(steps=40), sorted(set(rows(result, metric="kernel_distance").step))
     x = points()[0].double()
 
-    def part(step, place, name):
+    @cache
+    def parts(step, place):
         model, snapshot = task.model().double().eval(), result.trajectory.at(step)
         tensors = {k: t[place] for k, t in {**snapshot.params, **snapshot.buffers}.items()}
         model.load_state_dict(tensors)
-        out, own = model(x), dict(model.named_parameters())[name]
-        j = torch.stack([torch.autograd.grad(o, own, retain_graph=True)[0].flatten()
-                         for o in out.flatten()]).reshape(*out.shape, -1)  # fmt: skip
-        return torch.einsum("nkp,mkp->nm", j, j).numpy() / out.shape[1]
+        out, own = model(x), dict(model.named_parameters())
+        every = [torch.autograd.grad(o, list(own.values()), retain_graph=True)
+                 for o in out.flatten()]  # fmt: skip
+        stacks = [torch.stack(g).reshape(*out.shape, -1) for g in zip(*every, strict=True)]
+        grams = [torch.einsum("nkp,mkp->nm", j, j).numpy() / out.shape[1] for j in stacks]
+        return dict(zip(own, grams, strict=True))
+
+    def part(step, place, name):
+        return parts(step, place)[name]
 
     last = result.trajectory.at(40)
     shares = []
