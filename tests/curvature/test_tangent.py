@@ -93,6 +93,31 @@ def test_all_kinds_are_those_of_the_jacobian(net, memory, monkeypatch):
             assert products == pytest.approx(expected, abs=1e-11)
 
 
+@pytest.mark.parametrize("memory", [1 << 20, 2000])
+def test_parts_of_tensors_are_those_of_their_columns_of_the_jacobian(memory, monkeypatch):
+    """Blocks as memory has them cut tensors in two, and hold several."""
+    monkeypatch.setattr("wingbeat.curvature.tangent.MEMORY", memory)
+    task = made(normalised)
+    for kind in ("full", "trace", "logit_sum"):
+        kernel = TangentKernel(task, None, kind)
+        state = kernel.step.start(0)
+        j = jacobian(task, state, kernel.step.layout).reshape(12, CLASSES, -1)
+        found = kernel.by_layer(state.params, state.buffers)
+        assert list(found) == [n for n, _ in task.model().named_parameters()]
+        for name, part in found.items():
+            own = j[..., kernel.step.layout.slices[name]]
+            expected = {
+                "full": np.einsum("nkp,mlp->nkml", own, own).reshape(12 * CLASSES, -1),
+                "trace": np.einsum("nkp,mkp->nm", own, own) / CLASSES,
+                "logit_sum": np.einsum("nkp,mlp->nm", own, own) / CLASSES,
+            }[kind]
+            assert part == pytest.approx(expected, abs=1e-12)
+            products = kernel.at(state.params, state.buffers, name).dense()[0].numpy()
+            assert products == pytest.approx(expected, abs=1e-11)
+        whole = kernel.matrix(state.params, state.buffers)
+        assert sum(found.values()) == pytest.approx(whole, abs=1e-12)
+
+
 @pytest.mark.parametrize("kind", ["full", "trace", "logit_sum"])
 def test_a_model_linear_in_its_weights_keeps_its_kernel(kind):
     kernel = TangentKernel(made(lambda: nn.Linear(4, CLASSES)), None, kind)
@@ -226,6 +251,10 @@ def test_the_cosine_of_two_kernels_from_products():
 def test_what_cannot_be_is_refused():
     with pytest.raises(RequestError, match="logit_sum"):
         TangentKernel(made(normalised), kind="ntk")
+    kernel = TangentKernel(made(normalised), 4)
+    state = kernel.step.start(0)
+    with pytest.raises(RequestError, match=r"no '0\.weigth'.*0\.weight"):
+        kernel.at(state.params, state.buffers, "0.weigth")
     deep = made(lambda: nn.Sequential(nn.Linear(4, 4), nn.Unflatten(1, (2, 2))))
     kernel = TangentKernel(deep, 4)
     with pytest.raises(UndefinedError, match=r"Task\.predict"):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 import pytest
 import torch
@@ -33,7 +35,7 @@ def test_rows_are_those_made_by_hand(result):
     start = made[0]
     labels = points()[1].numpy()
     for i, label in enumerate(result.trajectory.at(40).labels):
-        own, k = {"step": 40, "b": label}, made[40][i]
+        own, k = {"step": 40, "b": label, "layer": ""}, made[40][i]
         if i:
             found = value(result, metric="kernel_distance", a="reference", **own)
             assert found == pytest.approx(kernel_distance(k, made[40][0]), abs=1e-12)
@@ -51,16 +53,62 @@ def test_rows_are_those_made_by_hand(result):
         assert last == pytest.approx(kernel_distance(k, made[steps[-2]][i]))
 
 
+def test_rows_of_tensors_are_those_of_their_gradients(result):
+    """A backward pass for each sample and output, and only the gradients of the tensor."""
+    task, steps = noisy(steps=40), sorted(set(rows(result, metric="kernel_distance").step))
+    x = points()[0].double()
+
+    @cache
+    def parts(step, place):
+        model, snapshot = task.model().double().eval(), result.trajectory.at(step)
+        tensors = {k: t[place] for k, t in {**snapshot.params, **snapshot.buffers}.items()}
+        model.load_state_dict(tensors)
+        out, own = model(x), dict(model.named_parameters())
+        every = [torch.autograd.grad(o, list(own.values()), retain_graph=True)
+                 for o in out.flatten()]  # fmt: skip
+        stacks = [torch.stack(g).reshape(*out.shape, -1) for g in zip(*every, strict=True)]
+        grams = [torch.einsum("nkp,mkp->nm", j, j).numpy() / out.shape[1] for j in stacks]
+        return dict(zip(own, grams, strict=True))
+
+    def part(step, place, name):
+        return parts(step, place)[name]
+
+    last = result.trajectory.at(40)
+    shares = []
+    for name in last.params:
+        for place in (0, 2):
+            own = {"step": 40, "b": last.labels[place], "layer": name}
+            now, old, start = (part(s, place, name) for s in (40, steps[-2], 0))
+            for metric, expected in (
+                ("kernel_motion", kernel_distance(now, old)),
+                ("kernel_from_start", kernel_distance(now, start)),
+                ("kernel_norm_ratio", np.linalg.norm(now) / np.linalg.norm(start)),
+            ):
+                assert value(result, metric=metric, **own) == pytest.approx(expected, abs=1e-10)
+            if place:
+                apart = value(result, metric="kernel_distance", **own)
+                assert apart == pytest.approx(kernel_distance(now, part(40, 0, name)), abs=1e-10)
+        shares.append(value(result, metric="kernel_share", **{**own, "b": "reference"}))
+    assert sum(shares) == pytest.approx(1, abs=1e-12)
+
+
+def test_parts_that_do_not_fit_are_left_out(monkeypatch):
+    monkeypatch.setattr("wingbeat.measure.tangent_kernels.MEMORY", 1000)
+    found = wb.run(noisy(steps=4), [wb.Gaussian(0.3)], metrics="kernel", **FIXED)
+    assert set(rows(found, metric="kernel_motion").layer) == {""}
+    assert rows(found, metric="kernel_share").empty
+
+
 def test_the_twin_is_the_reference(result):
     assert (rows(result, metric="kernel_distance", b="null").value == 0).all()
     own = result.table[result.table.b.isin(["reference", "null"]) & (result.table.a == "")]
-    wide = own.pivot(index=["metric", "step"], columns="b", values="value")
+    wide = own.pivot(index=["metric", "step", "layer"], columns="b", values="value")
     assert (wide.reference == wide.null).all()
     assert (rows(result, metric="kernel_motion", step=0).value == 0).all()
 
 
 def test_the_summary(result):
-    own = rows(result, metric="kernel_distance", step=40, perturbation=FIRST).value
+    own = rows(result, metric="kernel_distance", step=40, perturbation=FIRST, layer="").value
     entry = result.summary[f"{FIRST}/final_kernel_distance"]
     assert entry["value"] == pytest.approx(own.mean())
     assert result.summary[f"{FIRST}/final_local_elasticity"]["value"] > 0

@@ -360,9 +360,9 @@ def test_axes_of_time():
 def test_a_quick_run_has_a_page_tables_and_a_verdict_for_every_claim(tmp_path):
     from wingbeat.study.runner.inline import InlineRunner
 
-    plan = TwoPhasePlan(steps=24, replicas=2, seeds=2)
+    plan = TwoPhasePlan(steps=32, replicas=1, seeds=2, averages=True, rate_drop=10.0)
     found = STUDY.run(plan, tmp_path, runner=InlineRunner(), say=lambda _: None)
     assert (tmp_path / "report.html").exists()
     assert {f"{name}.csv" for name in found.tables} <= {p.name for p in tmp_path.iterdir()}
-    assert len(found.claims) == 8
+    assert len(found.claims) == 17
     assert found.study.failures == ()

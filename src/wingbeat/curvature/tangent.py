@@ -19,7 +19,7 @@ from torch.utils import _pytree as pytree
 from wingbeat.curvature.linear import Operator
 from wingbeat.curvature.samples import Samples, chunks, sample_places
 from wingbeat.determinism import evaluation, seeded
-from wingbeat.errors import NO_PREDICTIONS, RequestError, UndefinedError
+from wingbeat.errors import NO_PREDICTIONS, RequestError, UndefinedError, nearest
 from wingbeat.task.predictions import class_labels, class_scores
 from wingbeat.task.step import TrainingStep
 from wingbeat.typing import Array, Buffers
@@ -102,9 +102,48 @@ class TangentKernel:
         params, buffers = self._placed(params, buffers)
         count = self.outputs(params, buffers).shape[1]
         total: Any = 0.0
-        for rows in self._jacobians(params, buffers, count):
+        for _, rows in self._jacobians(params, buffers, count):
             total = total + torch.einsum("ip,jp->ij", rows, rows)
         return np.asarray(total.double().cpu().numpy())
+
+    def by_layer(self, params: Tensor, buffers: Buffers) -> dict[str, Array]:
+        """Return the part of one model's kernel that each tensor of its weights makes, (n, n).
+
+        Their sum is the kernel, exactly but for rounding: a kernel is a sum over parameters. It
+        costs what `matrix` does; the parts are cut out of the same blocks.
+
+        Args:
+            params: flat weights (P,).
+            buffers: by name.
+
+        Raises:
+            UndefinedError: the task gives no outputs, one row a sample.
+
+        Example:
+            >>> from wingbeat.tasks.dense import circles_task
+            >>> kernel = TangentKernel(circles_task((4,)), 5)
+            >>> state = kernel.step.start(0)
+            >>> parts = kernel.by_layer(state.params, state.buffers)
+            >>> bool(np.allclose(sum(parts.values()), kernel.matrix(state.params, state.buffers)))
+            True
+        """
+        params, buffers = self._placed(params, buffers)
+        count = self.outputs(params, buffers).shape[1]
+        found: dict[str, Any] = {}
+        for place, rows in self._jacobians(params, buffers, count):
+            for name, own in self.step.layout.slices.items():
+                a, b = max(own.start, place.start), min(own.stop, place.stop)
+                if a < b:
+                    part = rows[:, a - place.start : b - place.start]
+                    found[name] = found.get(name, 0.0) + torch.einsum("ip,jp->ij", part, part)
+        return {name: np.asarray(k.double().cpu().numpy()) for name, k in found.items()}
+
+    def gram_by_layer(self, snapshot: Snapshot) -> dict[str, Array]:
+        """Return `by_layer` of every replica of a moment, (E, n, n) each."""
+        params = self.step.layout.flatten(snapshot.params)
+        own = [{k: b[i] for k, b in snapshot.buffers.items()} for i in range(len(params))]
+        every = [self.by_layer(p, b) for p, b in zip(params, own, strict=True)]
+        return {name: np.stack([one[name] for one in every]) for name in every[0]}
 
     def outputs(self, params: Tensor, buffers: Buffers) -> Tensor:
         """Return what the model gives, (N, K)."""
@@ -125,13 +164,22 @@ class TangentKernel:
             self.step.evaluate(look, *self._placed(params, buffers), self.batch)
         return None if found[0] is None else found[0].long().cpu().numpy()
 
-    def at(self, params: Tensor, buffers: Buffers) -> Operator:
+    def at(self, params: Tensor, buffers: Buffers, layer: str | None = None) -> Operator:
         """Return the kernel of one model as an operator: products J(Jᵀv), no matrix.
 
         Each is one backward and one forward derivative of the outputs; for "trace" one for each
         output.
+
+        Args:
+            params: flat weights (P,).
+            buffers: by name.
+            layer: a tensor of the weights, whose part of the kernel it is; None for all of it.
+
+        Raises:
+            RequestError: there is no such tensor.
         """
         params, buffers = self._placed(params, buffers)
+        chosen = self._chosen(layer)
         function = self._function(self.batch, buffers)
         count = self.outputs(params, buffers).shape[1]
         n = len(self.indices)
@@ -139,6 +187,8 @@ class TangentKernel:
         def once(cotangent: Tensor) -> Tensor:
             """Return J(Jᵀv) for v (N, K)."""
             (slope,) = vjp(function, params)[1](cotangent)
+            if layer is not None:
+                slope = torch.zeros_like(slope).index_copy(0, chosen, slope[chosen])
             moved: Tensor = jvp(function, (params,), (slope,))[1]
             return moved
 
@@ -161,6 +211,14 @@ class TangentKernel:
         size = n * count if self.kind == "full" else n
         return Operator(apply, 1, size, self.step.dtype, self.step.device)
 
+    def _chosen(self, layer: str | None) -> Tensor:
+        """Return the places of a tensor among the flat weights; of all of them for None."""
+        slices = self.step.layout.slices
+        if layer is not None and layer not in slices:
+            raise RequestError(f"the weights have no {layer!r}: {nearest(layer, slices)}")
+        place = slice(0, self.step.layout.size) if layer is None else slices[layer]
+        return torch.arange(place.start, place.stop, device=self.step.device)
+
     def cosine(self, params: Tensor, others: Tensor, buffers: Buffers, probes: int = 100) -> float:
         """Estimate the cosine of two kernels from products with the same random signs.
 
@@ -179,15 +237,20 @@ class TangentKernel:
         a, b = first(z.to(first.device)), second(z.to(first.device))
         return float((a * b).sum() / ((a * a).sum() * (b * b).sum()).sqrt())
 
-    def _jacobians(self, params: Tensor, buffers: Buffers, count: int) -> Iterator[Tensor]:
-        """Yield pieces of the Jacobian whose Gram matrices add up to the kernel."""
+    def _jacobians(
+        self, params: Tensor, buffers: Buffers, count: int
+    ) -> Iterator[tuple[slice, Tensor]]:
+        """Yield pieces of the Jacobian whose Gram matrices add up to the kernel, and their place.
+
+        The place is that of their columns among the flat weights.
+        """
         for places in self._blocks(count):
             if self.kind == "full":
-                yield self._rows(params, buffers, places, None).flatten(0, 1)
+                yield places, self._rows(params, buffers, places, None).flatten(0, 1)
                 continue
             weights = torch.eye(count, dtype=params.dtype, device=params.device)
             for row in weights if self.kind == "trace" else weights.sum(0, keepdim=True):
-                yield self._rows(params, buffers, places, row) / count**0.5
+                yield places, self._rows(params, buffers, places, row) / count**0.5
 
     def _rows(
         self, params: Tensor, buffers: Buffers, place: slice, weights: Tensor | None

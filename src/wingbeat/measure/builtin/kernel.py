@@ -31,13 +31,15 @@ SETTLED: Final = 0.1
 @metric_of_run(
     "kernel",
     needs="models",
-    per="replica",
+    per="layer",
     unit="1",
     range=(0, inf),
     direction="distance 0 = the same up to a factor",
     label="tangent kernel",
     caption="1 − cosine of the empirical tangent kernel (trace over outputs) with the reference's, "
-    "with its own at the record before and at the first; its growth, fit to the labels and rank",
+    "with its own at the record before and at the first; its growth, fit to the labels and rank. "
+    "Distances and growth also of the part that each tensor of the weights makes, with its share "
+    "of the trace; the parts add up to the kernel",
     source="Fort et al., arXiv 2010.15110; Zhou et al., arXiv 2505.13900",
     cost="a forward and a backward pass for each of at most 128 samples and each output, replica "
     "and look; as many looks as together take as many gradients as training did, at least two",
@@ -48,6 +50,7 @@ SETTLED: Final = 0.1
         "kernel_norm_ratio",
         "kernel_alignment",
         "kernel_rank",
+        "kernel_share",
     ),
     summary=("final_kernel_distance", "kernel_settled_step"),
     figure=Curve(row="kernel_from_start", label="tangent kernel", axis="1 − cosine with the first"),
@@ -78,6 +81,7 @@ def kernel(context: MetricContext) -> None:
         _rows(context, "kernel_norm_ratio", step, run, _grown(every, first))
         _rows(context, "kernel_rank", step, run, np.array([of.effective_rank(k) for k in every]))
         _alignment(context, step, run)
+        _layers(context, step, run)
         before = every
     context.keep("final_kernel_distance", apart, low=0.0, high=1.0, reason=CONSTANT)
     settled, why = _settled(run, motion, len(context.labels))
@@ -107,11 +111,27 @@ def _rows(
     context: MetricContext, row: str, step: int, run: RunKernels, values: Array, why: str = ""
 ) -> Array:
     labels, first = context.trajectory.at(step).labels, int(row == "kernel_distance")
-    finite = np.asarray(np.isfinite(run.kernels[step]).all(axis=(1, 2)))
-    reasons = np.where(finite & (finite[0] | (first == 0)), why or CONSTANT, DIVERGED)
+    reasons = _reasons(run, step, first, why)
     kept, a = {"": values[first:]}, REFERENCE if first else ""
     layer_rows(context, row, step, labels[first:], kept, a=a, why=reasons[first:], mean=False)
     return values
+
+
+def _layers(context: MetricContext, step: int, run: RunKernels) -> None:
+    """Add the rows of the parts that tensors make."""
+    labels = context.trajectory.at(step).labels
+    for row, values in run.layers.get(step, {}).items():
+        first = int(row == "kernel_distance")
+        kept = {name: own[first:] for name, own in values.items()}
+        why = _reasons(run, step, first)[first:]
+        a = REFERENCE if first else ""
+        layer_rows(context, row, step, labels[first:], kept, a=a, why=why, mean=False)
+
+
+def _reasons(run: RunKernels, step: int, first: int, why: str = "") -> Array:
+    """Return for each replica why its kernel, or its distance to the reference's, has no value."""
+    finite = np.asarray(np.isfinite(run.kernels[step]).all(axis=(1, 2)))
+    return np.where(finite & (finite[0] | (first == 0)), why or CONSTANT, DIVERGED)
 
 
 def _settled(run: RunKernels, motion: dict[int, Array], count: int) -> tuple[Array, str]:

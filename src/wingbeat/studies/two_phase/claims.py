@@ -6,13 +6,14 @@ Each claim has a null model that its note names: what the number would be if the
 from __future__ import annotations
 
 from dataclasses import replace
-from math import isfinite, nan
+from math import isfinite, log2, nan
 from typing import TYPE_CHECKING, Final
 
 from wingbeat.metrics.structure import confinement
 from wingbeat.report.figures.estimates import estimate_text
 from wingbeat.stats import Estimate
 from wingbeat.studies.two_phase.found import Runs, mark
+from wingbeat.studies.two_phase.plan import AVERAGED
 from wingbeat.study.analysis import Analysis
 from wingbeat.study.verdicts import FAILS, HOLDS, UNDETERMINED, Claim, Verdict, all_of, judge
 
@@ -32,6 +33,7 @@ RULINGS: Final[Mapping[str, Verdict]] = {
     "undetermined": UNDETERMINED,
 }
 ZHOU: Final = "2505.13900"
+KERNELS: Final = {"": "kernel as it is", "centred_": "centred kernel"}
 
 
 def claims(found: Analysis) -> tuple[Claim, ...]:
@@ -46,10 +48,12 @@ def claims(found: Analysis) -> tuple[Claim, ...]:
         transition(found, "turn", "the kernel turns less", "from about 1 to 0.05 of 1 − cosine"),
         per_way(found),
         coincide(found),
-        confined(found, ""),
-        confined(found, "centred_"),
+        confined(found, "", "kernel as it is"),
+        confined(found, "centred_", "centred kernel"),
         frozen_late(found),
         frozen_at_start(found),
+        *averages(found),
+        *drop(found),
     )
 
 
@@ -111,20 +115,108 @@ def chance_within(near: float, whole: float) -> float:
     return 1.0 - (1.0 - min(1.0, near / whole)) ** 2
 
 
-def confined(found: Analysis, prefix: str) -> Claim:
+def confined(found: Analysis, prefix: str, words: str) -> Claim:
     """Judge whether the kernel stays near a fixed one over the second half of training."""
+    return _confined(
+        found,
+        prefix,
+        words,
+        "The kernel is confined.",
+        "the longest decade of the second half of training",
+        f"; norm × {estimate_text(mark(found, 'growth'))}",
+    )
+
+
+def _confined(
+    found: Analysis, prefix: str, words: str, text: str, window: str, more: str = ""
+) -> Claim:
+    """Judge by the slope of a structure function whether a kernel stays near a fixed one."""
     slope, angle = mark(found, f"{prefix}slope"), mark(found, f"{prefix}plateau_degrees")
     return Claim(
         f"{prefix.replace('_', '-')}confined",
-        "The kernel is confined.",
+        text,
         "the same floor of 1 − cosine for every lag (2505.13900)",
-        f"slope {estimate_text(slope)}, opening {estimate_text(angle)} degrees; norm × "
-        f"{estimate_text(mark(found, 'growth'))}",
+        f"slope {estimate_text(slope)}, opening {estimate_text(angle)} degrees{more}",
         RULINGS[confinement(slope)],
-        "Slope of 1 − cosine against the time between two moments, in logarithms, over the longest "
-        "decade of the second half of training. Null model: a fixed kernel with noise that has no "
-        "memory gives 0, diffusion 1, drift 2. The angle is blind to growth: see the norm.",
-        "centred kernel" if prefix else "kernel as it is",
+        "Slope of 1 − cosine against the time between two moments, in logarithms, over "
+        f"{window}. Null model: a fixed kernel with noise that has no "
+        "memory gives 0, diffusion 1, drift 2. The angle is blind to growth"
+        f"{': see the norm' * bool(more)}.",
+        words,
+    )
+
+
+def averages(found: Analysis) -> tuple[Claim, ...]:
+    """Judge whether averages of the weights take away the turn that is left, if it was asked."""
+    if not _runs(found).has("average_plateau"):
+        return ()
+    claims = []
+    for prefix, words in KERNELS.items():
+        fall = mark(found, f"{prefix}average_fall")
+        angles = (mark(found, f"{prefix}{n}_plateau_degrees") for n in ("single", "average"))
+        claims.append(
+            Claim(
+                f"{prefix.replace('_', '-')}average-jitter",
+                "What turns late is the jitter of a constant rate: averages of weights keep still.",
+                "a confined phase (2505.13900), looked at through single records",
+                f"1 − cosine of averages lower by {_doublings(fall)}; opening "
+                f"{' for '.join(estimate_text(a) for a in angles)} degrees",
+                judge(fall, FALL, above=True),
+                f"Averages of {AVERAGED} successive records of the second half against the record "
+                "in the middle of each, at the same times. Keep still: at least half of 1 − cosine "
+                f"is gone. Null models: noise without memory falls by log₂ {AVERAGED} = "
+                f"{log2(AVERAGED):.2f} doublings, drift and diffusion by none.",
+                words,
+            )
+        )
+    window = "the longest decade of the averages' times, second half of training"
+    told = "The kernel of averaged weights is confined."
+    return (
+        *claims,
+        *(_confined(found, f"{p}average_", words, told, window) for p, words in KERNELS.items()),
+    )
+
+
+def drop(found: Analysis) -> tuple[Claim, ...]:
+    """Judge what becomes of the kernel after a drop of the learning rate, if it was asked."""
+    if not _runs(found).has("dropped_late_plateau"):
+        return ()
+    window = "the longest decade of the last quarter, after the drop"
+    told = "After a drop of the rate the kernel is confined."
+    confinements = (
+        _confined(found, f"dropped_{p}late_", words, told, window) for p, words in KERNELS.items()
+    )
+    itself = (_after_drop(found, prefix, words) for prefix, words in KERNELS.items())
+    nearer = mark(found, "dropped_to_average_fall")
+    return (
+        *confinements,
+        *itself,
+        Claim(
+            "drop-average",
+            "A drop of the rate leads to the kernel of averaged weights.",
+            "",
+            f"1 − cosine to the kernel after the drop lower by {_doublings(nearer)} from an "
+            "average before it than from the last record; test accuracy at the end "
+            f"{estimate_text(mark(found, 'dropped_full'))} after the drop, "
+            f"{estimate_text(mark(found, 'full'))} without",
+            judge(nearer, 0.0, above=True),
+            "Null models: a kernel without jitter gives at most 0, since the average lies further "
+            "back; jitter without memory around one that both share more than 0.",
+        ),
+    )
+
+
+def _after_drop(found: Analysis, prefix: str, words: str) -> Claim:
+    fall = mark(found, f"dropped_{prefix}turn_per_way_fall")
+    return Claim(
+        f"{prefix.replace('_', '-')}drop-itself",
+        "After a drop of the rate the kernel rests more than the weights do.",
+        "",
+        f"turn of the kernel ÷ turn of the weights falls by {_doublings(fall)}",
+        judge(fall, FALL, above=True),
+        "Against the same training at the full rate, over the last quarter, between records half "
+        "of it apart. Null model: a kernel that turns as far per turn of the weights; 0.",
+        words,
     )
 
 

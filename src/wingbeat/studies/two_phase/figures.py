@@ -15,6 +15,7 @@ from wingbeat.report.figures.marks import Dot, DotFigure
 from wingbeat.report.figures.records import Guide, Line, LineFigure
 from wingbeat.report.prose import number
 from wingbeat.studies.two_phase.found import COURSES, Runs
+from wingbeat.studies.two_phase.plan import AVERAGED
 from wingbeat.study.finished import estimate_in
 
 if TYPE_CHECKING:
@@ -182,6 +183,44 @@ def structure(found: Tables, plateau: Estimate) -> DotFigure:
         guides=(Guide("a fixed kernel with noise", float(1 - np.cos(angle))),)
         if isfinite(angle)
         else (),
+        log_value=True,
+        log_place=True,
+    )
+
+
+RESTS: Final = {
+    "single": "single records, second half",
+    "average": f"averages of {AVERAGED} records, second half",
+    "late": "single records, last quarter, full rate",
+    "dropped_late": "single records, last quarter, after the drop",
+}
+"""What the kernels of a structure function are of, by the names of the table ``at_rest``."""
+
+
+def at_rest(found: Tables) -> DotFigure:
+    """Return structure functions of averaged weights and after a drop of the rate."""
+    rows = found["at_rest"]
+    dots: list[Dot] = []
+    for style, (name, words) in enumerate(RESTS.items()):
+        own = rows[(rows["of"] == name) & (rows["structure"] > 0)]
+        kept = own.iloc[_even(own["dt"].to_numpy(dtype=float))]
+        dots += [
+            dot(
+                float(r["dt"]), estimate_in(r, "structure"), words, style,
+                f"{words}: {r['dt']:.0f} steps apart",
+            )
+            for _, r in kept.iterrows()
+        ]  # fmt: skip
+    return DotFigure(
+        "at_rest",
+        "What is left where the jitter of the rate is taken away?",
+        f"1 − cosine of two kernels against the time between them, {INTERVALS}. Averages of "
+        "successive records are compared with the record in the middle of each, the training whose "
+        "rate falls in the middle with the same one at the full rate. Level: a fixed kernel with "
+        "noise. A line as steep as before, and lower, has lost speed and not its direction.",
+        "steps between two kernels",
+        "1 − cosine",
+        tuple(dots),
         log_value=True,
         log_place=True,
     )

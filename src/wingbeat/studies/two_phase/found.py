@@ -57,6 +57,10 @@ class Runs:
         """Return the mean of one number over base seeds; its interval is cut at 0 and at most."""
         return cut(over_seeds(self.each(name), reason=NOT_REACHED), most)
 
+    def has(self, name: str) -> bool:
+        """Tell whether some base seed has a number: what was not asked for has none."""
+        return any(name in own for own in self.numbers)
+
     def names(self, prefix: str) -> list[tuple[int, ...]]:
         """Return what stands behind ``prefix/`` in the names, as numbers, ascending.
 
@@ -106,20 +110,33 @@ def cut(found: Estimate, most: float = inf) -> Estimate:
 
 
 def read(plan: Any, study: StudyResult) -> Runs:  # noqa: ARG001 (the skeleton's signature)
-    """Return the numbers of the finished base seeds, without those that are undefined."""
+    """Return the numbers of the finished base seeds, without those that are undefined.
+
+    Those of the training whose rate falls stand beside the others of its base seed, as
+    ``dropped_…``; a base seed counts once its training at one rate is done.
+    """
     ledger = Ledger(study.folder)
     rows = done(study).sort_values("seed")
-    facts = [ledger.facts(key) for key in rows["key"]]
+    rate = rows["rate"] if "rate" in rows else pd.Series("constant", index=rows.index)
+    facts = [ledger.facts(key) for key in rows["key"][rate == "constant"]]
+    after = {
+        seed: _numbers(ledger.facts(key), "dropped_")
+        for seed, key in rows[rate == "dropped"][["seed", "key"]].itertuples(index=False)
+    }
+    seeds = rows["seed"][rate == "constant"]
     numbers = tuple(
-        {
-            name: float(entry["value"])
-            for name, entry in one["summary"].items()
-            if isinstance(entry.get("value"), int | float)
-        }
-        for one in facts
+        {**_numbers(one), **after.get(seed, {})} for seed, one in zip(seeds, facts, strict=True)
     )
     forks = sorted(int(n.split("/")[1]) for n in facts[0]["summary"] if n.startswith("nudge/"))
     return Runs(numbers, tuple(forks), int(numbers[0]["elapsed"]), int(facts[0]["steps"]))
+
+
+def _numbers(facts: dict[str, Any], prefix: str = "") -> Numbers:
+    return {
+        f"{prefix}{name}": float(entry["value"])
+        for name, entry in facts["summary"].items()
+        if isinstance(entry.get("value"), int | float)
+    }
 
 
 def tables(found: Analysis) -> Tables:
@@ -133,6 +150,7 @@ def tables(found: Analysis) -> Tables:
         "kernel_norm": pd.DataFrame(list(_norms(runs))),
         "structure": pd.DataFrame(list(_structure(runs))),
         "linearised": pd.DataFrame(list(_linearised(runs))),
+        **({"at_rest": pd.DataFrame(rest)} if (rest := list(_rest(runs))) else {}),
     }
 
 
@@ -158,7 +176,7 @@ def _marks(runs: Runs) -> Iterable[dict[str, Any]]:
     for name in ("slope", "centred_slope", "growth", "full"):
         yield row(name, runs.each(name))
     for name in ("plateau", "centred_plateau"):
-        yield row(f"{name}_degrees", np.degrees(np.arccos(1 - runs.each(name))))
+        yield row(f"{name}_degrees", degrees(runs.each(name)))
     yield row("gap_at_start", runs.each("full") - runs.each("linearised/0"))
     late = runs.forks[-1]
     half = max(t for t in runs.forks if t <= runs.end / 4)
@@ -166,6 +184,45 @@ def _marks(runs: Runs) -> Iterable[dict[str, Any]]:
     yield row("gain_at_quarter", runs.each(f"linearised/{half}") - runs.each(f"stopped/{half}"))
     yield row("barrier_first", runs.each(f"barrier/0/{runs.end}"))
     yield row("barrier_last", runs.each(f"barrier/{late}/{runs.end}"))
+    yield from (row(name, values) for name, values in at_rest(runs).items())
+
+
+def at_rest(runs: Runs) -> dict[str, Array]:
+    """Return what averages of weights and a drop of the rate say, by base seed, where asked for.
+
+    ``…_fall`` are doublings: by which 1 − cosine of averages lies below that of single records, the
+    turn of the kernel per turn of the weights after a drop below that at the full rate, and the
+    way to the kernel after a drop from an average below that from a record.
+    """
+    found: dict[str, Array] = {}
+    with np.errstate(divide="ignore", invalid="ignore"):
+        for prefix in ("", "centred_"):
+            for name in ("single", "average", "late", "dropped_late"):
+                own = f"dropped_{prefix}late" if name == "dropped_late" else f"{prefix}{name}"
+                if runs.has(f"{own}_plateau"):
+                    found[f"{own}_slope"] = runs.each(f"{own}_slope")
+                    found[f"{own}_plateau_degrees"] = degrees(runs.each(f"{own}_plateau"))
+            if runs.has(f"{prefix}average_plateau"):
+                single, mean = (runs.each(f"{prefix}{n}_plateau") for n in ("single", "average"))
+                found[f"{prefix}average_fall"] = np.log2(single / mean)
+            if runs.has("dropped_late_way"):
+                way = runs.each("late_way") / runs.each("dropped_late_way")
+                turn = runs.each(f"{prefix}late_turn") / runs.each(f"dropped_{prefix}late_turn")
+                found[f"dropped_{prefix}turn_per_way_fall"] = np.log2(turn / way)
+        if runs.has("dropped_to_average"):
+            to = [runs.each(f"dropped_to_{name}") for name in ("single", "average")]
+            found["dropped_to_average_fall"] = np.log2(to[0] / to[1])
+            found["dropped_full"] = runs.each("dropped_full")
+    return found
+
+
+def degrees(distance: Array) -> Array:
+    """Return the angle of 1 − cosine in degrees.
+
+    >>> degrees(np.array([0.0, 0.5])).round(6).tolist()
+    [0.0, 60.0]
+    """
+    return np.asarray(np.degrees(np.arccos(1 - distance)))
 
 
 def _chaos(runs: Runs) -> Iterable[dict[str, Any]]:
@@ -209,6 +266,17 @@ def _structure(runs: Runs) -> Iterable[dict[str, Any]]:
         for name in ("structure", "centred_structure"):
             row |= estimate_columns(name, runs.over(f"{name}/{dt}"))
         yield row
+
+
+def _rest(runs: Runs) -> Iterable[dict[str, Any]]:
+    """Yield structure functions of averages, single records beside them, and either rate."""
+    for name in ("single", "average", "late", "dropped_late"):
+        for (dt,) in runs.names(f"{name}_structure"):
+            centred = "dropped_centred_late" if name == "dropped_late" else f"centred_{name}"
+            row: dict[str, Any] = {"of": name, "dt": dt}
+            for column, own in (("structure", name), ("centred_structure", centred)):
+                row |= estimate_columns(column, runs.over(f"{own}_structure/{dt}"))
+            yield row
 
 
 def _linearised(runs: Runs) -> Iterable[dict[str, Any]]:

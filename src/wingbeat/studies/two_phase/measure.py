@@ -21,10 +21,14 @@ from wingbeat.metrics.structure import structure_function
 from wingbeat.replicas.fork import REFERENCE
 from wingbeat.studies.curvature import Measured, number, task_of
 from wingbeat.studies.two_phase.fixed_kernel import fixed_kernel_accuracy
+from wingbeat.studies.two_phase.plan import WINDOW
 from wingbeat.task.step import TrainingStep
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import pandas as pd
+    from torch import Tensor
 
     from wingbeat.execution.result import Result
     from wingbeat.trajectory.trajectory import Trajectory
@@ -35,9 +39,6 @@ KERNEL_SAMPLES: Final = 64
 BARRIER_SAMPLES: Final = 512
 """Test samples of a barrier, at most."""
 BARRIER_POINTS: Final = 11
-WINDOW: Final = 0.5
-"""Share of training after which the kernel is asked whether it is confined. Fixed beforehand: a
-window that began where the kernel looks settled would be chosen for the answer."""
 
 
 def two_phases(result: Result) -> Measured:
@@ -160,17 +161,18 @@ def kernels(
     found: Measured = {f"norm/{s}": number(norms[s] / norms[steps[0]]) for s in moments}
     found["growth"] = number(norms[steps[-1]] / norms[late])
     for prefix, centred in (("", False), ("centred_", True)):
-        turned = partial(kernel_angle, centred=centred)
+        angle = partial(kernel_angle, centred=centred)
         found |= {
-            f"{prefix}angle/{a}/{b}": number(turned(made[a], made[b]))
+            f"{prefix}angle/{a}/{b}": number(angle(made[a], made[b]))
             for a, b in combinations(moments, 2)
         }
         found |= {
-            f"{prefix}turn/{dt}/{t}": number(turned(made[t], made[t + dt]))
+            f"{prefix}turn/{dt}/{t}": number(angle(made[t], made[t + dt]))
             for dt in lags(steps, elapsed)
             for t in forks
         }
-        found |= _confinement({s: k for s, k in made.items() if s >= late}, prefix, centred=centred)
+        own = {s: k for s, k in made.items() if s >= late}
+        found |= confinement_of(own, prefix, centred=centred)
     return found
 
 
@@ -187,7 +189,8 @@ def lags(steps: list[int], elapsed: int) -> list[int]:
     return [*found, elapsed]
 
 
-def _confinement(made: dict[int, Array], prefix: str, *, centred: bool) -> Measured:
+def confinement_of(made: dict[int, Array], prefix: str, *, centred: bool) -> Measured:
+    """Return slope, plateau and structure function of kernels by step, names after a prefix."""
     apart = np.zeros((len(made), len(made)))
     for (i, a), (j, b) in combinations(enumerate(made.values()), 2):
         apart[i, j] = apart[j, i] = kernel_distance(a, b, centred=centred)
@@ -212,10 +215,29 @@ def way(step: TrainingStep, trajectory: Trajectory, forks: list[int], elapsed: i
     found: Measured = {}
     for at in forks:
         pair = (trajectory.at(at), trajectory.at(at + elapsed))
-        a, b = (step.layout.flatten(s.params)[0].double() for s in pair)
-        chord = (a / a.norm() - b / b.norm()).norm() / 2
-        found[f"way/{at}"] = number(2 * float(chord.clamp(max=1.0).asin()))
+        a, b = (step.layout.flatten(s.params)[0] for s in pair)
+        found[f"way/{at}"] = number(turned(a, b))
     return found
+
+
+def turned(first: Tensor, second: Tensor) -> float:
+    """Return the angle between two flat weights in radian.
+
+    >>> turned(torch.tensor([1.0, 0.0]), torch.tensor([0.0, 2.0])) == np.pi / 2
+    True
+    """
+    a, b = first.double(), second.double()
+    chord = (a / a.norm() - b / b.norm()).norm() / 2
+    return 2 * float(chord.clamp(max=1.0).asin())
+
+
+def evenly(steps: Sequence[int], share: float) -> list[int]:
+    """Return the evenly spaced records of a run after a share of it.
+
+    >>> evenly([0, 4, 8, 10], 0.4)
+    [4, 8]
+    """
+    return [s for s in steps if s >= share * steps[-1] and s % steps[1] == 0]
 
 
 def fixed(result: Result, forks: list[int]) -> Measured:

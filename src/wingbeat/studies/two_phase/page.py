@@ -10,6 +10,7 @@ import pandas as pd
 from wingbeat.report.figures.estimates import estimate_text, table_of
 from wingbeat.report.figures.table import Table
 from wingbeat.studies.two_phase.figures import (
+    at_rest,
     chaos_map,
     courses,
     fixed_kernel,
@@ -18,6 +19,7 @@ from wingbeat.studies.two_phase.figures import (
 )
 from wingbeat.studies.two_phase.found import COURSES, Runs, mark
 from wingbeat.studies.two_phase.measure import KERNEL_SAMPLES
+from wingbeat.studies.two_phase.plan import AVERAGED
 from wingbeat.study.analysis import Analysis, PageContent
 from wingbeat.study.finished import done, estimate_in
 
@@ -42,6 +44,12 @@ MEANINGS: Final = {
     "place taken from the other base seeds, less the share that a straight line in doublings does.",
     "intervals": "95 %, Student's over base seeds; none below three.",
 }
+REST: Final = {
+    "average": f"Mean of the weights of {AVERAGED} successive records, with running statistics "
+    "estimated anew for it where there are any.",
+    "drop": "The same training a second time, with the rate divided in the middle; both are looked "
+    "at over the last quarter, when what the drop itself sets in motion is over.",
+}
 
 
 def content(found: Analysis) -> PageContent:
@@ -60,7 +68,7 @@ def content(found: Analysis) -> PageContent:
             ("test accuracy", estimate_text(mark(found, "full")), "of the reference at the end"),
             ("looked at", f"{runs.elapsed} updates", "after each nudge"),
         ),
-        definitions=MEANINGS,
+        definitions=MEANINGS | (REST if "at_rest" in found.tables else {}),
         sections=(
             ("chaos", "What becomes of a nudge", (chaos_map(found.tables, runs),)),
             (
@@ -75,6 +83,11 @@ def content(found: Analysis) -> PageContent:
                 (structure(found.tables, mark(found, "plateau_degrees")),),
             ),
             ("fixed", "Does its motion matter?", (fixed_kernel(found.tables, runs),)),
+            *(
+                [("rest", "Is it the jitter of the rate?", (at_rest(found.tables),))]
+                if "at_rest" in found.tables
+                else []
+            ),
         ),
         tables=(
             ("moments", "By moment", _by_moment(found.tables["course"], runs)),

@@ -1,8 +1,11 @@
-"""What the study of two phases runs: one training a base seed, nudged at doubling moments."""
+"""What the study of two phases runs: one training a base seed, nudged at doubling moments.
+
+And, where it is asked for, the same training with a rate that falls in the middle.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Final
@@ -34,8 +37,41 @@ RECORDS: Final = 100
 """Moments that are recorded at least, evenly spaced: the first doublings need short ones."""
 ELAPSED: Final = 0.25
 """Share of training that passes between a nudge and the look at what became of it."""
+WINDOW: Final = 0.5
+"""Share of training after which the kernel is asked whether it is confined. Fixed beforehand: a
+window that began where the kernel looks settled would be chosen for the answer."""
+AVERAGED: Final = 5
+"""Records of an average: odd, so that one of them is its middle; few, so that ten averages fit into
+the second half of a hundred records, and a slope over them has a decade of times."""
+FEWEST: Final = 3
+"""Averages that a slope needs."""
 TASK: Final = "wingbeat.studies.two_phase.plan:constant_rate"
 MEASURE: Final = "wingbeat.studies.two_phase.measure:two_phases"
+AVERAGES: Final = "wingbeat.studies.two_phase.averages:averages"
+LATE: Final = "wingbeat.studies.two_phase.rate_drop:late"
+DROPPED: Final = "wingbeat.studies.two_phase.rate_drop:dropped"
+DROP_AT: Final = 0.5
+"""Share of training at the full rate, where it falls: the first kernels have come and gone."""
+
+
+@dataclass(frozen=True)
+class RateDrop:
+    """The factor of a learning rate that falls once.
+
+    Attributes:
+        by: what the rate is divided by.
+        at: updates that are made at the full rate.
+
+    >>> [RateDrop(10.0, 2)(step) for step in range(4)]
+    [1.0, 1.0, 0.1, 0.1]
+    """
+
+    by: float
+    at: int
+
+    def __call__(self, step: int) -> float:
+        """Return the factor of the update after so many."""
+        return 1.0 if step < self.at else 1.0 / self.by
 
 
 @dataclass(frozen=True)
@@ -59,6 +95,10 @@ class TwoPhasePlan:
     replicas: int = option(5, "Copies nudged at each moment.")
     seeds: int = option(5, "Base seeds, from 0 on.")
     eval_samples: int = option(500, "Most samples of the evaluation data.")
+    averages: bool = option(False, "Look at kernels of averaged weights too.")
+    rate_drop: float = option(
+        1.0, "Train once more with the rate divided by this from the middle on; 1 does not."
+    )
 
     def __post_init__(self) -> None:
         least = {"steps": 16, "replicas": 1, "seeds": 1, "eval_samples": 2}
@@ -69,6 +109,14 @@ class TwoPhasePlan:
             raise RequestError(
                 f"lr {self.lr!r}, scale {self.scale!r}, momentum {self.momentum!r}: give a "
                 "positive rate and size, and a momentum of at least 0 and below 1"
+            )
+        if self.rate_drop < 1:
+            raise RequestError(f"rate_drop {self.rate_drop!r}: divide by more than 1, 1 for none")
+        records = int((1 - WINDOW) * self.steps / self.every) + 1
+        if self.averages and records < FEWEST * AVERAGED:
+            raise RequestError(
+                f"steps is {self.steps}: averages of weights need {FEWEST * AVERAGED} records in "
+                f"the second half, and there are {records}; train longer, or leave them out"
             )
         if self.task not in FACTORIES and ":" not in self.task:
             raise RequestError(
@@ -95,6 +143,15 @@ class TwoPhasePlan:
         return max(1, round(self.steps * ELAPSED / self.every)) * self.every
 
     @property
+    def drop_at(self) -> int:
+        """Updates at the full rate of the training whose rate falls.
+
+        >>> TwoPhasePlan().drop_at
+        400
+        """
+        return max(1, round(self.steps * DROP_AT / self.every)) * self.every
+
+    @property
     def forks(self) -> tuple[int, ...]:
         """Steps at which copies are nudged: at the start, then at doubling distances.
 
@@ -116,10 +173,12 @@ def constant_rate(
     lr: float,
     momentum: float,
     eval_samples: int,
+    drop: Sequence[float] = (),
 ) -> Task:
     """Return a factory's task with SGD at one learning rate, so many updates and test samples.
 
     The rate must not change: copies nudged late would part less only since steps are smaller.
+    Unless it is asked what a change does: ``drop`` says by how much and after how many updates.
 
     Raises:
         RequestError: the factory cannot be called so, or its task has no evaluation data.
@@ -145,14 +204,14 @@ def constant_rate(
     return replace(
         task,
         optimizer=partial(torch.optim.SGD, lr=lr, momentum=momentum),
-        schedule=None,
+        schedule=RateDrop(drop[0], int(drop[1])) if drop else None,
         steps=steps,
         eval_data=shown,
     )
 
 
 def conditions(plan: TwoPhasePlan) -> list[Condition]:
-    """Return one condition for each base seed.
+    """Return one condition for each base seed, and one with a drop where it is asked for.
 
     Raises:
         RequestError: the task cannot be built.
@@ -160,6 +219,8 @@ def conditions(plan: TwoPhasePlan) -> list[Condition]:
     Example:
         >>> [c.tags["seed"] for c in conditions(TwoPhasePlan(seeds=2))]
         [0, 1]
+        >>> [c.tags["rate"] for c in conditions(TwoPhasePlan(seeds=1, rate_drop=10.0))]
+        ['constant', 'dropped']
     """
     place, usual = FACTORIES.get(plan.task, (plan.task, {}))
     given: dict[str, Any] = {
@@ -171,21 +232,40 @@ def conditions(plan: TwoPhasePlan) -> list[Condition]:
         "eval_samples": plan.eval_samples,
     }
     name = constant_rate(**given).name
-    return [
-        Condition(
-            factory=TASK,
-            arguments=given,
-            perturbations=tuple(
-                {"kind": "gaussian", "scale": plan.scale, "at": at} for at in plan.forks
-            ),
-            replicas=plan.replicas,
-            record_every=plan.every,
-            metrics=("cosine", "disagreement", "accuracy", "train_loss"),
-            seeds=(seed,),
-            # A stack of nets this small is faster than a loop; of larger convolutions it is not.
-            driver="lockstep" if plan.task.startswith("digits") else "loop",
-            measures=(MEASURE,),
-            tags={"seed": seed, "task": name},
-        )
-        for seed in range(plan.seeds)
-    ]
+    found = []
+    for seed in range(plan.seeds):
+        whole = _constant(plan, given, {"seed": seed, "task": name, "rate": "constant"})
+        found.append(whole)
+        if plan.rate_drop > 1:
+            found.append(_dropped(plan, whole))
+    return found
+
+
+def _constant(plan: TwoPhasePlan, given: dict[str, Any], tags: dict[str, Any]) -> Condition:
+    return Condition(
+        factory=TASK,
+        arguments=given,
+        perturbations=tuple(
+            {"kind": "gaussian", "scale": plan.scale, "at": at} for at in plan.forks
+        ),
+        replicas=plan.replicas,
+        record_every=plan.every,
+        metrics=("cosine", "disagreement", "accuracy", "train_loss"),
+        seeds=(tags["seed"],),
+        # A stack of nets this small is faster than a loop; of larger convolutions it is not.
+        driver="lockstep" if plan.task.startswith("digits") else "loop",
+        measures=(MEASURE, *[AVERAGES] * plan.averages, *[LATE] * (plan.rate_drop > 1)),
+        tags=tags,
+    )
+
+
+def _dropped(plan: TwoPhasePlan, whole: Condition) -> Condition:
+    """Return the same training with a rate that falls, without copies."""
+    return replace(
+        whole,
+        arguments={**whole.arguments, "drop": [plan.rate_drop, plan.drop_at]},
+        perturbations=(),
+        metrics=("accuracy", "train_loss"),
+        measures=(DROPPED,),
+        tags={**whole.tags, "rate": "dropped"},
+    )
