@@ -60,6 +60,10 @@ def _as_asked(plan: Any, _: Path) -> Any:
     return plan
 
 
+def _placed(condition: Condition, device: str) -> Condition:
+    return replace(condition, device=device)
+
+
 def _no_lines(*_: Any) -> Sequence[str]:
     return ()
 
@@ -83,6 +87,7 @@ class NamedStudy:
         announce: from plan, conditions, those that are left and the number of processes to what
             is said before anything is trained.
         told: tags that name a condition where its end is told; () for all.
+        placed: from a condition and a device to the condition as it is trained there.
     """
 
     name: str
@@ -97,6 +102,7 @@ class NamedStudy:
     begun: Callable[[Any, Path], Any] = _as_asked
     announce: Callable[[Any, list[Condition], list[Condition], int], Sequence[str]] = _no_lines
     told: tuple[str, ...] = ()
+    placed: Callable[[Condition, str], Condition] = _placed
 
     @property
     def function(self) -> Callable[[Any], list[Condition]]:
@@ -138,7 +144,7 @@ class NamedStudy:
         device = str(check_device(device))
         count = workers or (processors() if device == "cpu" else 1)
         plan = self.begun(plan, Path(out))
-        grid = [replace(condition, device=device) for condition in self.conditions(plan)]
+        grid = [self.placed(condition, device) for condition in self.conditions(plan)]
         left = Ledger(Path(out)).left(grid)
         say(f"{len(grid)} conditions, {len(grid) - len(left)} of them done already")
         for line in self.announce(plan, grid, left, count):
