@@ -32,12 +32,13 @@ import torch
 from deep_lyapunov import StabilityAnalyzer
 from torch.utils.data import DataLoader, TensorDataset
 
-from wingbeat.studies.dynamics.plan import REPLICAS, SIZES
+from wingbeat.studies.dynamics.plan import REPLICAS
+from wingbeat.studies.dynamics.trainings import TRAININGS
 from wingbeat.tasks.architectures import ARCHITECTURES, Architecture
 from wingbeat.tasks.data.sklearn import circles
 from wingbeat.tasks.dense import mlp
 
-EPOCHS, SAMPLES = SIZES["full"]["dense"]
+EPOCHS, SAMPLES = TRAININGS["full"]["dense"].epochs, TRAININGS["full"]["dense"].samples
 TRAJECTORIES = REPLICAS["dense"] + 1
 NETS = sorted((a for a in ARCHITECTURES if a.family == "dense"), key=lambda a: a.parameters)
 

@@ -37,7 +37,7 @@ def study(folder: Path) -> Path:
 
 def test_the_kept_files_are_the_same_each_time(tmp_path: Path) -> None:
     made_up = study(tmp_path / "study")
-    first, second = (publish(made_up, tmp_path / name) for name in ("one", "two"))
+    first, second = (publish([made_up], tmp_path / name) for name in ("one", "two"))
     assert [p.name for p in first] == [
         "results.md",
         "summary.json",
@@ -61,6 +61,27 @@ def test_the_kept_files_are_the_same_each_time(tmp_path: Path) -> None:
     assert "pc1" not in set(kept["metric"])
 
 
+def test_studies_of_other_nets_are_published_as_one(tmp_path: Path) -> None:
+    """Two folders, one of which also holds what the study of topology measures, on a GPU."""
+    whole = study(tmp_path / "study")
+    folders = []
+    for family in (("dense",), ("cnn", "transformer")):
+        folders.append(tmp_path / family[0])
+        folders[-1].mkdir()
+        conditions = pd.read_parquet(whole / "conditions.parquet")
+        own = conditions[conditions["family"].isin(family)].assign(device="cuda", trained=True)
+        own.assign(h0_end=0.5).to_parquet(folders[-1] / "conditions.parquet", index=False)
+        table = pd.read_parquet(whole / "table.parquet")
+        table[table["key"].isin(own["key"])].to_parquet(folders[-1] / "table.parquet", index=False)
+    publish([whole], tmp_path / "one")
+    publish(folders, tmp_path / "two")
+    for name in ("families.csv", "architectures.csv"):
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+    summary = json.loads((tmp_path / "two" / "summary.json").read_text(encoding="utf-8"))
+    assert summary["command"] == "wingbeat study dynamics --trained --device cuda"
+    assert "h0_end" not in pd.read_csv(tmp_path / "two" / "conditions.csv")
+
+
 def test_what_is_kept_is_what_the_present_version_says_of_it(tmp_path: Path) -> None:
     """The published tables are not older than the rules by which verdicts are given."""
     kept = Path(__file__).parents[2] / "docs" / "studies" / "dynamics"
@@ -72,11 +93,11 @@ def test_what_is_kept_is_what_the_present_version_says_of_it(tmp_path: Path) -> 
 
 
 def test_a_folder_without_a_study_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(RequestError, match=r"has no results\.md"):
-        publish(tmp_path, tmp_path / "out")
+    with pytest.raises(RequestError, match=r"has no conditions\.parquet"):
+        publish([tmp_path], tmp_path / "out")
     with pytest.raises(SystemExit, match="usage"):
         main([])
     with pytest.raises(SystemExit, match="has no conditions"):
         main([str(tmp_path)])
-    with pytest.raises(SystemExit, match=r"has no results\.md"):
+    with pytest.raises(SystemExit, match=r"has no conditions\.parquet"):
         main([str(tmp_path), str(tmp_path / "out")])

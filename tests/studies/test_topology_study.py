@@ -43,6 +43,8 @@ def test_layers_of_dense_and_convolutional_nets_end_before_the_readout():
     second = torch.relu(net[3](first))
     for found, wanted in zip(clouds(net, x), (x, first, second), strict=True):
         assert found == pytest.approx(wanted.detach().double().numpy())
+    smooth = mlp((2, 5, 4, 1), "gelu")
+    assert hidden_layers(smooth) == hidden_layers(net) == ("2", "4")
     cnn, images = image_cnn((2, 3), side=8), torch.randn(4, 1, 8, 8)
     assert [x.shape for x in clouds(cnn, images)] == [(4, 64), (4, 32), (4, 12)]
     assert hidden_layers(cnn) == ("2", "5")
@@ -116,6 +118,17 @@ def test_nets_are_trained_as_the_study_of_dynamics_trains_them(monkeypatch):
         theirs = other[own.tags["architecture"]]
         for field in ("factory", "arguments", "perturbations", "replicas", "seeds", "driver"):
             assert getattr(own, field) == getattr(theirs, field), field
+    trained = conditions(TopologyPlan(trained=True, families=("dense",), seeds=1))
+    for own, theirs in zip(
+        trained,
+        dynamics.conditions(DynamicsPlan(trained=True, families=("dense",), seeds=1)),
+        strict=True,
+    ):
+        assert own.arguments == theirs.arguments
+        assert own.metrics == theirs.metrics
+        assert set(own.measures) - set(theirs.measures) == {
+            "wingbeat.studies.topology.measure:topology"
+        }
     large = conditions(TopologyPlan(names=("GPT small",), seeds=1))
     assert [c.tags["architecture"] for c in large] == ["GPT small"]
     with pytest.raises(RequestError, match="GPT tiny"):

@@ -1,8 +1,9 @@
 """The small files of a study of dynamics that are kept here, beside the documentation.
 
-``python docs/studies/dynamics/publish.py STUDY FOLDER`` writes them from the folder of a study,
-finished or not; the same study gives the same bytes. With ``FOLDER`` alone the conditions that are
-kept there are judged anew, as the present version judges them; nothing is trained.
+``python docs/studies/dynamics/publish.py STUDY… FOLDER`` writes them from the folders of studies,
+finished or not: of dynamics, or of topology with ``--trained``, which measures the same and more.
+The same studies give the same bytes. With ``FOLDER`` alone the conditions that are kept there are
+judged anew, as the present version judges them; nothing is trained.
 """
 
 from __future__ import annotations
@@ -19,20 +20,23 @@ from wingbeat.errors import RequestError, WingbeatError
 from wingbeat.studies.dynamics import STUDY, DynamicsPlan
 from wingbeat.study.ledger import parquet
 from wingbeat.study.outcome import StudyResult
-from wingbeat.tasks.architectures import FAMILIES
+from wingbeat.tasks.architectures import ARCHITECTURES, FAMILIES
 from wingbeat.trajectory.tensorfile import write_bytes
 
 DIGITS: Final = 6
 """Significant digits of every number that is kept."""
-COPIED: Final = ("summary.json", "families.csv", "architectures.csv")
+WRITTEN: Final = ("results.md", "summary.json", "families.csv", "architectures.csv")
+"""What follows from the conditions."""
+OTHERS: Final = ("expansion_", "size_", "growth_", "h0_", "h1_", "radius_")
+"""Beginnings of the columns that a study of topology adds."""
 _NOT_SHOWN: Final = "---\norphan: true\n---\n\n"
 
 
-def publish(study: Path, folder: Path) -> list[Path]:
-    """Write tables, summary and verdicts of a study without what only another run needs.
+def publish(studies: Sequence[Path], folder: Path) -> list[Path]:
+    """Write tables, summary and verdicts of studies without what only another run needs.
 
     Args:
-        study: folder that ``wingbeat study dynamics`` wrote.
+        studies: folders that ``wingbeat study dynamics`` wrote, each of other nets.
         folder: where ``results.md``, ``summary.json``, ``families.csv``, ``architectures.csv``,
             ``conditions.csv`` (one row for each
             finished net and base seed) and ``table.parquet`` (tidy, whole model only, the
@@ -42,25 +46,25 @@ def publish(study: Path, folder: Path) -> list[Path]:
         The files.
 
     Raises:
-        RequestError: the folder holds no study.
+        RequestError: a folder holds no study.
     """
-    needed = ("results.md", *COPIED, "conditions.parquet", "table.parquet")
-    for name in needed:
-        if not (study / name).is_file():
-            raise RequestError(f"{study} has no {name}: run wingbeat study dynamics --out {study}")
-    folder.mkdir(parents=True, exist_ok=True)
-    conditions = pd.read_parquet(study / "conditions.parquet")
+    for study in studies:
+        for name in ("conditions.parquet", "table.parquet"):
+            if not (study / name).is_file():
+                msg = f"{study} has no {name}: run wingbeat study dynamics --out {study}"
+                raise RequestError(msg)
+    parts = [pd.read_parquet(study / "conditions.parquet") for study in studies]
+    conditions = pd.concat(parts).sort_values("key")
     done = conditions[conditions["status"] == "done"].drop(columns="factory")
-    table = pd.read_parquet(study / "table.parquet")
-    contents = {
-        "results.md": (_NOT_SHOWN + (study / "results.md").read_text(encoding="utf-8")).encode(),
-        **{name: (study / name).read_bytes() for name in COPIED},
-        "conditions.csv": done.to_csv(index=False, float_format=f"%.{DIGITS}g").encode(),
-        "table.parquet": parquet(_whole_model(table)),
-    }
-    for name, content in contents.items():
-        write_bytes(folder / name, content)
-    return [folder / name for name in contents]
+    done = done[[c for c in done if not str(c).startswith(OTHERS)]]
+    table = pd.concat([pd.read_parquet(study / "table.parquet") for study in studies])
+    table = table.sort_values("key", kind="stable")
+    folder.mkdir(parents=True, exist_ok=True)
+    write_bytes(
+        folder / "conditions.csv", done.to_csv(index=False, float_format=f"%.{DIGITS}g").encode()
+    )
+    write_bytes(folder / "table.parquet", parquet(_whole_model(table)))
+    return [*judge_again(folder), folder / "conditions.csv", folder / "table.parquet"]
 
 
 def judge_again(folder: Path) -> list[Path]:
@@ -75,18 +79,29 @@ def judge_again(folder: Path) -> list[Path]:
     if not (folder / "conditions.csv").is_file():
         raise RequestError(f"{folder} has no conditions.csv: publish a study there first")
     conditions = pd.read_csv(folder / "conditions.csv")
-    whole = [f for f in FAMILIES if f in set(conditions["family"]) - {"transformer"}]
-    nets = dict.fromkeys(conditions.loc[~conditions["family"].isin(whole), "architecture"])
     table = pd.read_parquet(folder / "table.parquet")
+    devices = set(conditions.get("device", pd.Series(dtype=str)).fillna("cpu"))
     with tempfile.TemporaryDirectory() as fresh:
         study = StudyResult(Path(fresh), conditions, table, (), {})
-        STUDY.judge(DynamicsPlan(families=tuple(whole), names=tuple(nets)), study)
-        contents = {name: (Path(fresh) / name).read_bytes() for name in COPIED}
-        text = (Path(fresh) / "results.md").read_text(encoding="utf-8")
-    contents["results.md"] = (_NOT_SHOWN + text).encode()
+        device = devices.pop() if len(devices) == 1 else "cpu"
+        STUDY.judge(plan_of(conditions), study, device=device)
+        contents = {name: (Path(fresh) / name).read_bytes() for name in WRITTEN}
+    contents["results.md"] = _NOT_SHOWN.encode() + contents["results.md"]
     for name, content in contents.items():
         write_bytes(folder / name, content)
     return [folder / name for name in contents]
+
+
+def plan_of(conditions: pd.DataFrame) -> DynamicsPlan:
+    """Return the plan that asks for the nets of a table."""
+    there = set(conditions["architecture"])
+    whole = [f for f in FAMILIES if {a.name for a in ARCHITECTURES if a.family == f} <= there]
+    rest = conditions.loc[~conditions["family"].isin(whole), "architecture"]
+    return DynamicsPlan(
+        families=() if len(whole) == len(FAMILIES) else tuple(whole),
+        names=tuple(dict.fromkeys(rest)),
+        trained=bool(conditions["trained"].all()) if "trained" in conditions else False,
+    )
 
 
 def _whole_model(table: pd.DataFrame) -> pd.DataFrame:
@@ -96,12 +111,13 @@ def _whole_model(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Publish the study and the folder that the command line names."""
+    """Publish the studies in the folder that the command line names last."""
     given = [Path(a) for a in (sys.argv[1:] if arguments is None else arguments)]
-    if len(given) not in (1, 2):
-        raise SystemExit("usage: python docs/studies/dynamics/publish.py [STUDY] FOLDER")
+    if not given:
+        raise SystemExit("usage: python docs/studies/dynamics/publish.py [STUDY…] FOLDER")
+    *studies, folder = given
     try:
-        for path in publish(*given) if len(given) == 2 else judge_again(*given):
+        for path in publish(studies, folder) if studies else judge_again(folder):
             sys.stdout.write(f"{path}\n")
     except WingbeatError as error:
         raise SystemExit(f"wingbeat: {error}") from None

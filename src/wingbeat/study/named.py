@@ -64,6 +64,10 @@ def _as_asked(plan: Any, _: Path) -> Any:
     return plan
 
 
+def _placed(condition: Condition, device: str) -> Condition:
+    return replace(condition, device=device)
+
+
 def _no_lines(*_: Any) -> Sequence[str]:
     return ()
 
@@ -89,6 +93,7 @@ class NamedStudy:
         told: tags that name a condition where its end is told; () for all.
         further: from plan and what is done so far to the conditions that follow from it; none ends
             the study. A search goes on round by round so.
+        placed: from a condition and a device to the condition as it is trained there.
     """
 
     name: str
@@ -104,6 +109,7 @@ class NamedStudy:
     announce: Callable[[Any, list[Condition], list[Condition], int], Sequence[str]] = _no_lines
     told: tuple[str, ...] = ()
     further: Callable[[Any, StudyResult], list[Condition]] = _no_conditions
+    placed: Callable[[Condition, str], Condition] = _placed
 
     @property
     def function(self) -> Callable[[Any], list[Condition]]:
@@ -148,7 +154,7 @@ class NamedStudy:
         telling = _Telling(say, self.told)
 
         def placed(conditions: list[Condition]) -> list[Condition]:
-            return telling.of([replace(condition, device=device) for condition in conditions])
+            return telling.of([self.placed(condition, device) for condition in conditions])
 
         grid = placed(self.conditions(plan))
         left = Ledger(Path(out)).left(grid)

@@ -94,6 +94,8 @@ def asked(condition: Condition) -> dict[str, Any]:
         "dtype": condition.dtype,
         "driver": condition.driver,
     }
+    if condition.device != "cpu":
+        row["device"] = condition.device
     if condition.optimizer is not None:
         row["optimizer"] = json.dumps(condition.optimizer, sort_keys=True)
     return row

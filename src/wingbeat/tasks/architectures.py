@@ -9,7 +9,7 @@ are optimizer, learning rate and number of samples.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Final, Literal
 
@@ -29,6 +29,7 @@ from wingbeat.tasks.dense import (
     mlp,
 )
 from wingbeat.tasks.models.transformer import Kind, Transformer
+from wingbeat.tasks.recipe import Triangle
 
 Family = Literal["dense", "cnn", "transformer"]
 FAMILIES: Final[tuple[Family, ...]] = ("dense", "cnn", "transformer")
@@ -127,6 +128,7 @@ def dense_task(
     samples: int = 1000,
     data: str = "circles",
     digest: str = "circles",
+    activation: str = "relu",
     seed: int = 0,
 ) -> Task:
     """Classify two circles with a dense net that has one logit; Adam at 0.01, batches of 32.
@@ -137,6 +139,7 @@ def dense_task(
         samples: training points; 1,000 fresh points are for evaluation.
         data: name of the data the condition was made for.
         digest: of that data.
+        activation: between the layers, as in ``mlp``.
         seed: of initial weights and batch order.
 
     Example:
@@ -144,8 +147,10 @@ def dense_task(
         640
     """
     _require_data(CIRCLES, data, digest)
+    # Said only where it is another one: without it the task is described as ever.
+    other = {} if activation == "relu" else {"activation": activation}
     task = Task(
-        model=partial(mlp, (2, *hidden, 1)),
+        model=partial(mlp, (2, *hidden, 1), **other),
         loss=binary_cross_entropy,
         data=circles(samples),
         optimizer=partial(torch.optim.Adam, lr=1e-2),
@@ -165,6 +170,7 @@ def cnn_task(
     digest: str,
     epochs: int = 8,
     samples: int = 320,
+    tested: int = 200,
     seed: int = 0,
 ) -> Task:
     """Classify 28x28 digits with a convolutional net; Adam at 0.001, batches of 32.
@@ -174,7 +180,8 @@ def cnn_task(
         data: name of the data the condition was made for.
         digest: of that data.
         epochs: passes over the data.
-        samples: training images, drawn once; 200 test images are for evaluation.
+        samples: training images, drawn once.
+        tested: test images for evaluation, drawn once.
         seed: of initial weights and batch order.
 
     Raises:
@@ -190,7 +197,7 @@ def cnn_task(
         batch_size=32,
         steps=1,
         seed=seed,
-        eval_data=_some(found.test, 200),
+        eval_data=_some(found.test, tested, "tested"),
         eval_batch_size=50,
         name="digits, convolutional net",
     )
@@ -205,9 +212,13 @@ def transformer_task(
     digest: str,
     epochs: int = 8,
     samples: int = 192,
+    tested: int = 64,
+    batch_size: int = 16,
+    lr: float = 5e-4,
+    warmup: float = 0.0,
     seed: int = 0,
 ) -> Task:
-    """Classify sentences with a transformer; AdamW at 0.0005, batches of 16.
+    """Classify sentences with a transformer and AdamW.
 
     The vocabulary is that of the whole training split, whatever part of it is trained on.
 
@@ -218,12 +229,19 @@ def transformer_task(
         data: name of the data the condition was made for.
         digest: of that data.
         epochs: passes over the data.
-        samples: training sentences, drawn once; 64 test sentences are for evaluation.
+        samples: training sentences, drawn once.
+        tested: test sentences for evaluation, drawn once.
+        batch_size: sentences a step.
+        lr: learning rate; with a warm-up, at its top.
+        warmup: share of training in which the rate rises, after which it falls to 0; 0 leaves it
+            constant.
         seed: of initial weights and batch order.
 
     Raises:
-        RequestError: the data found here are others.
+        RequestError: the data found here are others, or a value is out of range.
     """
+    if not 0 <= warmup < 1:
+        raise RequestError(f"warmup is {warmup!r}: use a share of at least 0 and below 1")
     found = reviews()
     _require_data(found.source, data, digest)
     words = vocabulary(found.train.texts)
@@ -231,15 +249,16 @@ def transformer_task(
         model=partial(Transformer, kind, width, layers),
         loss=cross_entropy,
         data=encoded(found.train.subset(samples), words),
-        optimizer=partial(torch.optim.AdamW, lr=5e-4),
-        batch_size=16,
+        optimizer=partial(torch.optim.AdamW, lr=lr),
+        batch_size=batch_size,
         steps=1,
         seed=seed,
-        eval_data=encoded(found.test.subset(64), words),
+        eval_data=encoded(found.test.subset(tested), words),
         eval_batch_size=16,
         name=f"sentences, {kind}",
     )
-    return for_epochs(task, epochs)
+    task = for_epochs(task, epochs)
+    return replace(task, schedule=Triangle(task.steps, warmup)) if warmup else task
 
 
 def source_of(family: Family) -> DataSource:
@@ -257,10 +276,10 @@ def _reviews_source() -> DataSource:
     return reviews().source
 
 
-def _some(data: Labelled, n: int) -> Labelled:
+def _some(data: Labelled, n: int, name: str = "samples") -> Labelled:
     """Return ``n`` samples, drawn once and for all."""
     if not 1 <= n <= len(data[0]):
-        raise RequestError(f"samples is {n!r}: use 1 to {len(data[0])}")
+        raise RequestError(f"{name} is {n!r}: use 1 to {len(data[0])}")
     order = torch.randperm(len(data[0]), generator=torch.Generator().manual_seed(0))[:n]
     return data[0][order], data[1][order]
 

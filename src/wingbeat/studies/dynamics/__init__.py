@@ -13,7 +13,7 @@ from typing import Final
 from wingbeat.studies.dynamics.claims import tested
 from wingbeat.studies.dynamics.found import DynamicsFindings, families_table, nets_table
 from wingbeat.studies.dynamics.page import content
-from wingbeat.studies.dynamics.plan import DynamicsPlan, announcement, conditions
+from wingbeat.studies.dynamics.plan import DynamicsPlan, announcement, conditions, placed
 from wingbeat.study.named import NamedStudy, register
 
 __all__ = ["STUDY", "DynamicsPlan"]
@@ -34,5 +34,6 @@ STUDY: Final = register(
         page=content,
         announce=announcement,
         told=("architecture", "seed"),
+        placed=placed,
     ),
 )

@@ -10,7 +10,8 @@ from wingbeat.report.prose import number
 from wingbeat.studies.dynamics.estimates import DEFINITION_NAMES, DEFINITIONS, Definition
 from wingbeat.studies.dynamics.figures import sections
 from wingbeat.studies.dynamics.found import DynamicsFindings, FamilyFound, Net
-from wingbeat.studies.dynamics.plan import SIZES, SLOW
+from wingbeat.studies.dynamics.plan import SLOW
+from wingbeat.studies.dynamics.trainings import TRAININGS
 from wingbeat.study.analysis import PageContent
 from wingbeat.tasks.architectures import FAMILY_NAMES
 
@@ -108,17 +109,9 @@ def _intro(found: DynamicsFindings) -> list[str]:
 
 def _asked(found: DynamicsFindings) -> list[tuple[str, str]]:
     plan = found.plan
-    sizes = SIZES["quick" if plan.quick else "full"]
     rows = [("perturbation", f"{plan.perturbation:g} of each tensor's standard deviation, step 0")]
-    optimizers = {
-        "dense": "Adam 0.01, batches of 32",
-        "cnn": "Adam 0.001, batches of 32",
-        "transformer": "AdamW 0.0005, batches of 16",
-    }
-    for family in (f.family for f in found.families):
-        epochs, samples = sizes[family]
-        said = f"{epochs} epochs of {samples} samples, {optimizers[family]}"
-        rows.append((FAMILY_NAMES[family], said))
+    families = [f.family for f in found.families]
+    rows += [(FAMILY_NAMES[f], TRAININGS[plan.size][f].words) for f in families]
     rows.append(("base seeds", ", ".join(str(s) for s in plan.base_seeds)))
     rows.append(("threads", "1 for each condition"))
     return rows + [("left out", ", ".join(SLOW))] * plan.quick

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, replace
+from typing import Final, Literal
 
 from wingbeat.errors import RequestError, nearest
 from wingbeat.execution.arguments import default_seeds
 from wingbeat.report.prose import duration
 from wingbeat.studies.dynamics.cost import expected_seconds, usual_seconds
+from wingbeat.studies.dynamics.trainings import OF_NETS, TRAININGS, FamilyTraining, Size
 from wingbeat.study.condition import Condition
 from wingbeat.study.plan_options import option
 from wingbeat.tasks.architectures import ARCHITECTURES, FAMILIES, Architecture, Family, source_of
@@ -26,11 +27,8 @@ METRICS: Final = (
     "disagreement",
 )
 REPLICAS: Final[dict[str, int]] = {"dense": 7, "cnn": 5, "transformer": 5}
-SIZES: Final[dict[str, dict[str, tuple[int, int]]]] = {
-    "full": {"dense": (20, 1000), "cnn": (8, 320), "transformer": (8, 192)},
-    "quick": {"dense": (5, 1000), "cnn": (4, 320), "transformer": (3, 96)},
-}
-"""Epochs and training samples of each family."""
+BATCH: Final = 32
+"""Samples a step of the dense and the convolutional nets."""
 SLOW: Final = ("CNN Large", "CNN Deep", "GPT small", "GPT medium", "BERT small", "BERT medium")
 """What the quick study leaves out."""
 
@@ -53,8 +51,13 @@ class DynamicsPlan:
         0.01, "Size of a nudge, in standard deviations of each tensor.", "scale"
     )
     names: tuple[str, ...] = option((), "One more architecture, by name.", "net")
+    trained: bool = option(
+        False, "Until the nets have learned: all images and sentences. Wants --device cuda."
+    )
 
     def __post_init__(self) -> None:
+        if self.quick and self.trained:
+            raise RequestError("quick and trained are two sizes: ask for one of them")
         for family in self.families:
             if family not in FAMILIES:
                 raise RequestError(f"unknown family {family!r}: {nearest(family, FAMILIES)}")
@@ -77,6 +80,11 @@ class DynamicsPlan:
             if a.name in self.names
             or ((a.family in self.families or not asked) and not (self.quick and a.name in SLOW))
         )
+
+    @property
+    def size(self) -> Size:
+        """How long nets are trained, by name."""
+        return "quick" if self.quick else "trained" if self.trained else "full"
 
     @property
     def base_seeds(self) -> tuple[int, ...]:
@@ -106,20 +114,29 @@ def conditions(plan: DynamicsPlan) -> list[Condition]:
 def _condition(plan: DynamicsPlan, architecture: Architecture, seed: int) -> Condition:
     family = architecture.family
     source = source_of(family)
-    epochs, samples = SIZES["quick" if plan.quick else "full"][family]
+    training = TRAININGS[plan.size][family]
+    if plan.trained and source.stand_in:
+        msg = (
+            f"trained means the real data, and {source.label} is what is found for {family} nets: "
+            "set WINGBEAT_DATA to a folder that holds them"
+        )
+        raise RequestError(msg)
+    own = OF_NETS.get(architecture.name, {}) if plan.trained else {}
     return Condition(
         factory=architecture.factory,
         arguments={
             **architecture.shape,
-            "epochs": epochs,
-            "samples": samples,
+            "epochs": training.epochs,
+            "samples": training.samples,
             "data": source.name,
             "digest": source.digest,
+            **training.further,
+            **own,
         },
         # The base seed draws the nudges too, so that intervals over seeds cover other nudges.
         perturbations=({"kind": "gaussian", "scale": plan.perturbation, "seed": seed},),
         replicas=plan.copies(family),
-        record_every="epoch",
+        record_every=_every(training),
         metrics=METRICS,
         seeds=(seed,),
         # Lock step gains nothing where one replica already fills the processor.
@@ -136,8 +153,29 @@ def _condition(plan: DynamicsPlan, architecture: Architecture, seed: int) -> Con
             "data": source.label,
             "stand_in": source.stand_in,
             "quick": plan.quick,
+            "trained": plan.trained,
         },
     )
+
+
+def _every(training: FamilyTraining) -> int | Literal["epoch"]:
+    """Return the steps between two looks."""
+    if training.looks == 1:
+        return "epoch"
+    batch = int(training.further.get("batch_size", BATCH))
+    return -(-training.samples // batch) // training.looks
+
+
+def placed(condition: Condition, device: str) -> Condition:
+    """Return a condition as it is trained on a device: other ones have room for all copies at once.
+
+    >>> [condition] = conditions(DynamicsPlan(names=("3-layer Tiny",), seeds=1))
+    >>> placed(condition, "cpu") == condition, placed(condition, "cuda").driver
+    (True, 'lockstep')
+    """
+    if device == "cpu":
+        return condition
+    return replace(condition, device=device, driver="lockstep")
 
 
 def announcement(
@@ -147,7 +185,7 @@ def announcement(
     lines = [f"{len(plan.architectures)} architectures x {len(plan.base_seeds)} base seeds"]
     data = dict.fromkeys((str(c.tags["family"]), str(c.tags["data"])) for c in grid)
     lines += [f"  {family}: {label}" for family, label in data]
-    if left:
+    if left and left[0].device == "cpu":  # other devices were not timed
         wall = expected_seconds(left) / min(workers, len(left))
         lines.append(f"expected time with {workers} process(es): about {duration(wall)}")
     return lines

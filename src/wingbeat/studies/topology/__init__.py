@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from wingbeat.studies.dynamics.plan import placed
 from wingbeat.studies.topology.claims import claims
 from wingbeat.studies.topology.found import TopologyFindings, tables
 from wingbeat.studies.topology.page import content
@@ -31,5 +32,6 @@ STUDY: Final = register(
         page=content,
         announce=announcement,
         told=("architecture", "seed"),
+        placed=placed,
     ),
 )

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 Pooling = Literal["mean", "read"]
 """Of a sentence's words: their mean, or the one that the answer is read from."""
 POOLINGS: Final[tuple[Pooling, ...]] = ("mean", "read")
+ENDS: Final = (nn.ReLU, nn.GELU)
+"""What a layer of the study's dense nets ends with."""
 SAMPLES: Final = 200
 """Of each data set: tree lengths of different numbers of points do not compare."""
 
@@ -86,7 +88,7 @@ def hidden_layers(model: nn.Module) -> tuple[str, ...]:
         blocks = (f"blocks.{i}" for i in range(len(model.blocks)))
         return ("words", "blocks.0.norm1", *blocks, "norm")
     kinds = {type(m) for m in model.modules()}
-    last = nn.MaxPool2d if nn.MaxPool2d in kinds else nn.ReLU
+    last = (nn.MaxPool2d,) if nn.MaxPool2d in kinds else ENDS
     return tuple(name for name, m in model.named_modules() if isinstance(m, last))
 
 

@@ -39,6 +39,11 @@ class TopologyPlan:
     quick: bool = option(False, "Six small nets, few epochs and samples.")
     seeds: int | None = option(None, "Base seeds; default 5, with --quick 3.")
     replicas: int | None = option(None, "Nudged copies; default 7 for dense nets, else 5.")
+    trained: bool = option(
+        False,
+        "Until the nets have learned, as there, and with all that is measured there: one training "
+        "serves both studies.",
+    )
 
     def __post_init__(self) -> None:
         gudhi("sklearn.rips_persistence")
@@ -55,6 +60,7 @@ class TopologyPlan:
             families=self.families,
             names=names,
             quick=self.quick,
+            trained=self.trained,
             seeds=self.seeds,
             replicas=self.replicas,
         )
@@ -67,11 +73,11 @@ def conditions(plan: TopologyPlan) -> list[Condition]:
         >>> len(conditions(TopologyPlan(families=("dense",), seeds=3)))  # doctest: +SKIP
         30
     """
-    measures = ("wingbeat.studies.topology.measure:topology",)
-    return [
-        replace(condition, metrics=METRICS, measures=measures)
-        for condition in dynamics_conditions(plan.dynamics)
-    ]
+    measure = "wingbeat.studies.topology.measure:topology"
+    found = dynamics_conditions(plan.dynamics)
+    if plan.trained:  # so dear that what the other study measures is measured on the same nets
+        return [replace(c, measures=(*c.measures, measure)) for c in found]
+    return [replace(c, metrics=METRICS, measures=(measure,)) for c in found]
 
 
 def announcement(
