@@ -10,7 +10,14 @@ from symmetry_models import CASES, Case, noisy_state, seeded
 from symmetry_nets import mlp, resnet20, transformer, vgg11
 
 from wingbeat.errors import RequestError
-from wingbeat.symmetry import align, aligned_distance, permutation_spec, weight_matching
+from wingbeat.symmetry import (
+    align,
+    aligned_distance,
+    descent,
+    permutation_spec,
+    weight_matching,
+)
+from wingbeat.symmetry.solved import Solved
 
 LARGE = {
     "mlp 3x512": Case(lambda: mlp(784, 512, 512, 512, 10), lambda: torch.zeros(2, 784), []),
@@ -190,3 +197,32 @@ def test_requests_that_make_no_sense_are_refused():
         align(model, model, spec, "activations")
     with pytest.raises(RequestError, match="restarts=0"):
         align(model, model, spec, restarts=0)
+
+
+@pytest.mark.parametrize("name", ["mlp", "grouped", "vit"])
+def test_what_is_solved_already_is_what_would_be_solved_again(name, monkeypatch):
+    """Against a matching that forgets: the same permutation, of a noisy copy and of a stranger."""
+    torch.manual_seed(0)
+    model = CASES[name].build().eval()
+    spec = permutation_spec(model, CASES[name].inputs(), outputs=CASES[name].outputs)
+    a, stranger = (noisy_state(model, seed=seed, size=1.0) for seed in (1, 2))
+    hits = []
+
+    class Counted(Solved):
+        def of(self, *given):
+            found = super().of(*given)
+            hits.append(self.hits)
+            return found
+
+    class Forgetful(Solved):
+        def of(self, _name, _terms, _held, solve):
+            return solve()
+
+    for b in (spec.random(7).apply(noised(a, 0.1, seed=2)), stranger):
+        matched = []
+        for kind in (Counted, Forgetful):
+            monkeypatch.setattr(descent, "Solved", kind)
+            matched.append(weight_matching(a, b, spec, restarts=4))
+        assert matched[0] == matched[1]
+        assert matched[0] != spec.identity()
+    assert max(hits) > 0

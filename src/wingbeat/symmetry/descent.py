@@ -13,6 +13,7 @@ from torch import Tensor
 
 from wingbeat.symmetry.groups import Group
 from wingbeat.symmetry.permuted import Order
+from wingbeat.symmetry.solved import Solved
 from wingbeat.symmetry.spec import Permutation, PermutationSpec
 from wingbeat.symmetry.terms import Term
 
@@ -26,6 +27,7 @@ class Matching:
         terms: what is maximised.
         arrays: the current permutation of every group.
         tolerance: gain, relative to the value, below which a change is rounding error.
+        solved: assignments known already; descents over the same terms share it.
         sweeps: passes over the groups so far, the last one, which changes nothing, included.
     """
 
@@ -33,6 +35,7 @@ class Matching:
     terms: Sequence[Term]
     arrays: dict[str, Tensor]
     tolerance: float
+    solved: Solved = field(default_factory=Solved)
     sweeps: int = 0
     by_group: dict[str, list[Term]] = field(default_factory=dict)
     children: dict[str, list[Group]] = field(default_factory=dict)
@@ -110,18 +113,46 @@ class Matching:
 
     def _improve(self, group: Group) -> bool:
         """Solve a group with its children; keep the solution if it is better."""
-        terms = self.family_terms(group)
-        before = self.value(terms)
         kept = dict(self.arrays)
         self.solve(group)
-        gain = self.value(terms) - before
-        if gain > self.tolerance * max(abs(before), 1e-300):
-            return True
+        if all(torch.equal(array, kept[name]) for name, array in self.arrays.items()):
+            return False
+        terms = self.family_terms(group)
+        after, solution = self.value(terms), dict(self.arrays)
         self.arrays.update(kept)
+        before = self.value(terms)
+        if after - before > self.tolerance * max(abs(before), 1e-300):
+            self.arrays.update(solution)
+            return True
         return False
 
     def solve(self, group: Group) -> None:
         """Assign a group, and the groups inside it, as well as the terms allow."""
+        terms = self.family_terms(group)
+
+        def fresh() -> dict[str, Tensor]:
+            self._assign(group)
+            return {member.name: self.arrays[member.name] for member in self.family(group)}
+
+        held = [self.arrays[name] for name in self._held(group, terms)]
+        self.arrays.update(self.solved.of(group.name, terms, held, fresh))
+
+    def _held(self, group: Group, terms: Sequence[Term]) -> list[str]:
+        """Return the groups on whose arrays the solution of a group depends.
+
+        Its own and those of its children are replaced before they are read, except where a leaf
+        is met twice in a term, or where a child has children.
+        """
+        family = self.family(group)
+        own = {member.leaf for member in family}
+        twice = any(len(t.block.places(leaf)) > 1 for t in terms for leaf in own)
+        deep = any(self.children[child.name] for child in self.children[group.name])
+        found = {leaf for term in terms for leaf in term.block.leaves}
+        if not (twice or deep):
+            found -= own
+        return [g.name for g in self.spec.groups if g.leaf in found]
+
+    def _assign(self, group: Group) -> None:
         inner = self.children[group.name]
         if not inner:
             scores = self._scores(group, self.by_group[group.name])
@@ -129,17 +160,19 @@ class Matching:
             return
         self._solve_with(group, inner)
         for child in inner:
-            self.solve(child)
+            self._assign(child)
 
     def _scores(self, group: Group, terms: Sequence[Term]) -> Tensor:
         """Return ``(parents, size, size)``: what it brings to put entry j of b at place i."""
         order, above = self.order(), self.spec.parent_leaves(group)
         parents = int(np.prod(group.parent_sizes, initial=1))
-        found = torch.zeros(parents, group.size, group.size, dtype=torch.float64)
+        found: Tensor | None = None
         for term in terms:
             batch = [term.block.leaves.index(leaf) for leaf in above]
             for dim in term.block.places(group.leaf):
-                found += term.table(batch, [dim], order)
+                found = _added(found, term.table(batch, [dim], order))
+        if found is None:
+            return torch.zeros(parents, group.size, group.size, dtype=torch.float64)
         return found
 
     def _solve_with(self, group: Group, inner: Sequence[Group]) -> None:
@@ -179,6 +212,11 @@ class Matching:
         return found.reshape(parents, n, m, n, m).permute(0, 1, 3, 2, 4)
 
 
+def _added(total: Tensor | None, table: Tensor) -> Tensor:
+    """Add a table to a sum in float64, in place: no widened copy is made of it."""
+    return table.double() if total is None else total.add_(table)
+
+
 def assigned(scores: Tensor) -> Tensor:
     """Return the best assignment for every matrix of scores, ``(batch, n)``."""
     return torch.stack([torch.from_numpy(_columns(s.numpy())) for s in scores])
@@ -197,7 +235,9 @@ def _pairwise(table: Tensor) -> tuple[Tensor, Tensor]:
     return value.reshape(parents, n, n), columns.reshape(parents, n, n, m)
 
 
-def anchored(spec: PermutationSpec, terms: Sequence[Term], tolerance: float) -> Permutation:
+def anchored(
+    spec: PermutationSpec, terms: Sequence[Term], tolerance: float, solved: Solved
+) -> Permutation:
     """Return a start that is built up from what is fixed.
 
     Each group is assigned once, by those terms only whose other groups are fixed or assigned
@@ -212,7 +252,7 @@ def anchored(spec: PermutationSpec, terms: Sequence[Term], tolerance: float) -> 
         group = max(waiting, key=lambda g: sum(t.count for t in usable[g.name]) / g.size)
         waiting.remove(group)
         part = usable[group.name] or matching.family_terms(group)
-        Matching(spec, part, matching.arrays, tolerance).solve(group)
+        Matching(spec, part, matching.arrays, tolerance, solved).solve(group)
         unknown -= {member.leaf for member in matching.family(group)}
     return Permutation(spec, matching.arrays)
 
@@ -232,13 +272,14 @@ def restarted(
     The first two begin at ``start`` and at what `anchored` finds, at the better one first; the
     others begin at random permutations.
     """
+    solved = Solved()
     starts = [Matching(spec, terms, dict(p.arrays), tolerance)
-              for p in (start, anchored(spec, terms, tolerance))]  # fmt: skip
+              for p in (start, anchored(spec, terms, tolerance, solved))]  # fmt: skip
     starts.sort(key=lambda found: -found.value())
     best: Matching | None = None
     for attempt in range(restarts):
         begin = starts[attempt].arrays if attempt < 2 else spec.random(seed + attempt).arrays
-        found = Matching(spec, terms, dict(begin), tolerance)
+        found = Matching(spec, terms, dict(begin), tolerance, solved)
         found.run(np.random.default_rng((seed, attempt)), max_sweeps)
         if best is None or found.value() > best.value():
             best = found

@@ -39,7 +39,8 @@ class Term(Protocol):
             order: groups with their current arrays; B is permuted along all other axes.
 
         Returns:
-            ``(entries of batch, entries of pairs in A, entries of pairs in B)`` float64.
+            ``(entries of batch, entries of pairs in A, entries of pairs in B)``, in the type of
+            the products; sums over terms are taken in float64.
         """
 
 
@@ -60,7 +61,7 @@ class WeightTerm:
         """See `Term`: one matrix product in the type of the weights."""
         moved = moved_view(self.b, self.block, order, 0, pairs)
         first, second = (arranged(t, batch, pairs) for t in (self.a, moved))
-        return (first @ second.transpose(1, 2)).double()
+        return first @ second.transpose(1, 2)
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,7 +92,7 @@ class CovarianceTerm:
         sizes = self.values.shape
         found = torch.einsum(f"{first}{second}->{kept}", values)
         inner = prod(sizes[d] for d in pairs)
-        return found.reshape(prod(sizes[d] for d in batch), inner, inner).double()
+        return found.reshape(prod(sizes[d] for d in batch), inner, inner)
 
 
 def arranged(view: Tensor, batch: Dims, pairs: Dims) -> Tensor:
@@ -109,8 +110,11 @@ def moved_view(view: Tensor, block: AxisBlock, order: Order, lead: int, skip: Di
     """
     carried = []
     for group, array, parents in order:
+        places = block.places(group.leaf)
+        if not places:
+            continue
         inside = {p for _, _, above in order if group.leaf in above for p in above}
-        for dim in block.places(group.leaf):
+        for dim in places:
             travels = group.leaf in inside and _has_children(block, group.leaf, order, skip)
             if dim in skip and not travels:
                 continue

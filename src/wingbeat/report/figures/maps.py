@@ -61,7 +61,8 @@ def trajectories(result: ResultLike, components: tuple[int, ...] = (0, 1)) -> Pa
         return None
     chosen, left_out = _chosen_labels(result, frames[0])
     most = max(FEWEST_POINTS, MOST_POINTS // max(1, len(chosen)))
-    paths = [_path(result, frames, label, most) for label in chosen]
+    ways = _ways(frames)
+    paths = [_path(result, ways, label, most) for label in chosen]
     shares = _shares(result)
     known = [shares[c] for c in components if c in shares]
     title = "Which way do the copies go?"
@@ -132,17 +133,21 @@ def _chosen_labels(result: ResultLike, frame: pd.DataFrame) -> tuple[list[str], 
     return chosen, note
 
 
-def _path(result: ResultLike, frames: list[pd.DataFrame], label: str, most: int) -> Path:
+def _ways(frames: list[pd.DataFrame]) -> pd.DataFrame:
+    """Return a column for each component, by label and step: grouped once for all copies."""
+    return pd.concat([f.groupby(["b", "step"])["value"].mean() for f in frames], axis=1)
+
+
+def _path(result: ResultLike, ways: pd.DataFrame, label: str, most: int) -> Path:
     family = owner(result, label)
-    columns = [f[f["b"] == label].groupby("step")["value"].mean() for f in frames]
-    joint = pd.concat(columns, axis=1).sort_index()
+    joint = ways.loc[label].sort_index()
     joint = joint.iloc[kept(len(joint), most)]
     return Path(
         name=label,
         group=family if family != NULL else NULL_TEXT,
         style=style_of(result, family),
         steps=tuple(float(s) for s in joint.index),
-        coordinates=tuple(tuple(float(v) for v in joint.iloc[:, i]) for i in range(len(frames))),
+        coordinates=tuple(tuple(map(float, column)) for column in joint.to_numpy().T),
         thin=family != REFERENCE,
     )
 

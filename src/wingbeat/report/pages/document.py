@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -46,8 +47,9 @@ def render_document(template: str, sections: Sequence[Section], **words: Any) ->
     )
 
 
+@cache
 def environment() -> Environment:
-    """Return the templates of this package; every value in them is escaped."""
+    """Return the templates of this package, compiled once; every value in them is escaped."""
     return Environment(
         loader=FileSystemLoader(_HERE),
         autoescape=True,
