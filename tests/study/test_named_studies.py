@@ -204,6 +204,21 @@ def test_a_study_trains_where_it_is_told(tmp_path: Path) -> None:
         study.run(Small(), tmp_path, device="nowhere", **options)
 
 
+@pytest.mark.slow
+def test_a_study_is_compiled_where_it_is_told(tmp_path: Path) -> None:
+    study = NamedStudy("mine", "t", "h", Small, conditions_of, lambda _: {},
+                       lambda _: PageContent("h", (), (), {}))  # fmt: skip
+    options: dict[str, Any] = {"runner": InlineRunner(), "say": lambda _: None}
+    here, fast = (
+        study.run(Small(), tmp_path, compiled=how, **options).study for how in (False, True)
+    )
+    assert fast.environments[fast.conditions["key"][0]]["mode"] == "compiled"
+    ends = [float(one.conditions["final_l2"][0]) for one in (here, fast)]
+    assert ends[1] == pytest.approx(ends[0], rel=1e-3)
+    summary = json.loads((tmp_path / "summary.json").read_text(encoding="utf-8"))
+    assert summary["command"] == "wingbeat study mine --compiled"
+
+
 def test_a_registered_study_takes_its_place_and_no_other_does(monkeypatch: Any) -> None:
     monkeypatch.setattr(STUDIES, "_things", STUDIES.registered())
     mine = NamedStudy("mine", "t", "h", Small, conditions_of, dict, lambda _: None)  # type: ignore[arg-type,return-value]

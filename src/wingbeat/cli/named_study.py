@@ -29,6 +29,7 @@ def command_for(study: NamedStudy) -> Callable[..., None]:
         out: Path,
         workers: int | None,
         device: str,
+        compiled: bool,
         keep_weights: bool,
         quiet: bool,
         as_json_text: bool,
@@ -43,8 +44,9 @@ def command_for(study: NamedStudy) -> Callable[..., None]:
         plan = plan_from(study.plan, given)
         say = quiet_or(quiet or as_json_text)
         found = study.run(
-            plan, out, workers=workers, device=device, say=say, keep_weights=keep_weights
-        )
+            plan, out, workers=workers, device=device, compiled=compiled, say=say,
+            keep_weights=keep_weights,
+        )  # fmt: skip
         finished(found, as_json_text)
 
     parameters = [*_of_plan(study.plan), *_of_every_study(study)]
@@ -58,11 +60,13 @@ def _of_every_study(study: NamedStudy) -> list[inspect.Parameter]:
     folder = Annotated[Path, typer.Option(help="Folder of the study.")]
     told = "Processes; default one per processor, one on another device."
     count = Annotated[int | None, typer.Option(help=told)]
+    fast = Annotated[bool, typer.Option("--compiled", help="Steps go through torch.compile.")]
     kept = Annotated[bool, typer.Option("--keep-weights", help="Keep the snapshots.")]
     return [
         _parameter("out", folder, Path("runs") / study.name),
         _parameter("workers", count, None),
         _parameter("device", Device, "cpu"),
+        _parameter("compiled", fast, False),
         _parameter("keep_weights", kept, False),
         _parameter("quiet", Quiet, False),
         _parameter("as_json_text", Json, False),

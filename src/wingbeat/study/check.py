@@ -34,6 +34,7 @@ class Fields(BaseModel):
     measures: tuple[str, ...]
     tags: dict[str, Any]
     optimizer: dict[str, Any] | None
+    compiled: bool
 
 
 def check_conditions(conditions: Iterable[Condition]) -> None:

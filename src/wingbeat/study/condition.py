@@ -48,6 +48,8 @@ class Condition:
         device: where it runs.
         driver: "lockstep" or "loop". "auto" measures which is faster and may choose differently
             next time, so that equal conditions need not give equal bits: avoid it in studies.
+        compiled: whether the step goes through ``torch.compile``; worth its minute for nets that
+            train long on a GPU. The bits are others than without.
         measures: ``module:function`` of further measures, ``Result -> {name: estimate as JSON}``.
         optimizer: ``{"kind": "AdamW", "lr": 0.001, …}`` in place of the factory's own: a class of
             ``torch.optim`` by name, or any ``module:Class``, and its keyword arguments. None
@@ -78,6 +80,7 @@ class Condition:
     measures: tuple[str, ...] = ()
     tags: dict[str, Json] = field(default_factory=dict)
     optimizer: dict[str, Json] | None = None
+    compiled: bool = False
 
     def __post_init__(self) -> None:
         for name in ("perturbations", "metrics", "seeds", "measures"):
@@ -102,9 +105,17 @@ class Condition:
 
     def _content(self) -> dict[str, Json]:
         found = {f.name: getattr(self, f.name) for f in fields(self)}
+        # So that a condition without them keeps its key.
         if self.optimizer is None:
-            del found["optimizer"]  # so that a condition without it keeps its key
+            del found["optimizer"]
+        if not self.compiled:
+            del found["compiled"]
         return found
+
+    @property
+    def compiling(self) -> bool | None:
+        """What ``wb.run(compiled=…)`` is told: None on a GPU, where a step becomes a CUDA graph."""
+        return True if self.compiled else (None if self.device != "cpu" else False)
 
     @classmethod
     def from_json(cls, found: dict[str, Json]) -> Condition:

@@ -116,10 +116,11 @@ class NamedStudy:
         """Where the study is defined, for messages of the registry."""
         return self.conditions
 
-    def command(self, plan: Any, device: str = "cpu") -> str:
+    def command(self, plan: Any, device: str = "cpu", compiled: bool = False) -> str:
         """Return the command line that runs a plan, on the processor or another device."""
         line = command_of(self.name, plan)
-        return line if device == "cpu" else f"{line} --device {device}"
+        line += "" if device == "cpu" else f" --device {device}"
+        return line + " --compiled" * compiled
 
     def run(
         self,
@@ -129,6 +130,7 @@ class NamedStudy:
         runner: Runner | None = None,
         workers: int | None = None,
         device: str = "cpu",
+        compiled: bool = False,
         say: Say = print,
         keep_weights: bool = False,
     ) -> Finding:
@@ -142,6 +144,8 @@ class NamedStudy:
                 device, whose memory they would share.
             device: where the nets are trained: "cpu", "cuda", "mps" and so on. A folder may hold
                 conditions of both; the page shows those of the device that is asked for.
+            compiled: whether steps go through ``torch.compile``; a minute for each net, and other
+                bits: a folder may hold conditions of both.
             say: takes each line.
             keep_weights: keep the snapshots of finished conditions.
 
@@ -154,7 +158,8 @@ class NamedStudy:
         telling = _Telling(say, self.told)
 
         def placed(conditions: list[Condition]) -> list[Condition]:
-            return telling.of([self.placed(condition, device) for condition in conditions])
+            there = [self.placed(condition, device) for condition in conditions]
+            return telling.of([replace(one, compiled=compiled) for one in there])
 
         grid = placed(self.conditions(plan))
         left = Ledger(Path(out)).left(grid)
@@ -168,18 +173,16 @@ class NamedStudy:
         )  # fmt: skip
         for record in study.failures:
             say(f"given up: {record.key} ({record.status}, {record.error})")
-        return self.judge(plan, study, say, device)
+        return self.judge(plan, study, say, self.command(plan, device, compiled))
 
-    def judge(
-        self, plan: Any, study: StudyResult, say: Say = print, device: str = "cpu"
-    ) -> Finding:
+    def judge(self, plan: Any, study: StudyResult, say: Say = print, command: str = "") -> Finding:
         """Judge what is done of a plan and write tables, claims and page; nothing is trained.
 
         Args:
             plan: what was asked.
             study: what is done, finished or not.
             say: takes each line.
-            device: where its nets were trained, for the command on the page.
+            command: that runs it, for its page; the plan's own by default.
         """
         from wingbeat.report.pages.finding import write_finding
 
@@ -191,7 +194,7 @@ class NamedStudy:
             content = self.page(found)
         else:
             say("no condition has finished: there is nothing to report")
-        page = write_finding(self.name, self.title, content, found, self.command(plan, device))
+        page = write_finding(self.name, self.title, content, found, command or self.command(plan))
         say(f"report: {page}")
         return Finding(study, page, found.tables, found.claims)
 

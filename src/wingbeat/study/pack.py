@@ -130,7 +130,7 @@ def _kinds(conditions: Sequence[Condition]) -> list[list[Condition]]:
 
 
 def _kind(condition: Condition, floats: set[tuple[str, ...]]) -> str:
-    if condition.driver != "lockstep" or condition.device != "cpu":
+    if condition.driver != "lockstep" or condition.device != "cpu" or condition.compiled:
         return condition.key
     content = {
         **condition.to_json(),

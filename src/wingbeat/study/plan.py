@@ -212,7 +212,7 @@ def _timed(condition: Condition, task: Task, steps: int, every: int) -> tuple[fl
             record_every=every,
             metrics=condition.metrics,
             driver=condition.driver,
-            compiled=False,
+            compiled=condition.compiling,
             dtype=condition.torch_dtype,
             device=condition.device,
             seeds=condition.seeds[:1],

@@ -121,8 +121,9 @@ class _Attempt:
             if not self.ledger.is_done(self.condition.key):
                 self._task = self.condition.task()
                 options = RunOptions(
-                    self.condition.driver, False, CHECKPOINT_SECONDS, late=not self.keep_weights
-                )
+                    self.condition.driver, self.condition.compiling, CHECKPOINT_SECONDS,
+                    late=not self.keep_weights,
+                )  # fmt: skip
                 several = _asked(self.condition, self._task, options, self.folder, bar)
                 self.begun = self._open.enter_context(several.begun())
         except Exception as error:  # the rest of the study goes on
@@ -181,7 +182,7 @@ def _asked(
     condition: Condition, task: Task, options: RunOptions, folder: Path, bar: Progress
 ) -> Several:
     """Return what a condition asks for as a run of its base seeds."""
-    check_execution(condition.driver, False, CHECKPOINT_SECONDS, False, None)
+    check_execution(condition.driver, condition.compiling, CHECKPOINT_SECONDS, False, None)
     request = make_request(
         task,
         condition.forks(),

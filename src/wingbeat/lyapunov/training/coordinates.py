@@ -65,13 +65,14 @@ class Coordinates:
     def flat(self, state: State) -> Tensor:
         """Return the coordinates ``(D,)`` of a single-replica state."""
         slots = [state.slots[name] for name in self.slots]
-        return torch.cat([state.params, *slots, self.flat_buffers(state.buffers)])
+        blocks = [state.params, *slots]
+        return torch.cat(
+            [*blocks, self.flat_buffers(state.buffers)] if self.buffers.names else blocks
+        )
 
     def flat_buffers(self, buffers: dict[str, Tensor]) -> Tensor:
-        """Return the buffers among the coordinates, joined."""
-        first = next(iter(buffers.values())) if self.buffers.names else torch.zeros(0)
-        pieces = [buffers[name].reshape(-1) for name in self.buffers.names]
-        return torch.cat(pieces) if pieces else first
+        """Return the buffers among the coordinates, joined; there is at least one."""
+        return torch.cat([buffers[name].reshape(-1) for name in self.buffers.names])
 
     def state(self, flat: Tensor, like: State) -> State:
         """Return the state with coordinates ``(D,)``; what is no coordinate is that of ``like``."""
