@@ -139,7 +139,7 @@ def test_what_cannot_be_run_is_refused(wrong):
 
 def test_a_small_run_has_a_page_and_tables_that_follow_from_it(tmp_path: Path):
     plan = UsefulPlan(
-        ("cnn",), sizes=(0.1,), members=2, steps=8, times=(0.0, 0.2, 0.5, 0.7), seeds=1
+        ("dense",), sizes=(0.1,), members=2, steps=8, times=(0.0, 0.2, 0.5, 0.7), seeds=1
     )
     found = STUDY.run(plan, tmp_path, runner=InlineRunner(), say=lambda _: None)
     runs = found.tables["runs"]

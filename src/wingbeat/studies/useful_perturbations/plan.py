@@ -10,10 +10,11 @@ from wingbeat.study.condition import Condition
 from wingbeat.study.plan_options import option
 
 NETS: Final[dict[str, dict[str, Any]]] = {
+    "dense": {"family": "dense", "shape": [32], "lr": 0.005},
     "cnn": {"family": "cnn", "shape": [6, 12], "lr": 0.01},
     "transformer": {"family": "transformer", "shape": [32, 1], "lr": 0.005},
 }
-"""Nets by name, with Adam's rate: two convolutions, and one block on four patches."""
+"""Nets by name, with Adam's rate: one layer, two convolutions, one block on four patches."""
 IMAGES: Final = 2000
 """Training images: of few, members of an ensemble learn different mistakes."""
 NUDGE, WEIGHT, ORDER, SHIFTS, START, ALL = (
@@ -36,7 +37,7 @@ class UsefulPlan:
             of range.
     """
 
-    nets: tuple[str, ...] = option(("cnn", "transformer"), "cnn or transformer.", "net")
+    nets: tuple[str, ...] = option(("cnn", "transformer"), "dense, cnn or transformer.", "net")
     times: tuple[float, ...] = option(
         (0.0, 0.02, 0.1, 0.5), "When copies are forked, as a share of training.", "at"
     )
