@@ -98,6 +98,9 @@ def test_the_long_net_is_trained_for_as_many_updates_as_all_members():
     assert [{p["at"] for p in c.perturbations} for c in forked] == [{0}, {1}, {5}, {25}]
     assert set(AT_START) <= {p["name"] for p in forked[0].perturbations}
     assert not set(AT_START) & {p["name"] for p in forked[1].perturbations}
+    still = STUDY.conditions(UsefulPlan(("cnn",), shifts=False, seeds=1))[0]
+    assert "shifts" not in {p["name"] for p in still.perturbations}
+    assert not still.arguments["shifts"]
 
 
 def test_numbers_of_an_ensemble_by_hand():
@@ -130,7 +133,7 @@ def test_numbers_of_an_ensemble_by_hand():
     "wrong",
     [{"times": (0.1, 0.2, 0.5, 0.9)}, {"times": (0.0, 0.5, 0.9)}, {"times": (0.0, 0.1, 0.5, 1.0)},
      {"times": (0.0, 0.0001, 0.1, 0.5)}, {"nets": ("mlp",)}, {"sizes": ()}, {"sizes": (0.1, 0.1)},
-     {"members": 1}, {"seeds": 0}],
+     {"members": 1}, {"seeds": 0}, {"images": 0}],
 )  # fmt: skip
 def test_what_cannot_be_run_is_refused(wrong):
     with pytest.raises(RequestError):
@@ -139,7 +142,7 @@ def test_what_cannot_be_run_is_refused(wrong):
 
 def test_a_small_run_has_a_page_and_tables_that_follow_from_it(tmp_path: Path):
     plan = UsefulPlan(
-        ("cnn",), sizes=(0.1,), members=2, steps=8, times=(0.0, 0.2, 0.5, 0.7), seeds=1
+        ("dense",), sizes=(0.1,), members=2, steps=8, times=(0.0, 0.2, 0.5, 0.7), seeds=1
     )
     found = STUDY.run(plan, tmp_path, runner=InlineRunner(), say=lambda _: None)
     runs = found.tables["runs"]

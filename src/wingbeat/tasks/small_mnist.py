@@ -23,6 +23,8 @@ SIDE: Final = 16
 """Pixels: means over 2x2 of the 28x28 ones, and a margin of one."""
 PATCH: Final = 8
 """Side of a transformer's patch: four tokens. With sixteen it learns five times as slowly."""
+EVAL_BATCH: Final = 250
+"""Images of an evaluation batch: activations of twenty copies then still fit a cache."""
 CLASSES: Final[dict[str, tuple[int, ...]]] = {
     "all": tuple(range(10)),
     "first": tuple(range(5)),
@@ -120,6 +122,7 @@ def small_mnist_task(
         seed=seed,
         schedule=partial(half_cosine, steps) if decay else None,
         eval_data=test,
+        eval_batch_size=EVAL_BATCH,
         augment=shift_by_a_pixel if shifts else None,
         name=f"{label} at 16x16, {digits} digits, {family}",
     )

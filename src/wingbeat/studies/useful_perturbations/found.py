@@ -62,7 +62,12 @@ def tables_of(runs: pd.DataFrame) -> Tables:
 def runs_of(rows: pd.DataFrame) -> pd.DataFrame:
     """Return one row for each ensemble and single net of the finished conditions."""
     found: list[dict[str, Any]] = []
-    names = list(dict.fromkeys(c.split(OF, 1)[1] for c in rows.columns if OF in c))
+    head = f"loss{OF}"
+    names = [
+        c.removeprefix(head)
+        for c in map(str, rows.columns)
+        if c.startswith(head) and not c.endswith(("_low", "_high", "_reason"))
+    ]
     for row in rows.to_dict("records"):
         tags = {"net": row["net"], "seed": row["seed"]}
         long = bool(row["long"])
@@ -111,7 +116,8 @@ def of_seed(own: pd.DataFrame) -> dict[str, float]:
     late = float(forked["time"].max())
 
     def at(name: str, time: float, value: str) -> float:
-        return float(cells.loc[(name, time), value]) if (name, time) in cells.index else nan
+        column: dict[Any, float] = cells[value].to_dict()
+        return column.get((name, time), nan)
 
     start = at(START, 0.0, "gain_loss")
     gains = forked["gain_loss"].to_numpy(dtype=np.float64)

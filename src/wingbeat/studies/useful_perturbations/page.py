@@ -10,13 +10,13 @@ from wingbeat.report.figures.estimates import dot, table_of
 from wingbeat.report.figures.marks import DotFigure
 from wingbeat.studies.curvature import DEFINITIONS
 from wingbeat.studies.useful_perturbations.found import KEPT, SINGLE
-from wingbeat.studies.useful_perturbations.plan import IMAGES, LONG, affordable
+from wingbeat.studies.useful_perturbations.plan import LONG, affordable
 from wingbeat.study.analysis import Analysis, PageContent
 from wingbeat.study.finished import estimate_in
 
 _INTRO: Final = (
-    "A small convolutional net and a small transformer on {:,} of MNIST's images, shifted at "
-    "random, with Adam and a rate that falls to 0 over {} updates. At {} of training, copies part "
+    "A small convolutional net and a small transformer on {:,} of MNIST's images{}, "
+    "with Adam and a rate that falls to 0 over {} updates. At {} of training, copies part "
     "by each kind of perturbation, and the mean of their probabilities is an ensemble. All cost "
     "at most as many updates as {} nets that share nothing: {} members. One net trained for as "
     "many updates stands beside them. {} base seeds."
@@ -51,10 +51,9 @@ def content(found: Analysis) -> PageContent:
     """Return what the page says and shows."""
     plan, table = found.plan, found.tables["ensembles"]
     counts = ", ".join(f"{affordable(plan.members, t)} from {t:g}" for t in sorted(plan.times))
-    intro = _INTRO.format(
-        IMAGES, plan.steps, ", ".join(f"{t:g}" for t in sorted(plan.times)), plan.members, counts,
-        plan.seeds,
-    )  # fmt: skip
+    times = ", ".join(f"{t:g}" for t in sorted(plan.times))
+    moved = ", shifted at random" * plan.shifts
+    intro = _INTRO.format(plan.images, moved, plan.steps, times, plan.members, counts, plan.seeds)
     facts = [
         (f"accuracy, {row['net']}, {row['perturbation']}", f"{row['accuracy']:.3f}", "unseen")
         for _, row in table[table["perturbation"].isin([SINGLE, LONG])].iterrows()

@@ -10,12 +10,11 @@ from wingbeat.study.condition import Condition
 from wingbeat.study.plan_options import option
 
 NETS: Final[dict[str, dict[str, Any]]] = {
+    "dense": {"family": "dense", "shape": [32], "lr": 0.005},
     "cnn": {"family": "cnn", "shape": [6, 12], "lr": 0.01},
     "transformer": {"family": "transformer", "shape": [32, 1], "lr": 0.005},
 }
-"""Nets by name, with Adam's rate: two convolutions, and one block on four patches."""
-IMAGES: Final = 2000
-"""Training images: of few, members of an ensemble learn different mistakes."""
+"""Nets by name, with Adam's rate: one layer, two convolutions, one block on four patches."""
 NUDGE, WEIGHT, ORDER, SHIFTS, START, ALL = (
     "nudge", "one weight", "order", "shifts", "another start", "all else",
 )  # fmt: skip
@@ -36,7 +35,7 @@ class UsefulPlan:
             of range.
     """
 
-    nets: tuple[str, ...] = option(("cnn", "transformer"), "cnn or transformer.", "net")
+    nets: tuple[str, ...] = option(("cnn", "transformer"), "dense, cnn or transformer.", "net")
     times: tuple[float, ...] = option(
         (0.0, 0.02, 0.1, 0.5), "When copies are forked, as a share of training.", "at"
     )
@@ -45,6 +44,8 @@ class UsefulPlan:
     )
     members: int = option(4, "Members of an ensemble that shares nothing: the cost of all.")
     steps: int = option(400, "Updates of a member.")
+    images: int = option(500, "Training images.")
+    shifts: bool = option(True, "Move images by a pixel at random; else nothing parts by that.")
     seeds: int = option(6, "Base seeds, from 0 on.")
 
     def __post_init__(self) -> None:
@@ -58,8 +59,11 @@ class UsefulPlan:
             raise RequestError(f"times are {self.times}: give four or more, each its own update")
         if not self.sizes or min(self.sizes) <= 0 or len(set(self.sizes)) < len(self.sizes):
             raise RequestError(f"sizes are {self.sizes}: give positive ones, each once")
-        if self.members < 2 or self.seeds < 1:
-            raise RequestError(f"members {self.members}, seeds {self.seeds}: use 2 and 1 at least")
+        if self.members < 2 or min(self.seeds, self.images) < 1:
+            raise RequestError(
+                f"members {self.members}, seeds {self.seeds}, images {self.images}: use 2, 1 and 1 "
+                "at least"
+            )
 
 
 def affordable(members: int, share: float) -> int:
@@ -95,7 +99,7 @@ def _forked(plan: UsefulPlan, net: str, share: float, seed: int) -> Condition:
     members = affordable(plan.members, share)
     return Condition(
         factory="wingbeat.tasks.small_mnist:small_mnist_task",
-        arguments=_arguments(net, plan.steps),
+        arguments=_arguments(plan, net, plan.steps),
         perturbations=kinds(plan, round(share * plan.steps)),
         replicas=members,
         record_every=plan.steps,
@@ -110,7 +114,7 @@ def _long(plan: UsefulPlan, net: str, seed: int) -> Condition:
     steps = plan.members * plan.steps
     return Condition(
         factory="wingbeat.tasks.small_mnist:small_mnist_task",
-        arguments=_arguments(net, steps),
+        arguments=_arguments(plan, net, steps),
         perturbations=(),
         record_every=steps,
         metrics=("eval_loss", "accuracy"),
@@ -121,13 +125,13 @@ def _long(plan: UsefulPlan, net: str, seed: int) -> Condition:
     )
 
 
-def _arguments(net: str, steps: int) -> dict[str, Any]:
+def _arguments(plan: UsefulPlan, net: str, steps: int) -> dict[str, Any]:
     return {
         **NETS[net],
         "steps": steps,
-        "samples": IMAGES,
+        "samples": plan.images,
         "batch_size": 32,
-        "shifts": True,
+        "shifts": plan.shifts,
         "decay": True,
     }
 
@@ -145,8 +149,9 @@ def kinds(plan: UsefulPlan, at: int) -> tuple[dict[str, Any], ...]:
     found += [
         {"kind": "singleweight", "scale": 1.0, "name": WEIGHT},
         {"kind": "order", "name": ORDER},
-        {"kind": "augmentation", "name": SHIFTS},
     ]
+    if plan.shifts:
+        found += [{"kind": "augmentation", "name": SHIFTS}]
     if at == 0:
         found += [{"kind": "init", "name": START}, {"kind": "all", "name": ALL}]
     return tuple({**one, "at": at} for one in found)
