@@ -138,7 +138,7 @@ def _asked(settings: pd.DataFrame) -> Any:
 def _knobs(knobs: pd.DataFrame) -> Any:
     heads = ("setting", "level", "trials", "correlation with barrier", "with accuracy",
              "mean barrier", "mean accuracy")  # fmt: skip
-    names = [c for c in knobs if c.startswith(("correlation", "mean"))]
+    names = [c for c in map(str, knobs) if c.startswith(("correlation", "mean"))]
     rows = [
         (r["setting"], r["level"], int(r["trials"]), *(Estimate(float(r[n])) for n in names))
         for _, r in knobs.iterrows()
