@@ -139,7 +139,7 @@ def family_task(
 
 
 def _pruned(
-    full: Callable[[], nn.Sequential],
+    full: Callable[[], nn.Module],
     density: float,
     loss: str,
     optimizer: Callable[..., torch.optim.Optimizer],
@@ -161,5 +161,5 @@ def _train(
         for _ in range(steps):
             own = torch.randint(len(labels), (64,), generator=order)
             rule.zero_grad()
-            loss(net, (images[own], labels[own])).backward()
+            loss(net, (images[own], labels[own])).backward()  # type: ignore[no-untyped-call]
             rule.step()

@@ -100,16 +100,14 @@ def sparse_mlp(
     return nn.Sequential(*layers, nn.Linear(sizes[-2], sizes[-1]))
 
 
-def pruned_mlp(
-    full: nn.Sequential, density: float, train: Callable[[nn.Module], object]
-) -> nn.Module:
+def pruned_mlp(full: nn.Module, density: float, train: Callable[[nn.Module], object]) -> nn.Module:
     """Return a dense net's start with the weights that are largest after training, and no others.
 
     Of every layer but the last the same share is kept, by magnitude. The kept weights stand at
     their initial values, so that the net is one to train from its start.
 
     Args:
-        full: the net, as it is initialised; it is left as it is.
+        full: the net, a sequence of layers as it is initialised; it is left as it is.
         density: share of the weights that is kept; at least one of a layer.
         train: trains the copy that it is given.
 
@@ -125,10 +123,10 @@ def pruned_mlp(
     """
     trained = copy.deepcopy(full)
     train(trained)
-    *hidden, last = zip(full, trained, strict=True)
+    *hidden, last = zip(full.children(), trained.children(), strict=True)
     layers = [
         SparseLinear.of(start, _largest(end.weight.detach(), density))
-        if isinstance(start, nn.Linear)
+        if isinstance(start, nn.Linear) and isinstance(end, nn.Linear)
         else start
         for start, end in hidden
     ]
