@@ -23,6 +23,7 @@ from wingbeat.studies.stable_at_start.found import (
     seeds_of,
     tables_of,
 )
+from wingbeat.studies.stable_at_start.page import headline
 from wingbeat.studies.stable_at_start.plan import CHOSEN, FRESH, LANDMARK, SEARCH, conditions
 from wingbeat.studies.stable_at_start.rounds import frontier, further, picked
 from wingbeat.studies.stable_at_start.settings import LANDMARKS
@@ -160,6 +161,17 @@ def test_the_last_calm_setting_is_before_the_first_that_is_not():
     assert last_calm(by_setting(planted(middle=0.05, top=0.001))) == "trial 1"
     assert last_calm(by_setting(planted(calm=0.05))) == ""
     assert last_calm(by_setting(planted(seeds=2))) == ""  # no interval
+
+
+def test_the_headline_answers():
+    assert headline(by_setting(planted())).startswith(
+        "Settings remove the barrier at the start up to an accuracy of 0.94 [0.93"
+    )
+    assert "has one of 0.295 [" in headline(by_setting(planted()))
+    assert "all of the frontier" in headline(by_setting(planted(top=0.003)))
+    assert headline(by_setting(planted(calm=0.5))).startswith("No setting")
+    rows = planted()
+    assert headline(by_setting(rows[rows["phase"] == SEARCH])) == ""
 
 
 def test_before_the_frontier_is_run_again_there_are_no_claims():

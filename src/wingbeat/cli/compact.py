@@ -68,6 +68,8 @@ class CompactGroup(TyperGroup):
         named = ((name, self.get_command(ctx, name)) for name in self.list_commands(ctx))
         commands = [(name, _first_sentence((found and found.help) or "")) for name, found in named]
         rows = [*rows_of(self, ctx), ("", ""), *commands]
+        if len(rows) > _LINES - 3:  # below usage, a sentence and a blank line
+            rows = commands  # who reads this knows how to ask for help
         short = [(name, _cut(meaning, rows)) for name, meaning in rows]
         formatter.write(written(ctx, (self.help or "").strip(), short))
 

@@ -52,7 +52,7 @@ class FileOrName(CompactGroup):
 
 study = typer.Typer(
     cls=FileOrName,
-    help="Run a study file (.toml, .yaml) or a named study; the same command again goes on.",
+    help="Run a study file or a named study; the same command again goes on.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
@@ -63,7 +63,7 @@ for named_study in STUDIES.all().values():
 
 @study.callback()
 def named() -> None:
-    """Run a study file (.toml, .yaml) or a named study; the same command again goes on."""
+    """Run a study file or a named study; the same command again goes on."""
 
 
 @study.command("run", cls=CompactCommand)

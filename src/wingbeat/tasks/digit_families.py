@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any, Final
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from wingbeat.errors import RequestError, nearest
 from wingbeat.task.task import Task
@@ -15,7 +15,7 @@ from wingbeat.tasks.cnn import digits_cnn
 from wingbeat.tasks.data.sklearn import digits, evenly_spaced
 from wingbeat.tasks.dense import ACTIVATIONS, cross_entropy, mlp
 from wingbeat.tasks.full_batch import half_squared_error
-from wingbeat.tasks.models.sparse import sparse_mlp
+from wingbeat.tasks.models.sparse import pruned_mlp, sparse_mlp
 from wingbeat.tasks.models.vit import ViT
 
 FAMILIES: Final = ("dense", "cnn", "transformer")
@@ -28,6 +28,11 @@ OPTIMIZERS: Final[dict[str, Callable[..., torch.optim.Optimizer]]] = {
 """By name: "gd" is plain, "sgd" has momentum 0.9."""
 PATCH: Final = 2
 """Side of a patch: sixteen tokens of an 8x8 image."""
+
+
+MASKS: Final = ("random", "pruned")
+PRUNING: Final = 5
+"""Seed of the batches of the training that says which weights are large."""
 
 
 def family_net(
@@ -78,6 +83,7 @@ def family_task(
     loss: str = "cross-entropy",
     activation: str = "relu",
     density: float = 1.0,
+    mask: str = "random",
     seed: int = 0,
 ) -> Task:
     """Classify 8x8 digits with a net of one family; nothing but the batch order is random.
@@ -93,6 +99,8 @@ def family_task(
         loss: "cross-entropy", or "mse" for half the squared error of the scores.
         activation: of a dense net.
         density: share of a dense net's hidden weights that exist.
+        mask: which of them: "random", or "pruned": the largest after the full net was trained by
+            the same optimizer for as many updates.
         seed: of initial weights and batch order.
 
     Raises:
@@ -106,14 +114,19 @@ def family_task(
     for name, value, known in (
         ("optimizer", optimizer, OPTIMIZERS),
         ("loss", loss, LOSSES),
+        ("mask", mask, MASKS),
     ):
         if value not in known:
             raise RequestError(f"{name} is {value!r}: {nearest(value, list(known))}")
     train, test = digits()
     data: Any = evenly_spaced(train, n)
     family_net(family, shape, activation, density)  # so that a wrong shape is refused now
+    net: Callable[[], nn.Module] = partial(family_net, family, tuple(shape), activation, density)
+    if mask == "pruned" and density != 1.0:
+        full = partial(mlp, (64, *shape, 10), activation)
+        net = partial(_pruned, full, density, loss, partial(OPTIMIZERS[optimizer], lr=lr), steps)
     return Task(
-        model=partial(family_net, family, tuple(shape), activation, density),
+        model=net,
         loss=LOSSES[loss],
         data=data,
         optimizer=partial(OPTIMIZERS[optimizer], lr=lr),
@@ -123,3 +136,30 @@ def family_task(
         eval_data=test,
         name=f"digits, {family}",
     )
+
+
+def _pruned(
+    full: Callable[[], nn.Module],
+    density: float,
+    loss: str,
+    optimizer: Callable[..., torch.optim.Optimizer],
+    steps: int,
+) -> nn.Module:
+    return pruned_mlp(full(), density, partial(_train, LOSSES[loss], optimizer, steps))
+
+
+def _train(
+    loss: Callable[..., Tensor],
+    optimizer: Callable[..., torch.optim.Optimizer],
+    steps: int,
+    net: nn.Module,
+) -> None:
+    """Train a net on the digits in place, with an order of the batches of its own."""
+    (images, labels), _ = digits()
+    order, rule = torch.Generator().manual_seed(PRUNING), optimizer(net.parameters())
+    with torch.enable_grad():
+        for _ in range(steps):
+            own = torch.randint(len(labels), (64,), generator=order)
+            rule.zero_grad()
+            loss(net, (images[own], labels[own])).backward()  # type: ignore[no-untyped-call]
+            rule.step()

@@ -141,10 +141,13 @@ def settings_task(
         >>> task.steps, tuple(task.data[0].shape)
         (8, (256, 1, 14, 14))
     """
-    names = {"norm": (norm, NORMS), "optimizer": (optimizer, OPTIMIZERS), "decay": (decay, DECAYS)}
-    for name, (value, known) in names.items():
+    for name, value, known in (
+        ("norm", norm, tuple(NORMS)),
+        ("optimizer", optimizer, tuple(OPTIMIZERS)),
+        ("decay", decay, tuple(DECAYS)),
+    ):
         if value not in known:
-            raise RequestError(f"{name} is {value!r}: {nearest(value, list(known))}")
+            raise RequestError(f"{name} is {value!r}: {nearest(value, known)}")
     require(side in (28, 14, 7), "side", side, "use 28, 14 or 7 pixels")
     require(0 <= warmup < 1, "warmup", warmup, "use a share from 0 to below 1")
     require(min(width, epochs) >= 1 and depth >= 0, "width, depth, epochs",

@@ -75,7 +75,8 @@ def by_setting(runs: pd.DataFrame) -> pd.DataFrame:
     for phase in (CHOSEN, LANDMARK):
         for name, own in _in_order(runs, phase):
             row: dict[str, Any] = {"phase": phase, "setting": name, "runs": len(own)}
-            row |= own.iloc[0][list(ASKED)].to_dict() | seen_in_search(runs, name)
+            row |= {str(k): v for k, v in own.iloc[0][list(ASKED)].items()}
+            row |= seen_in_search(runs, name)
             for column in MEANS:
                 row |= estimate_columns(column, mean_of(own, column))
             row["calm"] = calm(row)

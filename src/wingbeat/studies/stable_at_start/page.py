@@ -59,7 +59,7 @@ def content(found: Analysis) -> PageContent:
         plan.seeds,
     )  # fmt: skip
     return PageContent(
-        headline="",
+        headline=headline(settings),
         intro=(intro,),
         facts=(
             ("trials", str(len(tried)), f"of {plan.trials}; others broke down"),
@@ -74,6 +74,24 @@ def content(found: Analysis) -> PageContent:
             ("knobs", "What goes with a barrier, over the trials", _knobs(tables["knobs"])),
         ],
     )
+
+
+def headline(settings: pd.DataFrame) -> str:
+    """Return the answer in a sentence; "" before the frontier was run again."""
+    own = settings[settings["phase"] == CHOSEN] if len(settings) else settings
+    if own.empty:
+        return ""
+    ends = {k: estimate_text(estimate_in(own.iloc[-1], k)) for k in ("test_accuracy", "barrier")}
+    best = (
+        f"the most accurate setting, at {ends['test_accuracy']}, has one of {ends['barrier']} nats"
+    )
+    name = last_calm(settings)
+    if not name:
+        return f"No setting of the frontier is shown to be without a barrier: {best}."
+    reached = own[own["setting"] == name].iloc[0]
+    accuracy = estimate_text(estimate_in(reached, "test_accuracy"))
+    rest = "which is all of the frontier" if name == own.iloc[-1]["setting"] else best
+    return f"Settings remove the barrier at the start up to an accuracy of {accuracy}; {rest}."
 
 
 def _reach(settings: pd.DataFrame) -> tuple[tuple[str, str, str], ...]:
@@ -138,7 +156,7 @@ def _asked(settings: pd.DataFrame) -> Any:
 def _knobs(knobs: pd.DataFrame) -> Any:
     heads = ("setting", "level", "trials", "correlation with barrier", "with accuracy",
              "mean barrier", "mean accuracy")  # fmt: skip
-    names = [c for c in knobs if c.startswith(("correlation", "mean"))]
+    names = [c for c in map(str, knobs) if c.startswith(("correlation", "mean"))]
     rows = [
         (r["setting"], r["level"], int(r["trials"]), *(Estimate(float(r[n])) for n in names))
         for _, r in knobs.iterrows()

@@ -34,6 +34,11 @@ _SPARSE: Final = (
 )
 
 
+_PRUNED: Final = (
+    "Of two nets with equally many weights the pruned one is calmer than the random one."
+)
+
+
 def claims(found: Analysis) -> tuple[Claim, ...]:
     """Return the verdict on each claim, for each activation."""
     seeds = found.tables["seeds"]
@@ -54,6 +59,14 @@ def claims(found: Analysis) -> tuple[Claim, ...]:
             told.append(
                 seed_claim(
                     f"sparse-{activation}", _SPARSE, own[name], 0.0, above=False,
+                    unit=SEEDWISE[name] + ":", part=part, asked=ASKED,
+                )
+            )  # fmt: skip
+        if own["pruned_minus_random"].notna().any():
+            name = "pruned_minus_random"
+            told.append(
+                seed_claim(
+                    f"pruned-{activation}", _PRUNED, own[name], 0.0, above=False,
                     unit=SEEDWISE[name] + ":", part=part, asked=ASKED,
                 )
             )  # fmt: skip

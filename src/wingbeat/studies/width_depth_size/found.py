@@ -13,7 +13,7 @@ from wingbeat.study.analysis import Analysis, Tables
 from wingbeat.study.finished import done, estimate_columns, mean_of
 from wingbeat.typing import Array
 
-NET: Final = ("activation", "width", "depth", "density")
+NET: Final = ("activation", "width", "depth", "density", "mask")
 KEPT: Final = (*NET, "seed", "test_accuracy", "train_loss")
 VALUES: Final = (*READ, "left")
 CELL: Final = (*NET, "size", "at")
@@ -29,6 +29,7 @@ SEEDWISE: Final = {
     "disagreement_width": "exponent of disagreement in width",
     "left_early": "share of copies that leave, nudged at the start less at a quarter of training",
     "sparse_minus_narrow": "growth against number of weights: exponent by density less by width",
+    "pruned_minus_random": "doublings of growth, pruned less random mask",
 }
 """One number an activation and base seed, in words."""
 
@@ -101,7 +102,8 @@ def of_seed(own: pd.DataFrame) -> dict[str, float]:
         "barrier_width": slope(largest, "log_barrier", "log_width", ("depth",)),
         "disagreement_width": slope(small, "log_disagreement", "log_width", ("depth", "size")),
         "left_early": float(early),
-        "sparse_minus_narrow": sparse_minus_narrow(own),
+        "sparse_minus_narrow": sparse_minus_narrow(own[own["mask"] != "pruned"]),
+        "pruned_minus_random": pruned_minus_random(own),
     }
 
 
@@ -154,6 +156,18 @@ def sparse_minus_narrow(own: pd.DataFrame) -> float:
         slope(part, "log_ratio", "log_weights", ("size",)) for part in (sparse, narrow)
     )
     return by_density - by_width
+
+
+def pruned_minus_random(own: pd.DataFrame) -> float:
+    """Return how many doublings more a nudge grows in a pruned net than in a random sparse one.
+
+    The mean over densities and sizes that both have, nudged at the start; NaN if there are none.
+    """
+    sparse = own[(own["density"] != 1.0) & (own["at"] == 0)]
+    wide = sparse.pivot_table(index=["density", "size"], columns="mask", values="log_ratio")
+    if not {"pruned", "random"} <= set(wide.columns):
+        return nan
+    return float((wide["pruned"] - wide["random"]).mean() / np.log(2.0))
 
 
 def weights_log(rows: pd.DataFrame) -> pd.Series:

@@ -35,11 +35,12 @@ _MEANINGS: Final = {
     "seed; the interval is Student's over base seeds, 95 %.",
     "left": f"Share of copies to whose weights the training error rises by more than {BASIN:g} on "
     "the straight way from the reference's.",
-    "sparse": "A random, fixed share of the weights of hidden layers exists; what does not exist "
-    "is neither nudged nor counted in distances.",
+    "sparse": "A fixed share of the weights of hidden layers exists, at random or those that are "
+    "largest after the full net was trained as long; all start at their initial values. What does "
+    "not exist is neither nudged nor counted in distances.",
     "what a sceptic would say": _SCEPTIC,
     "does not show": "Digits, one optimizer and rate, nets of up to 128 units, ten epochs. Masks "
-    "are random, not found by pruning a trained net.",
+    "are drawn or found in one round before training and stay as they are.",
 }
 
 
@@ -141,11 +142,13 @@ def _nets(cells: pd.DataFrame) -> Any:
     sizes = sorted(cells["size"].unique())
     start = cells[cells["at"] == 0]
     rows = []
-    for (activation, depth, width, density), own in start.groupby(
-        ["activation", "depth", "width", "density"], sort=True
+    for (activation, depth, width, density, mask), own in start.groupby(
+        ["activation", "depth", "width", "density", "mask"], sort=True
     ):
         by = {r["size"]: r for _, r in own.iterrows()}
-        name = f"{activation}, {depth} × {width}" + f", {density:g} of it" * (density != 1.0)
+        name = f"{activation}, {depth} × {width}" + f", {density:g} of it, {mask}" * (
+            density != 1.0
+        )
         last = by[sizes[-1]]
         rows.append(
             (

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final
 
-from wingbeat.errors import RequestError
+from wingbeat.errors import RequestError, nearest
 from wingbeat.study.condition import Condition
 from wingbeat.study.plan_options import option
+from wingbeat.tasks.digit_families import MASKS
 
 SNAPSHOTS: Final = 10
 """Records of a run: enough for an exponent by least squares."""
@@ -35,6 +36,9 @@ class ScalingPlan:
     densities: tuple[float, ...] = option(
         (0.5, 0.25, 0.125), "Share of the weights of sparse ReLU nets, 64 wide.", "density"
     )
+    masks: tuple[str, ...] = option(
+        ("random",), "random or pruned: which weights of sparse nets exist.", "mask"
+    )
     steps: int = option(220, "Updates.")
     replicas: int = option(2, "Copies of each nudge.")
     seeds: int = option(5, "Base seeds, from 0 on.")
@@ -44,6 +48,9 @@ class ScalingPlan:
         for name in ("widths", "depths", "sizes"):
             if len(set(getattr(self, name))) < 2:
                 raise RequestError(f"{name} are {getattr(self, name)}: give two or more")
+        for mask in self.masks:
+            if mask not in MASKS:
+                raise RequestError(f"mask is {mask!r}: {nearest(mask, list(MASKS))}")
         if min(self.sizes) <= 0 or not self.activations:
             raise RequestError(f"sizes {self.sizes}, activations {self.activations}: give positive")
         if self.steps < 2 * SNAPSHOTS or self.replicas < 2 or self.seeds < 1:
@@ -54,15 +61,16 @@ class ScalingPlan:
 
     @property
     def nets(self) -> list[dict[str, Any]]:
-        """Activation, width, depth and density of each net: a grid, and the sparse ones."""
+        """Activation, width, depth, density and mask of each net: a grid, and the sparse ones."""
         grid = [
-            {"activation": a, "width": w, "depth": d, "density": 1.0}
+            {"activation": a, "width": w, "depth": d, "density": 1.0, "mask": "none"}
             for a in self.activations
             for d in self.depths
             for w in self.widths
         ]
         sparse = {"activation": "relu", "width": 64, "depth": 2}
-        return grid + [{**sparse, "density": share} for share in self.densities]
+        shares = [(mask, share) for mask in self.masks for share in self.densities]
+        return grid + [{**sparse, "density": share, "mask": mask} for mask, share in shares]
 
     @property
     def nudges(self) -> tuple[dict[str, Any], ...]:
@@ -91,6 +99,7 @@ def conditions(plan: ScalingPlan) -> list[Condition]:
                 "optimizer": "sgd",
                 "activation": net["activation"],
                 "density": net["density"],
+                **({"mask": "pruned"} if net["mask"] == "pruned" else {}),
             },
             perturbations=plan.nudges,
             replicas=plan.replicas,
