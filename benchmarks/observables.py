@@ -3,9 +3,10 @@
 ``python -m benchmarks.observables``: a dense net on the digits, one reference, its twin and four
 copies for ten epochs, twelve records; each metric alone on the recorded run, as a share of the time
 that training took. Then what is no metric: the dimension of a path (a record every update),
-training with the kernel of the start held fixed (as a share of training one such model as long),
-and hidden Markov models of one to six states (as a share of training the ten runs they are fitted
-to). Medians of three rounds that alternate; ``--rounds N`` for more.
+training with the kernel of the start held fixed (as a share of training one such model as long), a
+kernel by tensors (as a share of the kernel as a whole), and hidden Markov models of one to six
+states (as a share of training the ten runs they are fitted to). Medians of three rounds that
+alternate; ``--rounds N`` for more.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import torch
 import wingbeat as wb
 from wingbeat.analyses.states import fit_states, series_of
 from wingbeat.curvature.linearised import linearised
+from wingbeat.curvature.tangent import TangentKernel
 from wingbeat.execution.result import Result
 from wingbeat.measure import measure
 from wingbeat.measure.metric import METRICS
@@ -30,8 +32,8 @@ from wingbeat.task.step import TrainingStep
 from wingbeat.tasks.dense import digits_mlp_task
 
 NAMES = (
-    "unit_cosine", "sign_flips", "cka", "drift", "activation_flips", "feature_gap",
-    "neural_collapse", "topology", "loops", "rtd_lite", "kernel", "local_elasticity",
+    "unit_cosine", "sign_flips", "cka", "drift", "displacement", "activation_flips",
+    "feature_gap", "neural_collapse", "topology", "loops", "rtd_lite", "kernel", "local_elasticity",
     "weight_statistics",
 )  # fmt: skip
 SEEDS = 10
@@ -98,6 +100,19 @@ def fixed_kernel(rounds: int) -> None:
     show("linearised", *(statistics.median(part) for part in zip(*pairs, strict=True)))
 
 
+def by_tensors(rounds: int) -> None:
+    """Time the tangent kernel by tensors, against the kernel as a whole."""
+    kernel = TangentKernel(digits_mlp_task(), 128)
+    state = kernel.step.start(0)
+    pairs = [
+        (timed(lambda: kernel.by_layer(state.params, state.buffers)),
+         timed(lambda: kernel.matrix(state.params, state.buffers)))
+        for _ in range(rounds)
+    ]  # fmt: skip
+    own, whole = (statistics.median(part) for part in zip(*pairs, strict=True))
+    print(f"{'kernel by tensors':20s} {own:7.2f} s, {own / whole:5.0%} of the kernel", flush=True)
+
+
 def states(rounds: int) -> None:
     """Time the fit of one to six states, five starts each, to the runs of ten base seeds."""
     if find_spec("hmmlearn") is None:
@@ -124,6 +139,7 @@ def main() -> None:
     torch.set_num_threads(1)
     metrics(rounds)
     fixed_kernel(rounds)
+    by_tensors(rounds)
     states(rounds)
 
 

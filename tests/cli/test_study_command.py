@@ -82,6 +82,17 @@ def test_named_studies_stay_where_they_are(call) -> None:
     assert "architectures" in out
 
 
+def test_a_named_study_says_what_it_would_train_and_trains_nothing(call, tmp_path) -> None:
+    words = ("phases", "--seeds", "2", "--epochs", "1", "--out", str(tmp_path / "kept"))
+    code, out, _ = call(*words, "--workers", "2", "--dry-run", "--probes", "0")
+    assert code == 0
+    for said in ("2 conditions, 0 of them done", "2 base seeds, each a training of 1 epochs",
+                 "expected time with 2 process(es)", "phases: 2 conditions, 0 done, 2 left",
+                 "comes on top"):  # fmt: skip
+        assert said in out
+    assert not (tmp_path / "kept").exists()
+
+
 def test_failures_are_reported_and_exit_with_one(call, tmp_path) -> None:
     text = FILE.replace("study_tasks:line", "study_tasks:poison").replace("0.1]", "0.1]\n")
     (tmp_path / "bad.toml").write_text(text, encoding="utf-8")

@@ -12,7 +12,9 @@ from torch import nn
 
 import wingbeat as wb
 from wingbeat.curvature.tangent import TangentKernel
-from wingbeat.errors import CONSTANT, DIVERGED, NO_PREDICTIONS
+from wingbeat.errors import CONSTANT, DIVERGED, NO_PREDICTIONS, NOT_REACHED
+from wingbeat.measure.builtin.kernel import _settled
+from wingbeat.measure.tangent_kernels import RunKernels
 from wingbeat.metrics.kernel import alignment, effective_rank, kernel_distance, local_elasticity
 
 NAMES = ("kernel", "local_elasticity")
@@ -120,6 +122,18 @@ def test_a_look_costs_no_more_than_training_but_both_ends_are_there():
     found = wb.run(task, [wb.Gaussian(0.3)], metrics="kernel", **{**FIXED, "record_every": 1})
     assert set(rows(found, metric="kernel_motion").step) == {0, 6}
     assert found.summary[f"{FIRST}/kernel_settled_step"]["reason"]
+
+
+@pytest.mark.parametrize(
+    ("motions", "settled"),
+    [((4.0, 1.0, 0.1, 0.2), 16), ((4.0, 0.1, 1.0, 0.2), 24), ((4.0, 4.0, 4.0, 4.0), None)],
+)
+def test_a_kernel_is_settled_from_where_it_stays_slow(motions, settled):
+    steps = [0, 8, 16, 24, 32]
+    run = RunKernels(steps, {s: np.zeros((1, 2, 2)) for s in steps}, None, {})
+    found, why = _settled(run, dict(zip(steps[1:], np.array(motions)[:, None], strict=True)), 1)
+    assert (found[0] == settled) if settled else np.isnan(found[0])
+    assert why == NOT_REACHED
 
 
 def test_what_has_no_value_says_why():

@@ -16,6 +16,7 @@ from wingbeat.errors import (
     NO_CLASSIFIER,
     NO_HELD_OUT,
     NO_PREDICTIONS,
+    TOO_FEW_POINTS,
 )
 from wingbeat.metrics.cka import cka
 from wingbeat.metrics.collapse import neural_collapse
@@ -176,3 +177,46 @@ def test_dead_layers_and_broken_replicas():
     assert DIVERGED in set(own.reason[own.value.isna()]) <= {DIVERGED, CONSTANT}
     assert (own.reason[own.value.notna()] == "").all()
     assert (rows(broke, step=4, b="null").reason == "").all()
+
+
+def test_displacements_are_those_of_features_made_by_hand():
+    options = {**FIXED, "record_every": 4}
+    found = wb.run(task(steps=40), [wb.Gaussian(0.3)], metrics="displacement", **options)
+    steps, held = list(range(20, 41, 4)), points(50, 1)
+    every = [[hidden(m, held, 3) for m in models(found.trajectory.at(s))] for s in steps]
+    own = {"layer": "2"}
+    for place, label in enumerate(found.trajectory.labels):
+        x = [of[place] - of[place].mean(axis=0) for of in every]
+        unit = np.mean([(a**2).mean() for a in x])
+        for i, step in enumerate(steps):
+            apart = ((x[i] - x[0]) ** 2).mean() / unit
+            at = {"step": step, "b": label, **own}
+            assert value(found, metric="displacement", **at) == pytest.approx(apart, abs=1e-12)
+        lags = range(1, 6)
+        means = [np.mean([((x[t + k] - x[t]) ** 2).mean() for t in range(6 - k)]) for k in lags]
+        slope = np.polyfit(np.log(lags), np.log(means), 1)[0]
+        last = value(found, metric="displacement_slope", step=40, b=label, **own)
+        assert last == pytest.approx(slope, abs=1e-9)
+    table = rows(found, metric="displacement")
+    twins = [table[table.b == b].value.to_numpy() for b in ("reference", "null")]
+    assert (twins[0] == twins[1]).all()
+    whole = rows(found, metric="displacement_slope", layer="", perturbation=FIRST)
+    entry = found.summary[f"{FIRST}/displacement_slope"]
+    assert entry["value"] == pytest.approx(whole.value.mean())
+    few = wb.run(task(steps=8), [wb.Gaussian(0.3)], metrics="displacement", **options)
+    assert set(rows(few, metric="displacement_slope").reason) == {TOO_FEW_POINTS}
+    late = wb.run(task(steps=40), [wb.Gaussian(0.3, at=28)], metrics="displacement", **options)
+    assert set(rows(late, metric="displacement").step) == {28, 32, 36, 40}
+
+
+def test_a_copy_that_forks_in_the_window_has_no_displacement_before():
+    forks = [wb.Gaussian(0.3), wb.Gaussian(0.2, at=28)]
+    options = {**FIXED, "record_every": 4, "replicas": 1}
+    found = wb.run(task(steps=40), forks, metrics="displacement", **options)
+    own = rows(found, metric="displacement", perturbation="gaussian-0.2@28", layer="2")
+    assert list(own.step) == [28, 32, 36, 40]
+    assert own.value.iloc[0] == 0
+    assert (own.value.iloc[1:] > 0).all()
+    slope = rows(found, metric="displacement_slope", perturbation="gaussian-0.2@28", layer="2")
+    assert set(slope.reason) == {TOO_FEW_POINTS}
+    assert np.isfinite(value(found, metric="displacement_slope", b="reference", layer="2"))

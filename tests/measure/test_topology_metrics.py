@@ -62,6 +62,8 @@ def test_rows_of_every_layer_and_replica(result):
                 bars = persistence(distances(own[name])).lengths(1)
                 assert value(result, metric="h1_total", **at) == pytest.approx(bars.sum())
                 assert value(result, metric="h1_count", **at) == len(bars)
+                longest = bars.max(initial=0.0)
+                assert value(result, metric="h1_longest", **at) == pytest.approx(longest)
                 assert value(result, metric="covering_radius", **at) == 0.0
             ratio = value(result, metric="expansion_ratio", **where)
             assert ratio == pytest.approx(max(total) / total[0])

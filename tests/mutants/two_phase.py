@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.mutants.faults import Fault
 
 STUDY = ("studies/test_two_phase.py",)
+REST = ("studies/test_two_phase_at_rest.py",)
 CHANGE = ("metrics/test_change.py",)
 PLANTED: list[tuple[str, str, str, str, tuple[str, ...]]] = [
     (
@@ -122,8 +123,8 @@ PLANTED: list[tuple[str, str, str, str, tuple[str, ...]]] = [
     (
         "studies/two_phase/measure.py",
         "a kernel's turn starts a record late",
-        "turned(made[t], made[t + dt])",
-        "turned(made[t + steps[1]], made[t + dt])",
+        "angle(made[t], made[t + dt])",
+        "angle(made[t + steps[1]], made[t + dt])",
         STUDY,
     ),
     (
@@ -139,6 +140,76 @@ PLANTED: list[tuple[str, str, str, str, tuple[str, ...]]] = [
         "tuple(cell(row, column) for column in columns) for row in rows",
         "tuple(cell(column, row) for column in columns) for row in rows",
         STUDY,
+    ),
+    (
+        "studies/two_phase/averages.py",
+        "an average is its last record",
+        "total += params.double().cpu()",
+        "total = params.double().cpu() * len(steps)",
+        REST,
+    ),
+    (
+        "studies/two_phase/averages.py",
+        "averages keep the statistics of other weights",
+        "return mean, normalised(step, mean, fitting)",
+        "return mean, fitting",
+        REST,
+    ),
+    (
+        "studies/two_phase/averages.py",
+        "the single record is the first of its average",
+        "middle = block[len(block) // 2]",
+        "middle = block[0]",
+        REST,
+    ),
+    (
+        "studies/two_phase/rate_drop.py",
+        "the drop is looked at as soon as it has come",
+        "span = schedule.by * (schedule.at - before[0])",
+        "span = schedule.at - before[0]",
+        REST,
+    ),
+    (
+        "studies/two_phase/plan.py",
+        "the rate falls one update late",
+        "return 1.0 if step < self.at else 1.0 / self.by",
+        "return 1.0 if step <= self.at else 1.0 / self.by",
+        REST,
+    ),
+    (
+        "studies/two_phase/found.py",
+        "the turn after a drop is not divided by that of the weights",
+        'found[f"dropped_{prefix}turn_per_way_fall"] = np.log2(turn / way)',
+        'found[f"dropped_{prefix}turn_per_way_fall"] = np.log2(turn)',
+        REST,
+    ),
+    (
+        "studies/two_phase/found.py",
+        "the fall of averages is that of single records from themselves",
+        'for n in ("single", "average"))',
+        'for n in ("single", "single"))',
+        REST,
+    ),
+    (
+        "curvature/tangent.py",
+        "a tensor that two blocks share keeps the last of them",
+        'found[name] = found.get(name, 0.0) + torch.einsum("ip,jp->ij", part, part)',
+        'found[name] = torch.einsum("ip,jp->ij", part, part)',
+        ("curvature/test_tangent.py",),
+    ),
+    (
+        "metrics/drift.py",
+        "displacements are not centred",
+        "flat = [centred_features(np.ldexp(x, scale)) for x in every]",
+        "flat = [np.ldexp(x, scale) for x in every]",
+        ("metrics/test_displacement.py",),
+    ),
+    (
+        "analyses/states/series.py",
+        "any first steps will do",
+        "self.steps != steps:",
+        "len(self.steps) != len(steps):",
+        ("states/test_kept_states.py",),
     ),
 ]  # fmt: skip
 FAULTS = [Fault(name, file, old, new, tests) for file, name, old, new, tests in PLANTED]

@@ -11,11 +11,13 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 import typer
 
+from wingbeat.cli import show_study
 from wingbeat.cli.options import Device, Json, Quiet
 from wingbeat.cli.parse import make_importable, parse_arguments
 from wingbeat.cli.show_study import finished, quiet_or
 from wingbeat.study.named import NamedStudy
 from wingbeat.study.plan_options import option_name, plan_from
+from wingbeat.terminal import Console
 
 REPEATED = "; repeatable."
 
@@ -31,6 +33,8 @@ def command_for(study: NamedStudy) -> Callable[..., None]:
         device: str,
         compiled: bool,
         keep_weights: bool,
+        dry_run: bool,
+        probes: int,
         quiet: bool,
         as_json_text: bool,
         **given: Any,
@@ -43,6 +47,10 @@ def command_for(study: NamedStudy) -> Callable[..., None]:
             given[name] = ",".join(given[name]) if given[name] else None
         plan = plan_from(study.plan, given)
         say = quiet_or(quiet or as_json_text)
+        if dry_run:
+            options = {"workers": workers, "device": device, "probes": probes}
+            plan_shown(study, plan, out, options, as_json_text=as_json_text)
+            return
         found = study.run(
             plan, out, workers=workers, device=device, compiled=compiled, say=say,
             keep_weights=keep_weights,
@@ -56,18 +64,38 @@ def command_for(study: NamedStudy) -> Callable[..., None]:
     return command
 
 
+def plan_shown(
+    study: NamedStudy, plan: Any, out: Path, options: dict[str, Any], *, as_json_text: bool
+) -> None:
+    """Show what a plan would do and cost."""
+    say = quiet_or(as_json_text)
+    found = study.dry_run(plan, out, say=say, **options)
+    if as_json_text:
+        show_study.document(found.to_json())
+        return
+    show_study.plan(Console(), study.name, found)
+    if found.left:
+        say("what the study reads off each finished condition comes on top")
+
+
 def _of_every_study(study: NamedStudy) -> list[inspect.Parameter]:
     folder = Annotated[Path, typer.Option(help="Folder of the study.")]
     told = "Processes; default one per processor, one on another device."
     count = Annotated[int | None, typer.Option(help=told)]
     fast = Annotated[bool, typer.Option("--compiled", help="Steps go through torch.compile.")]
     kept = Annotated[bool, typer.Option("--keep-weights", help="Keep the snapshots.")]
+    shown = "Show the conditions and what training them would cost."
+    dry = Annotated[bool, typer.Option("--dry-run", help=shown)]
+    few = "With --dry-run: conditions whose first steps are measured."
+    probed = Annotated[int, typer.Option(help=few)]
     return [
         _parameter("out", folder, Path("runs") / study.name),
         _parameter("workers", count, None),
         _parameter("device", Device, "cpu"),
         _parameter("compiled", fast, False),
         _parameter("keep_weights", kept, False),
+        _parameter("dry_run", dry, False),
+        _parameter("probes", probed, 3),
         _parameter("quiet", Quiet, False),
         _parameter("as_json_text", Json, False),
     ]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from wingbeat.errors import RequestError
 from wingbeat.metrics.cka import cka
 from wingbeat.metrics.features import centred_features, feature_pair, rescaled
 from wingbeat.typing import Array
@@ -81,3 +83,49 @@ def kernel_drift(now: Points, then: Points, estimator: Estimator = "debiased") -
     True
     """
     return 1.0 - cka(now, then, estimator)
+
+
+def displacements(features: Sequence[Points]) -> Array:
+    """Return how far features are displaced between every two moments, squared, (T, T).
+
+    Args:
+        features: of T moments, each (samples, units) of the same samples and units.
+
+    Returns:
+        Mean over samples and units of (φ(t) − φ(s))², both centred over the samples, ÷ the mean
+        variance of the units over samples and moments. No unit, at least 0, exactly 0 on the
+        diagonal; symmetric. A row and column is NaN where a feature of it is not finite, all are
+        where no unit varies. `wingbeat.metrics.structure.structure_function` tells from it whether
+        features stay, diffuse or go one way.
+
+    Raises:
+        RequestError: no moment, or shapes that do not fit.
+
+    Source: mean squared displacement as of particles; the question: arXiv 2309.04522.
+
+    >>> x = np.array([[-1.0], [1.0]])
+    >>> displacements([x, 2 * x, 3 * x]).round(3).tolist()
+    [[0.0, 0.214, 0.857], [0.214, 0.0, 0.214], [0.857, 0.214, 0.0]]
+    """
+    if not len(features):
+        raise RequestError("features is empty: give those of at least one moment")
+    pairs = [feature_pair(x, features[0]) for x in features]
+    other = next((x.shape for x, first in pairs if x.shape != first.shape), None)
+    if other is not None:
+        raise RequestError(
+            f"features have shapes {pairs[0][1].shape} and {other}: give the same units"
+        )
+    finite = np.array([np.isfinite(x).all() for x, _ in pairs])
+    every = [x if ok else np.zeros_like(x) for (x, _), ok in zip(pairs, finite, strict=True)]
+    top = max(float(np.abs(x).max(initial=0.0)) for x in every)
+    scale = -int(np.frexp(top)[1])
+    flat = [centred_features(np.ldexp(x, scale)) for x in every]
+    found = np.zeros((len(flat), len(flat)))
+    for i, now in enumerate(flat):
+        for j, then in enumerate(flat[:i]):
+            found[i, j] = found[j, i] = np.mean((now - then) ** 2)
+    own = [np.mean(x**2) for x, ok in zip(flat, finite, strict=True) if ok]
+    spread = float(np.mean(own)) if own else 0.0
+    found = found / spread if spread > 0 else np.full_like(found, np.nan)
+    found[~finite], found[:, ~finite] = np.nan, np.nan
+    return np.asarray(found)

@@ -16,6 +16,7 @@ from wingbeat.plugins import Registry
 from wingbeat.study.analysis import Analysis, PageContent, Tables
 from wingbeat.study.finished import done
 from wingbeat.study.ledger import Ledger, Record
+from wingbeat.study.plan import plan_study
 from wingbeat.study.plan_options import command_of
 from wingbeat.study.run import run_study
 from wingbeat.study.runner.processes import ProcessRunner, processors
@@ -23,6 +24,7 @@ from wingbeat.study.runner.processes import ProcessRunner, processors
 if TYPE_CHECKING:
     from wingbeat.study.condition import Condition
     from wingbeat.study.outcome import StudyResult
+    from wingbeat.study.plan import StudyPlan
     from wingbeat.study.runner.protocol import Runner
     from wingbeat.study.verdicts import Claim
 
@@ -153,7 +155,7 @@ class NamedStudy:
             RequestError: the plan cannot be run, or not in this folder, or there is no such device.
         """
         device = str(check_device(device))
-        count = workers or (processors() if device == "cpu" else 1)
+        count = workers or _at_a_time(device)
         plan = self.begun(plan, Path(out))
         telling = _Telling(say, self.told)
 
@@ -163,9 +165,7 @@ class NamedStudy:
 
         grid = placed(self.conditions(plan))
         left = Ledger(Path(out)).left(grid)
-        say(f"{len(grid)} conditions, {len(grid) - len(left)} of them done already")
-        for line in self.announce(plan, grid, left, count):
-            say(line)
+        self._announced(plan, grid, left, count, say)
         chosen = runner or ProcessRunner(count)
         study = run_study(
             grid, out, chosen, keep_weights=keep_weights, progress=telling,
@@ -174,6 +174,48 @@ class NamedStudy:
         for record in study.failures:
             say(f"given up: {record.key} ({record.status}, {record.error})")
         return self.judge(plan, study, say, self.command(plan, device, compiled))
+
+    def dry_run(
+        self,
+        plan: Any,
+        out: str | Path,
+        *,
+        workers: int | None = None,
+        device: str = "cpu",
+        probes: int = 3,
+        say: Say = print,
+    ) -> StudyPlan:
+        """Say what a plan would train and what that would cost; nothing is written.
+
+        Args:
+            plan: what would be run.
+            out: its folder, which need not exist; what is done there is not counted.
+            workers: how many processes; see `run`.
+            device: where the nets would be trained.
+            probes: conditions whose first steps are measured; 0 measures nothing.
+            say: takes each line.
+
+        Returns:
+            Times of training and of the metrics; what the study reads off each finished condition
+            (its ``measures``) comes on top, and of a search all rounds but the first.
+
+        Raises:
+            RequestError: the plan cannot be run, or not in this folder, or there is no such device.
+        """
+        device, folder = str(check_device(device)), Path(out)
+        count = workers or _at_a_time(device)
+        plan = self.begun(plan, folder)
+        grid = [self.placed(condition, device) for condition in self.conditions(plan)]
+        left = Ledger(folder).left(grid) if (folder / "records").is_dir() else grid
+        self._announced(plan, grid, left, count, say)
+        return plan_study(grid, folder, workers=count, probes=probes)
+
+    def _announced(
+        self, plan: Any, grid: list[Condition], left: list[Condition], count: int, say: Say
+    ) -> None:
+        say(f"{len(grid)} conditions, {len(grid) - len(left)} of them done already")
+        for line in self.announce(plan, grid, left, count):
+            say(line)
 
     def judge(self, plan: Any, study: StudyResult, say: Say = print, command: str = "") -> Finding:
         """Judge what is done of a plan and write tables, claims and page; nothing is trained.
@@ -197,6 +239,11 @@ class NamedStudy:
         page = write_finding(self.name, self.title, content, found, command or self.command(plan))
         say(f"report: {page}")
         return Finding(study, page, found.tables, found.claims)
+
+
+def _at_a_time(device: str) -> int:
+    """Return how many processes there are where nobody says it."""
+    return processors() if device == "cpu" else 1
 
 
 @dataclass

@@ -68,7 +68,8 @@ class FittedStates:
     def follow(self, others: RunSeries) -> NDArray[np.int64]:
         """Return the likeliest states of runs that were not fitted, (R, T): nudged copies, say.
 
-        They are put on the scale of the runs that were fitted.
+        They are put on the scale of the runs that were fitted. A training that still goes on may
+        have the first of the steps only.
 
         Raises:
             RequestError: they have other statistics or steps.

@@ -88,12 +88,16 @@ class RunSeries:
     def on_scale_of(self, other: RunSeries) -> RunSeries:
         """Return the series with another's statistics, standardised as that one was.
 
-        Runs that were scaled one by one have no scale to share: here too each gets its own.
+        Runs that were scaled one by one have no scale to share: here too each gets its own. A
+        training that still goes on has the first of the steps only; scaled by itself it needs all.
 
         Raises:
             RequestError: the other is not standardised, or a statistic or step of it is missing.
         """
-        if other.scale is None or set(other.names) - set(self.names) or self.steps != other.steps:
+        steps = other.steps[: len(self.steps)]
+        if other.scale is not None and other.scale.how == "run":
+            steps = other.steps
+        if other.scale is None or set(other.names) - set(self.names) or self.steps != steps:
             raise RequestError(
                 "the runs have other statistics or steps than those of the states, or these are "
                 "not standardised: measure the same at the same steps"

@@ -7,7 +7,7 @@ from typing import Final
 from wingbeat.studies.latent_states.claims import claims
 from wingbeat.studies.latent_states.found import tables
 from wingbeat.studies.latent_states.page import content
-from wingbeat.studies.latent_states.plan import StatesPlan, conditions
+from wingbeat.studies.latent_states.plan import StatesPlan, announcement, conditions
 from wingbeat.study.named import NamedStudy, register
 
 __all__ = ["STUDY", "StatesPlan"]
@@ -22,6 +22,7 @@ STUDY: Final = register(
         tables=tables,
         claims=claims,
         page=content,
+        announce=announcement,
         told=("task", "normalised"),
     ),
 )

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, NamedTuple
 
 from wingbeat.errors import RequestError
+from wingbeat.studies.expected import expected_line
 from wingbeat.study.condition import Condition
 from wingbeat.study.plan_options import option
 
@@ -15,6 +17,17 @@ GROUPS: Final = 5
 """Disjoint groups of base seeds, each fitted by itself: intervals are over them."""
 FEWEST: Final = 5
 """Base seeds of a group, at least: fewer runs have no states."""
+
+UPDATE_SECONDS: Final = {
+    ("modular", False): 1.16e-2,
+    ("modular", True): 1.52e-2,
+    ("parity", False): 6.9e-4,
+    ("parity", True): 7.1e-4,
+    ("digits", False): 7.9e-4,
+    ("digits", True): 2.7e-3,
+}
+"""Seconds an update of one model, fits of the states included, by task and whether with LayerNorm:
+what the published tables took ÷ (their 90 models × their updates)."""
 
 
 class TaskOfStudy(NamedTuple):
@@ -108,3 +121,26 @@ def _condition(plan: StatesPlan, task: str, norm: bool) -> Condition:
         optimizer=of.optimizer,
     )
     return replace(one, record_every=max(1, one.task().steps // RECORDS))
+
+
+def announcement(
+    plan: StatesPlan, grid: Sequence[Condition], left: Sequence[Condition], workers: int
+) -> list[str]:
+    """Return what is said before anything is trained: how much, and for how long."""
+    models = plan.seeds * (plan.replicas + 2)
+    told = (
+        f"{len(grid) // 2} tasks, each with and without LayerNorm: {models} models of each "
+        f"({plan.seeds} base seeds; reference, unperturbed twin and {plan.replicas} nudged)"
+    )
+    return [told, expected_line(left, workers, usual_seconds)] if left else [told]
+
+
+def usual_seconds(condition: Condition) -> float:
+    """Return the seconds that a condition takes on the machine of the published tables.
+
+    >>> [round(usual_seconds(c)) for c in conditions(StatesPlan(tasks=("modular",)))]
+    [522, 684]
+    """
+    one = UPDATE_SECONDS[condition.tags["task"], condition.tags["normalised"]]
+    models = len(condition.seeds) * (condition.replicas + 2)
+    return one * models * condition.task().steps

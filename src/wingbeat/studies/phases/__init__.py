@@ -6,7 +6,7 @@ from typing import Final
 
 from wingbeat.studies.phases.claims import claims, tables
 from wingbeat.studies.phases.page import content
-from wingbeat.studies.phases.plan import AlongPlan, conditions
+from wingbeat.studies.phases.plan import AlongPlan, announcement, conditions
 from wingbeat.study.named import NamedStudy, register
 
 __all__ = ["STUDY", "AlongPlan"]
@@ -21,5 +21,6 @@ STUDY: Final = register(
         tables=tables,
         claims=claims,
         page=content,
+        announce=announcement,
     ),
 )

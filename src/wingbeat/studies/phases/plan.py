@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from wingbeat.errors import RequestError
+from wingbeat.studies.expected import expected_line
 from wingbeat.study.condition import Condition
 from wingbeat.study.plan_options import option
 
@@ -19,6 +21,8 @@ METRICS: Final = (
     "train_loss", "accuracy", "disagreement", "kernel", "local_elasticity", "drift",
     "activation_flips", "unit_cosine", "neural_collapse", "barrier",
 )  # fmt: skip
+UPDATE_SECONDS: Final = 8e-3
+"""Seconds an update of one model, all that is looked at included: what the published runs took."""
 
 
 @dataclass(frozen=True)
@@ -82,3 +86,26 @@ def conditions(plan: AlongPlan) -> list[Condition]:
         )
         for seed in range(plan.seeds)
     ]
+
+
+def announcement(
+    plan: AlongPlan, grid: Sequence[Condition], left: Sequence[Condition], workers: int
+) -> list[str]:
+    """Return what is said before anything is trained: how much, and for how long."""
+    forks = len(grid[0].perturbations)
+    told = (
+        f"{len(grid)} base seeds, each a training of {plan.epochs} epochs with {plan.replicas} "
+        f"copies nudged at each of {forks} moments"
+    )
+    return [told, expected_line(left, workers, usual_seconds)] if left else [told]
+
+
+def usual_seconds(condition: Condition) -> float:
+    """Return the seconds that a base seed takes on the machine of the published runs.
+
+    >>> 30 < usual_seconds(conditions(AlongPlan())[0]) < 40
+    True
+    """
+    length = condition.task().steps
+    rest = sum(length - int(p["at"]) for p in condition.perturbations)
+    return UPDATE_SECONDS * (2 * length + condition.replicas * rest)

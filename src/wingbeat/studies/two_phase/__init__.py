@@ -7,7 +7,7 @@ from typing import Final
 from wingbeat.studies.two_phase.claims import claims
 from wingbeat.studies.two_phase.found import read, tables
 from wingbeat.studies.two_phase.page import content
-from wingbeat.studies.two_phase.plan import TwoPhasePlan, conditions
+from wingbeat.studies.two_phase.plan import TwoPhasePlan, announcement, conditions
 from wingbeat.study.named import NamedStudy, register
 
 __all__ = ["STUDY", "TwoPhasePlan"]
@@ -23,5 +23,6 @@ STUDY: Final = register(
         tables=tables,
         claims=claims,
         page=content,
+        announce=announcement,
     ),
 )

@@ -14,6 +14,7 @@ import torch
 
 from wingbeat.errors import RequestError, nearest
 from wingbeat.landscape.data import select_samples
+from wingbeat.studies.expected import expected_line
 from wingbeat.study.condition import Condition, named
 from wingbeat.study.plan_options import argument, option
 from wingbeat.task.data import len_of
@@ -52,6 +53,9 @@ LATE: Final = "wingbeat.studies.two_phase.rate_drop:late"
 DROPPED: Final = "wingbeat.studies.two_phase.rate_drop:dropped"
 DROP_AT: Final = 0.5
 """Share of training at the full rate, where it falls: the first kernels have come and gone."""
+UPDATE_SECONDS: Final = 2.5e-3
+"""Seconds an update of one model, all that is looked at included: what the published run on digits
+took with five copies a moment. Of other tasks and numbers it is not known."""
 
 
 @dataclass(frozen=True)
@@ -269,3 +273,34 @@ def _dropped(plan: TwoPhasePlan, whole: Condition) -> Condition:
         measures=(DROPPED,),
         tags={**whole.tags, "rate": "dropped"},
     )
+
+
+def announcement(
+    plan: TwoPhasePlan, grid: Sequence[Condition], left: Sequence[Condition], workers: int
+) -> list[str]:
+    """Return what is said before anything is trained: how much, and where it is known how long."""
+    count = sum(c.tags["rate"] == "constant" for c in grid)
+    told = (
+        f"{count} base seeds, each: {plan.steps} updates, {plan.replicas} copies nudged at each of "
+        f"{len(plan.forks)} moments, as many trainings with a fixed kernel, and "
+        f"{plan.steps // plan.every + 1} kernels"
+    )
+    lines = [told]
+    if plan.rate_drop > 1:
+        lines.append(f"and once more with the rate divided by {plan.rate_drop:g}, without copies")
+    usual = TwoPhasePlan()
+    known = (plan.task, plan.arguments, plan.replicas) == (usual.task, {}, usual.replicas)
+    if left and known:
+        lines.append(expected_line(left, workers, usual_seconds))
+    return lines
+
+
+def usual_seconds(condition: Condition) -> float:
+    """Return the seconds that digits with five copies a moment take on the published machine.
+
+    >>> 65 < usual_seconds(conditions(TwoPhasePlan())[0]) < 75
+    True
+    """
+    length = int(condition.arguments["steps"])
+    rest = sum(length - int(p["at"]) for p in condition.perturbations)
+    return UPDATE_SECONDS * (2 * length + condition.replicas * rest)
