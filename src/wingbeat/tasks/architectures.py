@@ -256,7 +256,7 @@ def transformer_task(
         steps=1,
         seed=seed,
         eval_data=encoded(found.test.subset(tested), words),
-        eval_batch_size=16,
+        eval_batch_size=batch_size,
         name=f"sentences, {kind}",
     )
     task = for_epochs(task, epochs)
