@@ -148,9 +148,9 @@ def dense_task(
     """
     _require_data(CIRCLES, data, digest)
     # Said only where it is another one: without it the task is described as ever.
-    other = {} if activation == "relu" else {"activation": activation}
+    other = () if activation == "relu" else (activation,)
     task = Task(
-        model=partial(mlp, (2, *hidden, 1), **other),
+        model=partial(mlp, (2, *hidden, 1), *other),
         loss=binary_cross_entropy,
         data=circles(samples),
         optimizer=partial(torch.optim.Adam, lr=1e-2),
@@ -171,9 +171,10 @@ def cnn_task(
     epochs: int = 8,
     samples: int = 320,
     tested: int = 200,
+    lr: float = 1e-3,
     seed: int = 0,
 ) -> Task:
-    """Classify 28x28 digits with a convolutional net; Adam at 0.001, batches of 32.
+    """Classify 28x28 digits with a convolutional net and Adam, in batches of 32.
 
     Args:
         channels: feature maps of each stage.
@@ -182,6 +183,7 @@ def cnn_task(
         epochs: passes over the data.
         samples: training images, drawn once.
         tested: test images for evaluation, drawn once.
+        lr: Adam's learning rate.
         seed: of initial weights and batch order.
 
     Raises:
@@ -193,7 +195,7 @@ def cnn_task(
         model=partial(image_cnn, channels),
         loss=cross_entropy,
         data=_some(found.train, samples),
-        optimizer=partial(torch.optim.Adam, lr=1e-3),
+        optimizer=partial(torch.optim.Adam, lr=lr),
         batch_size=32,
         steps=1,
         seed=seed,
@@ -254,7 +256,7 @@ def transformer_task(
         steps=1,
         seed=seed,
         eval_data=encoded(found.test.subset(tested), words),
-        eval_batch_size=16,
+        eval_batch_size=batch_size,
         name=f"sentences, {kind}",
     )
     task = for_epochs(task, epochs)

@@ -22,6 +22,8 @@ from wingbeat.tasks.data.text import PAD, encoded, vocabulary
 from wingbeat.tasks.models.transformer import Transformer
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from wingbeat.typing import Array
 
 Pooling = Literal["mean", "read"]
@@ -66,14 +68,28 @@ def clouds(model: nn.Module, inputs: Tensor, pooling: Pooling = "mean") -> list[
         >>> [x.shape for x in clouds(net, torch.zeros(4, 2))]
         [(4, 2), (4, 5)]
     """
+    return clouds_of(model, inputs, (pooling,))[pooling]
+
+
+def clouds_of(
+    model: nn.Module, inputs: Tensor, poolings: Sequence[Pooling]
+) -> dict[Pooling, list[Array]]:
+    """Return the `clouds` of one forward pass under each pooling; without words all are the same.
+
+    Example:
+        >>> net = nn.Sequential(nn.Linear(2, 5), nn.ReLU(), nn.Linear(5, 1))
+        >>> list(clouds_of(net, torch.zeros(4, 2), POOLINGS))
+        ['mean', 'read']
+    """
     with torch.no_grad():
         found = Recorder(lambda m, x: m(x), hidden_layers(model))(model.eval(), inputs)
     layers = [x.double() for x in found.values()]
     if not isinstance(model, Transformer):
-        return [x.numpy() for x in (inputs.flatten(1).double(), *layers)]
+        whole = [x.numpy() for x in (inputs.flatten(1).double(), *layers)]
+        return dict.fromkeys(poolings, whole)
     words = [x.reshape(len(inputs), inputs.shape[1], -1) for x in layers]
-    weights = _weights(inputs, pooling, causal=model.pooler is None)
-    return [(x * weights).sum(dim=1).numpy() for x in words]
+    weights = {p: _weights(inputs, p, causal=model.pooler is None) for p in poolings}
+    return {p: [(x * w).sum(dim=1).numpy() for x in words] for p, w in weights.items()}
 
 
 def hidden_layers(model: nn.Module) -> tuple[str, ...]:

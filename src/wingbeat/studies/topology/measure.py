@@ -12,7 +12,7 @@ from wingbeat.errors import CONSTANT, DIVERGED
 from wingbeat.metrics.persistence import Diagram, persistence, total_persistence
 from wingbeat.metrics.topology import distances, landmarks, tree_edges
 from wingbeat.studies.curvature import Measured, number, task_of
-from wingbeat.studies.topology.clouds import POOLINGS, clouds, family_of, samples
+from wingbeat.studies.topology.clouds import POOLINGS, clouds_of, family_of, samples
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -66,9 +66,7 @@ def topology(result: Result) -> Measured:
     found: Measured = {}
     for when, step in zip(WHEN, (result.steps[0], result.steps[-1]), strict=True):
         model = model_at(result, step)
-        every = {
-            p: clouds(model, inputs, p) for p in POOLINGS[: 2 if family == "transformer" else 1]
-        }
+        every = clouds_of(model, inputs, POOLINGS[: 2 if family == "transformer" else 1])
         shapes = [cloud_topology(x) for x in every["mean"]]
         found |= of_layers(shapes, when)
         for pooling, layers in every.items() if family == "transformer" else ():
