@@ -84,7 +84,8 @@ def judge_again(folder: Path) -> list[Path]:
     with tempfile.TemporaryDirectory() as fresh:
         study = StudyResult(Path(fresh), conditions, table, (), {})
         device = devices.pop() if len(devices) == 1 else "cpu"
-        STUDY.judge(plan_of(conditions), study, device=device)
+        plan = plan_of(conditions)
+        STUDY.judge(plan, study, command=STUDY.command(plan, device))
         contents = {name: (Path(fresh) / name).read_bytes() for name in WRITTEN}
     contents["results.md"] = _NOT_SHOWN.encode() + contents["results.md"]
     for name, content in contents.items():
