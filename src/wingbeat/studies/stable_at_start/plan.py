@@ -25,17 +25,17 @@ class StablePlan:
         RequestError: a number out of range.
     """
 
-    trials: int = option(108, "Settings that the search tries, with base seed 0.")
+    trials: int = option(90, "Settings that the search tries, with base seed 0.")
     round: int = option(18, "Trials that are proposed before the first of them is known.")
     search_seed: int = option(0, "Seed of Optuna's sampler.")
-    chosen: int = option(6, "Settings of its frontier that are run again, at most.")
+    chosen: int = option(5, "Settings of its frontier that are run again, at most.")
     floor: float = option(0.9, "Accuracy on unseen images below which a net has not learned.")
     depth: int = option(6, "Hidden layers.")
     epochs: int = option(5, "Passes over the images.")
     samples: int | None = option(None, "Training images; default all.")
     scale: float = option(0.01, "Nudge, in deviations of each tensor.")
     replicas: int = option(2, "Copies that are nudged, and as many with another batch order.")
-    seeds: int = option(6, "Base seeds of the runs that judge, from 1000 on.")
+    seeds: int = option(5, "Base seeds of the runs that judge, from 1000 on.")
 
     def __post_init__(self) -> None:
         if min(self.trials, self.round, self.replicas, self.seeds, self.depth) < 1:
@@ -82,7 +82,7 @@ def conditions(plan: StablePlan) -> list[Condition]:
 
     Example:
         >>> len(conditions(StablePlan())), len(conditions(StablePlan(round=4, seeds=2)))
-        (54, 16)
+        (48, 16)
     """
     known = [
         condition_of(plan, setting, LANDMARK, name, FRESH + seed)
