@@ -33,16 +33,16 @@ KEPT: Final = ("net", "perturbation", "time", "members", "seed", *VALUES)
 whose loss and accuracy stand in place of an ensemble's."""
 SINGLE: Final = "single"
 SEEDWISE: Final = {
-    "over_long": "accuracy, ensemble of four starts less one net trained four times as long",
-    "over_long_loss": "loss, ensemble of four starts less one net trained four times as long",
-    "half_over_long": "accuracy, seven forked half-way by order less one net trained as long",
+    "over_long": "accuracy, ensemble that shares nothing less one net trained as long",
+    "over_long_loss": "loss, ensemble that shares nothing less one net trained as long",
+    "half_over_long": "accuracy, ensemble forked last, by order, less one net trained as long",
     "order": "share of the loss gained by another start",
     "nudge": "share of the loss gained by another start",
     "one_weight": "share of the loss gained by another start",
     "later": "rank correlation of the time of the fork and the ensemble's loss",
-    "half_over_start": "loss, seven forked half-way by order less four that share nothing",
+    "half_over_start": "loss, ensemble forked last, by order, less one that shares nothing",
     "larger_at_start": "loss gained, largest nudge at the start less smallest",
-    "larger_late": "loss gained, largest nudge half-way less smallest",
+    "larger_late": "loss gained, largest nudge at the last fork less smallest",
     "time_over_kind": "share of the variance of the loss gained, time less kind",
     "apart_and_gain": "rank correlation of disagreement and loss gained",
 }

@@ -37,7 +37,7 @@ class UsefulPlan:
 
     nets: tuple[str, ...] = option(("cnn", "transformer"), "dense, cnn or transformer.", "net")
     times: tuple[float, ...] = option(
-        (0.0, 0.02, 0.1, 0.5), "When copies are forked, as a share of training.", "at"
+        (0.0, 0.02, 0.1, 0.5), "When copies are forked, as a share of training.", "share"
     )
     sizes: tuple[float, ...] = option(
         (0.01, 0.1, 0.5), "Nudge of all weights, in deviations of each tensor.", "scale"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from wingbeat.errors import DIVERGED
+from wingbeat.errors import DIVERGED, TOO_FEW_SEEDS
 from wingbeat.studies.seedwise import seed_claim
 from wingbeat.studies.which_checkpoint.found import SEEDWISE
 from wingbeat.study.analysis import Analysis
@@ -42,7 +42,7 @@ def claims(found: Analysis) -> tuple[Claim, ...]:
     return tuple(
         seed_claim(
             f"{ident}-{net}", text, own[column], bound, above=above, unit=SEEDWISE[column] + ":",
-            part=str(net), asked=ASKED, reason=DIVERGED,
+            part=str(net), asked=ASKED, reason=DIVERGED if len(own) > 1 else TOO_FEW_SEEDS,
         )
         for net, own in seeds.groupby("net", sort=True)
         for ident, column, bound, above, text in CLAIMED

@@ -33,7 +33,7 @@ class CheckpointPlan:
 
     nets: tuple[str, ...] = option(("dense", "cnn"), "dense or cnn.", "net")
     shares: tuple[float, ...] = option(
-        (0.0, 0.02, 0.05, 0.1, 0.2, 0.4, 0.7, 1.0), "Checkpoint, as a share of training.", "at"
+        (0.0, 0.02, 0.05, 0.1, 0.2, 0.4, 0.7, 1.0), "Checkpoint, as a share of training.", "share"
     )
     steps: int = option(600, "Updates of training.")
     further: int = option(100, "Updates that copies make from their checkpoint on.")
