@@ -109,7 +109,7 @@ class ButterflyPlan:
     )
     intervention_kinds: tuple[GridKind, ...] | None = option(
         None,
-        "The kinds under every intervention but the standard one; default those of --kinds.",
+        "Kinds of every intervention but standard, as gaussian:0.01@0,ulp; default --kinds.",
         read=parse_kinds,
         write=lambda kinds: ",".join(str(kind) for kind in kinds),
     )
