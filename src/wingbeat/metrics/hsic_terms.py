@@ -136,7 +136,7 @@ def _gram_rows(x: Points, rows: slice) -> Array:
 
 
 def _gram_on_device(x: torch.Tensor) -> Array:
-    feature_pair(x[:1], x[:1])  # refuses what is no matrix
+    feature_matrix(x[:1])  # refuses what is no matrix
     moved = x.detach().double() - x[:1].detach().double()
     moved = moved - moved.mean(dim=0, keepdim=True)
     return np.asarray((moved @ moved.T).cpu().numpy())
