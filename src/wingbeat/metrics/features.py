@@ -24,18 +24,32 @@ def feature_pair(x: Points, y: Points) -> tuple[Array, Array]:
     >>> [m.shape for m in feature_pair(np.zeros((3, 1)), np.zeros((3, 2)))]
     [(3, 1), (3, 2)]
     """
-    x, y = points_of(x, "features"), points_of(y, "features")
-    for features in (x, y):
-        if len(features.shape) != 2 or features.shape[1] == 0:
-            raise RequestError(
-                f"features have shape {tuple(features.shape)}; give (samples, features)"
-            )
+    x, y = _matrix(x), _matrix(y)
     if x.shape[0] != y.shape[0]:
         raise RequestError(
             f"features have shapes {tuple(x.shape)} and {tuple(y.shape)}; give both models the "
             "same samples in the same order"
         )
     return as_float64(x), as_float64(y)
+
+
+def feature_matrix(x: Points) -> Array:
+    """Return one feature matrix (samples, features) in float64.
+
+    Raises:
+        RequestError: it is no matrix, or has no feature.
+
+    >>> feature_matrix(np.ones((1, 2), np.float32))
+    array([[1., 1.]])
+    """
+    return as_float64(_matrix(x))
+
+
+def _matrix(x: Points) -> Points:
+    x = points_of(x, "features")
+    if len(x.shape) != 2 or x.shape[1] == 0:
+        raise RequestError(f"features have shape {tuple(x.shape)}; give (samples, features)")
+    return x
 
 
 def centred_features(x: Array) -> Array:

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from wingbeat.arguments import as_float64
-from wingbeat.metrics.features import centred_features, feature_pair
+from wingbeat.metrics.features import centred_features, feature_matrix
 from wingbeat.typing import Array
 
 if TYPE_CHECKING:
@@ -54,9 +54,9 @@ def centred_gram(x: Points) -> Array:
     """
     if isinstance(x, torch.Tensor) and x.device.type == "cuda":
         return _gram_on_device(x)
-    features = feature_pair(x, x)[0]
+    centred = _centred(feature_matrix(x))
     with np.errstate(invalid="ignore", over="ignore"):
-        return _gram_rows(features, slice(None)).reshape(len(features), len(features))
+        return np.asarray(centred @ centred.T)
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,9 @@ class Terms:
         """Return the terms of centred Gram matrices, (A, n, n) and (B, n, n)."""
         a, b = (grams.reshape(len(grams), -1) for grams in (xs, ys))
         diagonals = [np.diagonal(grams, axis1=1, axis2=2) for grams in (xs, ys)]
-        same = np.array([[_same(x, y) for y in ys] for x in xs])
+        same = (xs[:, None, 0] == ys[None, :, 0]).all(axis=-1)  # most differ in the first row
+        for i, j in np.argwhere(same):
+            same[i, j] = np.array_equal(xs[i], ys[j])
         return cls(a @ b.T, _own(a), _own(b), diagonals[0], diagonals[1], same)
 
 
@@ -134,7 +136,7 @@ def _gram_rows(x: Points, rows: slice) -> Array:
 
 
 def _gram_on_device(x: torch.Tensor) -> Array:
-    feature_pair(x[:1], x[:1])  # refuses what is no matrix
+    feature_matrix(x[:1])  # refuses what is no matrix
     moved = x.detach().double() - x[:1].detach().double()
     moved = moved - moved.mean(dim=0, keepdim=True)
     return np.asarray((moved @ moved.T).cpu().numpy())

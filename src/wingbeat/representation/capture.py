@@ -186,11 +186,17 @@ class Recorder:
     def _seen(self, model: nn.Module, batch: Batch) -> dict[str, Tensor | None]:
         return self._given(model, batch, self._features)
 
+    def _watched(self, model: nn.Module) -> tuple[str, ...]:
+        """Return the modules to look at; those without an axis of samples give no features."""
+        if self.layers is not None:
+            return _stems(self.layers)
+        return default_layers(model) if self.axes is None else _stems(self.axes)
+
     def _given(
         self, model: nn.Module, batch: Batch, read: Callable[[str, Tensor], Tensor | None]
     ) -> dict[str, Tensor | None]:
         """Run the loss and return what is read off the first tensor of numbers of each layer."""
-        stems = default_layers(model) if self.layers is None else _stems(self.layers)
+        stems = self._watched(model)
         seen: dict[str, Tensor | None] = {}
 
         def keep(stem: str) -> Callable[..., None]:
@@ -205,8 +211,7 @@ class Recorder:
 
             return hook
 
-        modules = dict(model.named_modules())
-        hooks = [modules[stem].register_forward_hook(keep(stem)) for stem in stems]
+        hooks = [model.get_submodule(stem).register_forward_hook(keep(stem)) for stem in stems]
         try:
             self.loss(model, batch)
         finally:

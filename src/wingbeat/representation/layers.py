@@ -174,8 +174,9 @@ def compare_stack(
                 for name, features in found.items():
                     grams.setdefault(name, []).append(centred_gram(features))
             for name, rows in grams.items():
-                before = sums.get(name) or CKASums.empty(1, len(params), estimator)
-                sums[name] = before.add_grams(np.stack(rows[:1]), np.stack(rows))
+                before, stack = sums.get(name), np.stack(rows)
+                before = before or CKASums.empty(1, len(params), estimator)
+                sums[name] = before.add_grams(stack[:1], stack)
     return sums
 
 
