@@ -26,14 +26,14 @@ OPTIMIZERS: dict[str, tuple[str, dict[str, float], int]] = {
 }
 """Class, options, and how many numbers it keeps for each weight."""
 CASES = (
-    *(("loop", name, many, "folder") for name in OPTIMIZERS for many in (1, 2, 8)),
-    *(("lockstep", name, many, "folder") for name in OPTIMIZERS for many in (1, 2, 6, 14)),
+    *(("loop", name, many, "folder") for name in OPTIMIZERS for many in (0, 1, 2, 8)),
+    *(("lockstep", name, many, "folder") for name in OPTIMIZERS for many in (0, 1, 2, 6, 14)),
     ("loop", "SGD", 2, "memory"),
     ("loop", "AdamW", 8, "memory"),
     ("lockstep", "SGD", 2, "memory"),
     ("auto", "AdamW", 8, "folder"),
 )
-"""Driver, optimizer, perturbed replicas, and where snapshots go."""
+"""Driver, optimizer, perturbed replicas (0: reference and twin), and where snapshots go."""
 LAYERS = 8
 """Of equal size, as in most nets: no tensor is a large share of the whole."""
 
@@ -66,18 +66,19 @@ def one(width: int, driver: str, optimizer: str, replicas: int, where: str) -> d
         batch_size=8,
         steps=4,
     )
-    options: dict[str, Any] = {"replicas": replicas, "record_every": 2, "metrics": ("l2",)}
+    options: dict[str, Any] = {"replicas": max(1, replicas), "record_every": 2, "metrics": ("l2",)}
     options |= {"driver": driver, "progress": False}
+    nudges = wb.Gaussian(0.01) if replicas else ()  # reference and twin alone
     # What is loaded once is not of the run.
     small = replace(task, model=lambda: net(4), data=(x[:, :4], x[:, :4]))
     with tempfile.TemporaryDirectory() as folder:
-        wb.run(small, wb.Gaussian(0.01), out=folder if where == "folder" else None, **options)
+        wb.run(small, nudges, out=folder if where == "folder" else None, **options)
     seen: list[Any] = []
     asked = needed_memory.check
     needed_memory.check = lambda *a, **k: seen.append(asked(*a, **k))  # type: ignore[assignment]
     before = resident()
     with tempfile.TemporaryDirectory() as folder:
-        wb.run(task, wb.Gaussian(0.01), out=folder if where == "folder" else None, **options)
+        wb.run(task, nudges, out=folder if where == "folder" else None, **options)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before
     model = 4 * LAYERS * width * width
     floor = (replicas + 2) * (2 + slots) * model

@@ -212,9 +212,9 @@ class Session:
         if self._members is not None:
             return
         store = self.store if isinstance(self.store, FolderStore) else None
-        first = self.step.skeleton
+        first = self.step.shell
         self._ready(store)
-        if first is not self.step.skeleton:  # functions of the user's may still refer to it
+        if first is not self.step.shell:  # functions of the user's may still refer to it
             self._give_up(first)
         del first
         if store is not None and store.sealed:
@@ -238,7 +238,7 @@ class Session:
                 if self.options.live:
                     self.options.live.replay(store, self.step)
             del saved
-        hidden = HiddenState(request.task, self.step.skeleton)
+        hidden = HiddenState(request.task, self.step.shell)
         before = hidden.look()
         yield
         yield from self._follow(course, store)
@@ -252,7 +252,14 @@ class Session:
         built = getattr(self.choice.driver, "build_seconds", 0.0)
         self.environment = {**self.environment, "build_seconds": round(built, 3)}
         self._members = course.replicas.members
-        course.replicas.release()
+        self._release(course.replicas)
+
+    def _release(self, replicas: Replicas) -> None:
+        """Forget all states, but for the reference's weights where the model has none."""
+        if self.step.called.away:
+            reference = replicas.states()[0].map(lambda t: t[0])
+            self.step.put(reference.params, reference.buffers)
+        replicas.release()
 
     def _give_up(self, model: nn.Module) -> None:
         size = sum(p.nbytes for p in model.parameters())

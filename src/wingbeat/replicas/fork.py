@@ -88,7 +88,7 @@ def _nudged(
 ) -> State:
     named = step.layout.unflatten(reference.params)
     # In model order, not in that of the optimizer's groups: "the next weight" is the model's.
-    params = {name: named[name] for name in trainable(step.skeleton)}
+    params = {name: named[name] for name in trainable(step.shell)}
 
     def gradient(seed: int) -> dict[str, Tensor]:
         batch = batches.batch(Streams.of(seed), 0)

@@ -119,6 +119,9 @@ class Replicas:
                 only what several states share is copied where replicas are not stacked.
         """
         self.members, self.parts = members, []
+        large = sum(state.params.nbytes for state in states) > LARGE
+        if large:
+            give_back()  # what is free is not there while what is placed lies there twice
         left: list[State | None] = [*states]
         states.clear()
         taken: set[int] = set()
@@ -127,7 +130,7 @@ class Replicas:
             for i in places:
                 left[i] = None
             alone = given and self.chunk == 1
-            state = _apart(own.pop(), taken) if alone else self._stacked(own)
+            state = _apart(own.pop(), taken) if alone else self._stacked(own, large)
             self.parts.append(Part(places, members[places[0]].streams, state))
 
     def release(self) -> None:
@@ -146,12 +149,12 @@ class Replicas:
         held = (t for p in self.parts for t in (p.state.params, *p.state.buffers.values()))
         return sum(t.numel() * t.element_size() for t in held)
 
-    def _stacked(self, states: list[State]) -> State:
+    def _stacked(self, states: list[State], large: bool) -> State:
         if self.chunk != 1:
             least = max(2, len(states))  # a stack of one runs through other kernels
             full = -(-least // self.spare) * self.spare
             states += states[:1] * (full - len(states))
-        return concatenate(states)
+        return concatenate(states, give_back) if large else concatenate(states)
 
     def states(self) -> list[State]:
         """Return every replica's state as a stack of one, in the members' order."""

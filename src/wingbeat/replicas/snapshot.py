@@ -9,7 +9,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
-LARGE: Final = 1 << 26
+LARGE: Final = 1 << 25
 """Bytes of a snapshot above which it is neither copied before it is written nor read as a whole:
 less is copied in a few milliseconds, and every process has that much to spare."""
 

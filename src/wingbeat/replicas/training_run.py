@@ -75,6 +75,7 @@ class TrainingRun:
         Where it could not, all begin anew, one by one: the run is then, to the bit, the one that
         the loop driver makes, whenever the difference was noticed.
         """
+        anew = self.replicas
         try:
             due = self._prove()
             large = self.replicas.large
@@ -82,15 +83,17 @@ class TrainingRun:
                 self.replicas.advance(self.done, in_place=large)
             else:
                 self._in_company(self.company, due)
+            self.done += 1
         except UnlikeAloneError:
-            self._anew(self.replicas)
-            return False
+            pass
         except DriverError as error:
-            self._give_up(error)
-            return False
-        self.done += 1
-        self.join()
-        return True
+            anew = self._given_up(error)
+        else:
+            self.join()
+            return True
+        # After the handler: an error holds the frames that it came from, and these all replicas.
+        self._anew(anew)
+        return False
 
     @property
     def length(self) -> int:
@@ -112,11 +115,13 @@ class TrainingRun:
             self.proofs.took(time.perf_counter() - begin)
         return due
 
-    def _give_up(self, error: DriverError) -> None:
+    def _given_up(self, error: DriverError) -> Replicas:
+        """Return what goes on after lock step: replicas, still without states, on the loop."""
         if self.replicas.driver.name == "loop":
             raise error
         self.disproved = f"at step {self.done}: {error}"
-        self._anew(Replicas(alone(self.step), self.replicas.batches, 1))
+        batches, self.replicas.parts = self.replicas.batches, []
+        return Replicas(alone(self.step), batches, 1)
 
     def _anew(self, replicas: Replicas) -> None:
         """Begin once more, in company with nobody."""

@@ -95,6 +95,11 @@ class ModelBuilder:
         if self._kept is not None:
             self._let_go, self._kept = _digest(self._kept), None
 
+    @property
+    def keeps(self) -> bool:
+        """Whether a model is kept for copies."""
+        return self._kept is not None
+
     def give_up(self, model: nn.Module) -> None:
         """Free the weights of a copy that nobody will call any more, though it is referred to.
 

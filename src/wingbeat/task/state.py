@@ -38,19 +38,28 @@ class State:
         )
 
 
-def concatenate(states: list[State]) -> State:
+def concatenate(states: list[State], given_up: Callable[[], object] = lambda: None) -> State:
     """Join states along the replica axis.
 
     The list is emptied, and tensors are given up one after another: where nobody else holds them,
     only one kind of tensor is there twice at a time.
+
+    Args:
+        states: what is joined.
+        given_up: called whenever tensors of one kind were.
     """
     params = [s.params for s in states]
     buffers, slots = [{**s.buffers} for s in states], [{**s.slots} for s in states]
     states.clear()
     joined = torch.cat(params)
     params.clear()
-    return State(joined, _joined(buffers), _joined(slots))
+    given_up()
+    return State(joined, _joined(buffers, given_up), _joined(slots, given_up))
 
 
-def _joined(each: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
-    return {name: torch.cat([own.pop(name) for own in each]) for name in tuple(each[0])}
+def _joined(each: Sequence[dict[str, Tensor]], given_up: Callable[[], object]) -> dict[str, Tensor]:
+    out = {}
+    for name in tuple(each[0]):
+        out[name] = torch.cat([own.pop(name) for own in each])
+        given_up()
+    return out

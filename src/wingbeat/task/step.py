@@ -18,6 +18,7 @@ from wingbeat.params import Layout, fixed, trainable
 from wingbeat.task.advice import check_optimizer
 from wingbeat.task.batches import copied
 from wingbeat.task.build import ModelBuilder, why_objects
+from wingbeat.task.called_model import CalledModel
 from wingbeat.task.objective import (
     DataAsView,
     Objective,
@@ -57,14 +58,14 @@ class TrainingStep:
 
     Attributes:
         layout: names and shapes of the trainable parameters in the flat vector.
+        called: the model to call with the tensors of replicas, ``shell`` as a module.
         optimizer: the pure optimizer, or None where the task's own object must be used.
         reason: why ``optimizer`` is None, else "".
         scaling: how the loss is scaled, with updates that overflow left out; None where it is not.
         functional: whether ``torch.func`` can differentiate the model; see ``use_objects``.
         idle: ``(P,)``, true for parameters that the loss does not depend on; None without any.
         remembers: names of the Python state that a step changes; see ``task.hidden_state``.
-        rehearse: makes the first loss and its gradient once more, without an update, where the
-            step remembers something; else it does nothing.
+        rehearse: makes the first gradient once more where a step remembers something; else nothing.
 
     Raises:
         RequestError: no trainable parameter, or an optimizer that leaves one out.
@@ -90,15 +91,21 @@ class TrainingStep:
 
     def renew(self) -> None:
         """Build model and optimizer anew: a trial may have left something in the old ones."""
-        self.skeleton = self.models.fresh(self.task.seed)
-        self._modes = {name: m.training for name, m in self.skeleton.named_modules()}
-        self.owner = made_optimizer(self.task.optimizer, self.skeleton)
+        self.called = CalledModel(self.models, self.task.seed)
+        self.shell = shell = self.called.shell
+        self._modes = {name: m.training for name, m in shell.named_modules()}
+        self.owner = made_optimizer(self.task.optimizer, shell)
         check_optimizer(self.owner)
         if self.task.start is not None:
             self.task.start.load_optimizer(self.owner)
-        self._objective = Objective(self.skeleton, self.task.loss)
-        self._after = Objective(self.skeleton, self.task.after_step or nothing)
-        self._evaluation = self.models.shown(self.skeleton).eval()
+        self._objective = Objective(shell, self.task.loss)
+        self._after = Objective(shell, self.task.after_step or nothing)
+        self._evaluation = self.models.shown(shell).eval()
+
+    @property
+    def skeleton(self) -> nn.Module:
+        """The model with weights of its own: those that it was last called with, or a start's."""
+        return self.called.with_weights()
 
     def use_objects(self, reason: str) -> None:
         """Train with the module and the optimizer themselves, not with their pure forms.
@@ -112,7 +119,7 @@ class TrainingStep:
 
     def set_mode(self, mode: str) -> None:
         """Put the model into eval mode, or back into the one that it trains in ("train")."""
-        for name, module in self.skeleton.named_modules():
+        for name, module in self.shell.named_modules():
             module.training = mode == "train" and self._modes[name]
 
     def build(self, seed: int) -> nn.Module:
@@ -133,8 +140,8 @@ class TrainingStep:
         if self.optimizer is None:
             return {}
         own = self.optimizer.start(params) if self._handed is None else self._handed
-        scale = {} if self.scaling is None else self.scaling.start(self.device)
-        return {**{name: t.clone() for name, t in own.items()}, **scale}
+        own = {name: t.clone() for name, t in own.items()}
+        return own if self.scaling is None else {**own, **self.scaling.start(self.device)}
 
     def options(self, step: int) -> list[dict[str, Any]]:
         """Return what the schedule sets in each of the optimizer's groups; no entry: as it is.
@@ -343,13 +350,12 @@ class TrainingStep:
         self, params: Tensor, buffers: Buffers, batch: Batch, number: Any
     ) -> tuple[dict[str, Tensor], Tensor, Buffers]:
         self.put(params, buffers)
-        own = trainable(self.skeleton)
+        own = trainable(self.shell)
         for parameter in own.values():
             parameter.grad = None
         loss = self.backward(batch, number)
         found = {name: dense_gradient(p) for name, p in own.items()}
-        after = {name: b.detach().clone() for name, b in fixed(self.skeleton).items()}
-        return found, loss, after
+        return found, loss, {name: b.detach().clone() for name, b in fixed(self.shell).items()}
 
     def backward(
         self, batch: Batch, number: Any, scale: Callable[[Tensor], Tensor] | None = None
@@ -375,12 +381,7 @@ class TrainingStep:
 
     def put(self, params: Tensor, buffers: Buffers) -> None:
         """Write one replica's weights and buffers into the model itself."""
-        own = trainable(self.skeleton)
-        with torch.no_grad():
-            for name, value in self.layout.unflatten(params).items():
-                own[name].copy_(value)
-            for name, buffer in fixed(self.skeleton).items():
-                buffer.copy_(buffers[name])
+        self.called.put(self.layout.unflatten(params), buffers)
 
     def evaluate(
         self, function: Callable[..., Any], params: Tensor, buffers: Buffers, batch: Batch

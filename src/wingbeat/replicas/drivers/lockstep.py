@@ -126,6 +126,7 @@ class Lockstep:
         """Make the gradients of all replicas, and update them piece by piece."""
         update, names = self._updates[state.params.shape], self.step.layout.names
         assert update is not None
+        self.step.called.put_away()
         form, leaves = self._laid_out(state, batch, index)
         found = apart(self._run(form, leaves, index), [state.params, *state.slots.values()])
         *rest, losses = found
@@ -175,8 +176,12 @@ class Lockstep:
             rng = GeneratorStates.now()
             expected = mark(self._eager(form, *leaves))
             rng.put_back()
+            if form.spared:
+                give_back()
             found = mark(program.recorded(*leaves))
             rng.put_back()
+            if form.spared:
+                give_back()
             same = equal(found, expected) and self._compiled_agrees(program, leaves, found[-1])
             rng.put_back()
         if not same:
@@ -228,6 +233,8 @@ class Lockstep:
     def _eager(self, form: ArgumentForm, *leaves: Tensor) -> list[Tensor]:
         """Vectorise and run the step without a recording; of a large stack, its gradients."""
         one = self._gradients if form.spared else self._single
+        if form.spared:
+            give_back()
         try:
             with sdpa_kernel(SDPBackend.MATH):
                 params, buffers, slots, losses = self._mapped(one, *form.arguments(leaves))
@@ -268,7 +275,7 @@ class Lockstep:
                 eager(*leaves)
             rng.put_back()
             shapes = [tuple(leaf.shape) for leaf in leaves]
-            program = RecordedStep(eager, None, f"{self.step.skeleton} {shapes}")
+            program = RecordedStep(eager, None, f"{self.step.shell} {shapes}")
         else:
             program = self._recorded(form, leaves, expected)
         self.signatures.add(program.signature)
@@ -330,7 +337,7 @@ class Lockstep:
     def _repeated(self, eager: Callable[..., list[Tensor]], leaves: list[Tensor]) -> list[Tensor]:
         """Mark a step's outputs, made twice: all they depend on must be in ``leaves``."""
         rng, host = GeneratorStates.now(), host_states()
-        expected, attributes = mark(eager(*leaves)), _attributes(self.step.skeleton)
+        expected, attributes = mark(eager(*leaves)), _attributes(self.step.shell)
         if host_states() != host:
             msg = "the model draws from Python's or NumPy's generator, not from torch's"
             raise DriverError(msg)
@@ -340,7 +347,7 @@ class Lockstep:
         except DriverError as error:  # a stored tensor of the first call, used in the second
             msg = f"the model's forward pass keeps hidden state ({error})"
             raise DriverError(msg) from error
-        now = _attributes(self.step.skeleton)
+        now = _attributes(self.step.shell)
         changed = [name for name, value in now.items() if attributes.get(name, now) != value]
         if changed or not same:
             where = f": it changes {', '.join(changed[:3])}" if changed else ""

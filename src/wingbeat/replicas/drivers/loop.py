@@ -88,6 +88,10 @@ class ObjectLoop:
         buffers = {n: b.detach().clone().unsqueeze(0) for n, b in fixed(self.model).items()}
         return State(state.params, buffers, self._slots()), loss
 
+    def release(self) -> None:
+        """Let the optimizer hold what it began with, not what it made of its last replica."""
+        self.belongings.put_back(self.first)
+
     def _stepped(self, state: State, batch: Batch, index: int, *, given: bool = False) -> Tensor:
         """Make the model and the optimizer the replica after its step; returns the loss."""
         self._put(state, index, given)

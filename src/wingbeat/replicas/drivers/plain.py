@@ -14,6 +14,7 @@ from wingbeat.determinism import derive, seed_all
 from wingbeat.errors import DriverError
 from wingbeat.generators import GeneratorStates
 from wingbeat.replicas.drivers.accelerator import rounding_of_products
+from wingbeat.replicas.drivers.loop import ObjectLoop
 from wingbeat.task.precision import TYPES, left_out
 
 if TYPE_CHECKING:
@@ -63,6 +64,8 @@ def hold_to_plain(
     if loose > allowed and bool((apart > allowed).any()):
         plain.place(plain.members, [*begin])
         allowed = loose if _tells_apart(plain, float(own[0]), loose) else allowed
+    if isinstance(plain.driver, ObjectLoop):
+        plain.driver.release()
     if bool((apart > allowed).any()):
         index = int((apart > allowed).nonzero()[0])
         why = (

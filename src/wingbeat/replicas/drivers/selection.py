@@ -16,6 +16,7 @@ import torch
 
 from wingbeat.errors import DriverError
 from wingbeat.fingerprint import fingerprint, warn_of_lost_asserts
+from wingbeat.heap import give_back
 from wingbeat.products import warn_if_not_reproducible
 from wingbeat.replicas.drivers.accelerator import finish
 from wingbeat.replicas.drivers.cache import DriverTimings, key_of, load, store
@@ -149,6 +150,7 @@ class DriverSelector:
             cast = self.stack_schedule[-1]
             stack = (0, cast) if kind.stacks else (1, cast[:2])
             hold_to_plain(self.step, self._replicas(driver, *stack), self._plain, self.steps)
+            return driver
         except (DisprovedError, NotRecordableError):
             raise
         except DriverError as error:
@@ -156,9 +158,9 @@ class DriverSelector:
             # With channels last, dropout draws its mask in that order: not so in other modes.
             if not left or (isinstance(error, UnlikePlainError) and LAST not in mode):
                 raise
-            self.step.renew()  # the attempt may have left its tensors in the model
-            return self._held(kind, left[0])
-        return driver
+        # After the handler: an error holds the frames that it came from, and these all replicas.
+        self.step.renew()  # the attempt may have left its tensors in the model
+        return self._held(kind, left[0])
 
     def _plain(self) -> Replicas:
         return self._replicas(alone(self.step), 1, self.stack_schedule[-1][:1])
@@ -304,6 +306,8 @@ class DriverSelector:
             replicas = self._replicas(driver, chunk, cast, spare)
             for index in self._probes():
                 replicas.advance(index, in_place=replicas.large)
+                if replicas.large:
+                    give_back()
             base = [m.streams == cast[0].streams for m in cast]
             states = [s for s, same in zip(replicas.states(), base, strict=True) if same]
             seen += [mark_of_state(s, large=replicas.large) for s in states]

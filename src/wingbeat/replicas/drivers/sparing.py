@@ -78,28 +78,22 @@ class SparingUpdate:
             grads.update(layout.unflatten(clipped))
             del clipped
         for run in self._runs:
-            pieces = [grads.pop(name).reshape(len(state.params), -1) for name in run.names]
-            grad = pieces[0] if len(pieces) == 1 else torch.cat(pieces, dim=-1)
-            del pieces
-            self._run(run, state, grad, c[run.first : run.last], into)
+            own = [grads.pop(name) for name in run.names]
+            begin = run.columns.start
+            for grad in _laid_flat(own, self.width):
+                here = slice(begin, begin := begin + grad.shape[1])
+                self._piece(run, state, grad, c[run.first : run.last], here, into)
 
-    def _run(self, run: _Run, state: State, grad: Tensor, c: Sequence[Tensor], into: State) -> None:
-        begin, end = run.columns.start, run.columns.stop
-        for a in range(begin, end, self.width):
-            here = slice(a, min(end, a + self.width))
-            old = {name: t[:, here] for name, t in state.slots.items()}
-            own = {name: old[name] for name in run.rule.slots()}
-            params, slots = self.step.updated(
-                run.rule,
-                grad[:, a - begin : here.stop - begin],
-                own,
-                state.params[:, here],
-                c,
-                here,
-            )
-            into.params[:, here] = params
-            for name in state.slots:  # a group without a slot hands on what it had
-                into.slots[name][:, here] = slots.get(name, old[name])
+    def _piece(
+        self, run: _Run, state: State, grad: Tensor, c: Sequence[Tensor], here: slice, into: State
+    ) -> None:
+        """Write the next weights and slots of some columns."""
+        old = {name: t[:, here] for name, t in state.slots.items()}
+        own = {name: old[name] for name in run.rule.slots()}
+        params, slots = self.step.updated(run.rule, grad, own, state.params[:, here], c, here)
+        into.params[:, here] = params
+        for name in state.slots:  # a group without a slot hands on what it had
+            into.slots[name][:, here] = slots.get(name, old[name])
 
     def _found(self) -> Iterator[_Run]:
         layout, groups = self.step.layout, _rules(self.step)
@@ -113,6 +107,20 @@ class SparingUpdate:
                 if own.stop - begin >= self.width or own.stop == place.stop:
                     yield _Run(names, slice(begin, own.stop), rule, first, last)
                     names, begin = [], own.stop
+
+
+def _laid_flat(grads: list[Tensor], width: int) -> Iterator[Tensor]:
+    """Yield gradients of neighbouring tensors as ``(replicas, columns)``, at most ``width`` wide.
+
+    A gradient often lies transposed in memory, so that laying it flat copies it: a few rows at a
+    time, not the whole tensor.
+    """
+    if len(grads) > 1:
+        grads = [torch.cat([grad.reshape(len(grad), -1) for grad in grads], dim=-1)]
+    grad = grads.pop().unsqueeze(-1)  # a single number has no rows
+    rows = max(1, width // max(1, grad[0, 0].numel()))
+    for part in grad.split(rows, dim=1):
+        yield from part.reshape(len(part), -1).split(width, dim=1)
 
 
 def _rules(step: TrainingStep) -> Iterator[tuple[slice, PureOptimizer, int, int]]:
