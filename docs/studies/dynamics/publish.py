@@ -80,17 +80,21 @@ def judge_again(folder: Path) -> list[Path]:
         raise RequestError(f"{folder} has no conditions.csv: publish a study there first")
     conditions = pd.read_csv(folder / "conditions.csv")
     table = pd.read_parquet(folder / "table.parquet")
-    devices = set(conditions.get("device", pd.Series(dtype=str)).fillna("cpu"))
     with tempfile.TemporaryDirectory() as fresh:
         study = StudyResult(Path(fresh), conditions, table, (), {})
-        device = devices.pop() if len(devices) == 1 else "cpu"
-        plan = plan_of(conditions)
-        STUDY.judge(plan, study, command=STUDY.command(plan, device))
+        STUDY.judge(plan_of(conditions), study, command=command_of(conditions))
         contents = {name: (Path(fresh) / name).read_bytes() for name in WRITTEN}
     contents["results.md"] = _NOT_SHOWN.encode() + contents["results.md"]
     for name, content in contents.items():
         write_bytes(folder / name, content)
     return [folder / name for name in contents]
+
+
+def command_of(conditions: pd.DataFrame) -> str:
+    """Return the command that trains the conditions of a table, or one for each device."""
+    devices = conditions.get("device", pd.Series(index=conditions.index, dtype=str)).fillna("cpu")
+    plans = {device: plan_of(rows) for device, rows in conditions.groupby(devices)}
+    return "; ".join(STUDY.command(plan, str(device)) for device, plan in plans.items())
 
 
 def plan_of(conditions: pd.DataFrame) -> DynamicsPlan:
