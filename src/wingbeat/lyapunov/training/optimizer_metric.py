@@ -76,5 +76,5 @@ def block_growth(tangents: Tensor, parameters: int) -> NDArray[np.float64]:
     if torch.isfinite(block).all():
         r = torch.linalg.qr(block.T, mode="r").R.diagonal().abs()
         with np.errstate(divide="ignore"):
-            found[: len(r)] = np.log(r.numpy())
+            found[: len(r)] = np.log(r.cpu().numpy())
     return found

@@ -132,10 +132,10 @@ def _coordinates(where: tuple[str, ...], mask: Tensor) -> Family:
     drawn = _random(",".join(where), mask.numel()).to(mask.device)
 
     def direction(params: Tensor) -> Tensor:
-        return torch.where(mask, drawn.to(params), 0.0)
+        return torch.where(mask.to(params.device), drawn.to(params), 0.0)
 
     def project(tangents: Tensor) -> Tensor:
-        return tangents.masked_fill(mask, 0.0)
+        return tangents.masked_fill(mask.to(tangents.device), 0.0)
 
     return Family("idle", where, int(mask.sum()), direction, project)
 
