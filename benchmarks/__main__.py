@@ -9,6 +9,7 @@ from benchmarks import (
     deep_lyapunov,
     dense_family,
     lyapunov_map,
+    minutes,
     second_order,
     study,
     tangent,
@@ -24,3 +25,4 @@ if __name__ == "__main__":
     study.main([])
     checkpoints.main()
     dense_family.main()
+    minutes.main([])
