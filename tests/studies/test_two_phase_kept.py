@@ -30,7 +30,9 @@ def test_verdicts_and_numbers_are_those_of_the_kept_tables(folder, heading):
     assert shown[-1] == pytest.approx(100 * marks["full"], abs=0.051)
 
 
-@pytest.mark.parametrize(("folder", "heading"), [("digits_at_rest", "Digits")])
+@pytest.mark.parametrize(
+    ("folder", "heading"), [("digits_at_rest", "Digits"), ("photographs_at_rest", "Photographs")]
+)
 def test_what_is_left_of_the_jitter_is_told_as_the_kept_tables_have_it(folder, heading):
     text = (DOCS / "two_phase.md").read_text("utf-8")
     part = text.split("\n## Is what turns late the jitter of the rate?\n")[1].split("\n## ")[0]
