@@ -46,7 +46,7 @@ def test_memory_grows_with_copies_slots_and_kept_snapshots(monkeypatch):
     assert 8000 <= spared <= 1.1 * 8000, "a gradient too"
     assert whole >= 5 * alone, "those before and after a step, and what is made on the way"
     longer, long = (needed_memory.needed(plain, 4, kept=n) for n in (30, 10))
-    assert longer - long == pytest.approx(20 * 4 * 4000, rel=0.08)
+    assert longer - long == pytest.approx(20 * 4 * 4000, rel=0.11)
 
 
 @pytest.mark.slow
@@ -61,7 +61,8 @@ def test_a_run_stays_below_its_estimate_and_near_it(driver, optimizer):
     )
     found = json.loads(done.stdout.splitlines()[-1])
     assert found["peak"] <= found["estimate"] <= 1.3 * found["peak"]
-    assert found["peak"] <= {"loop": 1.15, "lockstep": 1.8}[driver] * found["floor"]
+    most = {"SGD": 1.35, "AdamW": 1.15}[optimizer] if driver == "lockstep" else 1.15
+    assert found["peak"] <= most * found["floor"]
 
 
 def test_a_container_counts_what_it_gives_up_at_once_as_free(tmp_path, monkeypatch):

@@ -30,12 +30,15 @@ _LIMITS: Final = (
 """Where Linux says what a container may take, and what it has taken."""
 
 
-_OF_ONE: Final = 4.5
+_OF_ONE: Final = 3.5
 """Models beside the copies: the one that is called, and a gradient and what an optimizer makes on
 its way, or a fork's weights in float64; and what the allocator keeps."""
+_OF_STACK: Final = 2.3
+"""Models beside a stack that is updated in place: the one that copies are made from, and what the
+allocator keeps."""
 _OF_TRIALS: Final = 1.5
-"""Optimizer states of one copy that the trials of lock step hold besides, and a model."""
-_UNREST: Final = 1.07
+"""Optimizer states of one copy that lie beside a stack that is not, and a model."""
+_UNREST: Final = 1.1
 """Of all: two runs of one request differ by some hundredths at their peak."""
 _WHOLE: Final = 3
 """Weights of all copies that a step in lock step takes besides where it is not made in place:
@@ -74,12 +77,11 @@ def needed(state: State, copies: int, kept: int = 0, form: Form = Form()) -> int
     weights = _bytes(state.params) + sum(map(_bytes, state.buffers.values()))
     each = weights + sum(map(_bytes, state.slots.values()))
     slots = each - weights
-    one = _OF_ONE * weights + (weights + _OF_TRIALS * slots if form.stacked else 0)
-    step = 0
+    one, step = _OF_ONE * weights, 0
     if form.stacked and form.spared:
-        step = weights * (3 if form.clipped else 1)
+        one, step = _OF_STACK * weights, weights * (3 if form.clipped else 1)
     elif form.stacked:
-        step = each + _WHOLE * weights
+        one, step = one + weights + _OF_TRIALS * slots, each + _WHOLE * weights
     elif copies * weights <= LARGE:
         step = each
     return int(_UNREST * (copies * (each + kept * weights + step) + one))

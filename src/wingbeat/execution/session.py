@@ -86,8 +86,10 @@ class Session:
         alone |= options.driver == AUTO and is_large_net(self.step)
         self.needed = self._check_memory(start, stacked=not alone)
         params = self.step.layout.unflatten(start.params)
+        del start
         for perturbation in request.perturbations:
             perturbation.check(params, request.task.steps)
+        del params  # the description below has a start of its own
         check_init(self.step, request.perturbations)
         self.batches = Batches(request.task, request.dtype, request.device)
         check_streams(self.batches, request.task.seed, request.perturbations)

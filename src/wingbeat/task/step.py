@@ -139,8 +139,8 @@ class TrainingStep:
     def _slots(self, params: Tensor) -> Slots:
         if self.optimizer is None:
             return {}
-        own = self.optimizer.start(params) if self._handed is None else self._handed
-        own = {name: t.clone() for name, t in own.items()}
+        given = self._handed or {}
+        own = {name: t.clone() for name, t in given.items()} or self.optimizer.start(params)
         return own if self.scaling is None else {**own, **self.scaling.start(self.device)}
 
     def options(self, step: int) -> list[dict[str, Any]]:

@@ -72,8 +72,8 @@ def _digest(tensor: Tensor) -> Tensor:
 def _blocks(tensor: Tensor) -> Iterator[Tensor]:
     """Yield all numbers in order; of a tensor that lies transposed a few rows are laid flat."""
     if tensor.is_contiguous() or tensor.numel() <= _BLOCK:
-        yield from tensor.reshape(-1).split(_BLOCK)
+        yield from torch.split(tensor.reshape(-1), _BLOCK)
         return
     rows = _BLOCK // tensor[0].numel()
-    for part in tensor.split(rows) if rows else tensor:
+    for part in torch.split(tensor, rows) if rows else tensor:
         yield from _blocks(part)

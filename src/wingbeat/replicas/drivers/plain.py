@@ -49,12 +49,12 @@ def hold_to_plain(
         UnlikePlainError: they differ by more than rounding.
     """
     _advance_past_overflow(step, stack, steps)
-    losses = stack.take_losses()[:, 0].double()
+    losses, large = stack.take_losses()[:, 0].double(), stack.large
     stack.release()  # before there are others
     plain = alone()
-    begin = plain.states()
+    begin = plain.states() if _rounding(step) else []
     for index in range(len(losses)):
-        plain.advance(index)
+        plain.advance(index, in_place=large and not begin)
     own = plain.take_losses()[:, 0].double()
     apart = (losses - own).abs()
     size = float(own.nan_to_num().abs().max() + 1)

@@ -119,8 +119,8 @@ def _laid_flat(grads: list[Tensor], width: int) -> Iterator[Tensor]:
         grads = [torch.cat([grad.reshape(len(grad), -1) for grad in grads], dim=-1)]
     grad = grads.pop().unsqueeze(-1)  # a single number has no rows
     rows = max(1, width // max(1, grad[0, 0].numel()))
-    for part in grad.split(rows, dim=1):
-        yield from part.reshape(len(part), -1).split(width, dim=1)
+    for part in torch.split(grad, rows, dim=1):
+        yield from torch.split(part.reshape(len(part), -1), width, dim=1)
 
 
 def _rules(step: TrainingStep) -> Iterator[tuple[slice, PureOptimizer, int, int]]:
