@@ -36,8 +36,9 @@ def ticks(axes, places):
 
 
 def chaos_at_edge(folder):
-    """Growth, time and accuracy over the learning rate."""
+    """Growth, time and accuracy over the learning rate, of the dense net."""
     rates = pd.read_csv(folder / "rates.csv")
+    rates = rates[rates["net"] == "dense"]
     figure, axes = plt.subplots(1, 3, figsize=(10.5, 3.4))
     names = ("growth", "steps_to_target", "test_accuracy")
     titles = ("growth of a nudge, e-folds", "updates to the loss", "accuracy on unseen digits")

@@ -25,7 +25,7 @@ class StablePlan:
         RequestError: a number out of range.
     """
 
-    trials: int = option(90, "Settings that the search tries, with base seed 0.")
+    trials: int = option(72, "Settings that the search tries, with base seed 0.")
     round: int = option(18, "Trials that are proposed before the first of them is known.")
     search_seed: int = option(0, "Seed of Optuna's sampler.")
     chosen: int = option(5, "Settings of its frontier that are run again, at most.")
