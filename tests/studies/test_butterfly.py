@@ -385,7 +385,7 @@ def test_the_page_and_the_tables_are_whole(done: ButterflyFindings) -> None:
     content = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
     assert content["command"] == STUDY.command(PLAN)
     assert content["noise_floor"] == 0.0
-    assert content["tables"] == ["cells.csv", "values.csv"]
+    assert content["tables"] == ["cells.csv", "values.csv", "growth.csv"]
     kept = pd.read_csv(
         folder / "cells.csv", keep_default_na=False, na_values={"low": "", "high": "", "value": ""}
     )

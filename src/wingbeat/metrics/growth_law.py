@@ -75,8 +75,8 @@ class GrowthLaw:
     """How well each law foretells a run's distance.
 
     Attributes:
-        blocks: held-out log-likelihood of a point in nats, the mean over each block of time, by law;
-            higher is better.
+        blocks: held-out log-likelihood of a point in nats by law, the mean over each block of
+            time; higher is better.
         fits: each law fitted to all points.
         points: how many were taken.
         reason: why there is nothing; "" if there is.
@@ -227,7 +227,11 @@ def _fitted(law: Law, x: Array, y: Array) -> Array:
         low, high = [-np.inf, rates[0], folds[0]], [np.inf, rates[-1], folds[-1]]
     left = np.array([y - _curve(law, s, x) for s in starts])
     start = np.clip(starts[int((left**2).sum(axis=1).argmin())], low, high)
-    found = least_squares(lambda theta: _curve(law, theta, x) - y, start, bounds=(low, high))
+
+    def errors(theta: Array) -> Array:
+        return _curve(law, theta, x) - y
+
+    found = least_squares(errors, start, bounds=(low, high))
     return np.asarray(found.x)
 
 

@@ -27,7 +27,11 @@ STUDY: Final = register(
         plan=ButterflyPlan,
         conditions=conditions,
         read=ButterflyFindings,
-        tables=lambda found: {"cells": found.own.cells, "values": found.own.values},
+        tables=lambda found: {
+            "cells": found.own.cells,
+            "values": found.own.values,
+            "growth": found.own.laws,
+        },
         claims=tested,
         page=content,
         begun=begun,

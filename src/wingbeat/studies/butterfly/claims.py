@@ -17,6 +17,7 @@ from wingbeat.report.prose import number
 from wingbeat.studies.butterfly.beyond_claims import matching, turned
 from wingbeat.studies.butterfly.fine_tuning import finetune_claims
 from wingbeat.studies.butterfly.found import mean_of
+from wingbeat.studies.butterfly.growth import law_claims
 from wingbeat.studies.butterfly.rulings import claim, over_seeds, ratio
 from wingbeat.study.verdicts import Claim, all_of, judge
 from wingbeat.tasks.sst2 import FINETUNE_FACTORIES
@@ -45,7 +46,7 @@ def tested(found: Analysis) -> tuple[Claim, ...]:
     """Return the claims that the plan's task can test: about fine-tuning, or from scratch."""
     if found.plan.task in FINETUNE_FACTORIES:
         return finetune_claims(found.own.values)
-    return claims(found.own.values, found.plan.interventions)
+    return (*claims(found.own.values, found.plan.interventions), *law_claims(found.own.laws))
 
 
 def claims(values: pd.DataFrame, interventions: Sequence[str] = ()) -> tuple[Claim, ...]:

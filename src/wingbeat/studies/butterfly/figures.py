@@ -26,6 +26,7 @@ from wingbeat.studies.butterfly.found import (
     records,
 )
 from wingbeat.studies.butterfly.grid import Cell
+from wingbeat.studies.butterfly.growth import law_figure
 
 Sections = tuple[tuple[str, str, tuple[AnyFigure, ...]], ...]
 INTERVAL: Final = "Bars are 95 % intervals over replicas, nested in base seeds."
@@ -46,7 +47,7 @@ def sections(found: ButterflyFindings) -> Sections:
         (
             "growth",
             "Growth with the perturbation and with time",
-            growth(cells, found.noise_floor) + paths(found),
+            growth(cells, found.noise_floor) + paths(found) + _laws(found),
         ),
         ("interventions", "Interventions side by side", side_by_side(cells)),
         ("curves", "Between the ends", curves(found) + dendrogram(found)),
@@ -162,6 +163,11 @@ def paths(found: ButterflyFindings) -> list[AnyFigure]:
         for metric, drawn in lines.items()
         if drawn
     ]
+
+
+def _laws(found: ButterflyFindings) -> list[AnyFigure]:
+    """Return how the laws of growth fit the first of the drawn cells."""
+    return [drawn for cell in drawn_cells(found)[:1] for drawn in law_figure(found.table, cell)]
 
 
 def curves(found: ButterflyFindings) -> list[AnyFigure]:

@@ -16,6 +16,7 @@ from wingbeat.measure.table import COLUMNS
 from wingbeat.replicas.fork import REFERENCE
 from wingbeat.stats import Estimate, bootstrap
 from wingbeat.studies.butterfly.grid import Cell
+from wingbeat.studies.butterfly.growth import laws_of
 
 if TYPE_CHECKING:
     from wingbeat.studies.butterfly.plan import ButterflyPlan
@@ -86,6 +87,11 @@ class ButterflyFindings:
         known = "noise_floor" in self.study.conditions
         floor = {str(k): float(v) for k, v in floors["noise_floor"].max().items()} if known else {}
         return summarised(self.values, floor)
+
+    @cached_property
+    def laws(self) -> pd.DataFrame:
+        """One row for each replica: by which law its distance grew; see ``growth.laws_of``."""
+        return laws_of(self.table, self.plan.every_cell)
 
     @property
     def noise_floor(self) -> float:

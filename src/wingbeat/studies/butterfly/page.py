@@ -18,6 +18,7 @@ from wingbeat.studies.butterfly.found import (
     estimate_of,
     records,
 )
+from wingbeat.studies.butterfly.growth import law_table
 from wingbeat.studies.butterfly.published import beside_published
 from wingbeat.study.analysis import PageContent
 from wingbeat.study.finished import last_of
@@ -84,6 +85,8 @@ def _tables(found: ButterflyFindings) -> list[TitledTable]:
     cells, plan = found.cells, found.plan
     names = [n for n in plan.interventions if (cells["intervention"] == n).any()]
     own = [(f"cells-{k}", f"Cells: {n}", main_table(cells, n)) for k, n in enumerate(names, 1)]
+    if (found.laws["reason"] == "").any():
+        own.append(("laws", "By which law distances grow", law_table(found.laws)))
     beside = [("published", PAPER, beside_published(cells))]
     return own if plan.task in FINETUNE_FACTORIES else [*beside, *own]
 
