@@ -133,7 +133,37 @@ def irrelevant_dimensions(folder):
     return figure
 
 
+def dynamics(folder):
+    """Ratio of spreads under two definitions, and accuracy: trained nets, and short trainings."""
+    sizes = {"trained": folder, "short trainings": folder / "short"}
+    tables = {name: pd.read_csv(place / "architectures.csv") for name, place in sizes.items()}
+    order = list(dict.fromkeys(net for t in tables.values() for net in t["architecture"]))[::-1]
+    figure, axes = plt.subplots(1, 3, figsize=(11.5, 5.4), sharey=True)
+    titles = {
+        "ratio_full": "final ÷ initial spread",
+        "ratio_legacy": "… as deep-lyapunov 0.1.2 counts it",
+        "accuracy": "accuracy on unseen samples",
+    }
+    for one, (name, title) in zip(axes, titles.items(), strict=True):
+        for colour, shift, (label, rows) in zip(
+            COLOURS, (0.16, -0.16), tables.items(), strict=False
+        ):
+            place = [order.index(net) + shift for net in rows["architecture"]]
+            middle, low, high = (rows[f"{name}{end}"] for end in ("", "_low", "_high"))
+            reach = np.clip([middle - low, high - middle], 0, None)
+            one.errorbar(middle, place, xerr=reach, fmt="o", ms=4, lw=1, color=colour, label=label)
+        one.set(title=title, yticks=range(len(order)), yticklabels=order)
+        if name != "accuracy":
+            one.set_xscale("log")
+            one.set_xlim(0.1, 1000)
+            one.axvline(1, color="0.6", lw=1)
+    axes[2].set_xlim(0.4, 1.02)
+    axes[2].legend(frameon=False, fontsize=8, loc="lower left")
+    return figure
+
+
 PICTURES = {
+    "dynamics": dynamics,
     "chaos_at_edge": chaos_at_edge,
     "width_depth_size": width_depth_size,
     "three_families": three_families,

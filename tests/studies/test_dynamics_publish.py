@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import runpy
 import shutil
 from dataclasses import replace
@@ -15,7 +16,8 @@ from dynamics_cases import made
 from wingbeat.errors import RequestError
 from wingbeat.studies.dynamics import STUDY, DynamicsPlan
 
-SCRIPT = Path(__file__).parents[2] / "docs" / "studies" / "dynamics" / "publish.py"
+KEPT = Path(__file__).parents[2] / "docs" / "studies" / "dynamics"
+SCRIPT = KEPT / "publish.py"
 _script = runpy.run_path(str(SCRIPT))
 publish, main = _script["publish"], _script["main"]
 
@@ -82,14 +84,24 @@ def test_studies_of_other_nets_are_published_as_one(tmp_path: Path) -> None:
     assert "h0_end" not in pd.read_csv(tmp_path / "two" / "conditions.csv")
 
 
-def test_what_is_kept_is_what_the_present_version_says_of_it(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kept", [KEPT, KEPT / "short"], ids=lambda folder: folder.name)
+def test_what_is_kept_is_what_the_present_version_says_of_it(kept: Path, tmp_path: Path) -> None:
     """The published tables are not older than the rules by which verdicts are given."""
-    kept = Path(__file__).parents[2] / "docs" / "studies" / "dynamics"
     again = tmp_path / "again"
     shutil.copytree(kept, again)
     main([str(again)])
     for name in ("results.md", "families.csv", "architectures.csv"):
         assert (again / name).read_text("utf-8") == (kept / name).read_text("utf-8"), name
+
+
+def test_the_page_quotes_its_tables() -> None:
+    """Every number with an interval on the page stands in the results of one of the two runs."""
+    names = ("results.md", "short/results.md")
+    tables = "".join((KEPT / name).read_text(encoding="utf-8") for name in names)
+    page = " ".join((KEPT / "README.md").read_text(encoding="utf-8").split())
+    quoted = re.findall(r"−?[\d.,]+ \[[^\]]+ to [^\]]+\]", page)
+    assert len(quoted) >= 8
+    assert not [words for words in quoted if words not in tables]
 
 
 def test_a_folder_without_a_study_is_refused(tmp_path: Path) -> None:

@@ -132,6 +132,23 @@ def test_the_divide_is_decoder_over_encoder():
     assert found.value == pytest.approx(5.0, rel=0.03)
 
 
+def test_the_divide_is_over_the_base_seeds_that_both_kinds_have():
+    """One net lacks two base seeds in which the others differ wildly: nothing of them counts."""
+
+    def change(a, seed):
+        value = (5.0 if a.group == "GPT" else 1.0) * (1 + 0.01 * seed)
+        return {"expansion_layer_mean_end": value * (1000.0 if seed > 2 else 1.0)}
+
+    own = made(change).own
+    uneven = tuple(
+        replace(n, rows=n.rows[n.rows["seed"] <= 2]) if n.architecture.name == "BERT small" else n
+        for n in own.nets
+    )
+    own.nets = uneven
+    found = quotient(own, ("GPT", "BERT"), ["expansion_layer_mean_end"] * 2)
+    assert found.value == pytest.approx(5.0)
+
+
 def test_conventions_ask_for_the_published_size():
     def change(a, seed):
         sizes = {"mean": 40.0, "read": 20.0}

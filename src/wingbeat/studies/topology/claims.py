@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from wingbeat.errors import TOO_FEW_SEEDS
 from wingbeat.report.figures.estimates import estimate_text
 from wingbeat.stats import Estimate
 from wingbeat.studies.dynamics.estimates import exponential, logarithms
@@ -184,22 +183,20 @@ def quotient(own: TopologyFindings, kinds: tuple[str, ...], columns: list[str]) 
 
     Args:
         own: the study's numbers.
-        kinds: groups of nets; geometric means are taken over the sizes that both have.
+        kinds: groups of nets; geometric means are taken over the sizes that both have, and over
+            the base seeds that all of these nets have.
         columns: one for each kind.
     """
     nets = [{n.architecture.size: n for n in own.family(kind)} for kind in kinds]
     sizes = sorted(set(nets[0]) & set(nets[1]))
     if not sizes:
         return None
-    logs = []
-    for size in sizes:
-        first, second = (
-            n[size].rows.set_index("seed")[c] for n, c in zip(nets, columns, strict=True)
-        )
-        logs.append(logarithms(first) - logarithms(second.reindex(first.index)))
-    shortest = min(len(row) for row in logs)
-    if shortest != max(len(row) for row in logs):
-        return Estimate.undefined(TOO_FEW_SEEDS)
+    pairs = [
+        [n[size].rows.set_index("seed")[c] for n, c in zip(nets, columns, strict=True)]
+        for size in sizes
+    ]
+    shared = sorted(set.intersection(*(set(x.index) for pair in pairs for x in pair)))
+    logs = [logarithms(a.loc[shared]) - logarithms(b.loc[shared]) for a, b in pairs]
     return exponential(over_seeds(np.mean(logs, axis=0)))
 
 
