@@ -15,6 +15,7 @@ from wingbeat.execution.held import Held, Remeasure, kept
 from wingbeat.execution.result import Result, load
 from wingbeat.execution.summary import collect
 from wingbeat.fingerprint import fingerprint
+from wingbeat.heap import USUAL, hold
 from wingbeat.measure import Measured, measure
 from wingbeat.measure.metric import needs_evaluation
 from wingbeat.measure.outputs import Evaluator
@@ -261,7 +262,10 @@ class Session:
         if self.step.called.away:
             reference = replicas.states()[0].map(lambda t: t[0])
             self.step.put(reference.params, reference.buffers)
+        large = replicas.large
         replicas.release()
+        if large:
+            hold(USUAL)
 
     def _give_up(self, model: nn.Module) -> None:
         size = sum(p.nbytes for p in model.parameters())

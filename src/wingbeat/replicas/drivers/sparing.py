@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import torch
 
+from wingbeat.heap import hold
 from wingbeat.replicas.drivers.uneven import is_uneven
 from wingbeat.replicas.snapshot import LARGE
 from wingbeat.task.objective import clip
@@ -57,6 +58,7 @@ class SparingUpdate:
         self.step = step
         self.width = max(1, _NUMBERS // count)
         self._runs = list(self._found())
+        hold()  # gradients come and go at each step
 
     def __call__(
         self, state: State, grads: dict[str, Tensor], c: Sequence[Tensor], into: State
