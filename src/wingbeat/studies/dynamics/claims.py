@@ -11,7 +11,6 @@ import numpy as np
 
 from wingbeat.errors import BELOW_NOISE_FLOOR, TOO_FEW_SEEDS
 from wingbeat.report.figures.estimates import estimate_text
-from wingbeat.stats import Estimate
 from wingbeat.studies.dynamics.estimates import (
     DEFINITION_NAMES,
     FEWEST_SEEDS,
@@ -19,10 +18,13 @@ from wingbeat.studies.dynamics.estimates import (
     log_ratios,
     rates,
 )
+from wingbeat.studies.seedwise import needed_text
 from wingbeat.study.finished import over_seeds
 from wingbeat.study.verdicts import FAILS, HOLDS, NOT_RUN, UNDETERMINED, Claim, judge
+from wingbeat.typing import Array
 
 if TYPE_CHECKING:
+    from wingbeat.stats import Estimate
     from wingbeat.studies.dynamics.found import DynamicsFindings, Net
     from wingbeat.study.analysis import Analysis
     from wingbeat.study.verdicts import Verdict
@@ -93,17 +95,30 @@ def _judged(
     ident: str,
     text: str,
     note: str,
-    measure: Callable[[Definition], Estimate | None],
+    measure: Callable[[Definition], Array | None],
     *,
     above: bool,
 ) -> Iterator[Claim]:
-    """Yield a claim that a quantity lies on one side of 0, under each definition."""
+    """Yield a claim that a quantity lies on one side of 0, under each definition.
+
+    What is measured has one value for each base seed; where the claim stays open, the note says
+    how many of them would decide it.
+    """
     for definition, name in DEFINITION_NAMES.items():
-        found = measure(definition)
+        values = measure(definition)
+        found = None if values is None else _estimate(values)
         measured = "–" if found is None else estimate_text(found)
         said = f"{'above' if above else 'below'} 0"
-        yield Claim(ident, text, said, measured, judge(found, 0.0, above=above), note, name)
+        verdict = judge(found, 0.0, above=above)
+        if verdict == UNDETERMINED and values is not None and np.isfinite(values).all():
+            note = " ".join(filter(None, (note, needed_text(values, 0.0))))
+        yield Claim(ident, text, said, measured, verdict, note, name)
         note = ""
+
+
+def _estimate(values: Array) -> Estimate:
+    reason = BELOW_NOISE_FLOOR if values.size else TOO_FEW_SEEDS
+    return over_seeds(values, reason=reason)
 
 
 def _size(
@@ -111,7 +126,7 @@ def _size(
 ) -> Iterator[Claim]:
     used = _sized(groups)
 
-    def slope(definition: Definition) -> Estimate | None:
+    def slope(definition: Definition) -> Array | None:
         """Return the slope of ln ratio against log10 size, the groups kept apart."""
         if not used:
             return None
@@ -120,7 +135,7 @@ def _size(
             [n for group in used for n in group], partial(log_ratios, definition=definition)
         )
         centred = np.concatenate([part - part.mean() for part in x])
-        return over_seeds(centred @ y / (centred @ centred), reason=BELOW_NOISE_FLOOR)
+        return np.asarray(centred @ y / (centred @ centred))
 
     note = f"Change of ln ratio for ten times the weights, at equal depth or kind.{_few(groups)}"
     return _judged(ident, text, note, slope, above=False)
@@ -174,31 +189,31 @@ def _pairs(first: Sequence[Net], second: Sequence[Net]) -> list[tuple[Net, Net]]
 
 def _difference(
     found: DynamicsFindings, pairs: Sequence[tuple[Net, Net]], definition: Definition
-) -> Estimate | None:
+) -> Array | None:
     if not pairs:
         return None
     y = found.by_seed(
         [n for pair in pairs for n in pair], partial(log_ratios, definition=definition)
     )
-    return over_seeds((y[1::2] - y[::2]).mean(axis=0), reason=BELOW_NOISE_FLOOR)
+    return np.asarray((y[1::2] - y[::2]).mean(axis=0))
 
 
 def _highest(found: DynamicsFindings) -> Iterator[Claim]:
     used = {f.family: f.used for f in found.families}
 
-    def lead(definition: Definition) -> Estimate | None:
+    def lead(definition: Definition) -> Array | None:
         """Return how far the transformers lie above the higher of the others."""
         if set(used) != set(COUNTS):
             return None
         parts = [used["transformer"], used["dense"], used["cnn"]]
         if not all(parts):
-            return Estimate.undefined(TOO_FEW_SEEDS)
+            return np.empty(0)
         y = found.by_seed(
             [n for part in parts for n in part], partial(rates, definition=definition)
         )
         ends = np.cumsum([0, *(len(p) for p in parts)])
         own, dense, cnn = (y[a:b].mean(axis=0) for a, b in itertools.pairwise(ends))
-        return over_seeds(own - np.maximum(dense, cnn), reason=BELOW_NOISE_FLOOR)
+        return np.asarray(own - np.maximum(dense, cnn))
 
     return _judged(
         "transformer-lyapunov",
