@@ -162,12 +162,52 @@ def dynamics(folder):
     return figure
 
 
+def stable_at_start(folder):
+    """Barrier against accuracy: what the search saw, and settings again on unseen base seeds."""
+    runs, settings = pd.read_csv(folder / "runs.csv"), pd.read_csv(folder / "settings.csv")
+    figure, axes = plt.subplots(1, 2, figsize=(11.5, 4.2), sharey=True)
+    tried = runs[runs["phase"] == "search"]
+    for colour, (norm, rows) in zip(COLOURS, tried.groupby("norm"), strict=False):
+        axes[0].plot(rows["test_accuracy"], rows["barrier"], "o", ms=4, color=colour, label=norm)
+    axes[0].legend(title="normalisation", frameon=False, fontsize=8)
+    axes[0].set_title("what the search saw, one base seed each")
+    names = {"chosen": "of its frontier, unseen base seeds", "landmark": "landmarks"}
+    for colour, (phase, label) in zip(COLOURS, names.items(), strict=False):
+        rows = settings[settings["phase"] == phase]
+        reach = [
+            np.clip([rows[n] - rows[f"{n}_low"], rows[f"{n}_high"] - rows[n]], 0, None)
+            for n in ("test_accuracy", "barrier")
+        ]
+        places = rows["test_accuracy"], rows["barrier"]
+        style = {"fmt": "o", "ms": 4, "lw": 1, "color": colour, "label": label}
+        axes[1].errorbar(*places, xerr=reach[0], yerr=reach[1], **style)
+        for name, x, y in zip(rows["setting"], *places, strict=True):
+            axes[1].annotate(
+                name,
+                (x, y),
+                (-5, 4),
+                textcoords="offset points",
+                ha="right" if x > 0.5 else "left",
+                fontsize=7,
+                color=colour,
+            )
+    axes[1].legend(frameon=False, fontsize=8, loc="upper left")
+    axes[1].set_title("judged: means with intervals of 95 %")
+    for one in axes:
+        one.set_yscale("symlog", linthresh=1e-3)
+        one.axhline(0.01, color=COLOURS[2], ls="--", lw=1)
+        one.set(xlabel="accuracy on unseen images")
+    axes[0].set_ylabel("barrier at the end of copies from the start, nats")
+    return figure
+
+
 PICTURES = {
     "dynamics": dynamics,
     "chaos_at_edge": chaos_at_edge,
     "width_depth_size": width_depth_size,
     "three_families": three_families,
     "irrelevant_dimensions": irrelevant_dimensions,
+    "stable_at_start": stable_at_start,
 }
 
 

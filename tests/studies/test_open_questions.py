@@ -21,6 +21,7 @@ PUBLISHED = {
     "width-depth-size": "nudges",
     "three-families": "runs",
     "irrelevant-dimensions": "runs",
+    "stable-at-start": "runs",
 }
 """Study, and the table from which all its others follow."""
 
