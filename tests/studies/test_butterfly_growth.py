@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from wingbeat.errors import TOO_FEW_POINTS
+from wingbeat.errors import BELOW_NOISE_FLOOR, TOO_FEW_POINTS
 from wingbeat.studies.butterfly.grid import Cell
 from wingbeat.studies.butterfly.growth import COLUMNS, law_claims, law_figure, law_table, laws_of
 
@@ -43,6 +43,7 @@ def distances(law: str, seeds: int = 3) -> pd.DataFrame:
                         b=f"{cell.name}#{replica}",
                         perturbation=cell.name,
                         intervention="standard",
+                        reason="",
                         seed=seed,
                     )
                 )
@@ -94,6 +95,16 @@ def test_without_points_nothing_was_run() -> None:
     assert law_figure(table[table["step"] < 200], GROWS) == []
     assert law_figure(table.iloc[:0], GROWS) == []
     assert law_table(short).rows == ()
+
+
+def test_points_below_the_noise_floor_are_told() -> None:
+    table = distances("power", seeds=1)
+    table.loc[table["step"] < 1000, "reason"] = BELOW_NOISE_FLOOR
+    found = laws_of(table, CELLS)
+    assert found["below_floor"].tolist()[:2] == [0.5, 0.0]
+    assert "50 % of their points lie below the noise floor" in law_claims(found)[0].note
+    assert "noise floor" not in law_claims(found_of("power"))[0].note
+    assert [row[-1] for row in law_table(found).rows] == ["50 %", "0 %"]
 
 
 def test_table_and_figure() -> None:

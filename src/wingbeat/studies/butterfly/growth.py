@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import pandas as pd
 
+from wingbeat.errors import BELOW_NOISE_FLOOR
 from wingbeat.metrics.growth_law import LAWS, growth_law
 from wingbeat.replicas.fork import REFERENCE
 from wingbeat.report.figures.estimates import estimate_text
@@ -27,7 +28,7 @@ STILL: Final = "none"
 COLUMNS: Final = (
     *("intervention", "kind", "size", "time", "seed", "replica", "grown", "law"),
     *("saturating_over_exponential", "power_over_exponential", "saturating_over_power"),
-    *("rate", "end", "power", "points", "reason"),
+    *("rate", "end", "power", "points", "below_floor", "reason"),
 )
 LEADS: Final = {
     "saturating_over_exponential": "saturating over exponential",
@@ -45,7 +46,8 @@ def laws_of(table: pd.DataFrame, cells: Sequence[Cell]) -> pd.DataFrame:
 
     Returns:
         With the columns `COLUMNS`: the largest distance ÷ that of the nudge, the law, by how many
-        nats a point one law foretells better than another, and the fitted numbers (updates).
+        nats a point one law foretells better than another, the fitted numbers (updates), and the
+        share of points that lie below the noise floor, whose law may be that of rounding.
     """
     rows = []
     l2 = table[(table["metric"] == "l2") & (table["layer"] == "") & (table["a"] == REFERENCE)]
@@ -75,6 +77,7 @@ def _law(rows: pd.DataFrame) -> dict[str, Any]:
         "end": bent["end"],
         "power": found.fits["power"].parameters["power"],
         "points": found.points,
+        "below_floor": float((rows["reason"] == BELOW_NOISE_FLOOR).mean()),
         "reason": "",
     }
 
@@ -86,6 +89,8 @@ def law_claims(laws: pd.DataFrame) -> tuple[Claim, ...]:
         laws: as `laws_of` gives them.
     """
     own = _grown(laws)
+    floor = float(own["below_floor"].mean()) if len(own) else 0.0
+    doubt = f" {percent(floor)} of their points lie below the noise floor." if floor else ""
     both = own[["saturating_over_exponential", "power_over_exponential"]].min(axis=1)
     beaten, lead = (
         over_seeds(values.groupby(own["seed"]).mean().tolist())
@@ -100,7 +105,7 @@ def law_claims(laws: pd.DataFrame) -> tuple[Claim, ...]:
             judge(beaten, 0.0, above=True),
             "By how many nats a point both the saturating law and a power of time foretell the "
             "distance better than the exponential does, averaged over the replicas whose distance "
-            "doubled. Each law is scored on blocks of time that it was not fitted to.",
+            "doubled. Each law is scored on blocks of time that it was not fitted to." + doubt,
         ),
         claim(
             "growth-saturates",
@@ -109,7 +114,7 @@ def law_claims(laws: pd.DataFrame) -> tuple[Claim, ...]:
             lead,
             judge(lead, 0.0, above=True),
             "By how many nats a point the saturating law foretells the distance better than the "
-            "power of time does, averaged over replicas.",
+            "power of time does, averaged over replicas." + doubt,
         ),
     )
 
@@ -121,7 +126,7 @@ def _grown(laws: pd.DataFrame) -> pd.DataFrame:
 
 def law_table(laws: pd.DataFrame) -> Table:
     """Return one row for each cell: how much it grew, the share of each law, and the leads."""
-    heads = ("perturbation", "replicas", "grown, times", *LAWS, *LEADS.values())
+    heads = ("perturbation", "replicas", "grown, times", *LAWS, *LEADS.values(), "below floor")
     rows = []
     known = laws[laws["reason"] == ""]
     for place, own in known.groupby(["intervention", "kind", "size", "time"], sort=False):
@@ -133,8 +138,11 @@ def law_table(laws: pd.DataFrame) -> Table:
             for lead in LEADS
             if (found := over_seeds(own[lead].groupby(own["seed"]).mean().tolist())) is not None
         )
+        floor = percent(float(own["below_floor"].mean()))
         here = words if name == "standard" else f"{words}, {name}"
-        rows.append((here, str(len(own)), number(float(own["grown"].median())), *shares, *leads))
+        rows.append(
+            (here, str(len(own)), number(float(own["grown"].median())), *shares, *leads, floor)
+        )
     return Table(heads, tuple(rows))
 
 

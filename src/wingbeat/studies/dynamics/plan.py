@@ -139,8 +139,9 @@ def _condition(plan: DynamicsPlan, architecture: Architecture, seed: int) -> Con
         record_every=_every(training),
         metrics=METRICS,
         seeds=(seed,),
-        # Lock step gains nothing where one replica already fills the processor.
-        driver="loop" if family == "transformer" else "lockstep",
+        # Lock step gains nothing where one replica already fills the processor. Convolutional nets of
+        # the short runs keep the driver, and the key, that they were published with.
+        driver="loop" if family == "transformer" or _fills(plan, family) else "lockstep",
         measures=("wingbeat.studies.dynamics.measure:legacy",),
         tags={
             "family": family,
@@ -164,6 +165,10 @@ def _every(training: FamilyTraining) -> int | Literal["epoch"]:
         return "epoch"
     batch = int(training.further.get("batch_size", BATCH))
     return -(-training.samples // batch) // training.looks
+
+
+def _fills(plan: DynamicsPlan, family: Family) -> bool:
+    return plan.trained and family == "cnn"
 
 
 def placed(condition: Condition, device: str) -> Condition:
