@@ -139,8 +139,8 @@ def _condition(plan: DynamicsPlan, architecture: Architecture, seed: int) -> Con
         record_every=_every(training),
         metrics=METRICS,
         seeds=(seed,),
-        # Lock step gains nothing where one replica already fills the processor. Convolutional nets of
-        # the short runs keep the driver, and the key, that they were published with.
+        # Lock step gains nothing where one replica already fills the processor. Convolutional nets
+        # of the short runs keep the driver, and the key, that they were published with.
         driver="loop" if family == "transformer" or _fills(plan, family) else "lockstep",
         measures=("wingbeat.studies.dynamics.measure:legacy",),
         tags={
