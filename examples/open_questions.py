@@ -201,6 +201,27 @@ def stable_at_start(folder):
     return figure
 
 
+def which_checkpoint(folder):
+    """Sensitivity, gain of averaging and fine-tuned accuracy over the checkpoints."""
+    table = pd.read_csv(folder / "checkpoints.csv")
+    figure, axes = plt.subplots(1, 4, figsize=(13, 3.4))
+    titles = {
+        "log_growth": "growth of a nudge, e-folds",
+        "gain_loss": "loss gained by averaging",
+        "average_accuracy": "accuracy of the average",
+        "tuned_accuracy": "accuracy after fine-tuning",
+    }
+    for one, (name, title) in zip(axes, titles.items(), strict=True):
+        for colour, (net, rows) in zip(COLOURS, table.groupby("net"), strict=False):
+            shifted = rows.assign(place=rows["at"].rank() + (0.06 if net == "cnn" else -0.06))
+            bars(one, shifted, "place", name, net, colour)
+        steps = sorted(table["at"].unique())
+        one.set(title=title, xlabel="update of the checkpoint")
+        one.set_xticks(range(1, len(steps) + 1), [str(step) for step in steps])
+    axes[0].legend(frameon=False, fontsize=8)
+    return figure
+
+
 PICTURES = {
     "dynamics": dynamics,
     "chaos_at_edge": chaos_at_edge,
@@ -208,6 +229,7 @@ PICTURES = {
     "three_families": three_families,
     "irrelevant_dimensions": irrelevant_dimensions,
     "stable_at_start": stable_at_start,
+    "which_checkpoint": which_checkpoint,
 }
 
 

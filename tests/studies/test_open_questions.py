@@ -22,6 +22,7 @@ PUBLISHED = {
     "three-families": "runs",
     "irrelevant-dimensions": "runs",
     "stable-at-start": "runs",
+    "which-checkpoint": "runs",
 }
 """Study, and the table from which all its others follow."""
 

@@ -133,7 +133,7 @@ def test_numbers_of_an_ensemble_by_hand():
     "wrong",
     [{"times": (0.1, 0.2, 0.5, 0.9)}, {"times": (0.0, 0.5, 0.9)}, {"times": (0.0, 0.1, 0.5, 1.0)},
      {"times": (0.0, 0.0001, 0.1, 0.5)}, {"nets": ("mlp",)}, {"sizes": ()}, {"sizes": (0.1, 0.1)},
-     {"members": 1}, {"seeds": 0}, {"images": 0}],
+     {"members": 1}, {"seeds": 0}, {"images": 0}, {"driver": "auto"}],
 )  # fmt: skip
 def test_what_cannot_be_run_is_refused(wrong):
     with pytest.raises(RequestError):

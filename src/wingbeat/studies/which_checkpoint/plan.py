@@ -39,7 +39,7 @@ class CheckpointPlan:
     further: int = option(100, "Updates that copies make from their checkpoint on.")
     scale: float = option(0.01, "Nudge, in deviations of each tensor.")
     replicas: int = option(4, "Copies of each kind.")
-    seeds: int = option(10, "Base seeds, from 0 on.")
+    seeds: int = option(6, "Base seeds, from 0 on.")
 
     def __post_init__(self) -> None:
         for net in self.nets:
@@ -71,7 +71,7 @@ def conditions(plan: CheckpointPlan) -> list[Condition]:
 
     Example:
         >>> len(conditions(CheckpointPlan())), len(conditions(CheckpointPlan(("cnn",), seeds=2)))
-        (160, 16)
+        (96, 16)
     """
     return [
         Condition(
