@@ -181,11 +181,13 @@ def stable_at_start(folder):
         places = rows["test_accuracy"], rows["barrier"]
         style = {"fmt": "o", "ms": 4, "lw": 1, "color": colour, "label": label}
         axes[1].errorbar(*places, xerr=reach[0], yerr=reach[1], **style)
-        for name, x, y in zip(rows["setting"], *places, strict=True):
+        # Neighbours in height have their names above and below in turn: none covers another.
+        above = rows["barrier"].rank(method="first", ascending=False).to_numpy() % 2 == 0
+        for name, x, y, high in zip(rows["setting"], *places, above, strict=True):
             axes[1].annotate(
                 name,
                 (x, y),
-                (-5, 4),
+                (-5, 4 if high else -9),
                 textcoords="offset points",
                 ha="right" if x > 0.5 else "left",
                 fontsize=7,
