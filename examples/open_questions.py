@@ -224,6 +224,31 @@ def which_checkpoint(folder):
     return figure
 
 
+def useful_perturbations(folder):
+    """Gain over the members, and loss at equal cost, over the time of the fork."""
+    table = pd.read_csv(folder / "ensembles.csv")
+    nets = list(dict.fromkeys(table["net"]))
+    figure, axes = plt.subplots(len(nets), 2, figsize=(10.5, 3.2 * len(nets)), squeeze=False)
+    colours = plt.get_cmap("tab10").colors
+    for (left, right), net in zip(axes, nets, strict=True):
+        rows = table[table["net"] == net].set_index("perturbation")
+        forked = [n for n in dict.fromkeys(rows.index) if isinstance(rows.loc[n], pd.DataFrame)]
+        times = sorted(rows["time"].unique())
+        for colour, name in zip(colours, forked, strict=False):
+            own = rows.loc[name].assign(place=[times.index(t) for t in rows.loc[name]["time"]])
+            bars(left, own, "place", "gain_loss", name, colour)
+            bars(right, own, "place", "loss", name, colour)
+        left.axhline(rows.loc["another start", "gain_loss"], color="k", ls="--", lw=1)
+        for name, style in (("all else", "--"), ("long", ":"), ("single", "-.")):
+            right.axhline(rows.loc[name, "loss"], color="k", ls=style, lw=1, label=name)
+        left.set(title=f"{net}: loss gained over members", xlabel="fork, share of training")
+        right.set(title=f"{net}: loss of the ensemble", xlabel="fork, share of training")
+        for one in (left, right):
+            one.set_xticks(range(len(times)), [f"{t:g}" for t in times])
+        right.legend(frameon=False, fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5))
+    return figure
+
+
 PICTURES = {
     "dynamics": dynamics,
     "chaos_at_edge": chaos_at_edge,
@@ -232,6 +257,7 @@ PICTURES = {
     "irrelevant_dimensions": irrelevant_dimensions,
     "stable_at_start": stable_at_start,
     "which_checkpoint": which_checkpoint,
+    "useful_perturbations": useful_perturbations,
 }
 
 

@@ -23,6 +23,7 @@ PUBLISHED = {
     "irrelevant-dimensions": "runs",
     "stable-at-start": "runs",
     "which-checkpoint": "runs",
+    "useful-perturbations": "runs",
 }
 """Study, and the table from which all its others follow."""
 
