@@ -7,11 +7,15 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from scipy.stats import nct, t
 
+from wingbeat.errors import TOO_FEW_SEEDS
 from wingbeat.report.figures.estimates import estimate_text
 from wingbeat.study.finished import over_seeds
 from wingbeat.study.verdicts import UNDETERMINED, Claim, judge
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import pandas as pd
     from numpy.typing import ArrayLike
 
 POWER: Final = 0.8
@@ -63,6 +67,37 @@ def seed_claim(
         note = " ".join(filter(None, (note, needed_text(numbers, bound))))
     said = " ".join(filter(None, (unit, estimate_text(found))))
     return Claim(ident, text, asked, said, verdict, note, part)
+
+
+Claimed = tuple[str, str, float, bool, str]
+"""Name, column of the table of seeds, bound, whether above it, and the claim."""
+
+
+def claims_by_net(
+    seeds: pd.DataFrame,
+    claimed: Sequence[Claimed],
+    units: Mapping[str, str],
+    *,
+    asked: str,
+    reason: str,
+) -> tuple[Claim, ...]:
+    """Return the verdict on each claim for each net, from a table with a row for each base seed.
+
+    Args:
+        seeds: a row for each "net" and base seed, a column for each number.
+        claimed: what is judged.
+        units: what the number of each column is.
+        asked: who asks it.
+        reason: why a value is undefined where there are several base seeds.
+    """
+    return tuple(
+        seed_claim(
+            f"{ident}-{net}", text, own[column], bound, above=above, unit=units[column] + ":",
+            part=str(net), asked=asked, reason=reason if len(own) > 1 else TOO_FEW_SEEDS,
+        )
+        for net, own in seeds.groupby("net", sort=True)
+        for ident, column, bound, above, text in claimed
+    )  # fmt: skip
 
 
 def needed_text(values: ArrayLike, bound: float) -> str:

@@ -7,7 +7,7 @@ from typing import Final
 from wingbeat.errors import NOT_REACHED
 from wingbeat.studies.chaos_at_edge.found import SEEDWISE
 from wingbeat.studies.lr_phases.claims import E_FOLD
-from wingbeat.studies.seedwise import seed_claim
+from wingbeat.studies.seedwise import claims_by_net
 from wingbeat.study.analysis import Analysis
 from wingbeat.study.verdicts import Claim
 
@@ -30,17 +30,10 @@ CLAIMED: Final = (
     ("at-one-rate-faster", "growth_and_steps", 0.0, False,
      "At one and the same rate, runs that are more chaotic are at the loss sooner."),
 )  # fmt: skip
-"""Name, column of the table of seeds, bound, whether above it, and the claim."""
+"""As `wingbeat.studies.seedwise` reads them."""
 
 
 def claims(found: Analysis) -> tuple[Claim, ...]:
     """Return the verdict on each claim, for each net."""
     seeds = found.tables["seeds"]
-    return tuple(
-        seed_claim(
-            f"{ident}-{net}", text, own[column], bound, above=above, unit=SEEDWISE[column] + ":",
-            part=str(net), asked=ASKED, reason=NOT_REACHED,
-        )
-        for net, own in seeds.groupby("net", sort=True)
-        for ident, column, bound, above, text in CLAIMED
-    )  # fmt: skip
+    return claims_by_net(seeds, CLAIMED, SEEDWISE, asked=ASKED, reason=NOT_REACHED)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from wingbeat.errors import DIVERGED
-from wingbeat.studies.seedwise import seed_claim
+from wingbeat.studies.seedwise import claims_by_net
 from wingbeat.studies.useful_perturbations.found import SEEDWISE
 from wingbeat.study.analysis import Analysis
 from wingbeat.study.verdicts import Claim
@@ -37,17 +37,10 @@ CLAIMED: Final = (
     ("apart-gains", "apart_and_gain", 0.0, True,
      "The more copies answer otherwise than their reference, the more their ensemble gains."),
 )  # fmt: skip
-"""Name, column of the table of seeds, bound, whether above it, and the claim."""
+"""As `wingbeat.studies.seedwise` reads them."""
 
 
 def claims(found: Analysis) -> tuple[Claim, ...]:
     """Return the verdict on each claim, for each net."""
     seeds = found.tables["seeds"]
-    return tuple(
-        seed_claim(
-            f"{ident}-{net}", text, own[column], bound, above=above, unit=SEEDWISE[column] + ":",
-            part=str(net), asked=ASKED, reason=DIVERGED,
-        )
-        for net, own in seeds.groupby("net", sort=True)
-        for ident, column, bound, above, text in CLAIMED
-    )  # fmt: skip
+    return claims_by_net(seeds, CLAIMED, SEEDWISE, asked=ASKED, reason=DIVERGED)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from wingbeat.errors import DIVERGED, TOO_FEW_SEEDS
-from wingbeat.studies.seedwise import seed_claim
+from wingbeat.errors import DIVERGED
+from wingbeat.studies.seedwise import claims_by_net
 from wingbeat.studies.which_checkpoint.found import SEEDWISE
 from wingbeat.study.analysis import Analysis
 from wingbeat.study.verdicts import Claim
@@ -33,17 +33,10 @@ CLAIMED: Final = (
     ("better-than-last", "over_last_tuned", 0.0, True,
      "Fine-tuning from the least sensitive checkpoint beats fine-tuning from the last one."),
 )  # fmt: skip
-"""Name, column of the table of seeds, bound, whether above it, and the claim."""
+"""As `wingbeat.studies.seedwise` reads them."""
 
 
 def claims(found: Analysis) -> tuple[Claim, ...]:
     """Return the verdict on each claim, for each net."""
     seeds = found.tables["seeds"]
-    return tuple(
-        seed_claim(
-            f"{ident}-{net}", text, own[column], bound, above=above, unit=SEEDWISE[column] + ":",
-            part=str(net), asked=ASKED, reason=DIVERGED if len(own) > 1 else TOO_FEW_SEEDS,
-        )
-        for net, own in seeds.groupby("net", sort=True)
-        for ident, column, bound, above, text in CLAIMED
-    )  # fmt: skip
+    return claims_by_net(seeds, CLAIMED, SEEDWISE, asked=ASKED, reason=DIVERGED)
