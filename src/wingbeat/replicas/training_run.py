@@ -75,7 +75,7 @@ class TrainingRun:
         Where it could not, all begin anew, one by one: the run is then, to the bit, the one that
         the loop driver makes, whenever the difference was noticed.
         """
-        anew = self.replicas
+        before = self.replicas
         try:
             due = self._prove()
             large = self.replicas.large
@@ -85,7 +85,7 @@ class TrainingRun:
                 self._in_company(self.company, due)
             self.done += 1
         except UnlikeAloneError:
-            pass
+            anew = before
         except DriverError as error:
             anew = self._given_up(error)
         else:
