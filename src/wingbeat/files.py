@@ -8,6 +8,7 @@ import io
 import json
 import os
 import secrets
+import stat
 from collections.abc import Iterable, Mapping
 from math import isfinite
 from pathlib import Path
@@ -152,9 +153,29 @@ def read_file(path: Path, what_if_damaged: str = "") -> bytes:
         StoreError: it is missing, may not be read, or the disk fails; the message says which.
     """
     try:
-        return path.read_bytes()
+        return regular_bytes(path)
     except OSError as error:
         raise unreadable(path, error, what_if_damaged) from error
+
+
+def regular_bytes(path: Path) -> bytes:
+    """Return what a regular file holds; a pipe, a device or a folder in its place has no end.
+
+    Raises:
+        OSError: it is missing, may not be read, is of another kind, or the disk fails.
+    """
+    require_regular(path)
+    return path.read_bytes()
+
+
+def require_regular(path: Path) -> None:
+    """Refuse what is no regular file, through links too.
+
+    Raises:
+        OSError: it is missing, may not be looked at, or is of another kind.
+    """
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise OSError(errno.EINVAL, "it is no regular file", str(path))
 
 
 def unreadable(path: Path, error: Exception, what_if_damaged: str = "") -> StoreError:

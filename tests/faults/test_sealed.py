@@ -85,7 +85,7 @@ def test_a_lost_file_is_missed_by_name(folder: Path, name: str) -> None:
         go(folder)
 
 
-@pytest.mark.parametrize("name", ["condition.json", "environment.json"])
+@pytest.mark.parametrize("name", ["condition.json", "environment.json", "sealed.json"])
 def test_a_result_without_them_is_not_read(folder: Path, name: str) -> None:
     (folder / name).unlink()
     with pytest.raises(wb.StoreError, match=rf"{name} is missing"):
@@ -134,6 +134,21 @@ def test_another_runs_snapshot_is_not_taken_for_ours(folder: Path, tmp_path: Pat
     wb.run(task(), wb.Gaussian(0.5), out=other, **OPTIONS)  # type: ignore[arg-type]
     shutil.copy(other / "snapshots" / "000008.safetensors", folder / "snapshots")
     with pytest.raises(wb.StoreError, match="not the snapshot that this run sealed"):
+        wb.load(folder).trajectory.at(8)
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device", "folder"])
+@pytest.mark.parametrize("name", ["summary.json", "table.parquet", "snapshots/000008.safetensors"])
+def test_what_is_no_file_is_refused_before_it_is_read(folder: Path, name: str, kind: str) -> None:
+    """A pipe would wait for ever; a device without end would fill the memory."""
+    (folder / name).unlink()
+    if kind == "pipe":
+        os.mkfifo(folder / name)
+    elif kind == "device":
+        (folder / name).symlink_to("/dev/zero")
+    else:
+        (folder / name).mkdir()
+    with pytest.raises(wb.StoreError, match="no regular file"):
         wb.load(folder).trajectory.at(8)
 
 

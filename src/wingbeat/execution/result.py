@@ -144,6 +144,7 @@ class Result:
             _refuse_others(store, trajectory.steps)
             for snapshot in trajectory:
                 store.append(snapshot)
+            store.seal()
             store.write_json("environment.json", self.environment)
         write_files(self, target)
 
@@ -353,7 +354,9 @@ def _trajectories(
         return {0: found}
     single = (folder / "snapshots").is_dir()
     folders = {seed: folder if single else folder / f"seed-{seed}" for seed in seeds}
-    return {seed: Trajectory(FolderStore(path)) for seed, path in folders.items()}
+    return {
+        seed: Trajectory(FolderStore(path).of_a_finished_run()) for seed, path in folders.items()
+    }
 
 
 def _read_table(folder: Path, found: dict[str, Any]) -> pd.DataFrame:

@@ -26,7 +26,7 @@ from typing import Any, Literal
 import pandas as pd
 
 from wingbeat.errors import StoreError
-from wingbeat.files import parquet, unreadable, write_bytes, write_json
+from wingbeat.files import parquet, regular_bytes, unreadable, write_bytes, write_json
 from wingbeat.study.condition import Condition
 
 Status = Literal["done", "failed", "died"]
@@ -135,7 +135,7 @@ class Ledger:
     def _lines(self) -> Iterator[tuple[int, dict[str, Any] | None]]:
         if not self.journal.exists():
             return
-        text = self.journal.read_bytes().decode(errors="replace")
+        text = regular_bytes(self.journal).decode(errors="replace")
         for number, line in enumerate(text.split("\n"), 1):
             if line:
                 yield number, _entry(line)
@@ -166,7 +166,7 @@ class Ledger:
         """
         path = self.place(key) / "record.json"
         try:
-            found = json.loads(path.read_bytes())
+            found = json.loads(regular_bytes(path))
         except PermissionError as error:
             raise unreadable(path, error) from error
         except (OSError, ValueError) as error:
@@ -185,7 +185,7 @@ class Ledger:
         """
         path = self.place(key) / "table.parquet"
         try:
-            content = path.read_bytes()
+            content = regular_bytes(path)
         except PermissionError as error:
             raise unreadable(path, error) from error
         except OSError as error:

@@ -7,7 +7,7 @@ import json
 from typing import TYPE_CHECKING, Any, Final
 
 from wingbeat.errors import StoreError
-from wingbeat.files import read_file, strict_json
+from wingbeat.files import read_file, regular_bytes, strict_json
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -58,7 +58,7 @@ def read_digested(path: Path, *, needed: bool) -> Any:
 def carries_digest(path: Path) -> bool:
     """Tell whether a file says that it has a digest, without reading what it says."""
     try:
-        return f'"{DIGEST}"'.encode() in path.read_bytes()
+        return f'"{DIGEST}"'.encode() in regular_bytes(path)
     except OSError:
         return False
 

@@ -219,6 +219,19 @@ class FolderStore:
         """Whether the run is complete."""
         return is_there(self.folder / "sealed.json")
 
+    def of_a_finished_run(self) -> FolderStore:
+        """Return the store itself: its seal says which snapshots are the run's, if it has any.
+
+        Raises:
+            StoreError: there are snapshots, and no seal.
+        """
+        if not self.sealed and self._found():
+            raise StoreError(
+                f"{self.folder / 'sealed.json'} is missing, which says which snapshots are of this "
+                "run: run the same command again, or restore it from a copy"
+            )
+        return self
+
     def save_state(self, tensors: dict[str, Tensor], meta: dict[str, Any]) -> None:
         """Keep everything that is needed to go on, bit for bit."""
         write_tensors(self.folder / "state" / "latest.safetensors", tensors, meta)

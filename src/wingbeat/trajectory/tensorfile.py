@@ -24,7 +24,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from wingbeat.errors import StoreError
-from wingbeat.files import strict_json, unreadable, write_bytes
+from wingbeat.files import require_regular, strict_json, unreadable, write_bytes
 
 HEADER = "wingbeat"
 """The one key of the file's metadata: with more, their order on disk would vary."""
@@ -232,7 +232,7 @@ def _opened(path: Path) -> Iterator[_Content]:
 def _checked(path: Path) -> Iterator[io.BufferedReader]:
     """Open a file, and let safetensors look at the header of the same one."""
     while True:
-        with path.open("rb") as file:
+        with _regular(path).open("rb") as file:
             with safe_open(path, framework="pt"):
                 same = os.path.samestat(os.fstat(file.fileno()), path.stat())
             if same:  # else another took its name meanwhile
@@ -247,7 +247,7 @@ def written_digest(path: Path) -> str:
         StoreError: the file is missing or damaged; the message names it.
     """
     try:
-        with safe_open(path, framework="pt") as file:
+        with safe_open(_regular(path), framework="pt") as file:
             return str((file.metadata() or {}).get(HEADER, "")).partition(" ")[0]
     except (SafetensorError, OSError, ValueError) as error:
         raise _unreadable(path, error) from error
@@ -260,7 +260,7 @@ def read_one(path: Path, name: str) -> Tensor:
         StoreError: the file is missing or damaged; the message names it.
     """
     try:
-        with safe_open(path, framework="pt") as file:
+        with safe_open(_regular(path), framework="pt") as file:
             tensor: Tensor = file.get_tensor(name)
             return tensor
     except (SafetensorError, OSError, ValueError) as error:
@@ -293,10 +293,15 @@ def _bytes(tensor: Tensor) -> Any:
 def _unreadable(path: Path, error: Exception) -> StoreError:
     # What safetensors raises does not always tell a forbidden file from a damaged one.
     try:
-        with path.open("rb"):
+        with _regular(path).open("rb"):
             return unreadable(path, error, _advice(path))
     except OSError as reason:
         return unreadable(path, reason, _advice(path))
+
+
+def _regular(path: Path) -> Path:
+    require_regular(path)
+    return path
 
 
 def _advice(path: Path) -> str:
