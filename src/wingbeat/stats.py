@@ -21,7 +21,7 @@ from wingbeat.files import json_safe
 from wingbeat.typing import Array
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -210,8 +210,8 @@ def largest_p(found: Estimate, bound: float) -> float:
 
     An interval does not say of how many values it was made. How many times its own half it lies
     off the bound is turned into a p value by Student's t of two degrees of freedom, the fewest that
-    any interval here has: with more of them the same interval means a smaller p. On the logarithm
-    where the interval is more even there.
+    any interval here has: with more of them the same interval means a smaller p. On the scale on
+    which the interval is most even: as it is, logarithm, logit of a share or Fisher's z.
 
     Returns:
         NaN without an interval; above .05 where it holds the bound.
@@ -222,9 +222,7 @@ def largest_p(found: Estimate, bound: float) -> float:
     numbers = np.array([found.low, found.value, found.high, bound], dtype=np.float64)
     if not np.isfinite(numbers).all():
         return nan
-    if (numbers > 0).all() and _unevenness(np.log(numbers)) < _unevenness(numbers):
-        numbers = np.log(numbers)
-    low, value, high, bound = numbers
+    low, value, high, bound = min(_on_scales(numbers), key=_unevenness)
     reach = value - low if value > bound else high - value
     if not reach > 0:
         return nan
@@ -233,6 +231,17 @@ def largest_p(found: Estimate, bound: float) -> float:
     freedom = 2.0 if times >= 1.0 else 1e9
     quantile = float(stdtrit(freedom, 0.975))
     return 2.0 * float(stdtr(freedom, -times * quantile))
+
+
+def _on_scales(numbers: Array) -> Iterator[Array]:
+    """Yield numbers as they are, and on each scale of intervals that is defined for all of them."""
+    yield numbers
+    if (numbers > 0).all():
+        yield np.log(numbers)
+        if (numbers < 1).all():
+            yield np.log(numbers) - np.log1p(-numbers)
+    if (np.abs(numbers) < 1).all():
+        yield np.arctanh(numbers)
 
 
 def _unevenness(numbers: Array) -> float:

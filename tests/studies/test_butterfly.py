@@ -31,6 +31,7 @@ from wingbeat.studies.butterfly.found import (
     GAINS,
     SHARES,
     ButterflyFindings,
+    limits,
     summarised,
 )
 from wingbeat.studies.butterfly.grid import (
@@ -51,6 +52,7 @@ from wingbeat.studies.butterfly.plan import (
 )
 from wingbeat.studies.butterfly.published import PUBLISHED, PUBLISHED_SIZES, beside_published
 from wingbeat.study.ledger import Ledger, Record
+from wingbeat.study.ranges import kept
 from wingbeat.study.runner.inline import InlineRunner
 
 QUIET: Any = {"runner": InlineRunner(), "say": lambda _: None}
@@ -335,10 +337,11 @@ def test_cells_are_means_over_replicas_nested_in_seeds(done: ButterflyFindings) 
         values, seeds = own["value"].to_numpy(), own["seed"].tolist()
         row = done.cells.set_index(place).loc[key]
         direct = bootstrap(lambda w, x=values: w @ x / w.sum(axis=1), len(own), groups=seeds)
-        most = 1.0 if key[-1] in SHARES else np.inf
         assert row["value"] == pytest.approx(np.mean(values))
-        ends = np.clip([direct.low, direct.high], -np.inf if key[-1] in GAINS else 0.0, most)
-        assert np.allclose([row["low"], row["high"]], ends, equal_nan=True)
+        inside = kept(direct, limits(str(key[-1])))
+        assert np.allclose([row["low"], row["high"]], [inside.low, inside.high], equal_nan=True)
+        assert not row["low"] < (-np.inf if key[-1] in GAINS else 0.0)
+        assert not row["high"] > (1.0 if key[-1] in SHARES else np.inf)
         assert row["sd"] == pytest.approx(np.std(values, ddof=1))
         assert (row["n"], row["seeds"], row["noise_floor"]) == (len(own), 2, 0.0)
 

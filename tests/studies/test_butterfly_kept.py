@@ -56,5 +56,5 @@ def test_barriers_of_the_table(kind: str, size: float, time: float) -> None:
     own = values[(values["kind"] == kind) & (values["size"] == size) & (values["time"] == time)]
     found = mean_of(own[own["quantity"] == "barrier_train"])
     digits = 4 if time else 3
-    high = f"{found.high:.{digits}f}"
-    assert f"{found.value:.{digits}f} [0, {high}]" in PAGE
+    value, low, high = (f"{end:.{digits}f}" for end in (found.value, found.low, found.high))
+    assert f"{value} [{low}, {high}]" in PAGE

@@ -13,6 +13,7 @@ import pytest
 
 from wingbeat.studies.seedwise import MOST, needed_text, seed_claim, seeds_to_decide
 from wingbeat.study.analysis import Analysis
+from wingbeat.study.finished import over_seeds
 from wingbeat.study.named import STUDIES
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "studies"
@@ -123,3 +124,13 @@ def test_each_finding_has_its_number_on_its_page() -> None:
         assert found is not None, question
         value, interval = map(re.escape, found.groups())  # a unit may stand between them
         assert re.search(rf"{value}[^|\[]{{0,30}} {interval}", text), f"{question}: not on {place}"
+
+
+def test_that_the_nets_differ_in_what_to_fine_tune_from_follows_from_the_base_seeds() -> None:
+    """Neither net decides by itself; what page and findings say is their difference in pairs."""
+    seeds = pd.read_csv(folder_of("which-checkpoint") / "seeds.csv")
+    wide = seeds.pivot(index="seed", columns="net", values="growth_and_tuned")
+    apart = over_seeds((wide["dense"] - wide["cnn"]).to_numpy(), within=(-2.0, 2.0))
+    said = f"{apart.value:.2f} [{apart.low:.2f}, {apart.high:.2f}]"
+    for page in ("which_checkpoint.md", "../findings.md"):
+        assert said in (DOCS / page).read_text(encoding="utf-8")

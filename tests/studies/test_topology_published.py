@@ -64,7 +64,7 @@ def test_the_page_says_what_the_tables_of_small_nets_say() -> None:
         ("divide", "both by the lookup table, mean of the words, trained", "1.22 [1.11, 1.34]"),
         ("divide", "both by the lookup table, the word that is read, trained", "3.49 [3.23, 3.77]"),
         ("learned", "Transformer, ÷ input or lookup table", "0.55 [0.52, 0.58]"),
-        ("flat", "Transformer, trained", "0.44 [0.31, 0.56]"),
+        ("flat", "Transformer, trained", "0.44 [0.33, 0.58]"),
         ("flat", "Transformer, untrained", "0.0535 [0.051, 0.056]"),
     ):
         assert words in part, name
@@ -90,7 +90,7 @@ def test_the_page_says_what_the_tables_say() -> None:
     text = (FOLDER.parent / "topology.md").read_text(encoding="utf-8")
     said = said_in(FOLDER)
     for ident, part, words, verdict in (
-        ("divergent-expand", "these nets, all nets, ÷ first layer", "0.46 [0.29, 0.63] **holds**",
+        ("divergent-expand", "these nets, all nets, ÷ first layer", "0.46 [0.27, 0.61] **holds**",
          "holds"),
         ("divergent-expand", "nets like these, all nets, ÷ first layer", "undetermined",
          "undetermined"),
@@ -99,7 +99,7 @@ def test_the_page_says_what_the_tables_say() -> None:
         ("divide", "both by the lookup table, mean of the words, trained", "1.14 [1.07, 1.22]",
          "holds"),
         ("learned", "Transformer, ÷ input or lookup table", "0.66 [0.63, 0.68]", "fails"),
-        ("flat", "Dense, trained", "0.060 [0.052, 0.068]", "fails"),
+        ("flat", "Dense, trained", "0.060 [0.052, 0.069]", "fails"),
     ):  # fmt: skip
         row = said[ident, part]
         assert row["verdict"] == verdict, part

@@ -10,6 +10,7 @@ from scipy.stats import nct, t
 from wingbeat.errors import TOO_FEW_SEEDS
 from wingbeat.report.figures.estimates import estimate_text
 from wingbeat.study.finished import over_seeds
+from wingbeat.study.ranges import check_bound, inside, scaled, slope
 from wingbeat.study.verdicts import UNDETERMINED, Claim, judge
 
 if TYPE_CHECKING:
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
     import pandas as pd
     from numpy.typing import ArrayLike
+
+    from wingbeat.study.ranges import Range
 
 POWER: Final = 0.8
 """Chance to decide, with as many seeds as are named: the usual choice of planned experiments."""
@@ -38,11 +41,12 @@ def seed_claim(
     part: str = "",
     asked: str = "",
     reason: str = "",
+    within: Range | None = None,
 ) -> Claim:
     """Judge that the mean over base seeds lies above (or below) a bound.
 
-    By Student's interval of 95 % over the seeds. Where it stays open, the note says how many base
-    seeds would decide it.
+    By Student's interval of 95 % over the seeds, inside the range of the quantity. Where it
+    stays open, the note says how many base seeds would decide it.
 
     Args:
         ident: short name.
@@ -55,16 +59,21 @@ def seed_claim(
         part: which part of a claim.
         asked: who says or asks it.
         reason: why a value is undefined, from `wingbeat.errors`.
+        within: least and largest value that the quantity can have; see `wingbeat.study.ranges`.
+
+    Raises:
+        RequestError: a value outside its range, or a bound on one of its limits.
 
     Example:
         >>> seed_claim("a", "It grows.", [1.0, 2.0, 3.0], 0.0, above=True).measured
         '2 [−0.463 to 4.46]'
     """
     numbers = np.asarray(values, dtype=np.float64)
-    found = over_seeds(numbers, reason=reason)
+    check_bound(bound, within)
+    found = over_seeds(numbers, reason=reason, within=within)
     verdict = judge(found, bound, above=above)
     if verdict == UNDETERMINED and np.isfinite(numbers).all():
-        note = " ".join(filter(None, (note, needed_text(numbers, bound))))
+        note = " ".join(filter(None, (note, needed_text(numbers, bound, within=within))))
     said = " ".join(filter(None, (unit, estimate_text(found))))
     return Claim(ident, text, asked, said, verdict, note, part)
 
@@ -80,6 +89,7 @@ def claims_by_net(
     *,
     asked: str,
     reason: str,
+    ranges: Mapping[str, Range] | None = None,
 ) -> tuple[Claim, ...]:
     """Return the verdict on each claim for each net, from a table with a row for each base seed.
 
@@ -89,24 +99,27 @@ def claims_by_net(
         units: what the number of each column is.
         asked: who asks it.
         reason: why a value is undefined where there are several base seeds.
+        ranges: what the number of a column can be, where it has limits.
     """
+    limits = ranges or {}
     return tuple(
         seed_claim(
             f"{ident}-{net}", text, own[column], bound, above=above, unit=units[column] + ":",
             part=str(net), asked=asked, reason=reason if len(own) > 1 else TOO_FEW_SEEDS,
+            within=limits.get(column),
         )
         for net, own in seeds.groupby("net", sort=True)
         for ident, column, bound, above, text in claimed
     )  # fmt: skip
 
 
-def needed_text(values: ArrayLike, bound: float) -> str:
+def needed_text(values: ArrayLike, bound: float, *, within: Range | None = None) -> str:
     """Return in a sentence how many base seeds would decide on which side of a bound a mean lies.
 
     >>> needed_text([1.0, 2.0, 3.0], 0.0)
     'If mean and scatter stay as they are here, 5 base seeds decide it (power 80 %).'
     """
-    count = seeds_to_decide(values, bound)
+    count = seeds_to_decide(values, bound, within=within)
     if count == 0:
         return "Too few base seeds for a forecast."
     if count > MOST:
@@ -120,7 +133,12 @@ def needed_text(values: ArrayLike, bound: float) -> str:
 
 
 def seeds_to_decide(
-    values: ArrayLike, bound: float, *, level: float = 0.95, power: float = POWER
+    values: ArrayLike,
+    bound: float,
+    *,
+    level: float = 0.95,
+    power: float = POWER,
+    within: Range | None = None,
 ) -> int:
     """Return how many base seeds decide, with a power, on which side of a bound a mean lies.
 
@@ -132,6 +150,7 @@ def seeds_to_decide(
         bound: in their units.
         level: of the interval that is to leave the bound out.
         power: chance that it does.
+        within: range of the quantity, on whose scale its intervals are formed.
 
     Returns:
         At least 2; 0 where there are fewer than three values or one is undefined; above ``MOST``
@@ -148,17 +167,20 @@ def seeds_to_decide(
     numbers = np.asarray(values, dtype=np.float64)
     if len(numbers) < FEWEST or not np.isfinite(numbers).all():
         return 0
+    middle = float(inside(numbers, within).mean())
     spread = float(numbers.std(ddof=1))
-    away = abs(float(numbers.mean()) - bound)
+    if spread:  # of values that differ the mean lies inside the range
+        spread *= slope(middle, within)
+    away = abs(scaled(middle, within) - scaled(bound, within))
     if spread == 0.0:
         return 2 if away > 0 else MOST + 1
     low, high = 2, MOST + 1
     while low < high:  # power grows with the number
-        middle = (low + high) // 2
-        if _power(away / spread, middle, level) >= power:
-            high = middle
+        count = (low + high) // 2
+        if _power(away / spread, count, level) >= power:
+            high = count
         else:
-            low = middle + 1
+            low = count + 1
     return low
 
 

@@ -11,10 +11,14 @@ import pandas as pd
 from wingbeat.errors import TOO_FEW_SEEDS
 from wingbeat.stats import Estimate, bootstrap
 from wingbeat.study.ledger import Ledger
+from wingbeat.study.ranges import inside, kept
 from wingbeat.typing import Array
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
     from wingbeat.study.outcome import StudyResult
+    from wingbeat.study.ranges import Range
 
 
 def done(study: StudyResult) -> pd.DataFrame:
@@ -35,18 +39,28 @@ def series(study: StudyResult, key: str, name: str) -> tuple[list[int], list[flo
     return [s for s, _ in found], values
 
 
-def over_seeds(values: Array, *, reason: str = "", level: float = 0.95) -> Estimate:
+def over_seeds(
+    values: Array, *, reason: str = "", level: float = 0.95, within: Range | None = None
+) -> Estimate:
     """Return the mean of one value a base seed with its interval; undefined if one of them is.
+
+    Args:
+        values: one for each base seed.
+        reason: why one is undefined.
+        level: nominal coverage.
+        within: least and largest value that the quantity can have; see `wingbeat.study.ranges`.
 
     >>> over_seeds(np.array([1.0, 2.0, 3.0])).value
     2.0
     >>> over_seeds(np.array([1.0, np.nan]), reason="diverged").reason
     'diverged'
+    >>> round(over_seeds(np.array([0.7, 0.9, 1.0]), within=(0.0, 1.0)).high, 3)
+    0.994
     """
-    values = np.asarray(values, dtype=np.float64)
+    values = inside(np.asarray(values, dtype=np.float64), within)
     if not values.size or not np.isfinite(values).all():
         return Estimate.undefined(reason or TOO_FEW_SEEDS)
-    return bootstrap(lambda w: w @ values / w.sum(axis=1), len(values), level=level)
+    return kept(bootstrap(lambda w: w @ values / w.sum(axis=1), len(values), level=level), within)
 
 
 def last_of(rows: pd.DataFrame) -> pd.Series:
@@ -60,10 +74,38 @@ def last_of(rows: pd.DataFrame) -> pd.Series:
     return values
 
 
-def mean_of(rows: pd.DataFrame, column: str) -> Estimate:
+def mean_of(rows: pd.DataFrame, column: str, within: Range | None = None) -> Estimate:
     """Return the mean of a column over base seeds; undefined where one of them is."""
     values = rows[column].to_numpy(dtype=np.float64) if column in rows else np.array([])
-    return over_seeds(values, reason=first_reason(rows, column))
+    return over_seeds(values, reason=first_reason(rows, column), within=within)
+
+
+def mean_columns(
+    rows: pd.DataFrame,
+    names: Iterable[str],
+    limits: Mapping[str, Range] | None = None,
+    *,
+    reason: str = "",
+) -> dict[str, Any]:
+    """Return the means of some columns over base seeds as columns of a table.
+
+    Args:
+        rows: one for each base seed.
+        names: which columns.
+        limits: what the numbers of a column can be, where they have limits.
+        reason: why a number is undefined; "" takes what the rows say.
+
+    >>> rows = pd.DataFrame({"a": [1.0, 2.0, 3.0]})
+    >>> mean_columns(rows, ["a"])["a"]
+    2.0
+    """
+    found: dict[str, Any] = {}
+    for name in names:
+        values = rows[name].to_numpy(dtype=np.float64) if name in rows else np.array([])
+        why = reason or first_reason(rows, name)
+        within = None if limits is None else limits.get(name)
+        found |= estimate_columns(name, over_seeds(values, reason=why, within=within))
+    return found
 
 
 def first_reason(rows: pd.DataFrame, column: str) -> str:

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from wingbeat.studies.butterfly.rulings import claim, over_seeds, ratio
+from wingbeat.study.ranges import CORRELATION
 from wingbeat.study.verdicts import Claim, judge
 
 REDUCED: Final = 0.8
@@ -48,7 +49,7 @@ def turned(own: pd.DataFrame) -> Claim:
         for _, rows in own.groupby("seed")
         if (value := _correlation(rows, "angular_cka", "ensemble_loss_gain")) is not None
     ]
-    found = over_seeds(correlations, 1.0)
+    found = over_seeds(correlations, CORRELATION)
     return claim(
         "cka-ensemble",
         "CKA dissimilarity correlates positively with the gain of ensembles.",

@@ -19,6 +19,7 @@ from wingbeat.studies.butterfly.fine_tuning import finetune_claims
 from wingbeat.studies.butterfly.found import mean_of
 from wingbeat.studies.butterfly.growth import law_claims
 from wingbeat.studies.butterfly.rulings import claim, over_seeds, ratio
+from wingbeat.study.ranges import CORRELATION
 from wingbeat.study.verdicts import Claim, all_of, judge
 from wingbeat.tasks.sst2 import FINETUNE_FACTORIES
 
@@ -199,7 +200,7 @@ def _log_linear(own: pd.DataFrame) -> Claim:
             logs = np.log(pair["barrier_train"].to_numpy(dtype=float))
             if logs.std() > 0:
                 found.append(float(np.corrcoef(logs, pair["l2"].to_numpy(dtype=float))[0, 1]))
-    estimate = over_seeds(found, 1.0)
+    estimate = over_seeds(found, CORRELATION)
     return claim(
         "log-linear",
         "The logarithm of the barrier rises with the L2 distance.",

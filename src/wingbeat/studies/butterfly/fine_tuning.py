@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from wingbeat.studies.butterfly.rulings import claim, over_seeds, ratio
+from wingbeat.study.ranges import CORRELATION
 from wingbeat.study.verdicts import Claim, all_of, judge
 
 UNCORRELATED: Final = 0.3
@@ -72,7 +73,7 @@ def _later(own: pd.DataFrame) -> Claim:
 
 
 def _uncorrelated(own: pd.DataFrame) -> Claim:
-    found = over_seeds(correlations(own), 1.0)
+    found = over_seeds(correlations(own), CORRELATION)
     return claim(
         "uncorrelated",
         "For BERT the barrier is almost uncorrelated with the L2 distance.",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from math import inf, nan
+from math import nan
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -17,6 +17,7 @@ from wingbeat.replicas.fork import REFERENCE
 from wingbeat.stats import Estimate, bootstrap
 from wingbeat.studies.butterfly.grid import Cell
 from wingbeat.studies.butterfly.growth import laws_of
+from wingbeat.study.ranges import AT_LEAST_0, SHARE, Range, kept
 
 if TYPE_CHECKING:
     from wingbeat.studies.butterfly.plan import ButterflyPlan
@@ -160,8 +161,7 @@ def summarised(values: pd.DataFrame, floor: dict[str, float] | None = None) -> p
     """
     rows = []
     for place, own in values.groupby([*OF_CELL, "quantity"], sort=False):
-        least = -inf if place[-1] in GAINS else 0.0
-        found = mean_of(own, 1.0 if place[-1] in SHARES else inf, least)
+        found = mean_of(own, limits(str(place[-1])))
         finite = own["value"].to_numpy(dtype=float)
         rows.append(
             {
@@ -181,10 +181,15 @@ def summarised(values: pd.DataFrame, floor: dict[str, float] | None = None) -> p
     return pd.DataFrame(rows, columns=[*names, "reason", "interval_reason"])
 
 
-def mean_of(rows: pd.DataFrame, most: float = inf, least: float = 0.0) -> Estimate:
-    """Return the mean over replicas with an interval nested in base seeds.
+def limits(quantity: str) -> Range | None:
+    """Return what a quantity of a replica can be; None without limits."""
+    if quantity in GAINS:
+        return None
+    return SHARE if quantity in SHARES else AT_LEAST_0
 
-    The interval is cut at what the quantity can be, ``least`` and ``most``.
+
+def mean_of(rows: pd.DataFrame, within: Range | None = AT_LEAST_0) -> Estimate:
+    """Return the mean over replicas with an interval nested in base seeds, inside its range.
 
     Undefined where one replica's value is: it would be a mean over those that did not diverge.
 
@@ -203,8 +208,7 @@ def mean_of(rows: pd.DataFrame, most: float = inf, least: float = 0.0) -> Estima
         return Estimate.undefined(BELOW_NOISE_FLOOR)
     seeds = rows["seed"].astype(int).tolist()
     found = bootstrap(lambda w: w @ values / w.sum(axis=1), len(values), groups=seeds)
-    low, high = np.clip([found.low, found.high], least, most)  # NaN stays NaN
-    return Estimate(found.value, float(low), float(high), found.reason, found.interval_reason)
+    return kept(found, within)
 
 
 def of_cell(found: ButterflyFindings, name: str) -> pd.DataFrame:

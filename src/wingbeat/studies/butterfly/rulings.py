@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
-from math import inf
 from typing import Final
 
 import numpy as np
@@ -14,6 +12,7 @@ from wingbeat.errors import CONSTANT, TOO_FEW_SEEDS
 from wingbeat.report.figures.estimates import estimate_text
 from wingbeat.stats import Estimate, bootstrap
 from wingbeat.study import finished
+from wingbeat.study.ranges import AT_LEAST_0, Range, kept
 from wingbeat.study.verdicts import NOT_RUN, Claim, Verdict
 from wingbeat.typing import Array
 
@@ -51,7 +50,8 @@ def ratio(top: pd.DataFrame, bottom: pd.DataFrame) -> Estimate | None:
         return None
     if not len(pairs):
         return Estimate.undefined(CONSTANT)
-    return bootstrap(lambda w: _quotient(w @ pairs[:, 0], w @ pairs[:, 1]), len(pairs))
+    found = bootstrap(lambda w: _quotient(w @ pairs[:, 0], w @ pairs[:, 1]), len(pairs))
+    return kept(found, AT_LEAST_0)
 
 
 def _quotient(top: Array, bottom: Array) -> Array:
@@ -59,10 +59,8 @@ def _quotient(top: Array, bottom: Array) -> Array:
         return np.asarray(np.where(bottom > 0, top / bottom, np.nan))
 
 
-def over_seeds(found: Sequence[float], most: float = inf) -> Estimate | None:
+def over_seeds(found: Sequence[float], within: Range | None = None) -> Estimate | None:
     """Return the mean over base seeds; None without any, and an interval from three on.
-
-    The interval is cut at ``most`` on both sides of 0, as at 1 for correlations.
 
     >>> over_seeds([1.0, 2.0, 3.0]).value, over_seeds([]) is None
     (2.0, True)
@@ -71,6 +69,4 @@ def over_seeds(found: Sequence[float], most: float = inf) -> Estimate | None:
         return None
     if len(found) < 3:
         return Estimate(float(np.mean(found)), interval_reason=TOO_FEW_SEEDS)
-    estimate = finished.over_seeds(np.array(found))
-    low, high = np.clip([estimate.low, estimate.high], -most, most)  # NaN stays NaN
-    return replace(estimate, low=float(low), high=float(high))
+    return finished.over_seeds(np.array(found), within=within)

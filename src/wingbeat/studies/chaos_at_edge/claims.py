@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from wingbeat.errors import NOT_REACHED
-from wingbeat.studies.chaos_at_edge.found import SEEDWISE
+from wingbeat.studies.chaos_at_edge.found import LIMITS, SEEDWISE
 from wingbeat.studies.lr_phases.claims import E_FOLD
 from wingbeat.studies.seedwise import claims_by_net
 from wingbeat.study.analysis import Analysis
@@ -36,4 +36,4 @@ CLAIMED: Final = (
 def claims(found: Analysis) -> tuple[Claim, ...]:
     """Return the verdict on each claim, for each net."""
     seeds = found.tables["seeds"]
-    return claims_by_net(seeds, CLAIMED, SEEDWISE, asked=ASKED, reason=NOT_REACHED)
+    return claims_by_net(seeds, CLAIMED, SEEDWISE, asked=ASKED, reason=NOT_REACHED, ranges=LIMITS)

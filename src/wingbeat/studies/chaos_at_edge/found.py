@@ -13,7 +13,8 @@ from wingbeat.studies.chaos_at_edge.plan import TARGETS
 from wingbeat.studies.left_over import correlated, left_over
 from wingbeat.studies.lr_phases.claims import E_FOLD, background
 from wingbeat.study.analysis import Analysis, Tables
-from wingbeat.study.finished import done, estimate_columns, over_seeds
+from wingbeat.study.finished import done, mean_columns
+from wingbeat.study.ranges import AT_LEAST_0, CORRELATION, DIFFERENCE, SHARE, Range
 
 KEPT: Final = (
     "net", "lr", "seed", "steps", "lambda_max", "sharpness_ratio", "final_loss", "test_accuracy",
@@ -37,6 +38,13 @@ SEEDWISE: Final = {
     "growth_and_steps": "correlation of growth and time to the loss at one rate",
 }
 """One number a base seed, in words."""
+LIMITS: Final[dict[str, Range]] = {
+    "test_accuracy": SHARE,
+    **dict.fromkeys(("final_loss", "steps_to_target", "time_to_target"), AT_LEAST_0),
+    **dict.fromkeys(("gain", "gain_at_edge"), DIFFERENCE),
+    **dict.fromkeys(("growth_and_accuracy", "growth_and_steps"), CORRELATION),
+}
+"""What numbers of a rate and of a base seed can be."""
 
 
 def tables(found: Analysis) -> Tables:
@@ -85,10 +93,7 @@ def by_rate(rows: pd.DataFrame) -> pd.DataFrame:
         row: dict[str, Any] = {"net": net, "lr": lr, "runs": len(own)}
         row |= {p: int((own["phase"] == p).sum()) for p in ("laminar", "chaotic", "divergent")}
         why = DIVERGED if row["divergent"] else NOT_REACHED
-        for name in MEANS:
-            values = own[name].to_numpy(dtype=np.float64)
-            row |= estimate_columns(name, over_seeds(values, reason=why))
-        found.append(row)
+        found.append(row | mean_columns(own, MEANS, LIMITS, reason=why))
     return pd.DataFrame(found)
 
 

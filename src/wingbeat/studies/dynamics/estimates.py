@@ -6,7 +6,6 @@ interval is Student's over seeds.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
@@ -35,17 +34,6 @@ DEFINITION_NAMES: Final[dict[Definition, str]] = {
 }
 FEWEST_SEEDS: Final = 3
 """Base seeds below which there is no interval over seeds."""
-
-
-def within(estimate: Estimate, low: float = 0.0, high: float = 1.0) -> Estimate:
-    """Cut an interval to the range that a share can have.
-
-    >>> within(Estimate(0.9, 0.7, 1.1)).high
-    1.0
-    """
-    # NaN stays NaN: an interval that does not exist is not cut.
-    first, last = (float(np.clip(e, low, high)) for e in (estimate.low, estimate.high))
-    return replace(estimate, low=first, high=last)
 
 
 def exponential(logs: Estimate) -> Estimate:

@@ -13,9 +13,10 @@ from wingbeat.report.figures.marks import Box, BoxFigure, Dot, DotFigure, StudyF
 from wingbeat.report.figures.records import Guide, Line, LineFigure
 from wingbeat.report.prose import floor_text, number
 from wingbeat.stats import Estimate
-from wingbeat.studies.dynamics.estimates import DEFINITION_NAMES, DEFINITIONS, Definition, within
+from wingbeat.studies.dynamics.estimates import DEFINITION_NAMES, DEFINITIONS, Definition
 from wingbeat.studies.dynamics.found import DynamicsFindings, Net
 from wingbeat.study.finished import over_seeds
+from wingbeat.study.ranges import SHARE
 from wingbeat.tasks.architectures import FAMILY_NAMES
 
 Section = tuple[str, str, tuple[StudyFigure, ...]]
@@ -202,7 +203,7 @@ def explained(found: DynamicsFindings) -> DotFigure:
 
         def of_net(net: Net) -> Estimate:
             keys = found.rows(net.architecture.name)["key"]
-            return within(over_seeds(keys.map(used).to_numpy(dtype=np.float64)))
+            return over_seeds(keys.map(used).to_numpy(dtype=np.float64), within=SHARE)
 
         return of_net
 

@@ -26,9 +26,9 @@ from wingbeat.studies.dynamics.estimates import (
     logarithms,
     rates,
     why_undefined,
-    within,
 )
 from wingbeat.study.finished import estimate_columns, estimate_in, last_of, mean_of, over_seeds
+from wingbeat.study.ranges import SHARE, kept
 from wingbeat.tasks.architectures import ARCHITECTURES, FAMILIES, Architecture
 from wingbeat.typing import Array
 
@@ -164,10 +164,10 @@ class DynamicsFindings:
                 d: over_seeds(rates(rows, d), reason=why_undefined(rows, d)) for d in DEFINITIONS
             },
             fitted=mean_of(rows, "lyapunov_per_epoch"),
-            accuracy=within(mean_of(rows, "accuracy")),
+            accuracy=mean_of(rows, "accuracy", SHARE),
             early_late=exponential(over_seeds(logarithms(rows["early_late_ratio"]))),
-            kept_first=within(mean_of(rows, "kept_first")),
-            kept_last=within(mean_of(rows, "kept_last")),
+            kept_first=mean_of(rows, "kept_first", SHARE),
+            kept_last=mean_of(rows, "kept_last", SHARE),
             noise_floor=float(rows["noise_floor"].max()),
         )
 
@@ -198,7 +198,7 @@ class DynamicsFindings:
             ratio={d: exponential(mean) for d, mean in logs.items()},
             rate={d: self.mean(used, partial(rates, definition=d)) for d in DEFINITIONS},
             fitted=self.mean(used, lambda r: r["lyapunov_per_epoch"].to_numpy()),
-            accuracy=within(self.mean(used, lambda r: r["accuracy"].to_numpy())),
+            accuracy=kept(self.mean(used, lambda r: r["accuracy"].to_numpy()), SHARE),
         )
 
     def mean(self, nets: Sequence[Net], value: Callable[[pd.DataFrame], Array]) -> Estimate:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from wingbeat.studies.seedwise import seed_claim
 from wingbeat.study.analysis import Analysis
+from wingbeat.study.ranges import DIFFERENCE, SHARE
 
 if TYPE_CHECKING:
     from wingbeat.study.verdicts import Claim
@@ -55,13 +56,14 @@ def claims(found: Analysis) -> tuple[Claim, ...]:
                     unit=unit,
                     part=f"{family}, {when}",
                     asked=ASKED,
+                    within=SHARE,
                 )
                 for name, text, column, above, unit in _SHARES
             ]
         told += [
             seed_claim(
                 f"{name}-{at}", text, own[name], bound, above=above, unit=unit, part=when,
-                asked=ASKED,
+                asked=ASKED, within=None if name == "growth_exponent" else DIFFERENCE,
             )
             for name, bound, above, text, unit in OVER
         ]  # fmt: skip

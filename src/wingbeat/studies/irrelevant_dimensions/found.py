@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 
 from wingbeat.study.analysis import Analysis, Tables
-from wingbeat.study.finished import done, estimate_columns, mean_of
+from wingbeat.study.finished import done, mean_columns
+from wingbeat.study.ranges import AT_LEAST_0, SHARE, Range
 
 COUNTS: Final = ("exact", "idle", "growing", "moving", "irrelevant", "irrelevant_strict")
 KEPT: Final = (
@@ -26,6 +27,12 @@ MEANS: Final = (
     "top_growth",
     "test_accuracy",
 )
+LIMITS: Final[dict[str, Range]] = {
+    **dict.fromkeys((m for m in MEANS if m.startswith("share_")), SHARE),
+    **dict.fromkeys(("growth_dimension", "loss_dimension", "top_growth"), AT_LEAST_0),
+    "test_accuracy": SHARE,
+}
+"""What the numbers of a net can be."""
 WIDTHS: Final = ("dense 4", "dense 8", "dense 16")
 DEPTHS: Final = ("dense 8", "dense 8-8", "dense 8-8-8")
 
@@ -58,9 +65,7 @@ def nets(rows: pd.DataFrame) -> pd.DataFrame:
     for (net, family, at), own in rows.groupby(["net", "family", "at"], sort=True):
         row: dict[str, Any] = {"net": net, "family": family, "at": at}
         row |= {name: float(own[name].mean()) for name in ("weights", *COUNTS)}
-        for name in MEANS:
-            row |= estimate_columns(name, mean_of(own, name))
-        found.append(row)
+        found.append(row | mean_columns(own, MEANS, LIMITS))
     return pd.DataFrame(found).sort_values(["at", "family", "weights"], ignore_index=True)
 
 

@@ -14,6 +14,7 @@ from wingbeat.studies.latent_states.plan import TASKS
 from wingbeat.study.analysis import Analysis, Tables
 from wingbeat.study.finished import done, estimate_columns, estimate_in, over_seeds, series
 from wingbeat.study.ledger import Ledger
+from wingbeat.study.ranges import AT_LEAST_0, DIFFERENCE, SHARE, Range, kept
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,6 +24,11 @@ if TYPE_CHECKING:
 KEPT: Final = ("selection", "nodes", "edges", "detours", "parting", "occupancy")
 """Tables that each condition stored as JSON."""
 OF_GROUPS: Final = (*NUMBERS, "optional_same")
+LIMITS: Final[dict[str, Range]] = {
+    **dict.fromkeys(("states", "optional", "optional_same"), AT_LEAST_0),
+    **dict.fromkeys(("dissimilarity", "r2", "r2_last"), SHARE),
+}
+"""What these can be."""
 
 
 def tables(found: Analysis) -> Tables:
@@ -60,9 +66,10 @@ def _numbers(found: Analysis, row: pd.Series, facts: dict[str, Any]) -> dict[str
     for name in OF_GROUPS:
         for score in SCORES:
             values = _groups(found, row["key"], f"{name}_{score}")
-            own |= estimate_columns(f"{name}_{score}", over_seeds(values, reason=CONSTANT))
+            found_here = over_seeds(values, reason=CONSTANT, within=LIMITS.get(name))
+            own |= estimate_columns(f"{name}_{score}", found_here)
     apart = _groups(found, row["key"], "apart")
-    own |= estimate_columns("apart", over_seeds(apart, reason=CONSTANT))
+    own |= estimate_columns("apart", over_seeds(apart, reason=CONSTANT, within=SHARE))
     own |= estimate_columns("occupancy_r2", explained(from_json(facts["occupancy"]["value"])))
     return own
 
@@ -87,7 +94,7 @@ def explained(runs: pd.DataFrame) -> Estimate:
     x = runs[[c for c in runs if str(c).startswith("share_")]].to_numpy(dtype=float)
     if len(y) < x.shape[1] + 2 or np.ptp(y) == 0:
         return Estimate.undefined(CONSTANT)
-    return bootstrap(lambda w: _r2(x, y, w), len(y))
+    return kept(bootstrap(lambda w: _r2(x, y, w), len(y)), SHARE)
 
 
 def _r2(x: Array, y: Array, weights: Array) -> Array:
@@ -135,7 +142,7 @@ def gaps(found: Analysis) -> pd.DataFrame:
         keys = {row["normalised"]: row["key"] for row in each(found) if row["task"] == task}
         if set(keys) == {False, True}:
             plain, norm = (_groups(found, keys[n], "dissimilarity_pooled") for n in (False, True))
-            one = over_seeds(plain - norm, reason=CONSTANT)
+            one = over_seeds(plain - norm, reason=CONSTANT, within=DIFFERENCE)
             rows.append({"name": "dissimilarity", "task": task, **estimate_columns("gap", one)})
     return pd.DataFrame(rows)
 

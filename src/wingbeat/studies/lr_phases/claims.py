@@ -12,12 +12,20 @@ from wingbeat.study.analysis import Analysis, Tables
 from wingbeat.study.correlation import correlate
 from wingbeat.study.finished import done, estimate_columns, last_of, mean_of, over_seeds
 from wingbeat.study.outcome import StudyResult
+from wingbeat.study.ranges import AT_LEAST_0, SHARE, Range
 
 Phase = Literal["laminar", "chaotic", "divergent", "undetermined"]
 E_FOLD: Final = 1.0
 """Growth over a whole run, as a logarithm and beyond the background, that parts the phases."""
 MEASURED: Final = ("lambda_max", "sharpness_end", "convergence_ratio")
 OUTCOMES: Final = ("final_accuracy", "final_eval_loss")
+LIMITS: Final[dict[str, Range]] = {
+    "final_accuracy": SHARE,
+    **dict.fromkeys(
+        ("convergence_ratio", "final_loss", "final_eval_loss", "steps_to_target"), AT_LEAST_0
+    ),
+}
+"""What numbers of a learning rate can be."""
 
 
 def tables(found: Analysis) -> Tables:
@@ -72,7 +80,7 @@ def by_rate(rows: pd.DataFrame) -> pd.DataFrame:
     for lr, own in rows.groupby("lr", sort=True):
         row: dict[str, Any] = {"lr": float(str(lr)), "runs": len(own)}
         for name in (*MEASURED, "sharpness_ratio", "final_loss", *OUTCOMES, "steps_to_target"):
-            row |= estimate_columns(name, mean_of(own, name))
+            row |= estimate_columns(name, mean_of(own, name, LIMITS.get(name)))
         if "lambda_max" in own:
             beside = background(own, slow)
             row["background"] = float(beside.mean())

@@ -9,6 +9,7 @@ import pandas as pd
 from wingbeat.report.figures.estimates import estimate_text
 from wingbeat.study.analysis import Analysis, Tables
 from wingbeat.study.finished import done, estimate_columns, estimate_in, mean_of
+from wingbeat.study.ranges import AT_LEAST_0, CORRELATION, SHARE, Range
 from wingbeat.study.verdicts import Claim, all_of, judge
 
 if TYPE_CHECKING:
@@ -34,6 +35,12 @@ NUMBERS: Final = {
     "collapse": "NC1, end ÷ start",
 }
 """What is told of each run, in words; moments are shares of training."""
+LIMITS: Final[dict[str, Range]] = {
+    **dict.fromkeys(("first_fall", "onset", "kernel_settled", "flips_early"), SHARE),
+    **dict.fromkeys(("elastic_separable", "turned"), CORRELATION),
+    **dict.fromkeys(("late_drift", "collapse"), AT_LEAST_0),
+}
+"""What these can be."""
 HALF: Final = 0.5
 STILL: Final = 0.05
 """Share of the whole fall of the loss below which it counts as not changing."""
@@ -46,7 +53,10 @@ def tables(found: Analysis) -> Tables:
     rows = done(found.study)
     return {
         "marks": pd.DataFrame(
-            [{"name": name, **estimate_columns("found", mean_of(rows, name))} for name in NUMBERS]
+            [
+                {"name": name, **estimate_columns("found", mean_of(rows, name, LIMITS.get(name)))}
+                for name in NUMBERS
+            ]
         )
     }
 

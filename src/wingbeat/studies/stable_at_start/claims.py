@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from wingbeat.studies.seedwise import seed_claim
-from wingbeat.studies.stable_at_start.found import LIMIT, SEEDWISE
+from wingbeat.studies.stable_at_start.found import LIMIT, OF_SEED, SEEDWISE
 from wingbeat.study.analysis import Analysis
 from wingbeat.study.verdicts import Claim
 
@@ -49,7 +49,7 @@ def claims(found: Analysis) -> tuple[Claim, ...]:
     return tuple(
         seed_claim(
             ident, text, seeds[column], found.plan.floor if bound is None else bound, above=above,
-            unit=SEEDWISE[column] + ":", asked=ASKED,
+            unit=SEEDWISE[column] + ":", asked=ASKED, within=OF_SEED.get(column),
         )
         for ident, column, bound, above, text in CLAIMED
     )  # fmt: skip

@@ -12,7 +12,8 @@ import pandas as pd
 from wingbeat.studies.stable_at_start.measure import PLACES
 from wingbeat.studies.stable_at_start.plan import CHOSEN, LANDMARK, SEARCH
 from wingbeat.study.analysis import Analysis, Tables
-from wingbeat.study.finished import done, estimate_columns, estimate_in, mean_of
+from wingbeat.study.finished import done, estimate_in, mean_columns
+from wingbeat.study.ranges import AT_LEAST_0, CORRELATION, DIFFERENCE, SHARE, Range
 
 LIMIT: Final = 0.01
 """Barrier in nats below which there is none: of a loss that is 2.3 of a net that says nothing."""
@@ -40,6 +41,18 @@ SEEDWISE: Final = {
     "movement": "rank correlation of barrier and movement over settings",
 }
 """One number a base seed, in words."""
+LIMITS: Final[dict[str, Range]] = {
+    **dict.fromkeys(("test_accuracy", "disagreement", "stable_accuracy"), SHARE),
+    **dict.fromkeys(("barrier", "aligned", "error", "train_loss", "movement", *PLACES), AT_LEAST_0),
+    **dict.fromkeys(
+        ("stable_barrier", "accurate_barrier", "usual_adamw_barrier", "usual_sgd_barrier"),
+        AT_LEAST_0,
+    ),
+    **dict.fromkeys(("over_linear", "over_usual", "cost", "reach_cost"), DIFFERENCE),
+}
+"""What the means of a setting can be."""
+OF_SEED: Final[dict[str, Range]] = {**LIMITS, "movement": CORRELATION}
+"""What the numbers of a base seed can be."""
 
 
 def tables(found: Analysis) -> Tables:
@@ -77,8 +90,7 @@ def by_setting(runs: pd.DataFrame) -> pd.DataFrame:
             row: dict[str, Any] = {"phase": phase, "setting": name, "runs": len(own)}
             row |= {str(k): v for k, v in own.iloc[0][list(ASKED)].items()}
             row |= seen_in_search(runs, name)
-            for column in MEANS:
-                row |= estimate_columns(column, mean_of(own, column))
+            row |= mean_columns(own, MEANS, LIMITS)
             row["calm"] = calm(row)
             found.append(row)
     return pd.DataFrame(found)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 from wingbeat.errors import NOT_REACHED
 from wingbeat.studies.seedwise import seed_claim
 from wingbeat.study.analysis import Analysis
+from wingbeat.study.ranges import DIFFERENCE, SHARE
 
 if TYPE_CHECKING:
     from wingbeat.study.verdicts import Claim
@@ -39,6 +40,7 @@ def claims(found: Analysis) -> tuple[Claim, ...]:
             part=words,
             asked=ASKED,
             reason=NOT_REACHED,
+            within=DIFFERENCE if value.startswith("disagreement") else None,
         )
         for b, a, text in COMPARED
         for value, (words, unit) in SENSES.items()
@@ -55,6 +57,7 @@ def claims(found: Analysis) -> tuple[Claim, ...]:
                 above=True,
                 unit="share of the variance, family less that:",
                 asked=ASKED,
+                within=DIFFERENCE,
             )
         )
     told.append(
@@ -66,6 +69,7 @@ def claims(found: Analysis) -> tuple[Claim, ...]:
             above=True,
             unit="share of the variance that family adds:",
             asked=ASKED,
+            within=SHARE,
         )
     )
     return tuple(told)

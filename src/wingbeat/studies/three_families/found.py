@@ -12,7 +12,8 @@ import pandas as pd
 from wingbeat.errors import NOT_REACHED
 from wingbeat.studies.three_families.plan import FamiliesPlan
 from wingbeat.study.analysis import Analysis, Tables
-from wingbeat.study.finished import done, estimate_columns, over_seeds
+from wingbeat.study.finished import done, mean_columns
+from wingbeat.study.ranges import AT_LEAST_0, SHARE, Range
 
 CELL: Final = ("size", "lr")
 ORDER: Final = ("dense", "cnn", "transformer")
@@ -21,6 +22,11 @@ MEANS: Final = (
     "accuracy_end", "log_growth", "disagreement_end", "step_matched", "log_growth_matched",
     "relative_matched", "disagreement_matched",
 )  # fmt: skip
+LIMITS: Final[dict[str, Range]] = {
+    **dict.fromkeys(("accuracy_end", "disagreement_end", "disagreement_matched"), SHARE),
+    **dict.fromkeys(("step_matched", "relative_matched"), AT_LEAST_0),
+}
+"""What the means of a family can be."""
 PAIRS: Final = tuple(combinations(ORDER, 2))
 SHARES: Final = ("family", "lr", "size", "accuracy")
 
@@ -56,10 +62,7 @@ def families(runs: pd.DataFrame) -> pd.DataFrame:
         row: dict[str, Any] = {"size": size, "family": family, "lr": lr, "runs": len(own)}
         row |= {"weights": float(own["weights"].mean())}
         row |= {"reached": int(np.isfinite(own["step_matched"]).sum())}
-        for name in MEANS:
-            values = own[name].to_numpy(dtype=np.float64)
-            row |= estimate_columns(name, over_seeds(values, reason=NOT_REACHED))
-        found.append(row)
+        found.append(row | mean_columns(own, MEANS, LIMITS, reason=NOT_REACHED))
     return pd.DataFrame(found)
 
 

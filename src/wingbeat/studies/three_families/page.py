@@ -14,6 +14,7 @@ from wingbeat.stats import Estimate
 from wingbeat.studies.three_families.found import ORDER
 from wingbeat.study.analysis import Analysis, PageContent
 from wingbeat.study.finished import done, estimate_in, mean_of, series
+from wingbeat.study.ranges import SHARE
 
 _INTRO: Final = (
     "A dense ReLU net, a convolutional net and a vision transformer on the same digits, with Adam "
@@ -55,7 +56,11 @@ def content(found: Analysis) -> PageContent:
         plan.accuracy,
     )
     facts = [
-        (f"explained by {name}", estimate_text(mean_of(seeds, f"share_{key}")), "of ln growth")
+        (
+            f"explained by {name}",
+            estimate_text(mean_of(seeds, f"share_{key}", SHARE)),
+            "of ln growth",
+        )
         for key, name in (("family", "family"), ("lr", "learning rate"), ("size", "size"),
                           ("accuracy", "accuracy"))
     ]  # fmt: skip

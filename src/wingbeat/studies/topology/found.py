@@ -14,11 +14,12 @@ import pandas as pd
 
 from wingbeat.errors import TOO_FEW_SEEDS
 from wingbeat.stats import Estimate
-from wingbeat.studies.dynamics.estimates import exponential, logarithms, within
+from wingbeat.studies.dynamics.estimates import exponential, logarithms
 from wingbeat.studies.topology.clouds import POOLINGS
 from wingbeat.studies.topology.measure import RULES, WHEN
 from wingbeat.study.correlation import correlate, correlation
 from wingbeat.study.finished import done, estimate_columns, first_reason, mean_of, over_seeds
+from wingbeat.study.ranges import AT_LEAST_0, CORRELATION, SHARE, kept
 from wingbeat.tasks.architectures import ARCHITECTURES, FAMILIES, Architecture
 
 if TYPE_CHECKING:
@@ -85,12 +86,12 @@ class TopologyFindings:
         Args:
             family: as in `family`.
             column: of the conditions.
-            log: whether the geometric mean is meant.
+            log: whether the geometric mean is meant; else of what is at least 0.
         """
         values = self.by_seed(family, column)
         logs = logarithms(values) if log else values
         found = over_seeds(logs.mean(axis=0)) if logs.size else Estimate.undefined(TOO_FEW_SEEDS)
-        return exponential(found) if log else found
+        return exponential(found) if log else kept(found, AT_LEAST_0)
 
     def by_seed(self, family: str, column: str) -> Array:
         """Return the values (nets, seeds) of the nets that have one in each shared base seed."""
@@ -127,7 +128,7 @@ def among_these(rows: pd.DataFrame, measured: str, outcome: str) -> Estimate:
     there = np.isfinite(pairs).all(axis=1)
     found = [correlation(*pairs[there & (seeds == seed)].T) for seed in np.unique(seeds)]
     reason = next((one.reason for one in found if one.reason), "")
-    return within(over_seeds(np.array([one.value for one in found]), reason=reason), -1.0, 1.0)
+    return over_seeds(np.array([one.value for one in found]), reason=reason, within=CORRELATION)
 
 
 def _net(architecture: Architecture, rows: pd.DataFrame) -> MeasuredNet:
@@ -136,8 +137,9 @@ def _net(architecture: Architecture, rows: pd.DataFrame) -> MeasuredNet:
         name: exponential(over_seeds(logarithms(rows[name]), reason=first_reason(rows, name)))
         for name in factors
     }
-    values |= {name: mean_of(rows, name) for name in (*SHAPES, "lyapunov_per_epoch")}
-    values[ACCURACY] = within(mean_of(rows, ACCURACY))
+    values |= {name: mean_of(rows, name, AT_LEAST_0) for name in SHAPES}
+    values["lyapunov_per_epoch"] = mean_of(rows, "lyapunov_per_epoch")
+    values[ACCURACY] = mean_of(rows, ACCURACY, SHARE)
     return MeasuredNet(architecture, rows, values)
 
 

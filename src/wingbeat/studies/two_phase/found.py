@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
-from math import inf
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -16,6 +15,7 @@ from wingbeat.stats import Estimate
 from wingbeat.study.analysis import Analysis, Tables
 from wingbeat.study.finished import done, estimate_columns, estimate_in, over_seeds
 from wingbeat.study.ledger import Ledger
+from wingbeat.study.ranges import AT_LEAST_0, DIFFERENCE, SHARE, Range
 from wingbeat.typing import Array
 
 if TYPE_CHECKING:
@@ -31,6 +31,12 @@ COURSES: Final = {
     "turn_per_way": "turn of the kernel ÷ that of the weights",
 }
 """Quantities by moment, each over equal time from there on."""
+
+
+PAIRS_APART: Final = {"disagreement": SHARE, "dissimilarity": AT_LEAST_0, "barrier": AT_LEAST_0}
+"""How far a copy is from its reference, and what that can be."""
+OPENING: Final[Range] = (0.0, 90.0)
+"""Angle between two kernels in degrees: neither has a negative eigenvalue."""
 
 
 @dataclass(frozen=True)
@@ -53,9 +59,9 @@ class Runs:
         """Return one number of every base seed."""
         return np.array([n.get(name, np.nan) for n in self.numbers])
 
-    def over(self, name: str, most: float = inf) -> Estimate:
-        """Return the mean of one number over base seeds; its interval is cut at 0 and at most."""
-        return cut(over_seeds(self.each(name), reason=NOT_REACHED), most)
+    def over(self, name: str, within: Range = AT_LEAST_0) -> Estimate:
+        """Return the mean of one number over base seeds, its interval inside its range."""
+        return over_seeds(self.each(name), reason=NOT_REACHED, within=within)
 
     def has(self, name: str) -> bool:
         """Tell whether some base seed has a number: what was not asked for has none."""
@@ -97,16 +103,6 @@ class Runs:
 
     def _stack(self, name: Callable[[int], str]) -> Array:
         return np.stack([self.each(name(t)) for t in self.forks], axis=1)
-
-
-def cut(found: Estimate, most: float = inf) -> Estimate:
-    """Return an estimate whose interval lies within what its quantity can be, 0 to ``most``.
-
-    >>> cut(Estimate(0.9, 0.7, 1.1), 1.0).high
-    1.0
-    """
-    low, high = np.clip([found.low, found.high], 0.0, most)  # NaN stays NaN
-    return replace(found, low=float(low), high=float(high))
 
 
 def read(plan: Any, study: StudyResult) -> Runs:  # noqa: ARG001 (the skeleton's signature)
@@ -164,7 +160,8 @@ def _marks(runs: Runs) -> Iterable[dict[str, Any]]:
     """Yield the numbers that claims are about."""
 
     def row(name: str, values: Array, reason: str = NOT_REACHED) -> dict[str, Any]:
-        return {"name": name, **estimate_columns("found", over_seeds(values, reason=reason))}
+        found = over_seeds(values, reason=reason, within=_limits(name))
+        return {"name": name, **estimate_columns("found", found)}
 
     alone = CONSTANT if len(runs.numbers) > 1 else TOO_FEW_SEEDS
     for name in COURSES:
@@ -185,6 +182,17 @@ def _marks(runs: Runs) -> Iterable[dict[str, Any]]:
     yield row("barrier_first", runs.each(f"barrier/0/{runs.end}"))
     yield row("barrier_last", runs.each(f"barrier/{late}/{runs.end}"))
     yield from (row(name, values) for name, values in at_rest(runs).items())
+
+
+def _limits(mark: str) -> Range | None:
+    """Return what a number of the table of marks can be; None without limits."""
+    if mark in ("full", "dropped_full"):
+        return SHARE
+    if mark.startswith(("gap_", "gain_")):
+        return DIFFERENCE
+    if mark.startswith("barrier_") or mark == "growth":
+        return AT_LEAST_0
+    return OPENING if mark.endswith("_degrees") else None
 
 
 def at_rest(runs: Runs) -> dict[str, Array]:
@@ -226,9 +234,9 @@ def degrees(distance: Array) -> Array:
 
 
 def _chaos(runs: Runs) -> Iterable[dict[str, Any]]:
-    for quantity in ("disagreement", "dissimilarity", "barrier"):
+    for quantity in PAIRS_APART:
         for at, end in runs.names(quantity):
-            found = runs.over(f"{quantity}/{at}/{end}", 1.0 if quantity == "disagreement" else inf)
+            found = runs.over(f"{quantity}/{at}/{end}", PAIRS_APART[quantity])
             yield {"quantity": quantity, "nudged_at": at, "seen_at": end,
                    **estimate_columns("mean", found)}  # fmt: skip
 
@@ -236,7 +244,7 @@ def _chaos(runs: Runs) -> Iterable[dict[str, Any]]:
 def _course(runs: Runs) -> Iterable[dict[str, Any]]:
     for name in COURSES:
         for place, at in enumerate(runs.forks):
-            found = cut(over_seeds(runs.course(name)[:, place], reason=NOT_REACHED))
+            found = over_seeds(runs.course(name)[:, place], reason=NOT_REACHED, within=AT_LEAST_0)
             yield {"quantity": name, "step": at, "elapsed": runs.elapsed,
                    **estimate_columns("mean", found)}  # fmt: skip
     for prefix in ("turn", "centred_turn"):
@@ -251,7 +259,7 @@ def _kernel_map(runs: Runs) -> Iterable[dict[str, Any]]:
         row: dict[str, Any] = {"first": first, "second": second}
         for name in ("angle", "centred_angle"):
             values = np.degrees(runs.each(f"{name}/{first}/{second}"))
-            row |= estimate_columns(f"{name}_degrees", cut(over_seeds(values), 90.0))
+            row |= estimate_columns(f"{name}_degrees", over_seeds(values, within=OPENING))
         yield row
 
 
@@ -283,6 +291,6 @@ def _linearised(runs: Runs) -> Iterable[dict[str, Any]]:
     for at in runs.forks:
         row: dict[str, Any] = {"at": at}
         for name in ("linearised", "stopped"):
-            row |= estimate_columns(name, runs.over(f"{name}/{at}", 1.0))
+            row |= estimate_columns(name, runs.over(f"{name}/{at}", SHARE))
         gap = runs.each("full") - runs.each(f"linearised/{at}")
-        yield {**row, **estimate_columns("gap", over_seeds(gap))}
+        yield {**row, **estimate_columns("gap", over_seeds(gap, within=DIFFERENCE))}

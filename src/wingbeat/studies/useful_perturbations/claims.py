@@ -6,7 +6,7 @@ from typing import Final
 
 from wingbeat.errors import DIVERGED
 from wingbeat.studies.seedwise import claims_by_net
-from wingbeat.studies.useful_perturbations.found import SEEDWISE
+from wingbeat.studies.useful_perturbations.found import LIMITS, SEEDWISE
 from wingbeat.study.analysis import Analysis
 from wingbeat.study.verdicts import Claim
 
@@ -43,4 +43,4 @@ CLAIMED: Final = (
 def claims(found: Analysis) -> tuple[Claim, ...]:
     """Return the verdict on each claim, for each net."""
     seeds = found.tables["seeds"]
-    return claims_by_net(seeds, CLAIMED, SEEDWISE, asked=ASKED, reason=DIVERGED)
+    return claims_by_net(seeds, CLAIMED, SEEDWISE, asked=ASKED, reason=DIVERGED, ranges=LIMITS)

@@ -22,7 +22,8 @@ from wingbeat.studies.useful_perturbations.plan import (
     WEIGHT,
 )
 from wingbeat.study.analysis import Analysis, Tables
-from wingbeat.study.finished import done, estimate_columns, over_seeds
+from wingbeat.study.finished import done, mean_columns
+from wingbeat.study.ranges import AT_LEAST_0, CORRELATION, DIFFERENCE, SHARE, Range
 
 VALUES: Final = (
     "loss", "accuracy", "gain_loss", "gain_accuracy", "member_loss", "member_accuracy",
@@ -47,6 +48,13 @@ SEEDWISE: Final = {
     "apart_and_gain": "rank correlation of disagreement and loss gained",
 }
 """One number a base seed, in words."""
+LIMITS: Final[dict[str, Range]] = {
+    **dict.fromkeys(("accuracy", "member_accuracy", "disagreement"), SHARE),
+    **dict.fromkeys(("loss", "member_loss", "distance"), AT_LEAST_0),
+    **dict.fromkeys(("gain_accuracy", "over_long", "half_over_long", "time_over_kind"), DIFFERENCE),
+    **dict.fromkeys(("later", "apart_and_gain"), CORRELATION),
+}
+"""What numbers of an ensemble and of a base seed can be."""
 
 
 def tables(found: Analysis) -> Tables:
@@ -91,10 +99,7 @@ def ensembles(runs: pd.DataFrame) -> pd.DataFrame:
     for (net, name, time), own in runs.groupby(["net", "perturbation", "time"], sort=True):
         row: dict[str, Any] = {"net": net, "perturbation": name, "time": time}
         row |= {"members": int(own["members"].iloc[0]), "runs": len(own)}
-        for value in VALUES:
-            numbers = own[value].to_numpy(dtype=np.float64)
-            row |= estimate_columns(value, over_seeds(numbers, reason=DIVERGED))
-        found.append(row)
+        found.append(row | mean_columns(own, VALUES, LIMITS, reason=DIVERGED))
     return pd.DataFrame(found)
 
 

@@ -11,7 +11,8 @@ import pandas as pd
 from wingbeat.errors import DIVERGED
 from wingbeat.studies.left_over import correlated, left_over
 from wingbeat.study.analysis import Analysis, Tables
-from wingbeat.study.finished import done, estimate_columns, over_seeds
+from wingbeat.study.finished import done, estimate_columns, mean_columns, over_seeds
+from wingbeat.study.ranges import AT_LEAST_0, CORRELATION, DIFFERENCE, SHARE, Range
 
 SENSITIVITIES: Final = {
     "log_growth": "growth of a nudge",
@@ -45,6 +46,19 @@ SEEDWISE: Final = {
     "over_last_tuned": "accuracy after fine-tuning, least sensitive checkpoint less last one",
 }
 """One number a base seed, in words."""
+LIMITS: Final[dict[str, Range]] = {
+    **dict.fromkeys(
+        ("apart", "average_accuracy", "tuned_accuracy", "accuracy_at", "member_accuracy"), SHARE
+    ),
+    **dict.fromkeys(
+        ("distance", "barrier", "barrier_order", "sharpness", "member_loss", "average_loss"),
+        AT_LEAST_0,
+    ),
+    **dict.fromkeys(("growth_and_gain", "growth_and_tuned", "beside_gain", "beside_tuned"),
+                    CORRELATION),
+    **dict.fromkeys(("gain_accuracy", "lost_average", "lost_tuned", "over_last_tuned"), DIFFERENCE),
+}  # fmt: skip
+"""What numbers of a run and of a base seed can be."""
 OF_SEED: Final = (
     "last_over_least", "calmer", "growth_and_gain", "growth_and_tuned", "over_last_tuned",
 )  # fmt: skip
@@ -76,10 +90,7 @@ def by_checkpoint(runs: pd.DataFrame) -> pd.DataFrame:
     found = []
     for (net, at), own in runs.groupby(["net", "at"], sort=True):
         row: dict[str, Any] = {"net": net, "at": at, "runs": len(own)}
-        for name in VALUES:
-            values = own[name].to_numpy(dtype=np.float64)
-            row |= estimate_columns(name, over_seeds(values, reason=DIVERGED))
-        found.append(row)
+        found.append(row | mean_columns(own, VALUES, LIMITS, reason=DIVERGED))
     return pd.DataFrame(found)
 
 
@@ -100,8 +111,8 @@ def links(runs: pd.DataFrame) -> pd.DataFrame:
                     pair = (rests[name].loc[one.index] for name in (sensitivity, use))
                     beside.append(correlated(*pair))
                 row: dict[str, Any] = {"net": net, "sensitivity": sensitivity, "use": use}
-                row |= estimate_columns("along", over_seeds(np.array(along)))
-                row |= estimate_columns("beside", over_seeds(np.array(beside)))
+                row |= estimate_columns("along", over_seeds(np.array(along), within=CORRELATION))
+                row |= estimate_columns("beside", over_seeds(np.array(beside), within=CORRELATION))
                 found.append(row)
     return pd.DataFrame(found)
 

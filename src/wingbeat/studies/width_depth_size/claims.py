@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 
 from wingbeat.studies.seedwise import seed_claim
-from wingbeat.studies.width_depth_size.found import SEEDWISE
+from wingbeat.studies.width_depth_size.found import LIMITS, SEEDWISE
 from wingbeat.study.analysis import Analysis
 from wingbeat.study.finished import over_seeds
 from wingbeat.study.verdicts import Claim, all_of, judge
@@ -48,7 +48,7 @@ def claims(found: Analysis) -> tuple[Claim, ...]:
         told += [
             seed_claim(
                 f"{name}-{activation}", text, own[name], bound, above=above,
-                unit=SEEDWISE[name] + ":", part=part, asked=ASKED,
+                unit=SEEDWISE[name] + ":", part=part, asked=ASKED, within=LIMITS.get(name),
             )
             for name, bound, above, text in CLAIMED
         ]  # fmt: skip

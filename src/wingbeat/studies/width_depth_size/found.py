@@ -10,13 +10,15 @@ import pandas as pd
 
 from wingbeat.studies.width_depth_size.measure import READ
 from wingbeat.study.analysis import Analysis, Tables
-from wingbeat.study.finished import done, estimate_columns, mean_of
+from wingbeat.study.finished import done, mean_columns
+from wingbeat.study.ranges import AT_LEAST_0, DIFFERENCE, SHARE, Range
 from wingbeat.typing import Array
 
 NET: Final = ("activation", "width", "depth", "density", "mask")
 KEPT: Final = (*NET, "seed", "test_accuracy", "train_loss")
 VALUES: Final = (*READ, "left")
 CELL: Final = (*NET, "size", "at")
+MEANS: Final = ("log_ratio", "exponent", "disagreement", "barrier", "left", "test_accuracy")
 FLOOR: Final = 1e-6
 """Barrier below which it is rounding: added before its logarithm is taken."""
 SEEDWISE: Final = {
@@ -32,6 +34,12 @@ SEEDWISE: Final = {
     "pruned_minus_random": "doublings of growth, pruned less random mask",
 }
 """One number an activation and base seed, in words."""
+LIMITS: Final[dict[str, Range]] = {
+    **dict.fromkeys(("disagreement", "left", "test_accuracy"), SHARE),
+    "barrier": AT_LEAST_0,
+    "left_early": DIFFERENCE,
+}
+"""What numbers of a nudge and of a base seed can be."""
 
 
 def tables(found: Analysis) -> Tables:
@@ -61,9 +69,7 @@ def cells(nudges: pd.DataFrame) -> pd.DataFrame:
     for place, own in nudges.groupby(list(CELL), sort=True):
         row: dict[str, Any] = dict(zip(CELL, place, strict=True))
         logs = own.assign(log_ratio=np.log(own["ratio"]))
-        for name in ("log_ratio", "exponent", "disagreement", "barrier", "left", "test_accuracy"):
-            row |= estimate_columns(name, mean_of(logs, name))
-        found.append(row)
+        found.append(row | mean_columns(logs, MEANS, LIMITS))
     return pd.DataFrame(found)
 
 

@@ -11,7 +11,7 @@ from wingbeat.report.figures.estimates import dot, estimate_text, table_of
 from wingbeat.report.figures.marks import DotFigure
 from wingbeat.report.figures.records import Guide
 from wingbeat.stats import Estimate
-from wingbeat.studies.width_depth_size.found import SEEDWISE
+from wingbeat.studies.width_depth_size.found import LIMITS, SEEDWISE
 from wingbeat.studies.width_depth_size.measure import BASIN
 from wingbeat.study.analysis import Analysis, PageContent
 from wingbeat.study.finished import estimate_in, mean_of
@@ -134,7 +134,10 @@ def _exponents(seeds: pd.DataFrame) -> Any:
     groups = list(seeds.groupby("activation", sort=True))
     return table_of(
         ("quantity", *(f"{activation} nets" for activation, _ in groups)),
-        [(words, *(mean_of(own, n) for _, own in groups)) for n, words in SEEDWISE.items()],
+        [
+            (words, *(mean_of(own, n, LIMITS.get(n)) for _, own in groups))
+            for n, words in SEEDWISE.items()
+        ],
     )
 
 
