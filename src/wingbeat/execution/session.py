@@ -93,6 +93,7 @@ class Session:
         del params  # the description below has a start of its own
         check_init(self.step, request.perturbations)
         self.batches = Batches(request.task, request.dtype, request.device)
+        self.batches.notice_kept_draws()  # before anybody else asks for a sample
         check_streams(self.batches, request.task.seed, request.perturbations)
         self.condition = request.describe(self.step)
         self.store = _store(folder, late=options.late)

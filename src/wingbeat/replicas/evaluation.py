@@ -24,7 +24,9 @@ class Evaluation:
     Training loops either call ``backward`` and then ``step()``, or hand the optimizer a closure.
     Both work: the gradient is there before the step, and the closure gives it back as long as
     nothing has changed; after the optimizer has moved the weights it is computed anew, under the
-    same noise. An optimizer that ignores the closure, or takes none, therefore works too.
+    same noise. An optimizer that ignores the closure, or takes none, therefore works too. Gradients
+    that are changed before the weights are (clipped by a hook or a wrapper around ``step``) stay as
+    they are if the closure is optional, as after a ``step()`` without one.
 
     Args:
         step: the task's step, whose model holds the replica.
@@ -53,6 +55,7 @@ class Evaluation:
         self.scaler = scaler
         self.named = trainable(step.skeleton)
         self.passed = takes_closure(optimizer) and scaler is None
+        self.optional = not needs_closure(optimizer)
         self.rng = GeneratorStates.now()
         self.failed = False
         self._loss: Tensor | None = None
@@ -72,6 +75,8 @@ class Evaluation:
         if self._marked() == self._marks:
             return self._loss
         if [p._version for p in self.named.values()] == self._before:
+            if self.optional and self._changed():
+                return self._loss
             with torch.no_grad():  # only the gradients were reset: a closure's first call
                 for name, buffer in fixed(self.step.skeleton).items():
                     buffer.copy_(self.buffers[name])
@@ -82,6 +87,10 @@ class Evaluation:
         own = self.named.values()
         grads = [(id(p.grad), None if p.grad is None else p.grad._version) for p in own]
         return [[p._version for p in own], grads]
+
+    def _changed(self) -> bool:
+        """Tell whether gradients that are not those given were left, and not reset."""
+        return any(p.grad is not None and bool(p.grad.any()) for p in self.named.values())
 
     def _computed(self) -> Tensor:
         self.failed = True

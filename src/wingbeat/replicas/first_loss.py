@@ -9,6 +9,7 @@ from torch import nn
 
 from wingbeat.determinism import derive, seed_all
 from wingbeat.errors import RequestError
+from wingbeat.params import trainable
 from wingbeat.replicas.idle import notice_idle
 from wingbeat.replicas.trial import try_optimizer
 from wingbeat.task.batches import Streams
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from wingbeat.task.batches import Batches
     from wingbeat.task.step import TrainingStep
+    from wingbeat.typing import Buffers
 
 
 def first_loss(step: TrainingStep, batches: Batches) -> float:
@@ -34,11 +36,12 @@ def first_loss(step: TrainingStep, batches: Batches) -> float:
     except (RuntimeError, NotImplementedError) as error:
         line = str(error).strip().partition("\n")[0]
         step.use_objects(f"torch.func cannot differentiate the model: {line}")
-        loss = _tried(step, batches)
+        loss = _tried_alone(step, batches)
     notice_idle(step, batches)
     if step.optimizer is None:
         try_optimizer(step, batches)
-    batches.remembers = _of_the_data(step, batches)
+    found = _of_the_data(step, batches)
+    batches.remembers = tuple(dict.fromkeys((*batches.remembers, *found)))
     if not torch.isfinite(loss):
         msg = (
             f"the loss of the first batch is {float(loss)} before any update: check the data "
@@ -67,22 +70,55 @@ def _of_the_data(step: TrainingStep, batches: Batches) -> tuple[str, ...]:
     return names
 
 
+def _tried_alone(step: TrainingStep, batches: Batches) -> Tensor:
+    """Return the first loss by a backward pass through the module itself."""
+    try:
+        return _tried(step, batches)
+    except RuntimeError as error:
+        if "does not require grad" not in str(error):
+            raise
+        msg = (
+            "no gradient reaches what Task.loss returned: it is detached, depends on no trainable "
+            "parameter, or has had its backward pass. Return the loss itself; backward is called "
+            "for you"
+        )
+        raise RequestError(msg) from error
+
+
+def _check_settled(step: TrainingStep, names: set[str], before: Buffers, after: Buffers) -> None:
+    """Refuse a model whose first step changes which parameters train, or a buffer's shape."""
+    if moved := sorted(names ^ set(trainable(step.shell))):
+        raise RequestError(
+            f"a step changes whether {moved[0]!r} requires a gradient: a task trains the same "
+            "parameters from its first update to its last. A training that unfreezes some later "
+            "keeps its own loop with wb.Twins"
+        )
+    other = [name for name, b in before.items() if after[name].shape != b.shape]
+    if other:
+        was, now = (tuple(held[other[0]].shape) for held in (before, after))
+        raise RequestError(
+            f"the first batch changes the shape of the buffer {other[0]!r} from {was} to {now}: "
+            "call the model once on a batch within the function that Task.model is"
+        )
+
+
 def _tried(step: TrainingStep, batches: Batches) -> Tensor:
     """Return the first loss, and leave what the task's functions remember as it was."""
     streams = Streams.of(step.task.seed)
     state = step.start(step.task.seed)
     batch = batches.batch(streams, 0)
     hidden = HiddenState(step.task, step.skeleton)
-    before = hidden.look()
+    before, names = hidden.look(), set(trainable(step.shell))
 
     def rehearse() -> Tensor:
         """Make a first step without its update; returns the loss."""
         seed_all(derive(streams.dropout, batches.first))
         number = step.number(0) if step.task.counts else None
-        loss = step.gradient(state.params, state.buffers, batch, number)[1]
+        _, loss, buffers = step.gradient(state.params, state.buffers, batch, number)
         if step.task.after_step is not None:  # it may remember something too
             step.put(state.params, state.buffers)
             step.after_update(0)
+        _check_settled(step, names, state.buffers, buffers)
         return loss
 
     try:

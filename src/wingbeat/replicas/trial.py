@@ -7,7 +7,7 @@ replica would train on what the others left.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -37,7 +37,7 @@ def try_optimizer(step: TrainingStep, batches: Batches) -> None:
         together = _run(step, batches, others=True)
         single = _run(step, batches, others=False)
     except RunError as error:
-        msg = f"in a trial before training: {error}"
+        msg = f"in a trial before training: {error}{_advice(step.owner)}"
         raise RequestError(msg) from error
     finally:
         step.renew()
@@ -45,6 +45,16 @@ def try_optimizer(step: TrainingStep, batches: Batches) -> None:
     own = type(step.owner).__module__.startswith("torch.optim")
     if not _same(together, single) and (not own or why_objects(step.skeleton)):
         raise RequestError(_sentence(step))
+
+
+def _advice(optimizer: Any) -> str:
+    """Return what to write for an optimizer that has a mode, as schedule-free ones do."""
+    if not callable(getattr(optimizer, "train", None)):
+        return ""
+    return (
+        f" Where {type(optimizer).__name__} has to be in train mode, call its train() within the "
+        "function that Task.optimizer is"
+    )
 
 
 def _sentence(step: TrainingStep) -> str:

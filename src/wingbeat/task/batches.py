@@ -7,6 +7,7 @@ and the sample's index. Twins therefore agree, and resuming is a counter.
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +16,8 @@ from torch.utils import _pytree as pytree
 
 from wingbeat.determinism import derive, seeded
 from wingbeat.errors import DriverError, RequestError, RunError
-from wingbeat.task.data import is_tensors, joined, len_of, plain
+from wingbeat.generators import GeneratorStates, host_states
+from wingbeat.task.data import Collated, is_tensors, joined, len_of, plain
 from wingbeat.task.order import order_of
 from wingbeat.task.replay import Listed, Rounds, given
 from wingbeat.task.streams import Streams
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
     from wingbeat.task.data import Batch
     from wingbeat.task.task import Task
 
+_TRIED = 4
+"""Samples that are asked for twice."""
 _LOOKED_AT = 64
 """Batches whose shapes are looked at before a driver is chosen."""
 
@@ -86,6 +90,33 @@ class Batches:
         if many == 1:
             return self._made(streams, start, step)
         return [self._made(streams, start + i, step) for i in range(many)]
+
+    def notice_kept_draws(self) -> None:
+        """Note in ``remembers`` samples that are random when first asked for, and then kept.
+
+        What they hold depends on the pass in which that was: another one in a resumed run. To be
+        called before anybody else asks for a sample.
+        """
+        if self._given is not None or self._tensors is not None:
+            return
+        streams, start = Streams.of(self.task.seed), self.first * self.task.accumulate
+        epoch, indices = order_of(self.task).find(streams.order, start)
+        seeds = {i: derive(streams.augmentation, epoch, i) for i in indices.tolist()[:_TRIED]}
+        if any(self._draws(*one) and not self._draws(*one) for one in seeds.items()):
+            data = self.task.data
+            kind = type(data.samples if isinstance(data, Collated) else data).__name__
+            self.remembers = (f"what {kind} drew at random",)
+
+    def _draws(self, index: int, seed: int) -> bool:
+        """Tell whether fetching a sample draws random numbers; one that fails draws none."""
+        with seeded(seed):
+            before, host = GeneratorStates.now(), host_states()
+            try:
+                self.task.data[index]
+            except Exception as error:  # told when the batch is made
+                logging.getLogger("wingbeat").info("sample %d: %s", index, error)
+                return False
+            return before.moved() or host != host_states()
 
     def rows(self) -> tuple[int, ...]:
         """Return how many samples batches may have; (1,) where that is not known."""

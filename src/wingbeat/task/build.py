@@ -124,6 +124,7 @@ class ModelBuilder:
         if not isinstance(model, nn.Module):
             msg = f"Task.model returned {type(model).__name__}: it must return an nn.Module"
             raise RequestError(msg)
+        _refuse_scripted(model)
         if not trainable(model):
             msg = "the model has no trainable parameter: at least one must have requires_grad=True"
             raise RequestError(msg)
@@ -165,6 +166,17 @@ class ModelBuilder:
 
         model._apply(cast)  # type: ignore[no-untyped-call]
         return model
+
+
+def _refuse_scripted(model: nn.Module) -> None:
+    scripted = [n for n, m in model.named_modules() if isinstance(m, torch.jit.ScriptModule)]
+    if scripted:
+        where = f"module {scripted[0]!r} is" if scripted[0] else "model is"
+        msg = (
+            f"the {where} TorchScript, which cannot be copied with its weights: let Task.model "
+            "return the module that was scripted or traced, or keep your loop with wb.Twins"
+        )
+        raise RequestError(msg)
 
 
 def _refuse_without_values(model: nn.Module) -> None:

@@ -16,6 +16,9 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
+_DATA: Any = torch.Tensor.data
+_SET_DATA = _DATA.__set__
+
 
 class PlainMasks(TorchFunctionMode):
     """Within this mode ``dropout`` in a differentiated step draws the mask of a plain one."""
@@ -23,8 +26,15 @@ class PlainMasks(TorchFunctionMode):
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
-        """Call the function; dropout of a tensor that lies transposed is made here."""
+        """Call the function; dropout of a tensor that lies transposed is made here.
+
+        Raises:
+            RuntimeError: ``.data`` of a tensor is assigned, as some criteria do with their own
+                weights: within ``torch.func`` the process would end there (torch 2.13).
+        """
         kwargs = kwargs or {}
+        if func == _SET_DATA:
+            raise RuntimeError("`.data` is assigned, which torch.func cannot follow")
         if func is F.dropout:
             return _dropout(*args, **kwargs)
         return func(*args, **kwargs)

@@ -77,9 +77,11 @@ def check_scalar(loss: Any) -> Tensor:
     if not isinstance(loss, torch.Tensor):
         msg = f"Task.loss returned {type(loss).__name__}: it must return a scalar tensor"
         if isinstance(loss, (tuple, list, dict)):
+            place = repr("loss") if isinstance(loss, dict) else 0
             msg += (
-                ". Add several losses up; several losses with an optimizer each need a loop of "
-                "your own: wb.Twins trains copies with it"
+                f". Return the loss alone, as in loss=lambda model, batch: "
+                f"training_step(model, batch)[{place}], or add several up; several losses with an "
+                "optimizer each need a loop of your own: wb.Twins trains copies with it"
             )
         raise RequestError(msg)
     if loss.dim() != 0:

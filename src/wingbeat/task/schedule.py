@@ -190,7 +190,8 @@ def _check_scheduler(scheduler: Any) -> None:
     if isinstance(scheduler, ReduceLROnPlateau):
         msg = (
             "ReduceLROnPlateau follows a measure of the run, which differs from replica to "
-            "replica: use a scheduler that depends on the step alone, such as StepLR"
+            "replica: use a scheduler that depends on the step alone, such as StepLR, or "
+            "keep your loop with wb.Twins"
         )
         raise RequestError(msg)
     if not hasattr(scheduler, "step"):

@@ -10,7 +10,7 @@ import torch
 
 from wingbeat.errors import RunError
 from wingbeat.task.batch_digest import batch_digest
-from wingbeat.twins.noise import draws_nothing, ordered, seed_fetch, seed_step
+from wingbeat.twins.noise import draws_nothing, ordered, seed_epoch_end, seed_fetch, seed_step
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -24,6 +24,17 @@ _PATIENCE = 10_000
 _ALL, _EVERY = 32, 16
 """Of a loader that cannot but repeat itself the first batches are compared with the reference's and
 then every so many: only a loop that writes into its data could change them, and it would all."""
+
+_ONCE = (
+    "within copy.epochs() there must be one loop over copy.batches(loader) in each epoch, to the "
+    "loader's end: for two loaders hand over a function, copy.batches(lambda: zip(first, second)), "
+    "for shorter epochs copy.batches(lambda: itertools.islice(loader, 100))"
+)
+_ROUND = (
+    "copy.batches(loader) goes round the loader until all steps are made, and they are: in a loop "
+    "over epochs the first one was the whole training, and what follows an epoch's batches ran "
+    "once. Write `for epoch in copy.epochs():` in place of `for epoch in range(...):`"
+)
 
 
 @dataclass
@@ -54,6 +65,7 @@ class Copy:
         parts: what ``build`` returned, by name.
         steps: updates after which it is finished.
         turned: called when the loop comes back for more, its own part of an update being over.
+        forgotten: called when what was trained is not what the loop means: nothing of it is kept.
     """
 
     def __init__(
@@ -70,7 +82,10 @@ class Copy:
         self.label, self.seed, self.parts, self.steps = label, seed, parts, steps
         self.place, self._streams, self._reference, self._noted = place, streams, reference, noted
         self.turned: Callable[[], None] = lambda: None
+        self.forgotten: Callable[[], None] = lambda: None
         self._iterating = False
+        self._epoch: tuple[int, int] | None = None
+        self._passed = False
         self._drawn_at_step = place.drawn
         self.differing: int | None = None
 
@@ -116,8 +131,29 @@ class Copy:
             if self.done == before:
                 raise RunError(self._forgotten(1))
 
+    def epochs(self) -> Iterator[int]:
+        """Yield the number of each epoch that is left: in place of ``range(epochs)``.
+
+        Within an epoch `batches` goes round the loader once, and what follows it (a validation, a
+        scheduler that is stepped once an epoch, a reset of a counter) has a seed of its own. A copy
+        that begins within an epoch gets the rest of its batches; one that begins where an epoch's
+        batches are over gets none, and what follows them.
+
+        Raises:
+            RunError: `batches` was not called once within an epoch, or left before its end.
+        """
+        number, skipped = self._begin(within=True)
+        while self.done < self.steps:
+            self._epoch, self._passed = (number, skipped), False
+            yield number
+            if not self._passed:
+                raise RunError(_ONCE)
+            number, skipped = number + 1, 0
+
     def batches(self, loader: Iterable[Any] | Callable[[], Iterable[Any]]) -> Iterator[Any]:
         """Yield the same batches as every other copy, round and round, until all steps are made.
+
+        Within `epochs` it goes round once.
 
         Args:
             loader: a DataLoader or anything else that can be iterated over again; a function is
@@ -125,8 +161,15 @@ class Copy:
 
         Raises:
             RunError: it gives no batch, or another number of batches in a pass than it gave the
-                reference; ``step`` is never called; two such loops at once.
+                reference; ``step`` is never called; two such loops at once, or a second one when
+                all steps are made.
         """
+        if self._epoch is not None:
+            yield from self._epoch_of(loader, *self._epoch)
+            return
+        if self.done >= self.steps:
+            self.forgotten()
+            raise RunError(_ROUND)
         if self._iterating:
             msg = (
                 "copy.batches() is already being iterated: to draw from two loaders, use one loop "
@@ -142,10 +185,27 @@ class Copy:
         finally:
             self._iterating = False
 
-    def _begin(self) -> tuple[int, int]:
-        """Return the pass that the next batch is of, and how many of its batches are over."""
+    def _epoch_of(self, loader: Any, number: int, skipped: int) -> Iterator[Any]:
+        """Yield what is left of the epoch's batches, and seed what follows them."""
+        if self._passed or self._iterating:
+            raise RunError(_ONCE)
+        self._iterating = True
+        try:
+            yield from self._one_pass(loader, number, skipped)
+            self._passed = True  # not where the loop left before
+        finally:
+            self._iterating = False
+        seed_epoch_end(self._now(), number)
+
+    def _begin(self, *, within: bool = False) -> tuple[int, int]:
+        """Return the pass that the next batch is of, and how many of its batches are over.
+
+        Args:
+            within: where all batches of a pass are over, mean this pass and not the next one.
+        """
         known = self._reference.passes if self._reference is not None else self.place.passes
-        begun = [start for start in known if start <= self.place.drawn]
+        last = max(self.place.drawn - 1, 0) if within else self.place.drawn
+        begun = [start for start in known if start <= last]
         if not begun:
             return 0, self.place.drawn
         return len(begun) - 1, self.place.drawn - begun[-1]

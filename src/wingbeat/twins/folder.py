@@ -174,6 +174,13 @@ class SeedFolder:
             _distance(twin.read(step).params, reference.read(step).params) for step in twin.steps()
         )
 
+    def forget(self, label: str) -> None:
+        """Remove what was trained of a copy; of the reference also what others fork from."""
+        for folder in (self._own(label), *([self.folder / "forks"] if label == REFERENCE else [])):
+            shutil.rmtree(folder, ignore_errors=True)
+        if self.held is not None:
+            self.held.pop(label, None)
+
     def drop_copies(self) -> None:
         """Remove the single copies once the run holds them."""
         for name in ("copies", "forks"):

@@ -14,7 +14,12 @@ from wingbeat.task.passes import draws_nothing, ordered, seed_fetch, seed_pass
 if TYPE_CHECKING:
     from wingbeat.task.batches import Streams
 
-__all__ = ["draws_nothing", "ordered", "seed_fetch", "seed_pass", "seed_step"]
+__all__ = ["draws_nothing", "ordered", "seed_epoch_end", "seed_fetch", "seed_pass", "seed_step"]
+
+
+def seed_epoch_end(streams: Streams, number: int) -> None:
+    """Seed all generators for what follows the batches of an epoch: a validation, a restart."""
+    seed_all(derive(streams.dropout, "epoch", number))
 
 
 def seed_step(streams: Streams, place: int) -> None:

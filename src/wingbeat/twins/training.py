@@ -69,6 +69,7 @@ class Training:
             reference,
             self._noted,
         )
+        self.copy.forgotten = lambda: folder.forget(plan.label)
 
     def _begin(self) -> Place:
         """Load the checkpoint or the fork's state, or start at step 0; returns the place."""
