@@ -6,7 +6,10 @@ terminal obeys escape sequences in them: it moves the cursor, erases lines, chan
 
 from __future__ import annotations
 
+import codecs
+import json
 import sys
+from io import TextIOWrapper
 from typing import TYPE_CHECKING, Final
 
 from rich import console as rich_console
@@ -39,6 +42,35 @@ def _shown(character: str) -> str:
         return f"\\u{ord(character):04x}"
     # What cannot be encoded, as half of a pair, would end the program.
     return "\ufffd" if 0xD800 <= ord(character) < 0xE000 else character
+
+
+def encodable(stream: object) -> None:
+    r"""Let a stream take every character: what its encoding lacks is written out, as in JSON.
+
+    A terminal of LANG=C or Latin-1 has no minus sign; a letter less is better than no answer, and
+    a JSON document means what it meant.
+
+    Example:
+        >>> import io
+        >>> stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+        >>> encodable(stream)
+        >>> stream.write("w \u2212 1"), stream.flush(), stream.buffer.getvalue()
+        (5, None, b'w \\u2212 1')
+    """
+    if isinstance(stream, TextIOWrapper) and stream.errors == "strict":
+        stream.reconfigure(errors=_WRITTEN_OUT)
+
+
+_WRITTEN_OUT: Final = "wingbeat_written_out"
+
+
+def _written_out(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    return json.dumps(error.object[error.start : error.end])[1:-1], error.end
+
+
+codecs.register_error(_WRITTEN_OUT, _written_out)
 
 
 def echo(text: object, *, err: bool = False, nl: bool = True) -> None:

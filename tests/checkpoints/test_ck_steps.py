@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from wingbeat.checkpoints.pattern import find_files
+from wingbeat.checkpoints.pattern import find_files, pattern_for
 from wingbeat.checkpoints.step import Step, read_step
 from wingbeat.errors import RequestError
 
@@ -38,6 +38,21 @@ NAMES = {
     "best.pt": None,
     "v2.pt": None,
     "1234567890123456.pt": None,
+    "step_1e5.pt": (100_000, "step"),
+    "ckpt_2.5e3.pt": (2500, "step"),
+    "1e-3.pt": (3, ""),
+    "100steps.pt": (100, "step"),
+    "5epochs.pt": (5, "epoch"),
+    "unet_3d.pt": None,
+    "unet_3d_200.pt": (200, ""),
+    "ep1-ba100-rank0.pt": (100, "step"),
+    "2024-05-01_12-30-05.pt": None,
+    "20240501_123005.pt": None,
+    "CKPT+2024-05-01+12-30-05+00": None,
+    "2024-05-01_step_100.pt": (100, "step"),
+    "2024-05-01_1000.pt": (1000, ""),
+    "607a30d783dfa663caf39e06633721c8d4cfcd7e": None,
+    "3f2a9c1e-12ab-4f1d-9abc-0123456789ab.pt": None,
 }
 
 
@@ -62,6 +77,37 @@ def test_a_pattern_reads_them(tmp_path, pattern, names, steps):
     found = find_files(f"{tmp_path}/{pattern}")
     assert found.steps == steps
     assert ("epochs" in found.read) == pattern.startswith("epoch")
+
+
+def test_a_date_is_a_step_only_where_it_is_said_to_be_one(tmp_path):
+    for name in ("20240501.pt", "20240503.pt"):
+        (tmp_path / name).touch()
+    with pytest.raises(RequestError, match="no checkpoint with a whole number"):
+        find_files(f"{tmp_path}/*.pt")
+    assert find_files(f"{tmp_path}/{{step}}.pt").steps == (20240501, 20240503)
+
+
+@pytest.mark.parametrize("shape", ["run-[12]/*.pt", "run-?/*.pt", "{a,b}/*.pt", "gone/*.pt"])
+def test_a_pattern_of_a_shell_is_called_what_it_is(tmp_path, shape):
+    with pytest.raises(RequestError, match="nor any other file or folder") as refused:
+        find_files(f"{tmp_path}/{shape}")
+    assert ("only * stands for something" in str(refused.value)) == (shape != "gone/*.pt")
+
+
+def test_two_files_of_one_step_are_both_named(tmp_path):
+    for name in ("epoch=3-step=400.ckpt", "epoch=3-step=400-v1.ckpt"):
+        (tmp_path / name).touch()
+    with pytest.raises(RequestError, match=r"both step 400: narrow the pattern"):
+        find_files(f"{tmp_path}/*.ckpt")
+
+
+def test_the_pattern_of_a_folder_is_told(tmp_path):
+    for name in ("step_5.pt", "step_010.pt", "step_100.pt", "last.pt"):
+        (tmp_path / name).touch()
+    told = pattern_for(tmp_path)
+    assert told == f"those of the folder are '{tmp_path}/step_{{step}}.pt'"
+    assert find_files(told.split("'")[1]).steps == (5, 10, 100)
+    assert pattern_for(tmp_path / "gone") == ""
 
 
 def test_a_loss_in_place_of_the_step_and_epochs_among_steps_are_refused(tmp_path):

@@ -12,8 +12,9 @@ import torch
 
 import wingbeat as wb
 from wingbeat.analyses.logged_runs import compare_recipes
-from wingbeat.analyses.noise_sources import noise_sources
-from wingbeat.analyses.onset import find_onset
+from wingbeat.analyses.noise_sources import SOURCES, noise_sources
+from wingbeat.analyses.noise_sources.compare import SOURCES_BY_DEFAULT
+from wingbeat.analyses.onset import METRICS, find_onset
 from wingbeat.calibration import calibrate
 from wingbeat.checkpoints import compare
 from wingbeat.cli import calibrate as cli_calibrate
@@ -87,7 +88,7 @@ def plain(name: str, value: Any) -> Any:
         return parse.parse_perturbation(value).describe()
     if name == "perturbation":  # None: Gaussian(0.01), as the docstring says
         return wb.Gaussian(0.01).describe()
-    if name == "sources" and value == cli_noise.SOURCES_BY_DEFAULT:
+    if name == "sources" and value == SOURCES_BY_DEFAULT:
         return None
     return None if value == () else value
 
@@ -145,3 +146,9 @@ def test_a_run_that_says_nothing_is_that_of_the_command_line() -> None:
     assert only == parse.parse_perturbation("gaussian:0.01").describe()
     assert found.condition["replicas"] == 5
     assert wb.run(own, (), driver="loop", metrics=["l2"]).condition["perturbations"] == []
+
+
+def test_names_in_the_help_are_those_of_the_analyses() -> None:
+    """The help is written without torch, and so without the analyses."""
+    assert cli_noise.SOURCES == SOURCES
+    assert cli_onset.METRICS == METRICS

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import inspect
+import os
 import subprocess
 import sys
 from importlib import import_module
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -15,10 +17,12 @@ from wingbeat.cli.main import COMMANDS, app
 
 
 def test_help_loads_nothing_heavy() -> None:
+    """Of every command but `study`, whose named studies are what their plans say."""
     told = (
-        "import sys; from wingbeat.cli.main import app\n"
-        "try: app(['--help'])\n"
-        "except SystemExit: pass\n"
+        "import sys; from wingbeat.cli.main import COMMANDS, app\n"
+        "for words in ([], *([name] for name in COMMANDS if name != 'study')):\n"
+        "    try: app([*words, '--help'])\n"
+        "    except SystemExit as ended: assert not ended.code, words\n"
         "print(*[m for m in ('torch', 'scipy', 'pandas') if m in sys.modules], file=sys.stderr)"
     )
     done = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, check=True)
@@ -56,4 +60,57 @@ def test_help_says_where_the_step_goes() -> None:
 def test_an_unknown_command() -> None:
     done = CliRunner().invoke(app, ["rnu"])
     assert done.exit_code == 2
-    assert "rnu" in done.output
+    assert "No such command 'rnu': did you mean 'run'?" in done.output
+
+
+@pytest.mark.parametrize("words", [("--replicas", "many"), ("--replicas=many",)])
+def test_a_value_that_is_none_is_named(words: tuple[str, ...]) -> None:
+    done = CliRunner().invoke(app, ["run", "mine:task", *words], env={"COLUMNS": "200"})
+    assert done.exit_code == 2
+    assert "'--replicas': 'many': " in done.output
+
+
+def test_a_narrow_terminal_gets_no_line_that_it_must_break() -> None:
+    for words in (["run"], ["fork"], []):
+        said = CliRunner().invoke(app, [*words, "--help"], env={"COLUMNS": "40"}).output
+        assert max(map(len, said.splitlines())) <= 40, words
+    assert COMMANDS["seeds"][1].rstrip(".") in " ".join(said.split())
+
+
+def script(words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run the command line in a shell of its own."""
+    return subprocess.run(
+        ["bash", "-c", words.replace("wingbeat", f"{sys.executable} -m wingbeat")],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, **environment},
+    )
+
+
+def test_what_a_terminal_cannot_show_is_written_out() -> None:
+    """Was: a traceback where the terminal's encoding has no minus sign."""
+    told = "from wingbeat.cli.main import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", told, "metrics", "l2"],
+        capture_output=True,
+        check=False,
+        env={**os.environ, "PYTHONUTF8": "0", "PYTHONIOENCODING": "ascii"},
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert rb"Distance |w \u2212 w_ref|" in done.stdout
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+def test_a_full_disk_is_said() -> None:
+    done = script("wingbeat --help > /dev/full")
+    assert done.returncode == 1
+    assert "the output cannot be written (No space left on device)" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "Exception ignored" not in done.stderr
+
+
+def test_a_completion_is_of_the_script() -> None:
+    """`python -m wingbeat` is no name that a shell completes. Was: a script that is no script."""
+    done = script("wingbeat --show-completion bash")
+    assert "_WINGBEAT_COMPLETE=complete_bash" in done.stdout

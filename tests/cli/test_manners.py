@@ -103,10 +103,10 @@ def test_an_interrupt_says_what_is_kept_and_how_to_go_on(call, monkeypatch) -> N
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("wingbeat.cli.task.verify_task", interrupted)
+    monkeypatch.setattr("wingbeat.execution.verify.verify", interrupted)
     assert call("verify", "mine.py:task") == (130, "", "\nInterrupted. Nothing was kept.\n")
     call("run", "mine.py:task", *SHORT)
-    monkeypatch.setattr("wingbeat.cli.task.run_task", interrupted)
+    monkeypatch.setattr("wingbeat.execution.run.run", interrupted)
     code, out, told = call("run", "mine.py:task", *SHORT)
     assert (code, out) == (130, "")
     assert "is kept in out: the same command again goes on" in told

@@ -9,6 +9,7 @@ import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from wingbeat.checkpoints.foreign import foreign_archive
 from wingbeat.checkpoints.source import read_bytes
 from wingbeat.errors import StoreError
 
@@ -52,7 +53,9 @@ def read_records(path: Path, base: int = 0, size: int | None = None) -> dict[str
     try:
         with path.open("rb") as whole, zipfile.ZipFile(FilePart(whole, base, size)) as file:
             infos = file.infolist()
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+    except ValueError as error:  # a place before the file
+        raise _wrong(path, "it was cut short or is being written") from error
+    except (zipfile.BadZipFile, OSError, NotImplementedError) as error:
         raise _wrong(path, f"its directory cannot be read: {error}") from error
     if len(infos) > MOST_RECORDS:
         raise _wrong(path, f"it has {len(infos):,} entries; {MOST_RECORDS:,} are allowed")
@@ -147,16 +150,8 @@ def check_records(
 
 def _refuse_others(path: Path, names: list[str]) -> None:
     """Refuse archives of others by what they are."""
-    if any(name.endswith("/constants.pkl") or "/code/" in name for name in names):
-        what = "a TorchScript program, which holds code beside its weights"
-        how = "torch.save(torch.jit.load(path).state_dict(), ...) where you trust it"
-    elif names and all(name.endswith(".npy") for name in names):
-        what = "a NumPy archive (.npz)"
-        how = "save its arrays as tensors, with safetensors.numpy.save_file"
-    else:
-        return
-    msg = f"{path} is {what}, and no state dict: {how}"
-    raise StoreError(msg)
+    if (other := foreign_archive(names)) is not None:
+        raise StoreError(f"{path} {other}")
 
 
 def _refuse(path: Path, info: zipfile.ZipInfo) -> None:

@@ -11,9 +11,10 @@ from wingbeat.checkpoints.blocks import grams
 from wingbeat.checkpoints.comparison import Comparison
 from wingbeat.checkpoints.memory import parse_memory
 from wingbeat.checkpoints.moments import WeightMoments
-from wingbeat.checkpoints.names import Shared, few, match
+from wingbeat.checkpoints.names import LeftOut, Shared, few, match
 from wingbeat.checkpoints.open import open_checkpoint
 from wingbeat.checkpoints.prefixes import aligned
+from wingbeat.checkpoints.pruned import masked
 from wingbeat.checkpoints.read_plan import ReadPlan, make_plan
 from wingbeat.errors import RequestError
 
@@ -69,12 +70,9 @@ def compare(
     named = _labels(places, labels)
     at = _steps(places, steps)
     tick = progress or (lambda *_: None)
-    sources = aligned([open_checkpoint(path, key=key) for path in places])
+    sources = aligned([masked(open_checkpoint(path, key=key)) for path in places])
     shared, left_out = match(sources, named)
-    if not shared or not sum(t.numbers for t in shared):
-        why = "; ".join(f"{x.name}: {x.why}, {x.detail}" for x in left_out[:5])
-        msg = f"the checkpoints have no floating-point tensor of one name and shape ({why})"
-        raise RequestError(msg)
+    require_numbers(shared, left_out)
     width = max(e.torch_dtype.itemsize for t in shared for e in t.entries)
     plan = make_plan(len(places), width, allowed)
     checked = _check(sources, tick) if check else [False] * len(sources)
@@ -88,7 +86,7 @@ def compare(
         moments=moments,
         left_out=left_out,
         memory=plan.bytes,
-        notes=told(sources, named),
+        notes=(*told(sources, named), *coverage(shared, left_out, sources, named)),
         adapters=adapters(shared, sources),
     )
 
@@ -103,6 +101,47 @@ def told(sources: Sequence[Source], labels: Sequence[str]) -> tuple[str, ...]:
         note if len(where) == len(sources) else f"{few(where)}: {note}"
         for note, where in found.items()
     )
+
+
+def require_numbers(shared: Sequence[Shared], left_out: Sequence[LeftOut]) -> None:
+    """Refuse checkpoints that have nothing in common which could be compared.
+
+    Raises:
+        RequestError: they have no tensor of one name and shape, or only empty ones.
+    """
+    if shared and not sum(tensor.numbers for tensor in shared):
+        msg = (
+            f"all {len(shared)} tensors that the checkpoints share are empty, as ZeRO stage 3 of "
+            "DeepSpeed leaves them: put the weights together with its zero_to_fp32.py first"
+        )
+        raise RequestError(msg)
+    if not shared:
+        why = "; ".join(f"{x.name}: {x.why}, {x.detail}" for x in left_out[:5])
+        msg = f"the checkpoints have no floating-point tensor of one name and shape ({why})"
+        raise RequestError(msg)
+
+
+def coverage(
+    shared: Sequence[Shared],
+    left_out: Sequence[LeftOut],
+    sources: Sequence[Source],
+    labels: Sequence[str],
+) -> tuple[str, ...]:
+    """Return a sentence where less than half of a checkpoint's numbers have a partner."""
+    compared = sum(tensor.numbers for tensor in shared)
+    alone = [one.name for one in left_out if one.why in ("missing", "shape")]
+    most, label = 0, ""
+    for source, named in zip(sources, labels, strict=True):
+        own = [source.entries[name] for name in alone if name in source.entries]
+        lost = sum(entry.numbers for entry in own if entry.kind == "float")
+        most, label = max((most, label), (lost, named), key=lambda pair: pair[0])
+    if most <= compared:
+        return ()
+    words = (
+        f"Only {compared:,} of the {compared + most:,} numbers of {label} have a partner of the "
+        "same name and shape: see what is left out, and whether these are of one model."
+    )
+    return (words,)
 
 
 def _measure(shared: Sequence[Shared], plan: ReadPlan, tick: Tick) -> WeightMoments:

@@ -21,7 +21,7 @@ from torch import Tensor
 from wingbeat.checkpoints.archive import ArchiveRecord, FilePart, check_records, read_records
 from wingbeat.checkpoints.single_file import natural_order
 from wingbeat.checkpoints.source import READ, Entry, Piece, read_whole
-from wingbeat.checkpoints.torch_file import LARGEST_HELD, kind_of
+from wingbeat.checkpoints.torch_file import LARGEST_HELD, kind_of, turned
 from wingbeat.checkpoints.weights import choose
 from wingbeat.errors import RequestError, StoreError
 
@@ -200,6 +200,9 @@ def _chunk(
         raise RequestError(msg)
     path = _file(folder, info.relative_path)
     records = read_records(path, info.offset, info.length)
+    if turned(path, records.values()):
+        msg = f"{folder} was written on a machine of the other byte order: load and save it there"
+        raise RequestError(msg)
     with path.open("rb") as file:
         window: Any = FilePart(file, info.offset, info.length)
         tensor = torch.load(window, weights_only=True, map_location="meta")

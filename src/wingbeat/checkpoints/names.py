@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -10,7 +11,10 @@ if TYPE_CHECKING:
 
     from wingbeat.checkpoints.source import Entry, Source
 
-Why = Literal["missing", "shape", "integer", "complex", "quantised", "statistic", "tied"]
+Why = Literal["missing", "shape", "integer", "complex", "quantised", "statistic", "tied", "average"]
+# Where trainers of diffusion models keep an average of the weights, beside ``model.``.
+_AVERAGES = ("model_ema", "ema_model", "ema", "ema_net")
+_BESIDE_AVERAGES = ("decay", "num_updates", "initted", "step")
 STATISTICS = ("running_mean", "running_var")
 # What GPTQ and AWQ call codes; endings of codes of compressed-tensors, torchao and quanto.
 _PACKED = ("qweight", "qzeros", "g_idx")
@@ -48,7 +52,8 @@ class LeftOut:
         name: its name.
         why: "missing" (some checkpoint lacks it), "shape" (they differ), "integer", "complex",
             "quantised", "statistic" (running mean or variance of a normalisation layer, which
-            training does not move by gradient) or "tied" (another name of a compared tensor).
+            training does not move by gradient), "tied" (another name of a compared tensor) or
+            "average" (of the weights that lie beside it).
         detail: in words.
     """
 
@@ -65,11 +70,17 @@ def match(
     A tied name counts as present wherever its tensor is stored, and is compared once.
     """
     names = dict.fromkeys(name for s in sources for name in (*s.entries, *s.tied))
-    packed = _quantised(sources)
+    packed, averages = _quantised(sources), _averages(sources)
     shared, out = [], []
+    stored: dict[tuple[int, ...], str] = {}
     for name in names:
         found = [_entry(source, name) for source in sources]
-        left = _left_out(name, found, sources, labels, packed)
+        left = _left_out(name, found, labels, packed, averages)
+        if left is None:
+            # Two names of one tensor, whichever of them each checkpoint keeps it under.
+            first = stored.setdefault(tuple(map(id, found)), name)
+            if first != name:
+                left = LeftOut(name, "tied", f"the same tensor as {first}")
         if left is not None:
             out.append(left)
         else:
@@ -84,24 +95,21 @@ def _entry(source: Source, name: str) -> Entry | None:
 def _left_out(
     name: str,
     found: Sequence[Entry | None],
-    sources: Sequence[Source],
     labels: Sequence[str],
     packed: frozenset[str],
+    averages: frozenset[str],
 ) -> LeftOut | None:
     lacking = [label for label, entry in zip(labels, found, strict=True) if entry is None]
     if lacking:
         return LeftOut(name, "missing", f"not in {few(lacking)}")
     entries = [entry for entry in found if entry is not None]
-    found_why = _by_name(name, packed) or _by_type(entries)
-    if found_why is not None:
-        return LeftOut(name, *found_why)
-    kept = {source.tied.get(name) for source in sources}
-    if len(kept) == 1 and None not in kept:
-        return LeftOut(name, "tied", f"the same tensor as {next(iter(kept))}")
-    return None
+    found_why = _by_name(name, packed, averages) or _by_type(entries)
+    return None if found_why is None else LeftOut(name, *found_why)
 
 
-def _by_name(name: str, packed: frozenset[str]) -> tuple[Why, str] | None:
+def _by_name(name: str, packed: frozenset[str], averages: frozenset[str]) -> tuple[Why, str] | None:
+    if name in averages:
+        return "average", "an average of the weights beside them; key= takes it instead"
     if name in packed:
         return "quantised", "packed weights or their scale"
     if name.rpartition(".")[2] in STATISTICS:
@@ -117,6 +125,18 @@ def _by_type(entries: Sequence[Entry]) -> tuple[Why, str] | None:
     if len({e.shape for e in entries}) > 1:
         return "shape", few([str(e.shape) for e in entries])
     return None
+
+
+def _averages(sources: Sequence[Source]) -> frozenset[str]:
+    """Return the names of averages that lie in one state dict with the weights themselves."""
+    found: set[str] = set()
+    for source in sources:
+        own = {n for n in source.entries if n.partition(".")[0] in _AVERAGES}
+        rest = Counter(e.shape for n, e in source.entries.items() if n not in own)
+        weights = [n for n in own if n.rpartition(".")[2] not in _BESIDE_AVERAGES]
+        if Counter(source.entries[n].shape for n in weights) <= rest:
+            found |= own
+    return frozenset(found)
 
 
 def _quantised(sources: Sequence[Source]) -> frozenset[str]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from wingbeat.checkpoints.foreign import foreign_folder, refuse_remote
 from wingbeat.checkpoints.formats.registry import format_of, in_order
 from wingbeat.checkpoints.formats.sharded import INDEX
 from wingbeat.checkpoints.names import few
@@ -16,6 +18,9 @@ if TYPE_CHECKING:
 
 _INDICES = ("*.safetensors.index.json", "*.bin.index.json")
 ALONE = ("model.safetensors", "pytorch_model.bin")
+_SAVED = (".pt", ".pth", ".ckpt", ".bin", ".tar")
+# What trainers keep beside weights: optimizers, schedules, random states, arguments.
+_NO_MODEL = re.compile(r"optim|sched|rng|random|scaler|training_args|^events\.", re.I)
 # What compilation, FSDP and activation checkpointing put into names, anywhere.
 _INSIDE = ("_orig_mod.", "_fsdp_wrapped_module.", "_checkpoint_wrapped_module.")
 _BEFORE = "module."  # what data parallelism puts before all names
@@ -44,8 +49,22 @@ def open_checkpoint(path: str | Path, *, key: str | None = None) -> Source:
         >>> source.format, source.entries["w"].shape, source.entries["w"].dtype
         ('safetensors', (2, 3), 'float32')
     """
-    target = located(Path(path))
-    return _bare(format_of(target).function(target, key))
+    refuse_remote(path)
+    given = expanded(path)
+    target = located(given)
+    source = _bare(format_of(target).function(target, key))
+    more = _others(given, target)
+    if not more:
+        return source
+    notes = (*source.notes, f"Not read, beside {target.name}: {few(more)}.")
+    return replace(source, notes=notes)  # type: ignore[type-var]
+
+
+def expanded(path: str | Path) -> Path:
+    """Return a path with the user's own folder for a ``~`` that it begins with."""
+    found = Path(path)
+    home = found.parts[:1] == ("~",) and not found.exists()
+    return found.expanduser() if home else found
 
 
 def located(path: Path) -> Path:
@@ -58,21 +77,41 @@ def located(path: Path) -> Path:
         return path
     for one in in_order():
         if (standing := one.in_folder(path)) is not None:
-            return standing
-    others = sorted(p for ending in _INDICES for p in path.glob(ending))
-    alone = [path / name for name in ALONE if (path / name).exists()]
-    # An adapter or a part of a diffusion pipeline: one file whose name tells what it is.
-    found = others or alone or sorted(path.glob("*.safetensors"))
-    if len(found) != 1:
+            found = [standing]
+            break
+    else:
+        others = sorted(p for ending in _INDICES for p in path.glob(ending))
+        alone = [path / name for name in ALONE if (path / name).exists()]
+        # An adapter or a part of a diffusion pipeline: one file whose name tells what it is.
+        found = others or alone or sorted(path.glob("*.safetensors")) or _weights_in(path)
+    if found and found[0].name == INDEX and (path / ALONE[0]).exists():
+        found.append(path / ALONE[0])  # one of the two is left over from an earlier save
+    if not found:
+        raise RequestError(f"the folder {path} {foreign_folder(path)}")
+    if len(found) > 1:
         names = few([p.name for p in found])
-        what = (
-            f"several checkpoints ({names})"
-            if found
-            else f"neither {INDEX} nor {' nor '.join(ALONE)}"
-        )
-        msg = f"the folder {path} holds {what}: name the file itself"
+        msg = f"the folder {path} holds several checkpoints ({names}): name the file itself"
         raise RequestError(msg)
     return found[0]
+
+
+def _weights_in(folder: Path) -> list[Path]:
+    """Return the files of ``torch.save`` in a folder that can be a model's."""
+    files = (p for ending in _SAVED for p in folder.glob(f"*{ending}"))
+    return sorted(p for p in files if not _NO_MODEL.search(p.name))
+
+
+def _others(given: Path, target: Path) -> list[str]:
+    """Return the weights that lie in a folder beside the file which was taken for it."""
+    if target == given or target.name not in ALONE:
+        return []
+    stem, ending = target.stem, target.suffix
+    return sorted(p.name for p in given.glob(f"*{ending}") if p != target and _like(p, stem))
+
+
+def _like(path: Path, stem: str) -> bool:
+    """Tell whether a file is named as another of the same kind: ``model_1`` beside ``model``."""
+    return re.fullmatch(rf"{re.escape(stem)}_\d+", path.stem) is not None
 
 
 def _bare(source: Source) -> Source:

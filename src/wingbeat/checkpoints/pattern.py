@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from wingbeat.checkpoints.foreign import refuse_remote
+from wingbeat.checkpoints.open import expanded
 from wingbeat.checkpoints.single_file import natural_order
 from wingbeat.checkpoints.step import Step, read_step
 from wingbeat.errors import RequestError, StoreError
@@ -61,6 +63,8 @@ def find_files(pattern: str) -> FoundFiles:
         RequestError: it has no ``*``, matches nothing, one step twice, or no step in common.
         StoreError: a folder cannot be read.
     """
+    refuse_remote(pattern)
+    pattern = str(expanded(pattern))
     parts = Path(pattern).parts
     count = sum(len(_FIELD.findall(part)) for part in parts)
     if not count or "**" in pattern:
@@ -74,8 +78,12 @@ def find_files(pattern: str) -> FoundFiles:
         if step is None:
             odd += 1
         elif (replica, step.value) in paths:
-            msg = f"{paths[replica, step.value]} and {path} are both step {step.value} of"
-            raise RequestError(f"{msg} {replica!r}: use {{step}} and {{replica}} in the pattern")
+            msg = (
+                f"{paths[replica, step.value]} and {path} are both step {step.value}"
+                f"{f' of {replica!r}' if replica else ''}: narrow the pattern so that it matches "
+                "one of them, or say with {step} and {replica} what stands where"
+            )
+            raise RequestError(msg)
         else:
             paths[replica, step.value] = path
             kinds.setdefault(step.after, path)
@@ -99,9 +107,7 @@ def _told(pattern: str, kinds: dict[str, Path]) -> str:
 
 def _complete(pattern: str, paths: dict[tuple[str, int], Path], odd: int) -> FoundFiles:
     if not paths:
-        msg = f"{pattern!r} matches no checkpoint with a whole number as its step"
-        more = ": say where it stands with {step}" if odd and "{step}" not in pattern else ""
-        raise RequestError(msg + more)
+        raise RequestError(_nothing(pattern, odd))
     replicas = sorted({r for r, _ in paths}, key=natural_order)
     every = sorted({s for _, s in paths})
     steps = tuple(s for s in every if all((r, s) in paths for r in replicas))
@@ -116,6 +122,37 @@ def _complete(pattern: str, paths: dict[tuple[str, int], Path], odd: int) -> Fou
         dropped.append(f"{len(less)} steps that not every replica has are not used ({shown}).")
     kept = {key: path for key, path in paths.items() if key[1] in set(steps)}
     return FoundFiles(kept, tuple(replicas), steps, tuple(dropped))
+
+
+def pattern_for(folder: Path) -> str:
+    """Return what to write for the checkpoints in a folder; "" where it holds fewer than two.
+
+    >>> pattern_for(Path("nowhere"))
+    ''
+    """
+    names = [n for n in _listed(folder) if read_step(n) is not None] if folder.is_dir() else []
+    patterns: dict[str, int] = {}
+    for name in names:
+        # The digits of the step: the last ones that are it, written in full or padded.
+        step = read_step(name)
+        spots = [m for m in re.finditer("[0-9]+", name) if step and int(m[0]) == step.value]
+        if spots:
+            begin, end = spots[-1].span()
+            pattern = f"{name[:begin]}{{step}}{name[end:]}"
+            patterns[pattern] = patterns.get(pattern, 0) + 1
+    most = max(patterns.items(), key=lambda pair: pair[1], default=("", 0))
+    return f"those of the folder are '{folder}/{most[0]}'" if most[1] > 1 else ""
+
+
+def _nothing(pattern: str, odd: int) -> str:
+    """Return why a pattern led to no checkpoint."""
+    if odd:
+        found = f"{pattern!r} matches no checkpoint with a whole number as its step"
+        return found if "{step}" in pattern else f"{found}: say where it stands with {{step}}"
+    more = ": look at its folders and endings"
+    if re.search(r"[?\[]|\{[^}]*,", pattern):
+        more = ": only * stands for something else in it; ?, [ ] and { , } are taken as they are"
+    return f"{pattern!r} matches no checkpoint, nor any other file or folder{more}"
 
 
 def _matches(root: Path, parts: tuple[str, ...]) -> Iterator[tuple[Path, tuple[str, ...]]]:
@@ -149,7 +186,10 @@ def _listed(folder: Path) -> list[str]:
 def _meaning(pattern: str, fields: tuple[str, ...]) -> tuple[str, Step | None]:
     names = _FIELD.findall(pattern)
     place = names.index("{step}") if "{step}" in names else len(names) - 1
-    step = read_step(fields[place], _FIELD.split(pattern)[place])
+    field = fields[place]
+    step = read_step(field, _FIELD.split(pattern)[place])
+    if step is None and names[place] == "{step}" and field.isdecimal() and len(field) <= 15:
+        step = Step(int(field), "")  # whatever it looks like, it was said to be the step
     others = [i for i in range(len(names)) if i != place]
     named = [i for i in others if names[i] == "{replica}"]
     return "/".join(fields[i] for i in named or others), step

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any, cast
 
 import torch
 
-from wingbeat.checkpoints.compare import told
-from wingbeat.checkpoints.names import LeftOut, Shared, match
+from wingbeat.checkpoints.compare import coverage, require_numbers, told
+from wingbeat.checkpoints.names import LeftOut, Shared, few, match
 from wingbeat.checkpoints.open import open_checkpoint
 from wingbeat.checkpoints.pattern import FoundFiles, find_files
 from wingbeat.checkpoints.prefixes import aligned
+from wingbeat.checkpoints.pruned import masked
 from wingbeat.checkpoints.source import read_whole
 from wingbeat.errors import RequestError, StoreError, nearest
 from wingbeat.replicas.fork import NULL, REFERENCE
@@ -136,12 +137,13 @@ def open_series(
     found = find_files(pattern)
     replicas = _ordered(found, reference, null)
     keys = [(r, s) for r in replicas for s in found.steps]
-    sources = aligned([open_checkpoint(found.paths[k], key=key) for k in keys])
+    sources = aligned([masked(open_checkpoint(found.paths[k], key=key)) for k in keys])
     labels = [f"{r or 'run'}@{s}" for r, s in keys]
     shared, left_out = match(sources, labels)
     if not shared:
         why = "; ".join(f"{x.name}: {x.why}, {x.detail}" for x in left_out[:5])
         raise RequestError(f"the checkpoints share no floating-point tensor ({why})")
+    require_numbers(shared, left_out)
     if check:
         for source in sources:
             source.check(lambda _: None)
@@ -155,6 +157,7 @@ def open_series(
             *([found.read] if found.read else []),
             *found.dropped,
             *told(sources, labels),
+            *coverage(shared, left_out, sources, labels),
             *_told(left_out),
         ),
         tensors={t.name: t for t in shared},
@@ -183,11 +186,11 @@ def _label(replica: str, null: str | None, group: str) -> str:
 
 
 def _told(left_out: Sequence[LeftOut]) -> list[str]:
-    counts: dict[str, int] = {}
+    names: dict[str, list[str]] = {}
     for one in left_out:
-        if one.why in ("missing", "shape", "quantised"):
-            counts[one.why] = counts.get(one.why, 0) + 1
-    return [f"{n} tensors are not measured ({why})." for why, n in counts.items()]
+        if one.why in ("missing", "shape", "quantised", "complex", "average"):
+            names.setdefault(one.why, []).append(one.name)
+    return [f"Not measured ({why}): {few(found)}." for why, found in names.items()]
 
 
 def describe(series: Series) -> dict[str, Any]:

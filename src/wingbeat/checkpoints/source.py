@@ -70,6 +70,7 @@ class Entry:
         kind: only "float" tensors are compared.
         held: the tensor itself where it cannot be read piece by piece (a strided one).
         pieces: where its numbers lie, in order, if not all follow each other in one file.
+        mask: a tensor of the same shape that its numbers are multiplied by.
     """
 
     name: str
@@ -80,6 +81,7 @@ class Entry:
     kind: Kind = "float"
     held: Tensor | None = field(default=None, compare=False, repr=False)
     pieces: tuple[Piece, ...] = ()
+    mask: Entry | None = field(default=None, compare=False, repr=False)
 
     @property
     def numbers(self) -> int:
@@ -194,6 +196,8 @@ class Numbers:
         whole = Piece(entry.path, entry.offset, entry.numbers)
         self._pieces = list(reversed(entry.pieces or (whole,)))
         self._path, self._left = entry.path, 0
+        self._dtype = entry.torch_dtype
+        self._mask = None if entry.mask is None else (Numbers(entry.mask, start), entry.mask)
         if entry.held is None:
             self._open(start)
 
@@ -205,9 +209,19 @@ class Numbers:
         """Close the file."""
         if self._file is not None:
             self._file.close()
+        if self._mask is not None:
+            self._mask[0].__exit__()
 
     def fill(self, out: memoryview) -> None:
         """Fill a buffer with the bytes of the numbers that come next."""
+        self._fill_bare(out)
+        if self._mask is not None:
+            numbers, entry = self._mask
+            mask = torch.empty(len(out) // self._size, dtype=entry.torch_dtype)
+            numbers.fill(bytes_of(mask))
+            torch.frombuffer(out, dtype=self._dtype).mul_(mask)
+
+    def _fill_bare(self, out: memoryview) -> None:
         if self._held is not None:
             begin, self._place = self._place, self._place + len(out)
             part = self._held[begin // self._size : self._place // self._size]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import re
+import sys
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ from wingbeat.checkpoints.weights import CheckpointWeights, choose, flattened
 from wingbeat.errors import RequestError, StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
 LARGEST_HELD = 256 * 2**20
@@ -61,18 +62,42 @@ def read_torch(path: Path, *, archive: bool, key: str | None = None) -> TorchFil
         RequestError: it holds no tensors, or several groups of them and no ``key`` was given.
     """
     records = read_records(path) if archive else {}
-    if not archive and path.stat().st_size > LARGEST_HELD:
-        msg = (
-            f"{path} is in the format of torch before 1.6, which must be loaded as a whole, and "
-            f"has more than {LARGEST_HELD:,} bytes: load and save it again with a newer torch"
-        )
-        raise RequestError(msg)
+    if not archive:
+        _refuse_large(path, "is in the format of torch before 1.6")
+    if turned(path, records.values()):
+        # torch turns the bytes of every number while it loads them.
+        _refuse_large(path, "was written on a machine of the other byte order")
+        archive = False
     content = _load(path, map_location="meta") if archive else _load(path, map_location="cpu")
     places = {r.offset: r for r in records.values()}
     if archive and (content is None or not _placed(content, places)):
         content, places = _load(path, map_location="cpu", mmap=True), {}
         _refuse_meta(path, content)
     return _opened(path, choose(path, content, key), places, tuple(records.values()))
+
+
+def _refuse_large(path: Path, what: str) -> None:
+    """Refuse a file that must be loaded as a whole and is too large for that."""
+    if path.stat().st_size > LARGEST_HELD:
+        msg = (
+            f"{path} {what}, must be loaded as a whole, and has more than {LARGEST_HELD:,} bytes: "
+            "load and save it again with a newer torch on this machine"
+        )
+        raise RequestError(msg)
+
+
+def turned(path: Path, records: Iterable[ArchiveRecord]) -> bool:
+    """Tell whether an archive says that its numbers begin with the other end.
+
+    torch turns bytes that it has not got, and dies, where it is asked for a description alone.
+    """
+    other = b"big" if sys.byteorder == "little" else b"little"
+    for record in records:
+        if record.name.endswith("/byteorder") and record.size == len(other):
+            word = bytearray(record.size)
+            read_bytes(path, record.offset, memoryview(word))
+            return bytes(word) == other
+    return False
 
 
 def _refuse_meta(path: Path, content: Any) -> None:
@@ -192,12 +217,14 @@ def _entry(path: Path, name: str, tensor: Tensor, places: dict[int, ArchiveRecor
 
 
 def _dense(path: Path, name: str, tensor: Tensor) -> Tensor:
-    if tensor.is_contiguous():
+    sparse = tensor.layout is not torch.strided
+    if not sparse and tensor.is_contiguous():
         return tensor.detach()
     if _bytes(tensor) > LARGEST_HELD:
-        msg = f"{path}: {name!r} is not contiguous and too large for that; save it contiguous"
+        what = "sparse" if sparse else "not contiguous"
+        msg = f"{path}: {name!r} is {what} and too large for that; save it dense and contiguous"
         raise RequestError(msg)
-    return tensor.detach().contiguous()
+    return tensor.detach().to_dense() if sparse else tensor.detach().contiguous()
 
 
 def _require_inside(path: Path, name: str, tensor: Tensor, record: ArchiveRecord) -> None:
@@ -225,7 +252,7 @@ def _bytes(tensor: Tensor) -> int:
 def kind_of(tensor: Tensor) -> Kind:
     """Return what kind of numbers a tensor holds."""
     dtype = str(tensor.dtype).removeprefix("torch.")
-    if tensor.is_quantized or tensor.layout is not torch.strided:
+    if tensor.is_quantized:
         return "quantised"
     if tensor.is_complex():
         return "complex"

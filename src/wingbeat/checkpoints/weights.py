@@ -74,13 +74,26 @@ def choose(path: Path, content: Any, key: str | None) -> CheckpointWeights:
 
 
 def _keyed(path: Path, content: Any, key: str) -> CheckpointWeights:
-    for part in key.split("."):
+    parts = key.split(".")
+    for place, part in enumerate(parts):
+        under = _under(content, ".".join(parts[place:]))
+        if under:
+            return CheckpointWeights(under, key)
         if not isinstance(content, Mapping) or part not in content:
             has = ", ".join(map(repr, list(content)[:20])) if isinstance(content, Mapping) else ""
             msg = f"{path} has no {key!r}: it has {has or 'nothing there'}"
             raise RequestError(msg)
         content = content[part]
     return CheckpointWeights(flattened(content), key)
+
+
+def _under(content: Any, prefix: str) -> dict[str, Tensor]:
+    """Return the tensors of a state dict whose names begin with a prefix, without it."""
+    if not isinstance(content, Mapping) or prefix in content:
+        return {}
+    before = f"{prefix}."
+    named = {n: t for n, t in content.items() if isinstance(n, str) and isinstance(t, Tensor)}
+    return {n.removeprefix(before): t for n, t in named.items() if n.startswith(before)}
 
 
 def _within(path: Path, content: Mapping[Any, Any], place: str) -> CheckpointWeights:

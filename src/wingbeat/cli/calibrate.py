@@ -8,11 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
-from wingbeat.calibration import calibrate as compare
-from wingbeat.calibration.calibrate import TYPES
 from wingbeat.cli.options import Device, Json, Quiet
 from wingbeat.errors import RequestError
-from wingbeat.files import strict_json
 from wingbeat.terminal import Console, echo
 
 if TYPE_CHECKING:
@@ -32,6 +29,10 @@ def calibrate(
     as_json_text: Json = False,
 ) -> None:
     """Compare closed forms with what this machine finds; exit code 1 where one differs."""
+    from wingbeat.calibration import calibrate as compare
+    from wingbeat.calibration.calibrate import TYPES
+    from wingbeat.files import strict_json
+
     if dtype not in TYPES:
         raise RequestError(f"dtype is {dtype!r}; closed forms need one of {', '.join(TYPES)}")
     found = compare(only or (), device=device, dtype=TYPES[dtype])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import textwrap
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 WIDTH: Final = 80
 _LINES: Final = 23
 """A terminal of 24 lines keeps one for the next prompt."""
+_NARROW: Final = 60
+"""A terminal with fewer columns, as that of a phone, has no room for two."""
 _LEFT: Final = 26
 """Widest first column; what is longer has a line of its own."""
 
@@ -49,7 +52,24 @@ class CompactCommand(TyperCommand):
                 found += [] if taking else [word]
             else:
                 found += [taking, word] if taking else [word]
-        return super().parse_args(ctx, found)
+        try:
+            return super().parse_args(ctx, [*found])
+        except typer.BadParameter as error:
+            self._name_the_value(error, found)
+            raise
+
+    @staticmethod
+    def _name_the_value(error: typer.BadParameter, words: list[str]) -> None:
+        """Put the word that was no good into a message that lacks it."""
+        names = {*error.param.opts, *error.param.secondary_opts} if error.param else set()
+        given = [b for a, b in pairwise(words) if a in names]
+        given += [
+            value
+            for name, equals, value in (w.partition("=") for w in words)
+            if equals and name in names
+        ]
+        if len(given) == 1 and given[0] and given[0] not in error.message:
+            error.message = f"{given[0]!r}: {error.message}"
 
     def invoke(self, ctx: Any) -> Any:
         """Run it; an interrupt says what is kept and how to go on."""
@@ -70,7 +90,8 @@ class CompactGroup(TyperGroup):
         rows = [*rows_of(self, ctx), ("", ""), *commands]
         if len(rows) > _LINES - 3:  # below usage, a sentence and a blank line
             rows = commands  # who reads this knows how to ask for help
-        short = [(name, _cut(meaning, rows)) for name, meaning in rows]
+        narrow = shutil.get_terminal_size().columns < _NARROW
+        short = rows if narrow else [(name, _cut(meaning, rows)) for name, meaning in rows]
         formatter.write(written(ctx, (self.help or "").strip(), short))
 
 
@@ -117,10 +138,17 @@ def _meaning(one: Any) -> str:
 def written(ctx: Any, text: str, rows: Rows) -> str:
     """Return help as lines of at most 80 letters, no more of them than the terminal has.
 
+    A narrow terminal scrolls: there each meaning stands below its name, whole.
+
     Where whole sentences do not fit, each is cut to one line; where that is not enough either, the
     options with most to say are named in one line at the end.
     """
     usage = " ".join([ctx.command_path, *ctx.command.collect_usage_pieces(ctx)])
+    width = shutil.get_terminal_size().columns
+    if width < _NARROW:
+        body = [line for name, meaning in rows for line in _below(name, meaning, width)]
+        return "\n".join([*textwrap.wrap(f"Usage: {usage}", width),
+                          *textwrap.wrap(text, width), "", *body]) + "\n"  # fmt: skip
     head = [f"Usage: {usage}", *textwrap.wrap(text, WIDTH), ""]
     room = max(_LINES, shutil.get_terminal_size().lines - 1) - len(head)
     body = _lines(rows)
@@ -129,6 +157,12 @@ def written(ctx: Any, text: str, rows: Rows) -> str:
     if len(body) > room:
         body = _fewer(rows, room)
     return "\n".join([*head, *body]) + "\n"
+
+
+def _below(name: str, meaning: str, width: int) -> list[str]:
+    """Return a row for a narrow terminal: the meaning in lines below the name."""
+    own = textwrap.wrap(meaning, max(width - 6, 10))
+    return [f"  {name}", *(f"    {line}" for line in own)] if name or own else [""]
 
 
 def _left(rows: Rows) -> int:

@@ -6,27 +6,21 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import pandas as pd
 import typer
 from rich.markup import escape
 from rich.table import Table
 
-from wingbeat.checkpoints import Comparison
-from wingbeat.checkpoints import compare as compare_checkpoints
-from wingbeat.checkpoints.csv_safe import write_csv
-from wingbeat.checkpoints.memory import parse_memory, resident, show_memory
-from wingbeat.checkpoints.pattern import find_files, is_pattern
 from wingbeat.cli.options import Arguments, Json, Quiet
 from wingbeat.cli.parse import load_task, parse_arguments
 from wingbeat.cli.show import number
 from wingbeat.errors import RequestError
 from wingbeat.execution.progress import Progress
-from wingbeat.files import strict_json
 from wingbeat.terminal import Console, echo
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from wingbeat.checkpoints import Comparison
     from wingbeat.cli.compare_models import BetweenModels, ComparedLayer
 
 RESERVE = 128 << 20
@@ -68,6 +62,10 @@ def compare(
     as_json_text: Json = False,
 ) -> None:
     """Compare checkpoints in weight space, streamed: never two whole models in memory."""
+    import pandas as pd  # noqa: F401 (before the memory that it takes is measured)
+
+    from wingbeat.checkpoints import compare as compare_checkpoints
+
     if report is not None:
         _report(checkpoints, report, key, check=check)
     paths, labels, steps, read = _chosen(checkpoints)
@@ -83,16 +81,28 @@ def compare(
         )
     found = replace(found, notes=(*read, *found.notes))
     models = [] if model is None else _models(model, arg, found, key)
-    if plot is not None:
-        found.plot(plot)
-    if csv is not None:
-        rows = [found.table, *(one.rows(found.labels[0]) for one in models)]
-        write_csv(pd.concat(rows, ignore_index=True), csv)
+    _write(found, models, plot, csv)
     if as_json_text:
+        from wingbeat.files import strict_json
+
         facts = {**found.to_json(), "models": [asdict(m) for m in models]}
         echo(strict_json(facts))
     elif not quiet:
         _show_all(found, models, [path for path in (plot, csv, report) if path is not None])
+
+
+def _write(
+    found: Comparison, models: Sequence[BetweenModels], plot: Path | None, csv: Path | None
+) -> None:
+    if plot is not None:
+        found.plot(plot)
+    if csv is not None:
+        import pandas as pd
+
+        from wingbeat.checkpoints.csv_safe import write_csv
+
+        rows = [found.table, *(one.rows(found.labels[0]) for one in models)]
+        write_csv(pd.concat(rows, ignore_index=True), csv)
 
 
 def _show_all(found: Comparison, models: Sequence[BetweenModels], written: Sequence[Path]) -> None:
@@ -109,6 +119,8 @@ def room(memory: str) -> int:
     Raises:
         RequestError: Python and torch alone take as much.
     """
+    from wingbeat.checkpoints.memory import parse_memory, resident, show_memory
+
     allowed, taken = parse_memory(memory), resident()
     if allowed <= taken + RESERVE:
         msg = (
@@ -123,8 +135,14 @@ def _chosen(
     words: list[str],
 ) -> tuple[list[Path], list[str] | None, list[int] | None, tuple[str, ...]]:
     """Return paths, and labels, steps and what was read or dropped where a pattern was given."""
-    if len(words) != 1 or not is_pattern(words[0]):
-        return [Path(word) for word in words], None, None, ()
+    from wingbeat.checkpoints.open import expanded
+    from wingbeat.checkpoints.pattern import find_files, is_pattern, pattern_for
+
+    if len(words) == 1 and not is_pattern(words[0]):
+        inside = f": {hint}" if (hint := pattern_for(expanded(words[0]))) else ""
+        raise RequestError(f"1 checkpoint was given: a comparison needs two or more{inside}")
+    if len(words) != 1:
+        return [expanded(word) for word in words], None, None, ()
     found = find_files(words[0])
     keys = [(r, s) for r in found.replicas for s in found.steps]
     labels = [f"{r}@{s}" if r else str(s) for r, s in keys]
@@ -133,6 +151,8 @@ def _chosen(
 
 
 def _report(words: list[str], page: Path, key: str | None, *, check: bool) -> None:
+    from wingbeat.checkpoints.pattern import is_pattern
+
     if len(words) != 1 or not is_pattern(words[0]):
         msg = "--report needs one pattern of runs and steps, as 'run-*/step-*.safetensors'"
         raise RequestError(msg)
@@ -144,6 +164,8 @@ def _report(words: list[str], page: Path, key: str | None, *, check: bool) -> No
 
 
 def _shown(bar: Progress) -> Callable[[str, int, int], None]:
+    from wingbeat.checkpoints.memory import show_memory
+
     def tick(words: str, done: int, total: int) -> None:
         share = f"{100 * done / total:.0f} %" if total else show_memory(done)
         bar.say(f"{escape(words)} {share}")
@@ -183,6 +205,8 @@ def _turned(layer: ComparedLayer) -> float:
 
 def show(console: Console, found: Comparison) -> None:
     """Print the comparison for people: checkpoints, then what changed most, then what is left."""
+    from wingbeat.checkpoints.memory import show_memory
+
     table = Table(box=None, padding=(0, 2, 0, 0))
     for head in ("checkpoint", "L2", "relative L2", "cosine"):
         table.add_column(head, overflow="fold")

@@ -11,9 +11,6 @@ import typer
 
 from wingbeat.cli.options import Json
 from wingbeat.errors import RequestError, nearest
-from wingbeat.files import strict_json
-from wingbeat.measure.metric import in_order
-from wingbeat.replicas.perturb import PERTURBATIONS, size_field
 from wingbeat.terminal import echo
 
 if TYPE_CHECKING:
@@ -64,6 +61,8 @@ _OF_PERTURBATIONS = {"kind": "kind", "size": "size", "fields": "fields"}
 
 def metric_facts() -> list[dict[str, Any]]:
     """Return what every metric declares, as JSON."""
+    from wingbeat.measure.metric import in_order
+
     of_the_whole = ("name", "needs", "per", "unit", "direction", "caption", "source", "cost")
     names = (*of_the_whole, "default", "by_default")
     return [
@@ -80,6 +79,8 @@ def metric_facts() -> list[dict[str, Any]]:
 
 def perturbation_facts() -> list[dict[str, Any]]:
     """Return what every perturbation says of itself, as JSON."""
+    from wingbeat.replicas.perturb import PERTURBATIONS, size_field
+
     every = {"at", "seed", "name", "include", "exclude"}
     return [
         {
@@ -114,6 +115,8 @@ def _tell(
     shown: Mapping[str, str],
     whole: bool,
 ) -> None:
+    from wingbeat.files import strict_json
+
     if as_json_text:
         echo(strict_json(facts))
     elif markdown:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import sys
 from importlib import import_module
 from importlib.metadata import version as installed
 from typing import Annotated, Any, Final
@@ -10,8 +13,8 @@ import typer
 from typer.core import TyperCommand
 
 from wingbeat.cli.compact import CompactCommand, CompactGroup
-from wingbeat.errors import DriverError, RequestError, WingbeatError
-from wingbeat.terminal import Console, echo
+from wingbeat.errors import DriverError, RequestError, WingbeatError, nearest
+from wingbeat.terminal import Console, echo, encodable
 
 COMMANDS: Final = {
     "run": ("task", "Fork a training run and measure how the copies part."),
@@ -47,7 +50,9 @@ class LateCommands(CompactGroup):
         return None if known is None else TyperCommand(cmd_name, help=known[1])
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """Import the command that is to be run."""
+        """Import the command that is to be run; suggest one for a name that is none."""
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            ctx.fail(f"No such command {args[0]!r}: {nearest(args[0], COMMANDS)}")
         name, found, rest = super().resolve_command(ctx, args)
         return name, found if name is None or found is None else command(name), rest
 
@@ -88,12 +93,30 @@ def options(
     """How sensitive is a neural network's training to its starting point?"""
 
 
+_FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
+"""Errors of a disk or a device that takes no more."""
+
+
+def print_error(text: str) -> None:
+    """Write what went wrong to standard error, without marks of Rich's own."""
+    Console(stderr=True).print(f"wingbeat: {text}", style="bold", markup=False, highlight=False)
+
+
 def main() -> None:
     """Run the command line; errors that were made on purpose end in one plain message."""
+    encodable(sys.stdout)
+    encodable(sys.stderr)
+    completion = any(word.startswith(("--show-comp", "--install-comp")) for word in sys.argv)
     try:
-        app()
+        # A completion is of the script: `python -m wingbeat` is no name that a shell completes.
+        app(prog_name="wingbeat" if completion else None)
+    except OSError as error:
+        if error.filename is not None or error.errno not in _FULL:
+            raise
+        print_error(f"the output cannot be written ({error.strerror}): send it elsewhere")
+        with contextlib.suppress(OSError):  # what is left in the buffer fails as well
+            sys.stdout.close()
+        raise SystemExit(1) from None
     except WingbeatError as error:
-        Console(stderr=True).print(
-            f"wingbeat: {error}", style="bold", markup=False, highlight=False
-        )
+        print_error(str(error))
         raise SystemExit(2 if isinstance(error, (RequestError, DriverError)) else 1) from None

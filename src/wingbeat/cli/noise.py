@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from math import isfinite
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from wingbeat.analyses.noise_sources import SOURCES, NoiseSources, SeedPlan, noise_sources
-from wingbeat.analyses.noise_sources.compare import SOURCES_BY_DEFAULT
 from wingbeat.cli import parse
 from wingbeat.cli.options import (
     Arguments,
@@ -22,8 +20,13 @@ from wingbeat.cli.options import (
     folder_for,
 )
 from wingbeat.cli.overwrite import collisions
-from wingbeat.files import strict_json
 from wingbeat.terminal import echo
+
+if TYPE_CHECKING:
+    from wingbeat.analyses.noise_sources import NoiseSources, SeedPlan
+
+SOURCES: Final = ("init", "order", "augmentation", "dropout", "ulp", "hardware", "all")
+"""Names in the help, which is written before torch is there; a test holds them to the analysis."""
 
 
 def noise(
@@ -45,6 +48,10 @@ def noise(
     as_json_text: Json = False,
 ) -> None:
     """Compare how much each source of noise alone makes runs differ at the end."""
+    from wingbeat.analyses.noise_sources import noise_sources
+    from wingbeat.analyses.noise_sources.compare import SOURCES_BY_DEFAULT
+    from wingbeat.files import strict_json
+
     arguments = parse.parse_arguments(arg or [])
     with collisions(overwrite=False):
         found = noise_sources(

@@ -7,7 +7,6 @@ import shutil
 from typing import TYPE_CHECKING, Final
 
 from wingbeat.errors import RequestError, StoreError
-from wingbeat.trajectory.store import FolderStore
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,6 +39,8 @@ def throw_away(folder: Path) -> None:
         raise RequestError(
             f"{folder} holds no run: --overwrite removes nothing else. Give another --out"
         )
+    from wingbeat.trajectory.store import FolderStore
+
     store = FolderStore(folder, create=True)
     store.lock()
     try:

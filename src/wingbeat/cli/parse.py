@@ -12,16 +12,15 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from wingbeat.errors import RequestError, nearest
-from wingbeat.replicas.perturb import PERTURBATIONS, perturbation_of, size_field
-from wingbeat.task.task import Task
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    import torch
+
     from wingbeat.replicas.perturb import Perturbation
+    from wingbeat.task.task import Task
 
 
 _BETWEEN = re.compile(r",(?![^\[\]{}]*[\]}])")
@@ -44,6 +43,8 @@ def parse_perturbation(text: str) -> Perturbation:
         >>> parse_perturbation("gaussian:0.01@500,relative_to=init").label
         'gaussian-0.01@500'
     """
+    from wingbeat.replicas.perturb import PERTURBATIONS, perturbation_of, size_field
+
     head, *options = _BETWEEN.split(text)
     head, _, at = head.partition("@")
     kind, _, size = head.partition(":")
@@ -92,6 +93,8 @@ def load_task(place: str, arguments: dict[str, Any]) -> Task:
     Raises:
         RequestError: it cannot be found, or does not give a ``wb.Task``.
     """
+    from wingbeat.task.task import Task
+
     where, colon, name = place.rpartition(":")
     if not colon or not where or not name:
         msg = f"{place!r} is not of the form MODULE:FACTORY or FILE.py:FACTORY"
@@ -134,6 +137,8 @@ def parse_dtype(name: str) -> torch.dtype:
     if name not in known:
         msg = f"dtype is {name!r}: {nearest(name, known)}"
         raise RequestError(msg)
+    import torch
+
     dtype: torch.dtype = getattr(torch, name)
     return dtype
 

@@ -9,9 +9,6 @@ import typer
 
 from wingbeat.cli import show
 from wingbeat.cli.options import Json, Quiet
-from wingbeat.execution.compared import compare_results
-from wingbeat.execution.result import as_json, load
-from wingbeat.files import strict_json
 from wingbeat.terminal import Console, echo
 
 
@@ -27,6 +24,8 @@ def report(
     as_json_text: Json = False,
 ) -> None:
     """Write the report of a finished run again, or one page of several runs side by side."""
+    from wingbeat.execution.result import as_json, load
+
     if len(folders) > 1:
         _compare(folders, out or Path("compared.html"), quiet=quiet, as_json_text=as_json_text)
         return
@@ -39,6 +38,9 @@ def report(
 
 
 def _compare(folders: list[Path], out: Path, *, quiet: bool, as_json_text: bool) -> None:
+    from wingbeat.execution.compared import compare_results
+    from wingbeat.files import strict_json
+
     found = compare_results(folders)
     page = found.report(out)
     if as_json_text:

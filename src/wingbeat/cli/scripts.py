@@ -5,20 +5,17 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from wingbeat.cli import parse, show
 from wingbeat.cli.options import Arguments, Json, Quiet, RayAddress, Resources
 from wingbeat.cli.overwrite import collisions
-from wingbeat.execution.external import measure_checkpoints
-from wingbeat.execution.progress import Progress
-from wingbeat.execution.result import Result, as_json
-from wingbeat.scripts import fork as fork_script
-from wingbeat.scripts import nudge as nudge_checkpoint
 from wingbeat.terminal import Console, echo
-from wingbeat.trajectory.trajectory import Trajectory
+
+if TYPE_CHECKING:
+    from wingbeat.execution.result import Result
 
 Checkpoint = Annotated[
     Path, typer.Argument(help="File or folder: safetensors (also sharded), .pt, .bin, .ckpt.")
@@ -52,6 +49,8 @@ def nudge(
     as_json_text: Json = False,
 ) -> None:
     """Copy a checkpoint and nudge the weights of the copies; all else stays byte for byte."""
+    from wingbeat.scripts import nudge as nudge_checkpoint
+
     given = [parse.parse_perturbation(text) for text in perturb]
     copies = nudge_checkpoint(checkpoint, given, out, replicas=replicas, seed=seed, key=key)
     if as_json_text:
@@ -93,6 +92,8 @@ def fork(
     as_json_text: Json = False,
 ) -> None:
     """Run your unchanged script from nudged copies of a checkpoint, and measure how they part."""
+    from wingbeat.scripts import fork as fork_script
+
     with collisions(overwrite=False):
         result = fork_script(
             checkpoint,
@@ -135,6 +136,10 @@ def measure(
     as_json_text: Json = False,
 ) -> None:
     """Measure checkpoints that any script wrote: distances, spread, exponents, floor."""
+    from wingbeat.execution.external import measure_checkpoints
+    from wingbeat.execution.progress import Progress
+    from wingbeat.trajectory.trajectory import Trajectory
+
     with Progress(False if as_json_text or quiet else None) as bar:
         trajectory = Trajectory.from_checkpoints(pattern, reference=reference, null=null, key=key)
         task = parse.load_task(model, parse.parse_arguments(arg or [])) if model else None
@@ -145,6 +150,8 @@ def measure(
 
 
 def _print(result: Result, page: Path, as_json_text: bool, *, quiet: bool) -> None:
+    from wingbeat.execution.result import as_json
+
     result.report(page)
     if as_json_text:
         echo(json.dumps({**json.loads(as_json(result)), "report": str(page)}, indent=1))

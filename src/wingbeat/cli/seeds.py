@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from wingbeat.analyses.logged_runs import LoggedRuns, compare_recipes, read_runs
 from wingbeat.cli.options import Json
-from wingbeat.files import json_safe, strict_json
 from wingbeat.terminal import echo
+
+if TYPE_CHECKING:
+    from wingbeat.analyses.logged_runs import LoggedRuns
 
 
 def seeds(
@@ -43,6 +44,9 @@ def seeds(
 
     TensorBoard, offline W&B, MLflow, Trainer states and CSV are read.
     """
+    from wingbeat.analyses.logged_runs import compare_recipes, read_runs
+    from wingbeat.files import strict_json
+
     a = read_runs(places, tracker=tracker)
     if not against:
         _show(a, metric, level, as_json_text)
@@ -62,6 +66,8 @@ def seeds(
 
 def _show(runs: LoggedRuns, metric: str | None, level: float, as_json_text: bool) -> None:
     """Print the last row of each metric's curve, or the whole curve of the one asked for."""
+    from wingbeat.files import json_safe, strict_json
+
     names = [metric] if metric else list(runs.metrics)
     curves = {name: runs.curve(name, level=level) for name in names}
     if as_json_text:

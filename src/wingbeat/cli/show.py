@@ -7,9 +7,6 @@ from typing import TYPE_CHECKING, Any
 from rich.markup import escape
 from rich.table import Table
 
-from wingbeat.measure.scalars import SCALARS
-from wingbeat.report import verdict_text
-
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -23,6 +20,8 @@ _RATES = ("lyapunov", "lyapunov_per_epoch")
 
 def result(console: Console, found: Result, page: Path) -> None:
     """Print warnings first, then the reference, then one table for each perturbation."""
+    from wingbeat.report import verdict_text
+
     for warning in found.warnings:
         console.print(f"[bold yellow]warning[/] {escape(warning)}")
     facts = found.environment
@@ -47,6 +46,9 @@ def _perturbation(console: Console, found: Result, own: str) -> None:
 
     Rates of a line that explains too little stand below the others, with their R².
     """
+    from wingbeat.measure.scalars import SCALARS
+    from wingbeat.report import verdict_text
+
     verdict = verdict_text.read(found, own)
     table, details = Table.grid(padding=(0, 2)), Table.grid(padding=(0, 2))
     for scalar in SCALARS:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, cast
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -20,13 +20,10 @@ from wingbeat.cli.options import (
     folder_for,
 )
 from wingbeat.cli.overwrite import collisions, throw_away
-from wingbeat.execution.arguments import default_seeds
-from wingbeat.execution.held import Remeasure
-from wingbeat.execution.result import as_json
-from wingbeat.execution.run import run as run_task
-from wingbeat.execution.verify import verify as verify_task
-from wingbeat.files import strict_json
 from wingbeat.terminal import Console, echo
+
+if TYPE_CHECKING:
+    from wingbeat.execution.held import Remeasure
 
 Out = Annotated[
     Path | None, typer.Option(metavar="DIR", help="Folder of the run; default runs/<factory>.")
@@ -71,6 +68,10 @@ def run(
     as_json_text: Json = False,
 ) -> None:
     """Fork a training run, measure how the copies part, and write a report."""
+    from wingbeat.execution.arguments import default_seeds
+    from wingbeat.execution.result import as_json
+    from wingbeat.execution.run import run as run_task
+
     arguments = parse.parse_arguments(arg or [])
     task = parse.load_task(factory, arguments)
     folder = out or folder_for(factory)
@@ -116,6 +117,9 @@ def verify(
     as_json_text: Json = False,
 ) -> None:
     """Run a task twice and as twins: bit-identical or not, and where it first breaks."""
+    from wingbeat.execution.verify import verify as verify_task
+    from wingbeat.files import strict_json
+
     task = parse.load_task(factory, parse.parse_arguments(arg or []))
     found = verify_task(
         task,

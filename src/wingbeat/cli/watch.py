@@ -13,8 +13,6 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from wingbeat.execution.progress_of_run import RunWatcher
-from wingbeat.study.ledger import Ledger
 from wingbeat.terminal import Console
 
 if TYPE_CHECKING:
@@ -22,7 +20,7 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
-    from wingbeat.execution.progress_of_run import RunSoFar
+    from wingbeat.execution.progress_of_run import RunSoFar, RunWatcher
 
 
 def watch(
@@ -31,6 +29,8 @@ def watch(
     once: Annotated[bool, typer.Option("--once", help="Look once and stop.")] = False,
 ) -> None:
     """Show how far a run or study is, from its folder alone, until it ends or Ctrl-C."""
+    from wingbeat.execution.progress_of_run import RunWatcher
+
     if (folder / "ledger.jsonl").exists():
         _watch_study(folder, seconds, once=once)
         return
@@ -87,6 +87,8 @@ def _watch_study(folder: Path, every: float, *, once: bool) -> None:
 
 def study_counts(folder: Path) -> dict[str, int]:
     """Return how many conditions of a study are done, under way, and have failed attempts."""
+    from wingbeat.study.ledger import Ledger
+
     ledger = Ledger(folder)
     done, last = ledger.done(), {e["key"]: str(e["event"]) for e in ledger.events()}
     others = [event for key, event in last.items() if key not in done]

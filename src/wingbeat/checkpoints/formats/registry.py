@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from wingbeat.checkpoints.foreign import foreign_file
 from wingbeat.checkpoints.source import Source
 from wingbeat.errors import RequestError, StoreError
 from wingbeat.plugins import Registry
@@ -105,8 +106,10 @@ def format_of(path: Path) -> CheckpointFormat:
     if len(head) > 1 and head[0] == 0x80 and head[1] <= 5:
         msg = f"{path} is a pickle, which can run code when it is opened: refused{posing(path)}"
         raise StoreError(msg)
-    if path.suffix == ".safetensors":
+    if path.suffix == ".safetensors" and not head.startswith(b"<"):
         return FORMATS.find("safetensors")  # its reader says what is wrong with it
+    if (other := foreign_file(path, head)) is not None:
+        raise RequestError(f"{path} {other}")
     msg = f"{path} is no checkpoint: neither safetensors, nor an index of it, nor a PyTorch file"
     raise RequestError(msg)
 
