@@ -129,7 +129,7 @@ def test_each_finding_has_its_number_on_its_page() -> None:
 def test_that_the_nets_differ_in_what_to_fine_tune_from_follows_from_the_base_seeds() -> None:
     """Neither net decides by itself; what page and findings say is their difference in pairs."""
     seeds = pd.read_csv(folder_of("which-checkpoint") / "seeds.csv")
-    wide = seeds.pivot(index="seed", columns="net", values="growth_and_tuned")
+    wide = seeds.pivot_table(index="seed", columns="net", values="growth_and_tuned")
     apart = over_seeds((wide["dense"] - wide["cnn"]).to_numpy(), within=(-2.0, 2.0))
     said = f"{apart.value:.2f} [{apart.low:.2f}, {apart.high:.2f}]"
     for page in ("which_checkpoint.md", "../findings.md"):
