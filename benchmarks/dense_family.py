@@ -10,9 +10,12 @@ deep-lyapunov is measured on a part: one seed of ``--part`` nets. Nothing is add
 not measured but a multiplication: each net counts as the measured one next below it in size
 (deep-lyapunov's time grows with the weights, so this is less than it would need), times the
 number of seeds. It gets two logits for one, because it turns a bias of one element into NaN
-and then cannot analyse the net; and it evaluates nothing. One thread each.
+and then cannot analyse the net; and it evaluates nothing. One thread each; with ``--cores`` both
+take so many, deep-lyapunov as threads of torch and wingbeat as processes. ``--before`` names the
+``src`` of an earlier checkout of wingbeat, which is then measured in the same rounds.
 
-    python -m benchmarks.dense_family [--part 3] [--seeds 5] [--json FILE]
+    python -m benchmarks.dense_family [--part 3] [--seeds 5] [--cores 1] [--rounds 1]
+                                      [--before FOLDER] [--json FILE]
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -43,16 +47,16 @@ TRAJECTORIES = REPLICAS["dense"] + 1
 NETS = sorted((a for a in ARCHITECTURES if a.family == "dense"), key=lambda a: a.parameters)
 
 
-def ours(seeds: int) -> float:
+def ours(seeds: int, cores: int = 1, source: str | None = None) -> float:
     """Return the seconds of the whole family: start, training, metrics, tables, report."""
     one_thread = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL")}
+    env = {**os.environ, **one_thread, **({"PYTHONPATH": source} if source else {})}
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "wingbeat", "study", "dynamics", "--family", "dense"]
-        command += ["--seeds", str(seeds), "--workers", "1", "--out", str(Path(folder) / "study")]
+        command += ["--seeds", str(seeds), "--workers", str(cores)]
+        command += ["--out", str(Path(folder) / "study")]
         begin = time.perf_counter()
-        subprocess.run(
-            command, check=True, stdout=subprocess.DEVNULL, env={**os.environ, **one_thread}
-        )
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=env)
         return time.perf_counter() - begin
 
 
@@ -102,25 +106,40 @@ def extrapolated(measured: dict[str, float]) -> dict[str, float]:
     return found
 
 
-def measure(part: int, seeds: int) -> dict[str, Any]:
-    """Time wingbeat on the whole and deep-lyapunov on the part, and compare."""
-    measured = {net.name: theirs(net) for net in chosen(part)}
+def measure(
+    part: int, seeds: int, cores: int = 1, rounds: int = 1, before: str | None = None
+) -> dict[str, Any]:
+    """Time wingbeat on the whole and deep-lyapunov on the part in turn, and compare."""
+    peer: list[dict[str, float]] = []
+    mine: dict[str, list[float]] = {"now": [], **({"before": []} if before else {})}
+    for _ in range(rounds):
+        peer.append({net.name: theirs(net) for net in chosen(part)})
+        for name, seconds in mine.items():
+            seconds.append(ours(seeds, cores, before if name == "before" else None))
+    whole = [seeds * sum(extrapolated(measured).values()) for measured in peer]
+    measured = {name: statistics.median(row[name] for row in peer) for name in peer[0]}
     each = extrapolated(measured)
-    whole, mine = seeds * sum(each.values()), ours(seeds)
+
+    def ratio(name: str) -> float | None:
+        pairs = list(zip(whole, mine.get(name, ()), strict=False))
+        return round(statistics.median(a / b for a, b in pairs), 1) if pairs else None
+
     return {
         "work": f"{len(NETS)} nets x {seeds} seeds x {TRAJECTORIES - 1} nudged copies",
-        "wingbeat_seconds": round(mine, 1),
+        "cores": cores,
+        "wingbeat_seconds": {k: [round(t, 1) for t in v] for k, v in mine.items()},
         "deep_lyapunov_measured_seconds": {k: round(v, 2) for k, v in measured.items()},
         "deep_lyapunov_counted_seconds": {k: round(v, 2) for k, v in each.items()},
         "measured_part": f"{len(measured)} of {len(NETS) * seeds} analyses",
-        "deep_lyapunov_extrapolated_seconds": round(whole, 1),
-        "factor_of_extrapolation": round(whole / sum(measured.values()), 1),
-        "ratio": round(whole / mine, 1),
+        "deep_lyapunov_extrapolated_seconds": [round(w, 1) for w in whole],
+        "factor_of_extrapolation": round(seeds * sum(each.values()) / sum(measured.values()), 1),
+        "ratio": ratio("now"),
+        "ratio_before": ratio("before"),
     }
 
 
 def show(row: dict[str, Any]) -> None:
-    print(f"{row['work']}, {EPOCHS} epochs")
+    print(f"{row['work']}, {EPOCHS} epochs, {row['cores']} core(s)")
     for name, seconds in row["deep_lyapunov_counted_seconds"].items():
         how = (
             "measured"
@@ -130,19 +149,23 @@ def show(row: dict[str, Any]) -> None:
         print(f"  deep-lyapunov, {name:<15} one seed {seconds:8.2f} s  ({how})")
     part, factor = row["measured_part"], row["factor_of_extrapolation"]
     print(f"  deep-lyapunov, measured {part}; times {factor} gives the whole family,")
-    print(f"  extrapolated       {row['deep_lyapunov_extrapolated_seconds']:9.1f} s")
-    print(f"  wingbeat, measured {row['wingbeat_seconds']:9.1f} s")
-    print(f"  ratio {row['ratio']}")
+    print(f"  extrapolated       {row['deep_lyapunov_extrapolated_seconds']} s")
+    for name, seconds in row["wingbeat_seconds"].items():
+        print(f"  wingbeat, {name:<6} {seconds} s")
+    print(f"  ratio {row['ratio']}, before {row['ratio_before']}")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--part", type=int, default=3, choices=range(1, len(NETS) + 1))
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--cores", type=int, default=1)
+    parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--before", help="src folder of an earlier checkout")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    torch.set_num_threads(1)
-    found = measure(options.part, options.seeds)
+    torch.set_num_threads(options.cores)
+    found = measure(options.part, options.seeds, options.cores, options.rounds, options.before)
     show(found)
     if options.json:
         options.json.write_text(json.dumps(found, indent=1))

@@ -69,7 +69,12 @@ class _Seat:
     recording: RecordedStep
     leaves: list[Tensor]
     coefficients: tuple[float, ...]
-    seed: int
+    number: int
+
+    @property
+    def seed(self) -> int:
+        """Of its random numbers at this update."""
+        return derive(self.part.streams.dropout, self.number)
 
     def arguments(self) -> list[Tensor]:
         """Return all that its recording takes."""
@@ -236,7 +241,8 @@ class Company:
         c = torch.tensor([s.coefficients for s in seats], dtype=torch.float64).unbind(1)
         try:
             with torch.no_grad():
-                found = habit.groups(own, c, [seat.seed for seat in seats])
+                seeds = [seat.seed for seat in seats] if habit.groups.draws else []
+                found = habit.groups(own, c, seeds)
         except (RuntimeError, NotImplementedError, IndexError) as error:
             logging.getLogger("wingbeat").info("no company: %s", error)
             habit.refused = True
@@ -325,8 +331,8 @@ def _seats(replicas: Replicas, index: int) -> list[_Seat]:
             recording, leaves, numbers = driver.prepared(part.state, batch, index)
         except (DriverError, RunError):
             return []
-        seed = derive(part.streams.dropout, replicas.batches.first + index)
-        found.append(_Seat(part, driver, recording, leaves, numbers, seed))
+        number = replicas.batches.first + index
+        found.append(_Seat(part, driver, recording, leaves, numbers, number))
     return found
 
 

@@ -1,8 +1,9 @@
-"""Drop the operations of a recorded step that do nothing.
+"""Drop the operations of a recorded step that do nothing, or what another one did.
 
 Vectorising emits many views that change no shape, transposes that cancel and products with
-the number 1. Each costs a few microseconds of dispatch at every step, which is most of the
-time of a small network. Only exact identities are removed: the bits stay the same.
+the number 1, and a loss and its gradient ask the same of the labels twice. Each costs a few
+microseconds of dispatch at every step, which is most of the time of a small network. Only exact
+identities are removed: the bits stay the same.
 """
 
 from __future__ import annotations
@@ -11,8 +12,10 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from wingbeat.replicas.aliases import is_random, returned, writes, written
+
 if TYPE_CHECKING:
-    from torch.fx import GraphModule, Node
+    from torch.fx import Graph, GraphModule, Node
 
 aten = torch.ops.aten
 _SAME_SHAPE = {aten.expand.default, aten.view.default, aten._unsafe_view.default}
@@ -20,14 +23,31 @@ _TIMES_ONE = {aten.mul.Scalar, aten.mul.Tensor, aten.div.Scalar, aten.div.Tensor
 
 
 def simplify(recorded: GraphModule) -> GraphModule:
-    """Remove exact identities and dead operations; returns the same module, recompiled."""
+    """Remove exact identities, repeats and dead operations; returns the same module, recompiled."""
     for node in list(recorded.graph.nodes):
         same = _identity(node)
         if same is not None:
             node.replace_all_uses_with(same)
     recorded.graph.eliminate_dead_code()
+    _drop_repeats(recorded.graph)
     recorded.recompile()
     return recorded
+
+
+def _drop_repeats(graph: Graph) -> None:
+    """Let an operation stand for every later one that does the same to the same."""
+    kept, changed = dict[str, "Node"](), written(graph)
+    apart = changed | returned(graph)
+    for node in list(graph.nodes):
+        if node.op != "call_function" or node in apart or is_random(node):
+            continue
+        if not changed.isdisjoint(node.all_input_nodes):
+            continue
+        # Their text: 1, 1.0 and True are equal, and so are 0.0 and -0.0.
+        first = kept.setdefault(f"{node.target} {node.args} {node.kwargs}", node)
+        if first is not node:
+            node.replace_all_uses_with(first)
+            graph.erase_node(node)
 
 
 def _identity(node: Node) -> Node | None:
@@ -48,13 +68,7 @@ def _identity(node: Node) -> Node | None:
 
 def _is_times_one(node: Node) -> bool:
     one = node.target in _TIMES_ONE and isinstance(node.args[1], int) and node.args[1] == 1
-    return one and not any(_writes(user) for user in node.users)
-
-
-def _writes(node: Node) -> bool:
-    """Tell whether an operation changes one of its inputs in place."""
-    schema = getattr(node.target, "_schema", None)
-    return schema is not None and bool(schema.is_mutable)
+    return one and not any(writes(user) for user in node.users)
 
 
 def _undone_transpose(node: Node, source: Node) -> Node | None:

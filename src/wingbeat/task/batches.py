@@ -8,6 +8,7 @@ and the sample's index. Twins therefore agree, and resuming is a counter.
 from __future__ import annotations
 
 import logging
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -63,6 +64,8 @@ class Batches:
         self.addressable = not (isinstance(self._given, Rounds) and self._given.per_pass is None)
         own = self._given is None and is_tensors(task.data)
         self._tensors = self._place(task.data) if own else None
+        # Quicker, and the same where nothing lies in another order.
+        self._plain = is_plain(self._tensors) and all(t.is_contiguous() for t in self._tensors)
         self.remembers: tuple[str, ...] = ()
         self._shapes: set[tuple[Any, ...]] | None = None
         self._recent: dict[tuple[int, int], tuple[int, Batch]] = {}
@@ -141,14 +144,13 @@ class Batches:
         return self._shapes
 
     def _made(self, streams: Streams, number: int, step: int) -> Batch:
-        where = ""
+        indices: Tensor | None = None
         try:
             if self._given is not None:
                 batch = self._place(plain(self._given.batch(streams, number)))
                 epoch, indices = number, torch.arange(_rows(batch))
             else:
                 epoch, indices = order_of(self.task).find(streams.order, number)
-                where = f" (samples {indices.tolist()[:8]}…)"
                 batch = self._fetch(indices, streams.augmentation, epoch, number)
             if self.task.augment is not None:
                 own = draws(streams.augmentation, epoch, indices, self.device)
@@ -156,6 +158,8 @@ class Batches:
         except RequestError:
             raise
         except Exception as error:
+            rows = indices is not None and self._given is None
+            where = f" (samples {indices.tolist()[:8]}…)" if rows else ""
             msg = (
                 f"the training data failed at step {step}{where}: "
                 f"{type(error).__name__}: {error}. What was recorded before is kept; mend the "
@@ -167,7 +171,7 @@ class Batches:
     def _fetch(self, indices: Tensor, augmentation: int, epoch: int, number: int) -> Batch:
         if self._tensors is not None:
             here = sent(indices, self.device)
-            return pytree.tree_map(lambda t: t[here], self._tensors)
+            return self._rows(here)
         samples = []
         for index in indices.tolist():
             with seeded(derive(augmentation, epoch, index)):
@@ -176,6 +180,12 @@ class Batches:
             return self._place(joined(self.task.data, samples))
         with seeded(derive(augmentation, "fetch", number)):  # a collate may draw masks
             return self._place(joined(self.task.data, samples))
+
+    def _rows(self, here: Tensor) -> Batch:
+        """Return rows of all tensors of the data."""
+        if self._plain:
+            return tuple(t.index_select(0, here) for t in self._tensors)
+        return pytree.tree_map(lambda t: t[here], self._tensors)
 
 
 def _shape(batch: Batch) -> tuple[Any, ...]:
@@ -194,6 +204,8 @@ def sent(tensor: Tensor, device: torch.device) -> Tensor:
     >>> sent(torch.arange(2), torch.device("cpu"))
     tensor([0, 1])
     """
+    if device.type == "cpu":
+        return tensor
     if device.type != "cuda":
         return tensor.to(device)
     return tensor.pin_memory().to(device, non_blocking=True)
@@ -244,6 +256,32 @@ def placer(dtype: torch.dtype, device: torch.device) -> Callable[[Any], Any]:
         return leaf.to(device, dtype) if leaf.is_floating_point() else leaf.to(device)
 
     return lambda batch: pytree.tree_map(place, batch)
+
+
+def is_plain(batch: Any) -> bool:
+    """Tell whether a batch is a tuple of tensors and no more.
+
+    >>> is_plain((torch.ones(1),)), is_plain({"x": torch.ones(1)}), is_plain((1, 2))
+    (True, False, False)
+    """
+    return type(batch) is tuple and all(type(t) is torch.Tensor for t in batch)
+
+
+def flattened(batch: Batch) -> tuple[list[Any], Any]:
+    """Return a batch's leaves and what they are leaves of, as ``pytree.tree_flatten`` does.
+
+    >>> leaves, spec = flattened((torch.ones(1), torch.zeros(1)))
+    >>> spec == pytree.tree_structure((0, 0))
+    True
+    """
+    if is_plain(batch):  # by far the most, and a step of a small net would notice
+        return list(batch), _tuple_of(len(batch))
+    return pytree.tree_flatten(batch)
+
+
+@lru_cache(maxsize=64)
+def _tuple_of(count: int) -> Any:
+    return pytree.tree_structure((0,) * count)
 
 
 def only_tensors(leaves: Sequence[Any]) -> None:

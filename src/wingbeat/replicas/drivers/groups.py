@@ -18,6 +18,8 @@ from torch.fx import Graph, GraphModule, Node
 
 from wingbeat.determinism import seed_torch
 from wingbeat.errors import DriverError
+from wingbeat.replicas.aliases import is_random
+from wingbeat.replicas.drivers.replay import replay
 from wingbeat.replicas.simplify import simplify
 from wingbeat.tracing import trace
 
@@ -53,6 +55,9 @@ class Groups:
         leaves: of one group, as the recording takes them: state, batch, coefficients.
         count: groups.
 
+    Attributes:
+        draws: whether the step draws random numbers.
+
     Raises:
         DriverError: the step cannot be vectorised once more, or what it draws depends on data.
     """
@@ -60,6 +65,7 @@ class Groups:
     def __init__(self, recorded: GraphModule, leaves: Sequence[Tensor], count: int) -> None:
         self.count = count
         pure, self._drawn = _lifted(recorded)
+        self.draws = self._drawn is not None
         mapped = vmap(pure.forward)
 
         def flat(*tensors: Tensor) -> list[Tensor]:
@@ -67,7 +73,7 @@ class Groups:
 
         example = [*(torch.stack([leaf] * count) for leaf in leaves), *self._draw([0] * count)]
         try:
-            self.graph = simplify(trace(flat, *example))
+            self._run = replay(simplify(trace(flat, *example)), example)
         except Exception as error:  # whatever a second axis does to a recording
             msg = f"the step cannot be recorded for several groups: {error}"
             raise DriverError(msg) from error
@@ -80,12 +86,12 @@ class Groups:
         Args:
             own: state and batch, each ``(groups, …)``.
             coefficients: of each group's update, each ``(groups,)``.
-            seeds: of each group's random numbers at this step.
+            seeds: of each group's random numbers at this step; not looked at where none is drawn.
 
         Returns:
             State and losses, each ``(groups, replicas, …)``.
         """
-        found: list[Tensor] = self.graph.forward(*own, *coefficients, *self._draw(seeds))
+        found: list[Tensor] = self._run(*own, *coefficients, *self._draw(seeds))
         return found
 
     def _draw(self, seeds: Sequence[int]) -> list[Tensor]:
@@ -111,7 +117,7 @@ def _lifted(recorded: GraphModule) -> tuple[GraphModule, GraphModule | None]:
     graph = copy.deepcopy(recorded.graph)
     for node in [n for n in graph.nodes if n.target in _LOSSES]:
         _broadcast(graph, node)
-    random = [node for node in graph.nodes if _is_random(node)]
+    random = [node for node in graph.nodes if is_random(node)]
     draws, made = Graph(), dict[Node, Node]()
     results = [_draw_into(draws, node, made) for node in random]
     draws.output(results)
@@ -138,10 +144,6 @@ def _broadcast(graph: Graph, node: Node) -> None:
                     (node.args[place], list(shape)),
                 )
             node.update_arg(place, wide)
-
-
-def _is_random(node: Node) -> bool:
-    return torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ())
 
 
 def _draw_into(draws: Graph, node: Node, made: dict[Node, Node]) -> Node:

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, cast, get_args
 import torch
 from torch.func import vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils import _pytree as pytree
 
 from wingbeat.errors import DriverError
 from wingbeat.generators import GeneratorStates, host_states
@@ -33,9 +32,10 @@ from wingbeat.replicas.drivers.recorded import (
 )
 from wingbeat.replicas.drivers.recordings import RECORDINGS
 from wingbeat.replicas.drivers.registry import driver
+from wingbeat.replicas.drivers.replay import replay
 from wingbeat.replicas.drivers.sparing import SparingUpdate, apart, is_spared
 from wingbeat.replicas.reads import ReadsRefused
-from wingbeat.task.batches import only_tensors
+from wingbeat.task.batches import flattened, only_tensors
 from wingbeat.task.step import State, TrainingStep
 from wingbeat.task.step_key import step_key
 
@@ -210,7 +210,7 @@ class Lockstep:
         Without a step's index the numbers of its update, which come last, are left out.
         """
         c = () if index is None else self.step.numbers(state, index)
-        inputs, spec = pytree.tree_flatten(batch)
+        inputs, spec = flattened(batch)
         only_tensors(inputs)
         leaves = [state.params, *state.buffers.values(), *state.slots.values(), *inputs, *c]
         spared = self._is_spared(state)
@@ -297,10 +297,12 @@ class Lockstep:
         rng.put_back()
         if form.spared:
             give_back()
-        if not equal(mark(graph.forward(*leaves)), expected):
+        quick = replay(graph, leaves) if self.form == "traced" else graph.forward
+        rng.put_back()
+        if not equal(mark(quick(*leaves)), expected):
             msg = "the recorded step does not repeat the model"
             raise DriverError(msg)
-        program = as_recorded(graph, leaves, self.form)
+        program = as_recorded(graph, quick, leaves, self.form)
         rng.put_back()
         if not self._compiled_agrees(program, leaves, expected[-1]):
             msg = "the compiled step does not agree with the recorded one"

@@ -75,12 +75,21 @@ def record(function: Callable[..., list[Tensor]], leaves: list[Tensor]) -> Graph
         raise (NotRecordableError if reads else DriverError)(msg) from error
 
 
-def as_recorded(graph: GraphModule, leaves: list[Tensor], mode: Mode) -> RecordedStep:
-    """Return a recording with all that drivers ask of it, compiled where the mode says so."""
-    run = _made_fast(graph.forward, leaves, mode)
+def as_recorded(
+    graph: GraphModule, program: Callable[..., list[Tensor]], leaves: list[Tensor], mode: Mode
+) -> RecordedStep:
+    """Return a recording with all that drivers ask of it, compiled where the mode says so.
+
+    Args:
+        graph: the recording.
+        program: what replays it.
+        leaves: what it takes.
+        mode: how it is executed.
+    """
+    run = _made_fast(program, leaves, mode)
     uneven = any(is_uneven(node) for node in graph.graph.nodes)
     lanes = frozenset(_normalised(graph, len(leaves[0])))
-    return RecordedStep(run, graph.forward, _signature(graph, leaves), graph, uneven, lanes)
+    return RecordedStep(run, program, _signature(graph, leaves), graph, uneven, lanes)
 
 
 def _made_fast(

@@ -20,6 +20,7 @@ import torch
 from torch.utils import _pytree as pytree
 
 from wingbeat.errors import DriverError
+from wingbeat.replicas.aliases import is_random
 from wingbeat.replicas.drivers.lockstep import Lockstep
 from wingbeat.replicas.drivers.registry import driver
 
@@ -206,7 +207,7 @@ def _is_images(leaf: object) -> bool:
 def _draws(program: RecordedStep) -> bool:
     """Tell whether a recording draws random numbers."""
     nodes = () if program.graph is None else program.graph.graph.nodes
-    return any(torch.Tag.nondeterministic_seeded in getattr(n.target, "tags", ()) for n in nodes)
+    return any(map(is_random, nodes))
 
 
 @driver(
