@@ -63,7 +63,7 @@ class Batches:
         self._given = None if task.batches is None else given(task.batches)
         self.addressable = not (isinstance(self._given, Rounds) and self._given.per_pass is None)
         own = self._given is None and is_tensors(task.data)
-        self._tensors = self._place(task.data) if own else None
+        self._tensors: Any = self._place(task.data) if own else None
         # Quicker, and the same where nothing lies in another order.
         self._plain = is_plain(self._tensors) and all(t.is_contiguous() for t in self._tensors)
         self.remembers: tuple[str, ...] = ()
@@ -158,8 +158,8 @@ class Batches:
         except RequestError:
             raise
         except Exception as error:
-            rows = indices is not None and self._given is None
-            where = f" (samples {indices.tolist()[:8]}…)" if rows else ""
+            rows = None if indices is None or self._given is not None else indices.tolist()[:8]
+            where = "" if rows is None else f" (samples {rows}…)"
             msg = (
                 f"the training data failed at step {step}{where}: "
                 f"{type(error).__name__}: {error}. What was recorded before is kept; mend the "

@@ -264,35 +264,44 @@ class Lockstep:
         return after.params, {name: after.buffers[name] for name in buffers}, kept, loss
 
     def _program(self, form: ArgumentForm, leaves: list[Tensor]) -> RecordedStep:
-        rng = GeneratorStates.now()
         eager = partial(self._eager, form)
-        expected = self._repeated(eager, leaves)
-        rng.put_back()
-        if form.spared:
-            give_back()
-        if self.form == "eager":
-            with ReadsRefused():
-                eager(*leaves)
-            rng.put_back()
-            shapes = [tuple(leaf.shape) for leaf in leaves]
-            program = RecordedStep(eager, None, f"{self.step.shell} {shapes}")
-        else:
-            program = self._recorded(form, leaves, expected)
+        program = self._plain(eager, leaves) if self.form == "eager" else self._one(form, leaves)
         self.signatures.add(program.signature)
         self.uneven = self.uneven or program.uneven
         self.lanes |= program.lanes
         return program
 
-    def _recorded(
-        self, form: ArgumentForm, leaves: list[Tensor], expected: list[Tensor]
-    ) -> RecordedStep:
+    def _plain(self, eager: Callable[..., list[Tensor]], leaves: list[Tensor]) -> RecordedStep:
+        rng = GeneratorStates.now()
+        self._repeated(eager, leaves)
+        rng.put_back()
+        with ReadsRefused():
+            eager(*leaves)
+        rng.put_back()
+        shapes = [tuple(leaf.shape) for leaf in leaves]
+        return RecordedStep(eager, None, f"{self.step.shell} {shapes}")
+
+    def _one(self, form: ArgumentForm, leaves: list[Tensor]) -> RecordedStep:
         """Return a recording that repeats the step: one of before where there is one."""
-        rng, eager = GeneratorStates.now(), partial(self._eager, form)
+        eager = partial(self._eager, form)
         step = None if form.spared else step_key(self.step)  # no room to try another's
         shapes = (self.name, self.mode, form, *shapes_of(leaves))
         found = RECORDINGS.find(step, shapes)
-        if found is not None and self._serves(found, eager, leaves, expected):
+        if found is not None and self._serves(found, eager, leaves):
             return found
+        program = self._recorded(form, eager, leaves)
+        if program.graph is not None and holds_no_tensor(program.graph):
+            RECORDINGS.put(step, shapes, program)
+        return program
+
+    def _recorded(
+        self, form: ArgumentForm, eager: Callable[..., list[Tensor]], leaves: list[Tensor]
+    ) -> RecordedStep:
+        rng = GeneratorStates.now()
+        expected = self._repeated(eager, leaves)
+        rng.put_back()
+        if form.spared:
+            give_back()
         graph = record(eager, leaves)
         rng.put_back()
         if form.spared:
@@ -307,21 +316,20 @@ class Lockstep:
         if not self._compiled_agrees(program, leaves, expected[-1]):
             msg = "the compiled step does not agree with the recorded one"
             raise DriverError(msg)
-        if holds_no_tensor(graph):
-            RECORDINGS.put(step, shapes, program)
         return program
 
     def _serves(
-        self,
-        found: RecordedStep,
-        eager: Callable[..., list[Tensor]],
-        leaves: list[Tensor],
-        expected: list[Tensor],
+        self, found: RecordedStep, eager: Callable[..., list[Tensor]], leaves: list[Tensor]
     ) -> bool:
-        """Hold another task's recording to this step, on this state and on the one after it."""
+        """Hold another task's recording to this step, on this state and on the one after it.
+
+        What would show if the step were made twice, as for a new recording, shows in the second.
+        """
         assert found.recorded is not None
-        rng = GeneratorStates.now()
+        rng, host = GeneratorStates.now(), host_states()
         try:
+            expected, attributes = mark(eager(*leaves)), _attributes(self.step.shell)
+            rng.put_back()
             own = found.recorded(*leaves)
             same, after = equal(mark(own), expected), [*own[:-1], *leaves[len(own) - 1 :]]
             rng.put_back()
@@ -329,6 +337,7 @@ class Lockstep:
                 then = mark(eager(*after))
             rng.put_back()
             same = same and equal(mark(found.recorded(*after)), then)
+            same = same and _attributes(self.step.shell) == attributes and host_states() == host
             rng.put_back()
             return same and self._compiled_agrees(found, leaves, expected[-1])
         except (DriverError, *_OF_THE_STEP):

@@ -194,11 +194,11 @@ class _Writer:
         return name
 
 
-class _Spy(TorchDispatchMode):
+class _Spy(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Notes the operations that a call is made of."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.met: list[tuple[Any, Any, Any]] = []
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -209,19 +209,20 @@ class _Spy(TorchDispatchMode):
 
 def _tried(node: Node, args: list[Any], kwargs: dict[str, Any]) -> tuple[Callable[..., Any], Any]:
     """Return the quickest way to call an operation that runs it alone, and what it returns."""
-    plain = getattr(node.target, "_op", node.target)
+    target: Any = node.target
+    plain = getattr(target, "_op", target)
     quick = _quick(node)
     if quick is None or is_random(node) or writes(node):
-        return plain, node.target(*args, **kwargs)  # type: ignore[operator]
+        return plain, target(*args, **kwargs)
     spy = _Spy()
     try:
         with spy:
             value = quick(*args, **kwargs)
     except (TypeError, RuntimeError, IndexError, ValueError):  # it takes other arguments
-        return plain, node.target(*args, **kwargs)  # type: ignore[operator]
+        return plain, target(*args, **kwargs)
     met, *others = spy.met or [(None, (), {})]
-    same = not others and met[0] is node.target and _alike(met[1:], (args, kwargs))
-    return (quick, value) if same else (plain, node.target(*args, **kwargs))  # type: ignore[operator]
+    same = not others and met[0] is target and _alike(met[1:], (args, kwargs))
+    return (quick, value) if same else (plain, target(*args, **kwargs))
 
 
 def _quick(node: Node) -> Callable[..., Any] | None:
@@ -236,9 +237,8 @@ _BUILT_IN: Final = (type(torch.add), type(torch.Tensor.view))
 
 def _name(node: Node) -> str:
     """Return the name of an operation of torch's, without what it is overloaded by."""
-    schema = getattr(node.target, "_schema", None)
-    own = schema is not None and str(schema.name).startswith("aten::")
-    return str(schema.name).removeprefix("aten::") if own else ""
+    name = str(getattr(getattr(node.target, "_schema", None), "name", ""))
+    return name.removeprefix("aten::") if name.startswith("aten::") else ""
 
 
 def _into(
