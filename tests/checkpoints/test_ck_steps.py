@@ -105,7 +105,7 @@ def test_the_pattern_of_a_folder_is_told(tmp_path):
     for name in ("step_5.pt", "step_010.pt", "step_100.pt", "last.pt"):
         (tmp_path / name).touch()
     told = pattern_for(tmp_path)
-    assert told == f"those of the folder are '{tmp_path}/step_{{step}}.pt'"
+    assert told == f"those of the folder as '{tmp_path}/step_{{step}}.pt'"
     assert find_files(told.split("'")[1]).steps == (5, 10, 100)
     assert pattern_for(tmp_path / "gone") == ""
 

@@ -62,6 +62,23 @@ def undetermined(low, high, **judged):
     )
 
 
+def alone():
+    """A single run of somebody's checkpoints: there is nothing beside it."""
+    return case({}, copies=scalar(None), copies_grown=scalar(None)).but(
+        perturbations=(),
+        noise_floor=math.nan,
+        behavior="undetermined",
+        summary={"behavior": scalar("undetermined")},
+    )
+
+
+def unmoved(size=0.0, last=0.0):
+    """A perturbation that rounding swallowed, unless it has a size or something moves later."""
+    result = case(**NO_RATIO, final_distance=scalar(last))
+    own = {"realised": {"l2": [size] * 5, "changed": [size] * 5}}
+    return result.but(perturbations=tuple({**p, **own} for p in result.perturbations))
+
+
 FOUR = {"copies_grown": scalar(4.0), "growth_smallest": scalar(1.0)}
 CURVED = {"lyapunov_r2": scalar(0.49)}
 SHRANK = {"lyapunov": scalar(-0.003, -0.004, -0.002)}
@@ -114,7 +131,19 @@ TABLE = {
         undetermined(0.8, 4.0),
         [case(), undetermined(1.1, 4.0, judged=(0.8, 5.5)), case(**NO_RATIO), case(**BARE)],
     ),
-    "the convergence ratio is not defined, because": (case(**NO_RATIO), [case(), case(**BARE)]),
+    "the convergence ratio is not defined, because": (
+        case(**NO_RATIO), [case(), case(**BARE), alone(), case(**NO_RATIO, floor=math.nan)],
+    ),
+    "the copies begin exactly alike": (
+        case(**NO_RATIO, floor=math.nan), [case(), case(**NO_RATIO), case(**BARE)],
+    ),
+    "one run alone, without copies": (alone(), [case(), case(**NO_RATIO), case(**BARE)]),
+    "the copies kept their distance": (
+        undetermined(0.9999, 1.0001), [case(), undetermined(0.99, 1.01), case(**NO_RATIO)],
+    ),
+    "the perturbation changed no weight": (
+        unmoved(), [case(), unmoved(0.1), unmoved(last=0.2), case(**NO_RATIO)],
+    ),
     "the convergence ratio has no interval": (case(**BARE), [case(), case(**NO_RATIO)]),
     "the run gives no verdict": (
         case(behavior=scalar("something else")), [case(), undetermined(0.5, 2.0), CONVERGENT],
@@ -164,8 +193,15 @@ def test_it_is_not_said_where_it_is_false(sentence, number):
     assert sentence not in notebook_html(result)
 
 
-PRINTED = [s for s in TABLE if s.startswith(("Not all", "Ratio and", "There is no one", "1 lies",
-                                             "Whether the"))]  # fmt: skip
+SAID = (
+    "Not all",
+    "Ratio and",
+    "There is no one",
+    "1 lies",
+    "Whether the",
+    "the perturbation changed",
+)
+PRINTED = [s for s in TABLE if s.startswith(SAID)]
 
 
 @pytest.mark.parametrize("sentence", PRINTED)

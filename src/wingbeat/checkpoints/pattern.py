@@ -141,7 +141,7 @@ def pattern_for(folder: Path) -> str:
             pattern = f"{name[:begin]}{{step}}{name[end:]}"
             patterns[pattern] = patterns.get(pattern, 0) + 1
     most = max(patterns.items(), key=lambda pair: pair[1], default=("", 0))
-    return f"those of the folder are '{folder}/{most[0]}'" if most[1] > 1 else ""
+    return f"those of the folder as '{folder}/{most[0]}'" if most[1] > 1 else ""
 
 
 def _nothing(pattern: str, odd: int) -> str:

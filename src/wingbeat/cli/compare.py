@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, replace
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -207,7 +208,7 @@ def show(console: Console, found: Comparison) -> None:
     """Print the comparison for people: checkpoints, then what changed most, then what is left."""
     from wingbeat.checkpoints.memory import show_memory
 
-    table = Table(box=None, padding=(0, 2, 0, 0))
+    table, many = Table(box=None, padding=(0, 2, 0, 0)), len(found.moments.names)
     for head in ("checkpoint", "L2", "relative L2", "cosine"):
         table.add_column(head, overflow="fold")
     for i, label in enumerate(found.labels):
@@ -216,10 +217,11 @@ def show(console: Console, found: Comparison) -> None:
         table.add_row(_text(label), *cells)
     console.print(table, highlight=False)
     console.print(
-        f"{found.parameters:,} numbers in {len(found.moments.names)} tensors; "
+        f"{found.parameters:,} numbers in {many} tensor{'s' * (many != 1)}; "
         f"spread {_number(found.spread)}; buffers {show_memory(found.memory)}",
         highlight=False,
     )
+    _show_broken(console, found)
     _show_adapters(console, found)
     _show_layers(console, found)
     for why in dict.fromkeys(x.why for x in found.left_out):
@@ -229,6 +231,19 @@ def show(console: Console, found: Comparison) -> None:
         console.print(f"left out, {why}: {listed}{more}", highlight=False)
     for note in found.notes:
         console.print(f"note: {_text(note)}", highlight=False, soft_wrap=True)
+
+
+def _show_broken(console: Console, found: Comparison) -> None:
+    """Print why distances are undefined: which tensor holds a weight that is not finite."""
+    from wingbeat.checkpoints.names import few
+
+    apart = found.moments.apart2
+    for place, label in enumerate(found.labels):
+        if not isfinite(found.l2[place]):
+            rows = zip(found.moments.names, apart[:, place], strict=True)
+            names = [name for name, value in rows if not isfinite(value)]
+            words = f"undefined, {_text(label)}: it or the reference holds weights that are not "
+            console.print(f"{words}finite, in {_text(few(names))}", highlight=False)
 
 
 def _show_adapters(console: Console, found: Comparison) -> None:

@@ -109,7 +109,7 @@ def main() -> None:
     completion = any(word.startswith(("--show-comp", "--install-comp")) for word in sys.argv)
     try:
         # A completion is of the script: `python -m wingbeat` is no name that a shell completes.
-        app(prog_name="wingbeat" if completion else None)
+        app(**({"prog_name": "wingbeat"} if completion else {}))
     except OSError as error:
         if error.filename is not None or error.errno not in _FULL:
             raise

@@ -61,7 +61,8 @@ def _perturbation(console: Console, found: Result, own: str) -> None:
         if scalar.name == "convergence_ratio" and verdict.copies:
             table.add_row("  copies that grew", ", ".join(verdict_text.copies(verdict)))
     console.print(f"[bold]{escape(own)}[/]: {verdict.behavior}", highlight=False)
-    for sentence in (verdict_text.wider(verdict), *verdict_text.remarks(verdict)):
+    nothing = verdict_text.unmoved(found, own)
+    for sentence in (nothing, verdict_text.wider(verdict), *verdict_text.remarks(verdict)):
         if sentence:
             console.print(f"  {escape(sentence)}", highlight=False)
     console.print(table)

@@ -73,16 +73,19 @@ class Verdict:
         copies = number("copies").value
         growth = number("growth_smallest").value, number("growth_largest").value
         word = summary.get(f"{prefix}behavior", {})
+        training = _training(summary)
+        # From a reference that broke down no distance is a growth of the copies.
+        known = isfinite(copies) and isfinite(grown) and training.get("change") != "not finite"
         return cls(
             behavior=str(word.get("value") or "undetermined"),
             ratio=number("convergence_ratio"),
             judged=_number({**word, "value": None}),
-            copies=int(copies) if isfinite(copies) and isfinite(grown) else 0,
-            grown=int(grown) if isfinite(grown) else 0,
+            copies=int(copies) if known else 0,
+            grown=int(grown) if known else 0,
             growth=growth,
             exponent=number("lyapunov"),
             r2=number("lyapunov_r2").value,
-            training=_training(summary),
+            training=training,
         )
 
     @property

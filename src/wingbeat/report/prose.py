@@ -74,6 +74,15 @@ def percent(share: float) -> str:
     return f"{number(100 * share)} %"
 
 
+def plural(count: int, what: str) -> str:
+    """Return how many there are of something.
+
+    >>> plural(1, "step"), plural(2000, "step")
+    ('1 step', '2,000 steps')
+    """
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
+
+
 def duration(seconds: float) -> str:
     """Return a time in words.
 

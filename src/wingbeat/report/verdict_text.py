@@ -6,11 +6,12 @@ sentence a case in which it must not be printed.
 
 from __future__ import annotations
 
-from math import inf, isfinite, log
+from math import inf, isfinite, isnan, log
 
+from wingbeat.errors import BELOW_NOISE_FLOOR
 from wingbeat.measure.verdict import LEAST_R2, Verdict
 from wingbeat.report.prose import floor_text, interval, no_interval, number, percent, reason
-from wingbeat.report.result_access import ResultEntry, ResultLike, entry, first_name, text_value
+from wingbeat.report.result_access import ResultLike, entry, first_name, text_value
 from wingbeat.stats import VERDICT_LEVEL
 
 
@@ -147,22 +148,49 @@ def headline(result: ResultLike) -> str:
         "divergent": "Divergent: training drove the nudged copies apart.",
     }
     first = failed(found, word) or known.get(word, "") or wider(found)
-    first = first or _undetermined(entry(result, "convergence_ratio", name))
+    first = first or unmoved(result, name) or _undetermined(result, name)
     last = ["Read the warning first."] if alarms(result) else []
     return " ".join([first, *remarks(found), *last])
 
 
-def _undetermined(ratio: ResultEntry) -> str:
+def unmoved(result: ResultLike, perturbation: str | None) -> str:
+    """Return that a perturbation changed nothing, so that nothing was tried; "" elsewhere."""
+    asked = next((p for p in result.perturbations if p.get("name") == perturbation), {})
+    realised = asked.get("realised") or {}
+    sizes = [*(realised.get("l2") or ()), *(realised.get("changed") or ())]
+    if not realised.get("changed") or any(sizes):
+        return ""
+    if entry(result, "final_distance", perturbation).value != 0:
+        return ""  # another order of the data or other noise, which moves no weight at first
+    return (
+        "Undetermined: the perturbation changed no weight, and its copies equal the reference to "
+        "the last bit. Nothing was tried; a larger one is, where rounding swallowed this."
+    )
+
+
+def _undetermined(result: ResultLike, name: str | None) -> str:
+    ratio = entry(result, "convergence_ratio", name)
     if not ratio.defined:
-        why = reason(ratio)
-        tail = f", because {why}." if why else "."
-        return f"Undetermined: the convergence ratio is not defined{tail}"
+        return _no_ratio(result, name)
     if not ratio.has_interval:
         why = no_interval(ratio)
         return f"Undetermined: the convergence ratio has {why}."
+    if number(ratio.low) == number(ratio.high) == "1":
+        return "Undetermined: the copies kept their distance, neither closer nor further apart."
     if ratio.low <= 1 <= ratio.high:
         return "Undetermined: the interval holds 1, so the copies may have drawn together or apart."
     return "Undetermined: the run gives no verdict."
+
+
+def _no_ratio(result: ResultLike, name: str | None) -> str:
+    ratio = entry(result, "convergence_ratio", name)
+    if name is None and not result.perturbations and not ratio.reason:
+        return "Undetermined: one run alone, without copies, does not tell how sensitive it is."
+    if ratio.reason == BELOW_NOISE_FLOOR and isnan(result.noise_floor):
+        return "Undetermined: the copies begin exactly alike, and no growth starts from 0."
+    why = reason(ratio)
+    tail = f", because {why}." if why else "."
+    return f"Undetermined: the convergence ratio is not defined{tail}"
 
 
 def meaning(result: ResultLike) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
-from wingbeat.report.prose import number
+from wingbeat.report.prose import number, plural
 from wingbeat.report.result_access import ResultLike, base_seeds
 
 _LONGEST: Final = 120
@@ -69,7 +69,7 @@ def _code(digest: object) -> str:
 
 def _model(task: Mapping[str, Any]) -> str:
     count = _mapping(task.get("model")).get("parameters")
-    return f"{count:,} weights" if isinstance(count, int) else ""
+    return plural(count, "weight") if isinstance(count, int) else ""
 
 
 def _data(condition: Mapping[str, Any], task: Mapping[str, Any]) -> str:
@@ -89,7 +89,7 @@ def _samples(digest: object) -> str:
     if found is None:
         return ""
     kind = f" of {found[2]}" if found[2] and not found[2].startswith("#") else ""
-    return f"{int(found[1]):,} samples{kind}"
+    return f"{plural(int(found[1]), 'sample')}{kind}"
 
 
 def _training(result: ResultLike, task: Mapping[str, Any]) -> str:
@@ -100,7 +100,7 @@ def _training(result: ResultLike, task: Mapping[str, Any]) -> str:
     said = [
         str(optimizer.get("class") or ""),
         f"learning rate {number(rate)}" if isinstance(rate, int | float) else "",
-        f"{steps:,} steps" if isinstance(steps, int) else "",
+        plural(steps, "step") if isinstance(steps, int) else "",
         f"batches of {batch}" if batch else "",
         f"{len(base_seeds(result))} base seeds" if len(base_seeds(result)) > 1 else "",
     ]

@@ -12,7 +12,7 @@ import pandas as pd
 from wingbeat.measure.metric import Definition
 from wingbeat.measure.verdict import Verdict
 from wingbeat.report.pages.notebook import value_text
-from wingbeat.report.prose import interval, number, percent
+from wingbeat.report.prose import interval, number, percent, plural
 from wingbeat.report.result_access import (
     REFERENCE,
     ResultLike,
@@ -86,7 +86,8 @@ def extent(result: ResultLike) -> str:
 def _after(result: ResultLike, name: str) -> str:
     asked = _asked(result, name)
     begun, last = as_float(asked.get("at")), max(result.steps, default=0)
-    return f"{last - begun:,.0f} steps on, " if begun < last else ""
+    steps = plural(round(last - begun), "step") if begun < last else ""
+    return f"{steps} on, " if steps else ""
 
 
 def others(result: ResultLike) -> str:
