@@ -8,15 +8,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from published import small_run
 
 from wingbeat.errors import RequestError
-from wingbeat.studies.chaos_at_edge import STUDY, ChaosPlan
+from wingbeat.studies.chaos_at_edge import ChaosPlan
 from wingbeat.studies.chaos_at_edge.claims import claims
 from wingbeat.studies.chaos_at_edge.found import runs_of, seeds_of, tables_of
 from wingbeat.studies.chaos_at_edge.measure import first_below
 from wingbeat.studies.left_over import left_over
 from wingbeat.study.analysis import Analysis
-from wingbeat.study.runner.inline import InlineRunner
 
 RATES = 0.1 * 2.0 ** np.arange(6)
 
@@ -103,8 +103,7 @@ def test_what_cannot_be_run_is_refused(wrong):
 
 @pytest.mark.slow
 def test_a_small_sweep_has_a_page_and_tables_that_follow_from_it(tmp_path: Path):
-    plan = ChaosPlan(rates=(0.05, 0.2, 0.8, 5.0), steps=40, seeds=2)
-    found = STUDY.run(plan, tmp_path, runner=InlineRunner(), say=lambda _: None)
+    found = small_run("chaos_at_edge", tmp_path)
     rows = found.study.conditions
     assert runs_of(rows).equals(found.tables["runs"])
     assert (found.tables["rates"]["runs"] == 2).all()

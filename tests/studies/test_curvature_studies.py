@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from published import small_run
 from scipy.stats import t
 
 from wingbeat.curvature import Hessian, eigenpairs, relative_change, states_along, threshold
@@ -77,8 +78,7 @@ def test_the_slope_has_the_sign_of_its_regime() -> None:
 
 @pytest.mark.slow
 def test_edge_study_end_to_end(tmp_path: Path) -> None:
-    plan = edge.EdgePlan(rates=(0.6,), **ONLY, n=60, hidden=(16,), steps=60, seeds=1)
-    study, path, tables, _ = edge.STUDY.run(plan, tmp_path, **QUIET)
+    study, path, tables, _ = small_run("edge", tmp_path)
     verdict = tables["verdicts"].iloc[0]
     assert (verdict["runs"], verdict["rule"]) == (1, "gradient descent")
     assert verdict["edge"] == int(study.conditions["edge"].iloc[0] == "edge")
@@ -95,19 +95,13 @@ def test_edge_study_end_to_end(tmp_path: Path) -> None:
     text = page_of(path)
     assert str(row["edge"]) in text
     before = (tmp_path / "table.parquet").read_bytes()
-    edge.STUDY.run(plan, tmp_path, **QUIET)
+    small_run("edge", tmp_path)
     assert (tmp_path / "table.parquet").read_bytes() == before
 
 
 @pytest.mark.slow
 def test_lr_phases_end_to_end(tmp_path: Path) -> None:
-    plan = lr_phases.PhasesPlan(
-        "wingbeat.tasks.full_batch:tanh_task",
-        (0.2, 50.0),
-        {"n": 40, "hidden": [6], "steps": 40},
-        seeds=1,
-    )
-    study, path, tables, _ = lr_phases.STUDY.run(plan, tmp_path, **QUIET)
+    study, path, tables, _ = small_run("lr_phases", tmp_path)
     assert set(tables["correlations"]["measured"]) == set(MEASURED)
     phases = pd.read_csv(tmp_path / "phases.csv")
     assert phases["phase"].tolist()[1] in ("divergent", "undetermined", "chaotic")
@@ -167,8 +161,7 @@ def test_commands_repeat_what_is_unusual() -> None:
 
 
 def test_phase_diagram_end_to_end(tmp_path: Path) -> None:
-    plan = phase_diagram.DiagramPlan((0.5, 1.75), (0.0,), (16, 64), 1, 4.0)
-    _, path, _, claims = phase_diagram.STUDY.run(plan, tmp_path, **QUIET)
+    _, path, _, claims = small_run("phase_diagram", tmp_path)
     found = pd.read_csv(tmp_path / "slopes.csv")
     assert found["theory"].tolist() == ["linear", "condensed"]
     assert found["slope"].iloc[0] < found["slope"].iloc[1]
@@ -178,8 +171,7 @@ def test_phase_diagram_end_to_end(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_break_even_end_to_end(tmp_path: Path) -> None:
-    plan = break_even.BreakEvenPlan((0.05, 0.5), (8, 40), n=40, hidden=(6,), time=1.0, seeds=1)
-    study, path, _, told = break_even.STUDY.run(plan, tmp_path, **QUIET)
+    study, path, _, told = small_run("break_even", tmp_path)
     rows = study.conditions
     assert (rows["lambda_k_most"] > 0).all()
     assert rows["conditioning"].between(0, 1).all()

@@ -11,16 +11,16 @@ import pandas as pd
 import pytest
 import torch
 import torch.nn.functional as F
+from published import small_run
 
 from wingbeat.errors import RequestError
 from wingbeat.lyapunov.training.tangent import TangentStep
-from wingbeat.studies.irrelevant_dimensions import STUDY, DimensionsPlan, measure
+from wingbeat.studies.irrelevant_dimensions import DimensionsPlan, measure
 from wingbeat.studies.irrelevant_dimensions.claims import claims
 from wingbeat.studies.irrelevant_dimensions.found import seeds_of, tables_of
 from wingbeat.studies.irrelevant_dimensions.measure import counts, curvature, follow, participation
 from wingbeat.studies.irrelevant_dimensions.plan import NETS
 from wingbeat.study.analysis import Analysis
-from wingbeat.study.runner.inline import InlineRunner
 from wingbeat.tasks.digit_families import family_net, family_task
 
 SMALL = {
@@ -164,8 +164,7 @@ def test_what_cannot_be_run_is_refused():
 
 @pytest.mark.slow
 def test_a_small_run_has_a_page_and_tables_that_follow_from_it(tmp_path: Path):
-    plan = DimensionsPlan(nets=("dense 4", "cnn 2-4"), starts=(2,), seeds=1)
-    found = STUDY.run(plan, tmp_path, runner=InlineRunner(), say=lambda _: None)
+    found = small_run("irrelevant_dimensions", tmp_path)
     runs = found.tables["runs"]
     assert runs["weights"].tolist() == [266.0, 310.0]
     assert (runs["irrelevant"] >= runs["irrelevant_strict"]).all()

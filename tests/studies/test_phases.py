@@ -7,13 +7,13 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
+from published import small_run
 
 from wingbeat.errors import NOT_REACHED
-from wingbeat.studies.phases import STUDY, AlongPlan
+from wingbeat.studies.phases import AlongPlan
 from wingbeat.studies.phases.measure import CURVES, agreement, curve, marks, onset, settled
 from wingbeat.studies.phases.page import _changes
 from wingbeat.study.analysis import Analysis
-from wingbeat.study.runner.inline import InlineRunner
 
 STEPS = np.arange(0, 410, 10)
 
@@ -101,8 +101,7 @@ def test_moments_stand_upright_among_the_curves(monkeypatch):
 
 @pytest.mark.slow
 def test_a_quick_run_has_a_page_and_a_verdict_for_every_claim(tmp_path):
-    plan = AlongPlan(epochs=4, replicas=2, seeds=3)
-    found = STUDY.run(plan, tmp_path, runner=InlineRunner(), say=lambda _: None)
+    found = small_run("phases", tmp_path)
     assert (tmp_path / "report.html").exists()
     assert (tmp_path / "marks.csv").exists()
     assert len(found.claims) == 6

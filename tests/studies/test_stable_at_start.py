@@ -9,9 +9,10 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+from published import small_run
 
 from wingbeat.errors import RequestError
-from wingbeat.studies.stable_at_start import STUDY, StablePlan
+from wingbeat.studies.stable_at_start import StablePlan
 from wingbeat.studies.stable_at_start.claims import claims
 from wingbeat.studies.stable_at_start.found import (
     ASKED,
@@ -29,7 +30,6 @@ from wingbeat.studies.stable_at_start.rounds import frontier, further, picked
 from wingbeat.studies.stable_at_start.settings import LANDMARKS
 from wingbeat.study.analysis import Analysis
 from wingbeat.study.outcome import asked
-from wingbeat.study.runner.inline import InlineRunner
 
 SMALL = StablePlan(trials=12, round=4, chosen=3, seeds=2)
 FRONT = {"trial 1": (0.001, 0.92), "trial 4": (0.02, 0.94), "trial 9": (0.3, 0.96)}
@@ -214,11 +214,8 @@ def test_what_cannot_be_run_is_refused(wrong):
 
 @pytest.mark.slow
 def test_a_small_search_has_a_page_and_goes_on_where_it_stopped(tmp_path):
-    plan = StablePlan(
-        trials=4, round=2, chosen=2, seeds=2, epochs=1, samples=500, floor=0.11, replicas=1
-    )
     said: list[str] = []
-    found = STUDY.run(plan, tmp_path, runner=InlineRunner(), say=said.append)
+    found = small_run("stable_at_start", tmp_path, say=said.append)
     runs = found.tables["runs"]
     assert runs_of(found.study.conditions).equals(runs)
     assert (runs["phase"] == SEARCH).sum() == 4
@@ -230,5 +227,5 @@ def test_a_small_search_has_a_page_and_goes_on_where_it_stopped(tmp_path):
     again = tables_of(pd.read_csv(tmp_path / "runs.csv"))
     pd.testing.assert_frame_equal(again["seeds"], found.tables["seeds"])
     before = len(said)
-    STUDY.run(plan, tmp_path, runner=InlineRunner(), say=said.append)
+    small_run("stable_at_start", tmp_path, say=said.append)
     assert not [line for line in said[before:] if line.startswith("[")]  # nothing is trained again

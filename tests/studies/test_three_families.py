@@ -9,15 +9,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from published import file_of, small_run
 
 from wingbeat.errors import RequestError
-from wingbeat.studies.three_families import STUDY, FamiliesPlan
+from wingbeat.studies.three_families import FamiliesPlan
 from wingbeat.studies.three_families.claims import claims
 from wingbeat.studies.three_families.found import explained, runs_of, seeds_of, tables_of
 from wingbeat.studies.three_families.measure import growth
 from wingbeat.studies.three_families.plan import SHAPES
 from wingbeat.study.analysis import Analysis
-from wingbeat.study.runner.inline import InlineRunner
 from wingbeat.tasks.digit_families import family_net
 
 RATES = (0.002, 0.005, 0.0125)
@@ -116,8 +116,7 @@ def test_what_cannot_be_run_is_refused():
 
 @pytest.mark.slow
 def test_a_small_run_has_a_page_and_tables_that_follow_from_it(tmp_path: Path):
-    plan = FamiliesPlan(rates=(0.005, 0.02), accuracy=0.5, steps=40, seeds=1, replicas=1)
-    found = STUDY.run(plan, tmp_path, runner=InlineRunner(), say=lambda _: None)
+    found, plan = small_run("three_families", tmp_path), file_of("three_families", small=True).plan
     assert runs_of(found.study.conditions, plan).equals(found.tables["runs"])
     assert sorted(found.tables["runs"]["weights"].unique()) == [
         1107.0, 1135.0, 1146.0, 3818.0, 3835.0, 3870.0,

@@ -9,6 +9,7 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 import torch
+from published import file_of, small_run
 from scipy.sparse.csgraph import minimum_spanning_tree
 from scipy.spatial.distance import pdist, squareform
 
@@ -17,11 +18,10 @@ from wingbeat.execution.run import run
 from wingbeat.replicas.perturb import Gaussian
 from wingbeat.studies.dynamics import plan as dynamics
 from wingbeat.studies.dynamics.plan import DynamicsPlan
-from wingbeat.studies.topology import STUDY, TopologyPlan
+from wingbeat.studies.topology import TopologyPlan
 from wingbeat.studies.topology.clouds import clouds, hidden_layers, samples
 from wingbeat.studies.topology.measure import cloud_topology, of_layers, topology
 from wingbeat.studies.topology.plan import LARGE, QUICK, conditions
-from wingbeat.study.runner.inline import InlineRunner
 from wingbeat.tasks.architectures import CIRCLES, FAMILIES, dense_task
 from wingbeat.tasks.cnn import image_cnn
 from wingbeat.tasks.data.text import PAD
@@ -168,13 +168,12 @@ def test_the_measure_is_of_the_untrained_and_of_the_trained_reference():
 
 @pytest.mark.slow
 def test_a_quick_run_has_a_page_with_bars_tables_and_its_command(tmp_path):
-    plan = TopologyPlan(names=("3-layer Small", "GPT tiny"), quick=True, seeds=1, replicas=2)
-    found = STUDY.run(plan, tmp_path, runner=InlineRunner(), say=lambda _: None)
+    found = small_run("topology", tmp_path)
     text = found.page.read_text(encoding="utf-8")
     for word in ("barcode", "persistence diagram", "Scaled tree length", "lookup table"):
         assert word in text
     wanted = {"architectures.csv", "correlations.csv", "families.csv", "conventions.csv"}
     assert wanted <= {p.name for p in tmp_path.iterdir()}
-    words = shlex.split(STUDY.command(plan))
+    words = shlex.split(file_of("topology", small=True).command)
     assert words[:3] == ["wingbeat", "study", "topology"]
     assert {"3-layer Small", "GPT tiny"} <= set(words)

@@ -11,13 +11,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from published import DOCS, small_run
 from torch import nn
 
 import wingbeat as wb
 from wingbeat.curvature.tangent import TangentKernel
 from wingbeat.errors import RequestError
 from wingbeat.metrics.kernel import kernel_angle
-from wingbeat.studies.two_phase import STUDY, TwoPhasePlan
+from wingbeat.studies.two_phase import TwoPhasePlan
 from wingbeat.studies.two_phase.claims import chance_within, claims
 from wingbeat.studies.two_phase.figures import chaos_map, courses, kernel_map
 from wingbeat.studies.two_phase.fixed_kernel import fixed_kernel_accuracy
@@ -358,10 +359,7 @@ def test_axes_of_time():
 
 @pytest.mark.slow
 def test_a_quick_run_has_a_page_tables_and_a_verdict_for_every_claim(tmp_path):
-    from wingbeat.study.runner.inline import InlineRunner
-
-    plan = TwoPhasePlan(steps=32, replicas=1, seeds=2, averages=True, rate_drop=10.0)
-    found = STUDY.run(plan, tmp_path, runner=InlineRunner(), say=lambda _: None)
+    found = small_run("two_phase", tmp_path, DOCS / "two_phase" / "digits_at_rest")
     assert (tmp_path / "report.html").exists()
     assert {f"{name}.csv" for name in found.tables} <= {p.name for p in tmp_path.iterdir()}
     assert len(found.claims) == 17

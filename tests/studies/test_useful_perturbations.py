@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from published import small_run
 
 import wingbeat as wb
 from wingbeat.errors import RequestError
@@ -18,7 +19,6 @@ from wingbeat.studies.useful_perturbations.found import VALUES, runs_of, seeds_o
 from wingbeat.studies.useful_perturbations.measure import numbers_of
 from wingbeat.studies.useful_perturbations.plan import AT_START, affordable, kinds
 from wingbeat.study.analysis import Analysis
-from wingbeat.study.runner.inline import InlineRunner
 from wingbeat.tasks.small_mnist import small_mnist_task
 
 PLAN = UsefulPlan()
@@ -141,10 +141,7 @@ def test_what_cannot_be_run_is_refused(wrong):
 
 
 def test_a_small_run_has_a_page_and_tables_that_follow_from_it(tmp_path: Path):
-    plan = UsefulPlan(
-        ("dense",), sizes=(0.1,), members=2, steps=8, times=(0.0, 0.2, 0.5, 0.7), seeds=1
-    )
-    found = STUDY.run(plan, tmp_path, runner=InlineRunner(), say=lambda _: None)
+    found = small_run("useful_perturbations", tmp_path)
     runs = found.tables["runs"]
     assert runs_of(found.study.conditions).equals(runs)
     assert runs.groupby("perturbation").size().to_dict() == {

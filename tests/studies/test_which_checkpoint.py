@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from published import file_of, small_run
 
 import wingbeat as wb
 from wingbeat.errors import RequestError
@@ -18,7 +19,6 @@ from wingbeat.studies.which_checkpoint.found import VALUES, links, runs_of, seed
 from wingbeat.studies.which_checkpoint.measure import joined, log_growth, replaced
 from wingbeat.studies.which_checkpoint.plan import NUDGE, ORDER, SMALL
 from wingbeat.study.analysis import Analysis
-from wingbeat.study.runner.inline import InlineRunner
 from wingbeat.tasks.small_mnist import small_mnist_task
 
 STEPS = (0, 10, 50, 100, 200)
@@ -170,10 +170,7 @@ def test_what_cannot_be_run_is_refused(wrong):
 
 
 def test_a_small_run_has_a_page_and_tables_that_follow_from_it(tmp_path: Path):
-    plan = CheckpointPlan(
-        ("dense",), shares=(0.0, 0.2, 0.5, 1.0), steps=8, further=4, replicas=2, seeds=1
-    )
-    found = STUDY.run(plan, tmp_path, runner=InlineRunner(), say=lambda _: None)
+    found = small_run("which_checkpoint", tmp_path)
     runs = found.tables["runs"]
     assert runs_of(found.study.conditions).equals(runs)
     assert runs["at"].tolist() == [0, 2, 4, 8]
@@ -182,4 +179,5 @@ def test_a_small_run_has_a_page_and_tables_that_follow_from_it(tmp_path: Path):
     assert "what a sceptic would say" in (tmp_path / "report.html").read_text(encoding="utf-8")
     again = tables_of(pd.read_csv(tmp_path / "runs.csv"))
     pd.testing.assert_frame_equal(again["seeds"], found.tables["seeds"])
-    assert {SMALL, NUDGE, ORDER} == {p["name"] for p in STUDY.conditions(plan)[0].perturbations}
+    first = STUDY.conditions(file_of("which_checkpoint", small=True).plan)[0]
+    assert {SMALL, NUDGE, ORDER} == {p["name"] for p in first.perturbations}

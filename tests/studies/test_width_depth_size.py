@@ -11,14 +11,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from published import small_run
 from torch.nn.utils import prune
 
 from wingbeat.errors import RequestError
-from wingbeat.studies.width_depth_size import STUDY, ScalingPlan
+from wingbeat.studies.width_depth_size import ScalingPlan
 from wingbeat.studies.width_depth_size.claims import claims
 from wingbeat.studies.width_depth_size.found import nudges_of, seeds_of, slope, tables_of
 from wingbeat.study.analysis import Analysis
-from wingbeat.study.runner.inline import InlineRunner
 from wingbeat.tasks.dense import mlp
 from wingbeat.tasks.digit_families import PRUNING, family_net, family_task
 from wingbeat.tasks.models.sparse import SparseLinear, pruned_mlp
@@ -204,17 +204,7 @@ def test_what_cannot_be_built_is_refused():
 
 @pytest.mark.slow
 def test_a_small_grid_has_a_page_and_tables_that_follow_from_it(tmp_path: Path):
-    plan = ScalingPlan(
-        widths=(4, 8),
-        depths=(1, 2),
-        sizes=(0.01, 0.1),
-        activations=("relu",),
-        densities=(0.5, 0.25),
-        masks=("random", "pruned"),
-        steps=20,
-        seeds=1,
-    )
-    found = STUDY.run(plan, tmp_path, runner=InlineRunner(), say=lambda _: None)
+    found = small_run("width_depth_size", tmp_path)
     assert nudges_of(found.study.conditions).equals(found.tables["nudges"])
     assert len(found.claims) == 11
     text = (tmp_path / "report.html").read_text(encoding="utf-8")

@@ -10,14 +10,17 @@ import typer
 
 from wingbeat.cli import show_study
 from wingbeat.cli.compact import CompactCommand, CompactGroup
-from wingbeat.cli.named_study import command_for
+from wingbeat.cli.named_study import command_for, plan_shown
 from wingbeat.cli.options import Json, Quiet, RayAddress, Resources
 from wingbeat.cli.parse import make_importable, parse_arguments
+from wingbeat.cli.show_study import finished, quiet_or
+from wingbeat.errors import RequestError
 from wingbeat.report.pages.grid_of_conditions import write_grid_page
 from wingbeat.report.pages.narrow_table import narrow
 from wingbeat.study.ledger import Record
 from wingbeat.study.load import load_study
 from wingbeat.study.named import STUDIES
+from wingbeat.study.named_file import NamedFile, names_a_study, read_named
 from wingbeat.study.plan import plan_study
 from wingbeat.study.run import run_study
 from wingbeat.study.runner import RUNNERS, make_runner
@@ -93,12 +96,15 @@ def run_file(
     keep_weights: Annotated[
         bool, typer.Option("--keep-weights", help="Keep the snapshots of finished conditions.")
     ] = False,
+    small: Annotated[
+        bool, typer.Option("--small", help="Of a file that names a study: its part [small].")
+    ] = False,
     quiet: Quiet = False,
     as_json_text: Json = False,
 ) -> None:
     """Run a study file; the same command again goes on where it stopped."""
     make_importable(Path.cwd(), file.resolve().parent)
-    asked = Study.from_file(file)
+    asked = _asked(file, small=small, grid_only=[bool(tries), store is not None])
     folder = out or Path("runs") / asked.name
     chosen = make_runner(
         runner,
@@ -107,6 +113,16 @@ def run_file(
         resources=parse_arguments(resource or ()),
         folder=folder / "jobs",
     )
+    if isinstance(asked, NamedFile):
+        if dry_run:
+            options = {"workers": workers, "device": asked.device, "probes": probes}
+            plan_shown(asked.study, asked.plan, folder, options, as_json_text=as_json_text)
+            return
+        own = None if runner == "processes" else chosen  # on a GPU it is one process, not all
+        say = quiet_or(quiet or as_json_text)
+        done = asked.run(folder, runner=own, workers=workers, keep_weights=keep_weights, say=say)
+        finished(done, as_json_text)
+        return
     if dry_run:
         count = workers or RUNNERS.find(runner).at_a_time or processors()
         plan = plan_study(asked.conditions, folder, workers=count, probes=probes)
@@ -125,6 +141,17 @@ def run_file(
     command = f"wingbeat study {file} --out {folder}"
     page = write_grid_page(found, asked.conditions, asked.name, command)
     _show_outcome(found, page, as_json_text=as_json_text, quiet=quiet)
+
+
+def _asked(file: Path, *, small: bool, grid_only: Sequence[bool]) -> NamedFile | Study:
+    """Return what a study file asks for, and refuse options that only the other kind has."""
+    if names_a_study(file):
+        if any(grid_only):
+            raise RequestError(f"{file} names a study, which takes no --tries and no --store")
+        return read_named(file, small=small)
+    if small:
+        raise RequestError(f"{file} names no study: only files that do have a part [small]")
+    return Study.from_file(file)
 
 
 def _told(conditions: Sequence[Condition]) -> Callable[[Record, int, int], None]:

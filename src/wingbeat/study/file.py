@@ -38,7 +38,7 @@ import math
 import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -63,6 +63,7 @@ WORK: Final = 20_000_000
 """Comparisons of conditions with rules, and entries of all conditions together."""
 _NAME: Final = r"^[^/\\\x00-\x1f\x7f]*$"
 Names = dict[str, Any]
+Parts = TypeVar("Parts", bound=BaseModel)
 
 
 class Budget(BaseModel):
@@ -203,6 +204,19 @@ def read_study(path: Path) -> StudyFile:
     Raises:
         RequestError: it cannot be read, or a part of it is wrong; the message says which.
     """
+    found = read_parts(path)
+    if isinstance(found, dict) and "study" in found:
+        msg = f"{path} names the study {shown(found['study'])}: `wingbeat study {path}` runs it"
+        raise RequestError(f"{msg}, and wingbeat.study.named_file.read_named reads it")
+    return parts_of(StudyFile, found, path)
+
+
+def read_parts(path: Path) -> Any:
+    """Return what a study file holds, unchecked.
+
+    Raises:
+        RequestError: it cannot be read.
+    """
     readers: dict[str, Callable[[str], Any]] = {
         ".toml": tomllib.loads,
         ".yaml": read_yaml,
@@ -217,10 +231,19 @@ def read_study(path: Path) -> StudyFile:
         raise RequestError(f"{path} cannot be read: it is nested too deep") from error
     except (OSError, ValueError) as error:
         raise RequestError(f"{path} cannot be read: {error}") from error
+    return found
+
+
+def parts_of(model: type[Parts], found: Any, path: Path) -> Parts:
+    """Return what a file holds as its parts.
+
+    Raises:
+        RequestError: a part is wrong; the message says which.
+    """
     try:
-        return StudyFile.model_validate(found)
+        return model.model_validate(found)
     except ValidationError as error:
-        raise RequestError(f"{path}: {_words(error)}") from error
+        raise RequestError(f"{path}: {_words(error, model)}") from error
 
 
 def _text_of(path: Path) -> str:
@@ -232,12 +255,12 @@ def _text_of(path: Path) -> str:
     return content.decode("utf-8")
 
 
-def _words(error: ValidationError) -> str:
+def _words(error: ValidationError, model: type[BaseModel]) -> str:
     """Return the first thing that is wrong in one line."""
     first = error.errors()[0]
     place = ".".join(str(part) for part in first["loc"]) or "the file"
     if first["type"] == "extra_forbidden":
-        parts = Budget if len(first["loc"]) > 1 else StudyFile
+        parts = Budget if len(first["loc"]) > 1 else model
         return f"there is no {place!r}: {nearest(str(first['loc'][-1]), parts.model_fields)}"
     return f"{place}: {first['msg']} (found {shown(first['input'])})"
 
