@@ -64,6 +64,8 @@ def step_of(text: str) -> float:
     head, _, power = re.sub(r" × 10(.+)", lambda m: "e" + m.group(1).translate(_RAISED),
                             text.replace("−", "-").replace(",", "")).partition("e")  # fmt: skip
     digits = len(head.partition(".")[2])
+    if not digits and len(head.lstrip("-")) > 3:  # 35300 has three digits that say something
+        digits = len(head.rstrip("0")) - len(head)
     return 0.501 * 10.0 ** (int(power or 0) - digits)
 
 
@@ -76,7 +78,7 @@ def intervals_of(folder: Path) -> np.ndarray:
     for path in sorted(folder.rglob("*.csv")):
         table = pd.read_csv(path)
         names = {name: (name, f"{name}_low", f"{name}_high") for name in table}
-        names["value"] = ("value", "low", "high")
+        names |= {f"{name}|": (name, "low", "high") for name in table.select_dtypes("number")}
         rows += [
             table[list(three)].to_numpy(dtype=float)
             for three in names.values()
@@ -97,6 +99,10 @@ def means_of(seeds: pd.DataFrame) -> np.ndarray:
     parts = [own for _, own in seeds.groupby(groups)] if groups else [seeds]
     columns = seeds.select_dtypes("number").columns.difference(["seed", *groups])
     found = [over_seeds(own[name].to_numpy()) for own in parts for name in columns]
+    if len(parts) == 2:  # how far two nets lie apart, seed by seed
+        one, two = (own.set_index("seed")[columns] for own in parts)
+        apart = (two - one).loc[:, ((two - one).abs() <= 2).all()]  # as correlations do
+        found += [over_seeds(apart[name].to_numpy(), within=(-2, 2)) for name in apart]
     return np.array([[e.value, e.low, e.high] for e in found])
 
 

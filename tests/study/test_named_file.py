@@ -26,6 +26,7 @@ width = [16, 64]
 seeds = 4
 device = "cpu"
 [small]
+gamma = 1.75
 gamma-prime = 0
 width = [8, 16]
 seeds = []
@@ -49,7 +50,7 @@ def test_a_file_is_the_command_with_the_same_options(tmp_path: Path) -> None:
 
 def test_the_small_version_replaces_options_and_takes_back_others(tmp_path: Path) -> None:
     found = read_named(written(tmp_path, FILE), small=True)
-    assert found.plan == DiagramPlan((0.5, 1.75), (0.0,), (8, 16), DiagramPlan().seeds, 1.0)
+    assert found.plan == DiagramPlan((1.75,), (0.0,), (8, 16), DiagramPlan().seeds, 1.0)
     assert found.folder == Path("runs/own-small")
     with pytest.raises(RequestError, match=r"has no part \[small\]"):
         read_named(written(tmp_path, 'study = "phase-diagram"'), small=True)
@@ -123,16 +124,16 @@ def test_the_command_runs_a_file_as_it_runs_the_study(call: Any, tmp_path: Path)
     written(tmp_path, FILE)
     written(tmp_path, '[base]\nfactory = "m:f"', "grid.toml")
     code, out, _ = call("own.toml", "--small", "--dry-run", "--probes", "0", "--json")
-    assert (code, json.loads(out)["left"]) == (0, 12)
+    assert (code, json.loads(out)["left"]) == (0, 6)
     assert not (tmp_path / "runs").exists()
     code, out, _ = call("own.toml", "--small", "--runner", "inline", "--json")
     found = json.loads(out)
-    assert (code, found["counts"]) == (0, {"done": 12})
-    assert [claim["ident"] for claim in found["claims"]] == ["regime-0.5-0", "regime-1.75-0"]
+    assert (code, found["counts"]) == (0, {"done": 6})
+    assert [claim["ident"] for claim in found["claims"]] == ["regime-1.75-0"]
     page = (tmp_path / "runs" / "own-small" / "report.html").read_text(encoding="utf-8")
-    assert "wingbeat study phase-diagram --gamma 0.5 --gamma 1.75 --gamma-prime 0" in page
+    assert "wingbeat study phase-diagram --gamma 1.75 --gamma-prime 0 --width 8" in page
     code, out, _ = call("own.toml", "--small", "--runner", "inline")
-    assert "12 conditions, 12 of them done already" in out
+    assert "6 conditions, 6 of them done already" in out
     for words, said in (
         (("own.toml", "--tries", "2"), "takes no --tries and no --store"),
         (("grid.toml", "--small"), "names no study"),

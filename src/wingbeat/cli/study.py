@@ -114,14 +114,10 @@ def run_file(
         folder=folder / "jobs",
     )
     if isinstance(asked, NamedFile):
-        if dry_run:
-            options = {"workers": workers, "device": asked.device, "probes": probes}
-            plan_shown(asked.study, asked.plan, folder, options, as_json_text=as_json_text)
-            return
         own = None if runner == "processes" else chosen  # on a GPU it is one process, not all
-        say = quiet_or(quiet or as_json_text)
-        done = asked.run(folder, runner=own, workers=workers, keep_weights=keep_weights, say=say)
-        finished(done, as_json_text)
+        how = {"runner": own, "workers": workers, "keep_weights": keep_weights}
+        silent = as_json_text, quiet
+        _run_named(asked, folder, how, probes if dry_run else None, *silent)
         return
     if dry_run:
         count = workers or RUNNERS.find(runner).at_a_time or processors()
@@ -152,6 +148,22 @@ def _asked(file: Path, *, small: bool, grid_only: Sequence[bool]) -> NamedFile |
     if small:
         raise RequestError(f"{file} names no study: only files that do have a part [small]")
     return Study.from_file(file)
+
+
+def _run_named(
+    asked: NamedFile,
+    folder: Path,
+    how: dict[str, Any],
+    probes: int | None,
+    as_json_text: bool,
+    quiet: bool,
+) -> None:
+    """Run what a file asks of a named study; with probes only say what that would cost."""
+    if probes is not None:
+        options = {"workers": how["workers"], "device": asked.device, "probes": probes}
+        plan_shown(asked.study, asked.plan, folder, options, as_json_text=as_json_text)
+        return
+    finished(asked.run(folder, say=quiet_or(quiet or as_json_text), **how), as_json_text)
 
 
 def _told(conditions: Sequence[Condition]) -> Callable[[Record, int, int], None]:
