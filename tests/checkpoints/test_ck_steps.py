@@ -69,6 +69,9 @@ def test_a_name_tells_its_step(name):
         ("epoch=*.ckpt", ["epoch=00-loss=0.91.ckpt", "epoch=01-loss=0.33.ckpt"], (0, 1)),
         ("step*", ["step1000-tokens4B", "step2000-tokens8B"], (1000, 2000)),
         ("epoch={step}-val_loss=*.ckpt", ["epoch=3-val_loss=0.5.ckpt"], (3,)),
+        ("step-1*.pt", ["step-10.pt", "step-12.pt", "step-150.pt"], (10, 12, 150)),
+        ("step-*00.pt", ["step-100.pt", "step-1200.pt"], (100, 1200)),
+        ("run1-step-1*0", ["run1-step-10", "run1-step-120"], (10, 120)),
     ],
 )
 def test_a_pattern_reads_them(tmp_path, pattern, names, steps):

@@ -74,7 +74,7 @@ def alone():
 
 def unmoved(size=0.0, last=0.0):
     """A perturbation that rounding swallowed, unless it has a size or something moves later."""
-    result = case(**NO_RATIO, final_distance=scalar(last))
+    result = case(**NO_RATIO, final_l2=scalar(last))
     own = {"realised": {"l2": [size] * 5, "changed": [size] * 5}}
     return result.but(perturbations=tuple({**p, **own} for p in result.perturbations))
 

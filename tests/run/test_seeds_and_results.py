@@ -12,6 +12,7 @@ from run import tasks
 from run.tasks import contents, plain, rows
 
 import wingbeat as wb
+from wingbeat.measure.metric import METRICS
 from wingbeat.replicas.replicas import Replicas
 
 SEEDS = [0, 1, 2]
@@ -206,3 +207,8 @@ def test_a_metric_with_a_plus_adds_to_the_default() -> None:
         wb.run(task, wb.Gaussian(0.1), metrics=["+barrier", "l2"], **options)
     with pytest.raises(wb.RequestError, match="did you mean 'barrier'"):
         wb.run(task, wb.Gaussian(0.1), metrics="+barier", **options)
+    declared = METRICS.find("barrier")  # an object has no place for a +
+    beside = wb.run(task, wb.Gaussian(0.1), metrics=["+l2", declared], **options)
+    assert beside.metrics == more.metrics
+    with pytest.raises(wb.RequestError, match="metrics holds 5"):
+        wb.run(task, wb.Gaussian(0.1), metrics=["+l2", 5], **options)

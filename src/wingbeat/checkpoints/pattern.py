@@ -186,8 +186,13 @@ def _listed(folder: Path) -> list[str]:
 def _meaning(pattern: str, fields: tuple[str, ...]) -> tuple[str, Step | None]:
     names = _FIELD.findall(pattern)
     place = names.index("{step}") if "{step}" in names else len(names) - 1
-    field = fields[place]
-    step = read_step(field, _FIELD.split(pattern)[place])
+    field, around = fields[place], _FIELD.split(pattern)
+    before, after = around[place], around[place + 1]
+    if names[place] == "*":  # of step-1*.pt the number of step-12.pt is 12
+        head, tail = re.search("[0-9]*$", before), re.match("[0-9]*", after)
+        begin, end = head[0] if head else "", tail[0] if tail else ""
+        field, before = f"{begin}{field}{end}", before.removesuffix(begin)
+    step = read_step(field, before)
     if step is None and names[place] == "{step}" and field.isdecimal() and len(field) <= 15:
         step = Step(int(field), "")  # whatever it looks like, it was said to be the step
     others = [i for i in range(len(names)) if i != place]

@@ -164,19 +164,32 @@ def make_request(
 def _unasked(metrics: Sequence[str | Metric] | str | Metric | None) -> frozenset[str]:
     """Return the metrics that nobody named: with "+name" or nothing, the others of the default."""
     given = [metrics] if isinstance(metrics, str | Metric) else list(metrics or ())
-    if not all(isinstance(m, str) and m.startswith("+") for m in given):
+    if given and (not _added(given) or len(_added(given)) < len(given)):
         return frozenset()
-    return frozenset(default_names(evaluated=True)) - {str(m).removeprefix("+") for m in given}
+    named = {m.name if isinstance(m, Metric) else m.removeprefix("+") for m in given}
+    return frozenset(default_names(evaluated=True)) - named
+
+
+def _added(given: Sequence[str | Metric]) -> list[str | Metric]:
+    """Return what is added to the default: names with +, and declared metrics beside them."""
+    if not any(isinstance(m, str) and m.startswith("+") for m in given):
+        return []
+    return [m.removeprefix("+") if isinstance(m, str) else m for m in given if _adds(m)]
+
+
+def _adds(one: object) -> bool:
+    return isinstance(one, Metric) or (isinstance(one, str) and one.startswith("+"))
 
 
 def _metrics(task: Task, metrics: Sequence[str | Metric] | str | Metric | None) -> tuple[str, ...]:
     own = tuple(task.eval_metrics)
     given = [metrics] if isinstance(metrics, str | Metric) else list(metrics or ())
-    added = [m.removeprefix("+") for m in given if isinstance(m, str) and m.startswith("+")]
+    added = _added(given)
     if added and len(added) < len(given):
-        plain = next(m for m in given if not (isinstance(m, str) and m.startswith("+")))
+        plain = next(m for m in given if not _adds(m))
+        first = next(m for m in given if isinstance(m, str) and m.startswith("+"))
         raise RequestError(
-            f"metrics names {plain!r} beside '+{added[0]}': a name with + adds to the default, one "
+            f"metrics names {plain!r} beside {first!r}: a name with + adds to the default, one "
             "without replaces it; give all with + or none"
         )
     evaluated = task.eval_data is not None

@@ -160,7 +160,7 @@ def unmoved(result: ResultLike, perturbation: str | None) -> str:
     sizes = [*(realised.get("l2") or ()), *(realised.get("changed") or ())]
     if not realised.get("changed") or any(sizes):
         return ""
-    if entry(result, "final_distance", perturbation).value != 0:
+    if entry(result, "final_l2", perturbation).value != 0:
         return ""  # another order of the data or other noise, which moves no weight at first
     return (
         "Undetermined: the perturbation changed no weight, and its copies equal the reference to "
