@@ -4,7 +4,8 @@ Each job is a process of its own from import to result, one thread; wingbeat wit
 recording, choosing and proving are in its time. Rounds alternate between the candidates, and each
 ratio is the median of the rounds' own ratios, so that a load that changes meanwhile hits both.
 "warm" rows are the second analysis of one process. ``--before`` names the ``src`` of an earlier
-checkout of wingbeat, which is then measured in the same rounds.
+checkout of wingbeat, which is then measured in the same rounds. Both are copied and compiled first,
+as an installation is: no round compiles source.
 
     python -m benchmarks.whole [--rounds 3] [--before FOLDER] [--only TEXT] [--json FILE]
 """
@@ -12,16 +13,21 @@ checkout of wingbeat, which is then measured in the same rounds.
 from __future__ import annotations
 
 import argparse
+import compileall
 import json
 import os
 import resource
+import shutil
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import wingbeat
 
 _OURS = """
 import time, torch
@@ -97,13 +103,26 @@ WORKS = (
         "import torch\n",
         "0.87 x",
     ),
+    Work(
+        "the list of commands (--help), against import torch",
+        "from wingbeat.cli import main\nimport sys\nsys.argv = ['wingbeat', '--help']\nmain()\n",
+        "import torch\n",
+        "2.5 x",
+    ),
 )
 
 
-def seconds(program: str, prints: bool, source: str | None = None) -> float:
+def as_installed(source: Path, place: Path) -> str:
+    """Copy a package and compile it; returns where."""
+    shutil.copytree(source / "wingbeat", place / "wingbeat")
+    compileall.compile_dir(place, quiet=1)
+    return str(place)
+
+
+def seconds(program: str, prints: bool, source: str) -> float:
     """Return the processor seconds of a program, of all of it or as it prints them."""
     one = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL")}
-    env = {**os.environ, **one, **({"PYTHONPATH": source} if source else {})}
+    env = {**os.environ, **one, "PYTHONPATH": source}
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run(
         [sys.executable, "-c", program], check=True, env=env, capture_output=True, text=True
@@ -114,12 +133,12 @@ def seconds(program: str, prints: bool, source: str | None = None) -> float:
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
-def measure(work: Work, rounds: int, before: str | None) -> dict[str, Any]:
+def measure(work: Work, rounds: int, source: str, before: str | None) -> dict[str, Any]:
     """Return the median ratios other / ours of alternating rounds, and the seconds themselves."""
     rows: dict[str, list[float]] = {"other": [], "now": [], "before": []}
     for _ in range(rounds):
-        rows["other"].append(seconds(work.other, work.prints))
-        rows["now"].append(seconds(work.ours, work.prints))
+        rows["other"].append(seconds(work.other, work.prints, source))
+        rows["now"].append(seconds(work.ours, work.prints, source))
         if before:
             rows["before"].append(seconds(work.ours, work.prints, before))
 
@@ -144,19 +163,29 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--only", default="", help="rows whose name holds this")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args(arguments)
-    begin, found = time.perf_counter(), []
+    with tempfile.TemporaryDirectory() as folder:
+        begin, place = time.perf_counter(), Path(folder)
+        source = as_installed(Path(wingbeat.__file__).parents[1], place / "now")
+        before = as_installed(Path(options.before), place / "before") if options.before else None
+        found = table(options, source, before)
+    print(f"{options.rounds} rounds, {time.perf_counter() - begin:.0f} s")
+    if options.json:
+        options.json.write_text(json.dumps(found, indent=1))
+
+
+def table(options: argparse.Namespace, source: str, before: str | None) -> list[dict[str, Any]]:
+    """Measure and print the rows that are asked for."""
+    found = []
     print("| work | before | now | goal | processor seconds (other, now, before) |")
     print("| --- | --- | --- | --- | --- |")
     for work in WORKS:
         if options.only in work.name:
-            row = measure(work, options.rounds, options.before)
+            row = measure(work, options.rounds, source, before)
             found.append(row)
             words = ["–" if row[k] is None else f"{row[k]} x" for k in ("before", "now")]
             times = ", ".join(str(t) for t in row["processor_seconds"].values())
             print(f"| {row['work']} | {' | '.join(words)} | {row['goal']} | {times} |", flush=True)
-    print(f"{options.rounds} rounds, {time.perf_counter() - begin:.0f} s")
-    if options.json:
-        options.json.write_text(json.dumps(found, indent=1))
+    return found
 
 
 if __name__ == "__main__":

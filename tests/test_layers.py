@@ -17,7 +17,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "wingbeat"
 LEVELS = (
     (
         *("products", "kernels", "typing", "brief", "turn", "terminal", "generators", "heap"),
-        *("tracing", "version"),
+        *("unneeded_compiler", "version", "worker_server"),
     ),
     (
         "params",
@@ -31,6 +31,7 @@ LEVELS = (
         "moved",
         "files",
         "locks",
+        "tracing",
     ),
     ("metrics",),
     ("symmetry",),

@@ -21,6 +21,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from wingbeat.generators import kept_generators
 from wingbeat.kernels import safe_kernels
 from wingbeat.turn import alone
+from wingbeat.unneeded_compiler import switch_deterministic, unneeded_compiler
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -98,7 +99,7 @@ def deterministic_algorithms(model: nn.Module | None = None) -> Iterator[None]:
     the first kernel runs. Only warnings are raised for operations that have no
     deterministic form: the null twin then shows whether it mattered.
     """
-    with alone():
+    with alone(), unneeded_compiler():
         yield from _switched(model)
 
 
@@ -109,13 +110,13 @@ def _switched(model: nn.Module | None) -> Iterator[None]:
     fill = settings.fill_uninitialized_memory
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     try:
-        torch.use_deterministic_algorithms(True, warn_only=True)
+        switch_deterministic(True, warn_only=True)
         # Filling fresh memory costs time in every operation; no step of ours reads it.
         settings.fill_uninitialized_memory = False
         with safe_kernels(model):
             yield
     finally:
-        torch.use_deterministic_algorithms(enabled, warn_only=warn_only)
+        switch_deterministic(enabled, warn_only=warn_only)
         settings.fill_uninitialized_memory = fill
 
 

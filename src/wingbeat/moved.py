@@ -29,7 +29,7 @@ MOVED: Final[dict[str, tuple[str, ...]]] = {
     "wingbeat.result": ("wingbeat.execution.result",),
     "wingbeat.run": ("wingbeat.execution.run",),
     "wingbeat.session": ("wingbeat.execution.session",),
-    "wingbeat.study.fresh": ("wingbeat.study.runner.fresh",),
+    "wingbeat.study.fresh": ("wingbeat.study.runner.fresh", "wingbeat.worker_server"),
     "wingbeat.study.inline": ("wingbeat.study.runner.inline",),
     "wingbeat.study.processes": ("wingbeat.study.runner.processes",),
     "wingbeat.study.protocol": ("wingbeat.study.runner.protocol",),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from sklearn.datasets import make_circles
 
 from wingbeat.errors import RequestError
 from wingbeat.tasks.data.sklearn import circles, digits
@@ -23,6 +24,16 @@ def test_circles_noise_has_the_stated_deviation() -> None:
     # noise adds twice its variance to the mean squared radius; the tolerance is 3.6 deviations
     growth = (noisy.double() ** 2).sum(1).mean() - (clean.double() ** 2).sum(1).mean()
     assert float(growth) == pytest.approx(2 * 0.1**2, abs=0.004)
+
+
+@pytest.mark.parametrize(
+    ("n", "noise", "factor", "seed"), [(1000, 0.1, 0.5, 0), (7, 0.0, 0.3, 3), (33, 0.2, 0.0, 5)]
+)
+def test_circles_are_those_of_scikit_learn(n: int, noise: float, factor: float, seed: int) -> None:
+    points, labels = circles(n, noise, factor, seed)
+    theirs, classes = make_circles(n, noise=noise, factor=factor, random_state=seed)
+    assert (points.numpy() == theirs.astype("float32")).all()
+    assert (labels.numpy() == classes).all()
 
 
 def test_circles_repeat_by_seed() -> None:

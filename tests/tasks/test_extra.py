@@ -11,7 +11,7 @@ from wingbeat.tasks.data import sklearn
 from wingbeat.tasks.iris import iris
 
 
-@pytest.mark.parametrize("make", [sklearn.circles, sklearn.digits, iris])
+@pytest.mark.parametrize("make", [sklearn.digits, iris])
 def test_the_extra_is_named(make, monkeypatch: pytest.MonkeyPatch) -> None:
     getattr(make, "cache_clear", lambda: None)()
     monkeypatch.setitem(sys.modules, "sklearn.datasets", None)  # as if it could not be imported

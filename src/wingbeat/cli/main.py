@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import sys
+from collections.abc import Sequence
 from importlib import import_module
 from importlib.metadata import version as installed
 from typing import Annotated, Any, Final
@@ -15,6 +16,7 @@ from typer.core import TyperCommand
 from wingbeat.cli.compact import CompactCommand, CompactGroup
 from wingbeat.errors import DriverError, RequestError, WingbeatError, nearest
 from wingbeat.terminal import Console, echo, encodable
+from wingbeat.worker_server import start_server
 
 COMMANDS: Final = {
     "run": ("task", "Fork a training run and measure how the copies part."),
@@ -54,7 +56,22 @@ class LateCommands(CompactGroup):
         if args and args[0] not in COMMANDS and not args[0].startswith("-"):
             ctx.fail(f"No such command {args[0]!r}: {nearest(args[0], COMMANDS)}")
         name, found, rest = super().resolve_command(ctx, args)
+        if name == "study" and is_for_processes(rest):
+            start_server()  # it and this process import torch at the same time
         return name, found if name is None or found is None else command(name), rest
+
+
+def is_for_processes(words: Sequence[str]) -> bool:
+    """Tell whether a study that is asked for in these words is done in several processes.
+
+    >>> is_for_processes(["grid.toml", "--workers", "2"]), is_for_processes(["grid.toml", "-h"])
+    (True, False)
+    """
+    given = dict(zip(words, (*words[1:], ""), strict=False))
+    given |= {word.partition("=")[0]: word.partition("=")[2] for word in words if "=" in word}
+    told = {"-h", "--help", "--dry-run"} & given.keys()
+    here = given.get("--device", "cpu") == "cpu"
+    return bool(words) and not told and here and given.get("--runner", "processes") == "processes"
 
 
 def command(name: str) -> Any:

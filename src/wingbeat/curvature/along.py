@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-import pandas as pd
 import torch
 from torch import Tensor
 
@@ -20,6 +19,7 @@ from wingbeat.replicas.fork import NULL, REFERENCE
 from wingbeat.task.data import len_of
 
 if TYPE_CHECKING:
+    import pandas as pd
     from numpy.typing import NDArray
 
     from wingbeat.replicas.snapshot import Snapshot
@@ -164,6 +164,8 @@ def curvature_along(
     chosen, wish = hessian or Hessian(task), look or CurvatureSample()
     wanted = asked_steps(trajectory, steps, labels)
     rows = [row for step in wanted for row in _rows(chosen, trajectory.at(step), wish, labels)]
+    import pandas as pd  # late: 0.3 s that other runs need not pay
+
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 

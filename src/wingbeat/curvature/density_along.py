@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-import pandas as pd
-
 from wingbeat.curvature.along import asked_steps, default_hessian, finite_points
 from wingbeat.curvature.density import density
 from wingbeat.errors import DIVERGED
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from wingbeat.curvature.hvp import Hessian
     from wingbeat.replicas.snapshot import Snapshot
     from wingbeat.task.task import Task
@@ -71,6 +71,8 @@ def density_along(
     rows: list[tuple[Any, ...]] = []
     for step in asked_steps(trajectory, steps, labels):
         rows += _rows(trajectory.at(step), chosen, labels, probes, lanczos, points, seed)
+    import pandas as pd  # late: 0.3 s that other runs need not pay
+
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 

@@ -106,7 +106,7 @@ def measure_checkpoints(
     else:
         found, absent = _with_model(series, task, wanted, tick)
     return Result(
-        table=found.table,
+        table=found.table(),
         summary=_summary(found, NULL in series.labels, per_epoch=steps_per_epoch is not None),
         condition=describe(series),
         environment=_environment(),

@@ -10,8 +10,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-import pandas as pd
-
 from wingbeat.errors import RequestError
 from wingbeat.execution.result import Result, is_intact, load, write_files
 from wingbeat.measure.metric import METRICS, own_codes
@@ -104,6 +102,8 @@ def kept(folder: Path | None, held: Held, new: Result) -> Result:
 
 def _joined(old: Result, new: Result) -> Result:
     """Return the old result with the rows and scalars of the new one added or put in place."""
+    import pandas as pd  # late: see `Result.table`
+
     rows = old.table[~old.table["metric"].isin(set(new.table["metric"].unique()))]
     tables = [table for table in (rows, new.table) if len(table)] or [new.table]
     summary = _summary(old.summary, new.summary)

@@ -8,10 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pandas as pd
-
 from wingbeat.errors import StoreError, nearest
-from wingbeat.execution.summary_file import WITHOUT_DIGESTS, checked
+from wingbeat.execution.late_field import Late
 from wingbeat.files import is_there, parquet, read_file, strict_json, write_bytes
 from wingbeat.locks import holding, read_steadily
 from wingbeat.measure.metric import own_codes
@@ -22,6 +20,7 @@ from wingbeat.trajectory.trajectory import Trajectory
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    import pandas as pd
     from matplotlib.axes import Axes
 
 
@@ -43,7 +42,10 @@ class Result:
         folder: where it lies on disk, or None.
     """
 
-    table: pd.DataFrame
+    if TYPE_CHECKING:
+        table: pd.DataFrame
+    else:
+        table: Any = Late()
     summary: dict[str, dict[str, Any]]
     condition: dict[str, Any]
     environment: dict[str, Any]
@@ -320,6 +322,8 @@ def _loaded(folder: Path) -> Result:
         )
         msg = f"{folder} holds {state} (there is no summary.json)"
         raise StoreError(msg)
+    from wingbeat.execution.summary_file import WITHOUT_DIGESTS, checked  # late: pydantic
+
     summary = checked(found, folder / "summary.json")
     condition, environment = (_object(store, name) for name in ("condition", "environment"))
     return Result(
@@ -366,6 +370,8 @@ def _read_table(folder: Path, found: dict[str, Any]) -> pd.DataFrame:
             f"{folder / 'table.parquet'} is missing or was altered: run the same command again; "
             "the table is made anew from the snapshots"
         )
+    import pandas as pd
+
     return pd.read_parquet(io.BytesIO(content))
 
 

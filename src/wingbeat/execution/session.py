@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from wingbeat.determinism import derive, deterministic_algorithms, seeded
@@ -43,7 +44,7 @@ from wingbeat.trajectory.store import FolderStore, MemoryStore, Store
 from wingbeat.trajectory.trajectory import Trajectory
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Callable, Collection, Iterator
     from pathlib import Path
 
     import pandas as pd
@@ -184,7 +185,7 @@ class Session:
                 [p.label for p in self.request.perturbations if isinstance(p, Init)],
                 self.step,
             )
-        table = without_absent(found.table, self.request.unasked)
+        table = partial(without_absent, found.table, self.request.unasked)
         assert self._members is not None
         return self.request, self.trajectory, replace(found, table=table), self._members
 
@@ -380,8 +381,9 @@ def _kept(request: Request, folder: Path | None) -> int:
     return len(request.record) if folder is None else 0
 
 
-def without_absent(table: pd.DataFrame, unasked: Collection[str]) -> pd.DataFrame:
-    """Leave out metrics that nobody asked for and for which the task gives no classes."""
+def without_absent(made: Callable[[], pd.DataFrame], unasked: Collection[str]) -> pd.DataFrame:
+    """Make a table without metrics that nobody asked for and for which there are no classes."""
+    table = made()
     absent = table["reason"] == NO_PREDICTIONS
     there = set(table["metric"][~absent])
     gone = [name for name in set(table["metric"][absent]) & set(unasked) if name not in there]

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
-
-import pandas as pd
 
 from wingbeat.execution.result import Result
 from wingbeat.measure.reference_training import entries as training_entries
@@ -13,8 +12,10 @@ from wingbeat.measure.verdict import training_failure
 from wingbeat.stats import Estimate
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
+
+    import pandas as pd
 
     from wingbeat.execution.request import Request
     from wingbeat.measure import Measured
@@ -44,9 +45,10 @@ def collect(
         *_diverged(parts),
         *_left_out(parts),
     ]
-    tables = [m.table.assign(seed=r.task.seed) if several else m.table for r, _, m, _ in parts]
+    tables = {request.task.seed: measured.table for request, _, measured, _ in parts}
+    late: Any = partial(_of_seeds, tables) if several else parts[0][2].table
     return Result(
-        table=pd.concat(tables, ignore_index=True) if several else tables[0],
+        table=late,
         summary=summary,
         condition=condition,
         environment=environment,
@@ -56,6 +58,14 @@ def collect(
         metrics=parts[0][0].metrics,
         folder=folder,
     )
+
+
+def _of_seeds(tables: Mapping[int, Callable[[], pd.DataFrame]]) -> pd.DataFrame:
+    """Return the tables of several base seeds as one."""
+    import pandas as pd  # late: see `Result.table`
+
+    made = [table().assign(seed=seed) for seed, table in tables.items()]
+    return pd.concat(made, ignore_index=True)
 
 
 def _summary(parts: Sequence[Part], floor: float) -> dict[str, dict[str, Any]]:

@@ -51,11 +51,12 @@ __all__ = [
 class Measured:
     """The measures of one base seed: the table, and what the summary is made of.
 
+    ``table`` makes the table when it is called, so that pandas is loaded where one is read.
     ``left_out`` names tensors that move by rounding alone; see ``measure.signal``. ``training`` is
     what the reference made of its training; None where no loss was recorded.
     """
 
-    table: pd.DataFrame
+    table: Callable[[], pd.DataFrame]
     facts: dict[str, PerturbationStatistics]
     noise_floor: float
     diverged: dict[str, int]
@@ -102,7 +103,7 @@ def measure(
         )
         for name in weights.groups
     }
-    table, floor = context.out.table(), weights.noise_floor
+    table, floor = context.out.table, weights.noise_floor
     losses = trajectory.losses[:, 0].double().numpy()
     training = reference_training(task.seed, losses, last)
     return Measured(table, facts, floor, trajectory.diverged(), left_out, training)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from wingbeat.replicas.fork import NULL, REFERENCE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import pandas as pd
     from numpy.typing import ArrayLike, NDArray
 
 COLUMNS = ("metric", "step", "perturbation", "a", "b", "layer", "value", "reason")
@@ -47,6 +47,8 @@ class TableBuilder:
 
     def table(self) -> pd.DataFrame:
         """Return all rows as a table with the columns of the contract."""
+        import pandas as pd  # late: 0.3 s that a run whose table nobody reads need not pay
+
         joined = {k: np.concatenate(v) if v else np.empty(0) for k, v in self._columns.items()}
         joined["step"] = joined["step"].astype(np.int64)
         return pd.DataFrame(joined, columns=list(COLUMNS))

@@ -9,8 +9,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from scipy.sparse import csr_array
-from scipy.sparse.csgraph import shortest_path
 
 from wingbeat.arguments import as_float64
 from wingbeat.errors import RequestError
@@ -55,6 +53,9 @@ def steps_between(points: Points, neighbours: int) -> Array:
     np.fill_diagonal(apart, -1.0)  # a point comes before its copies
     nearest = np.argsort(apart, axis=1, kind="stable")[:, 1 : neighbours + 1]
     rows = np.repeat(np.arange(n), neighbours)
+    from scipy.sparse import csr_array  # late: 0.1 s that other runs need not pay
+    from scipy.sparse.csgraph import shortest_path
+
     joined = csr_array((np.ones(n * neighbours), (rows, nearest.ravel())), shape=(n, n))
     steps = shortest_path(joined, directed=False, unweighted=True)
     return np.asarray(np.where(np.isfinite(steps), steps, n))

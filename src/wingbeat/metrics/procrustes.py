@@ -6,7 +6,6 @@ from math import nan
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.linalg import orthogonal_procrustes
 
 from wingbeat.metrics.features import centred_features, feature_pair, rescaled, why_undefined
 from wingbeat.typing import Array
@@ -42,6 +41,8 @@ def procrustes(x: Points, y: Points) -> float:
     >>> round(procrustes(x, 5.0 * x[:, ::-1] + 1.0), 9)
     0.0
     """
+    from scipy.linalg import orthogonal_procrustes  # late: 0.06 s that other runs need not pay
+
     first, second = feature_pair(x, y)
     if why_undefined(first, second, least=2):
         return nan

@@ -11,8 +11,6 @@ from math import nan
 from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
 
 import numpy as np
-from scipy.cluster.hierarchy import linkage
-from scipy.spatial.distance import cdist, squareform
 
 from wingbeat.arguments import as_float64
 from wingbeat.errors import RequestError
@@ -47,6 +45,8 @@ def distances(points: Points, kind: Distance = "euclidean") -> Array:
     x = as_float64(points)
     if x.ndim != 2:
         raise RequestError(f"points have shape {x.shape}: give (points, features)")
+    from scipy.spatial.distance import cdist  # late: 0.1 s that other runs need not pay
+
     if kind == "euclidean":
         moved = moved_to(x, "mean") if len(x) else x
         return np.asarray(cdist(moved, moved))
@@ -78,6 +78,9 @@ def tree_edges(apart: Array) -> Array:
         return np.zeros(0)
     if not np.isfinite(apart).all():
         return np.full(len(apart) - 1, nan)
+    from scipy.cluster.hierarchy import linkage
+    from scipy.spatial.distance import squareform
+
     return np.asarray(linkage(squareform(apart, checks=False), "single")[:, 2])
 
 

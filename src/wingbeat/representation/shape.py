@@ -6,7 +6,6 @@ from math import nan
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
-import pandas as pd
 import torch
 from torch.utils import _pytree as pytree
 
@@ -23,6 +22,7 @@ from wingbeat.typing import Array
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import pandas as pd
     from numpy.typing import NDArray
     from torch import nn
 
@@ -85,6 +85,8 @@ def topology_of(
     """
     gudhi("sklearn.rips_persistence")
     found = _clouds(task, model, layers, data, samples, positions)
+    import pandas as pd  # late: 0.3 s that other runs need not pay
+
     return pd.DataFrame(
         [{"layer": name, "samples": len(x), **_shape(x)} for name, x in found.layers.items()]
     )
@@ -137,6 +139,8 @@ def betti_of(
             own = own[_spaced(len(own), samples)]
             counted = _pieces(own, neighbours, scale)
             rows.append({"layer": name, "class": int(label), "samples": len(own), **counted})
+    import pandas as pd  # late: 0.3 s that other runs need not pay
+
     return pd.DataFrame(rows)
 
 

@@ -22,8 +22,9 @@ from wingbeat.study.axes import varying
 from wingbeat.study.condition import Condition
 from wingbeat.study.grid import unique
 from wingbeat.study.ledger import Ledger
-from wingbeat.study.runner.fresh import THREADS, environment, fresh, inherited
+from wingbeat.study.runner.fresh import fresh, inherited
 from wingbeat.task.task import Task
+from wingbeat.worker_server import THREADS, environment
 
 ENOUGH = 5
 """Finished conditions from which their own times are better than a probe."""

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from wingbeat.symmetry.groups import Group
@@ -223,6 +222,8 @@ def assigned(scores: Tensor) -> Tensor:
 
 
 def _columns(scores: NDArray[np.float64]) -> NDArray[np.int64]:
+    from scipy.optimize import linear_sum_assignment  # late: 0.06 s that other runs need not pay
+
     return np.asarray(linear_sum_assignment(scores, maximize=True)[1], dtype=np.int64)
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from torch import nn
 
 from wingbeat.errors import RequestError
+from wingbeat.unneeded_compiler import unneeded_compiler
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -165,7 +166,8 @@ def made_optimizer(factory: Callable[[Any], Optimizer], model: nn.Module) -> Opt
     elif takes == "named parameters":
         given = named
     try:
-        return factory(given)
+        with unneeded_compiler():
+            return factory(given)
     except (AttributeError, TypeError) as error:
         if not _speaks_otherwise(str(error)):
             raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 import pandas as pd
@@ -55,7 +56,7 @@ def measured(
         if evaluate is not None:
             rows = _evaluate(part[1], build(folder.seed), evaluate)
             evaluated |= set(rows["metric"])
-            table = pd.concat([part[2].table, rows], ignore_index=True)
+            table = partial(pd.concat, [part[2].table(), rows], ignore_index=True)
             part = (part[0], part[1], replace(part[2], table=table), part[3])
         parts.append(part)
     environment = folders[0].store.read_json("environment.json")

@@ -18,8 +18,9 @@ import torch
 from wingbeat.errors import RequestError
 from wingbeat.study.condition import Condition
 from wingbeat.study.ledger import Record
-from wingbeat.study.runner.fresh import THREADS, environment, fresh, inherited
+from wingbeat.study.runner.fresh import fresh, inherited
 from wingbeat.study.runner.registry import runner
+from wingbeat.worker_server import THREADS, environment
 
 if TYPE_CHECKING:
     from wingbeat.study.runner.protocol import Work
