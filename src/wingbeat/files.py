@@ -222,6 +222,13 @@ def write_json(path: Path, content: Any, *, sort_keys: bool = False) -> None:
     write_bytes(path, strict_json(content, sort_keys=sort_keys).encode())
 
 
+def from_parquet(content: bytes) -> pd.DataFrame:
+    """Return the table that the bytes of a Parquet file hold."""
+    import pandas as pd  # late: most programs read none
+
+    return pd.read_parquet(io.BytesIO(content))
+
+
 def parquet(table: pd.DataFrame) -> bytes:
     """Return a table as a parquet file; equal tables give equal bytes."""
     buffer = io.BytesIO()

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import io
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wingbeat.errors import StoreError, nearest
 from wingbeat.execution.late_field import Late
-from wingbeat.files import is_there, parquet, read_file, strict_json, write_bytes
+from wingbeat.files import from_parquet, is_there, parquet, read_file, strict_json, write_bytes
 from wingbeat.locks import holding, read_steadily
 from wingbeat.measure.metric import own_codes
 from wingbeat.measure.verdict import Verdict, of_all
@@ -370,9 +369,7 @@ def _read_table(folder: Path, found: dict[str, Any]) -> pd.DataFrame:
             f"{folder / 'table.parquet'} is missing or was altered: run the same command again; "
             "the table is made anew from the snapshots"
         )
-    import pandas as pd
-
-    return pd.read_parquet(io.BytesIO(content))
+    return from_parquet(content)
 
 
 def _plain(value: Any) -> float | str:

@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from wingbeat.determinism import derive, deterministic_algorithms, seeded
-from wingbeat.errors import NO_PREDICTIONS, RunError, StoreError
+from wingbeat.errors import RunError, StoreError
 from wingbeat.execution import needed_memory
 from wingbeat.execution.folder import agree, check_driver, complete, freeze, missing_before
 from wingbeat.execution.held import Held, Remeasure, kept
@@ -21,6 +21,7 @@ from wingbeat.measure import Measured, measure
 from wingbeat.measure.metric import needs_evaluation
 from wingbeat.measure.outputs import Evaluator
 from wingbeat.measure.rehearse import rehearse
+from wingbeat.measure.table import without_absent
 from wingbeat.replicas.company import Company
 from wingbeat.replicas.drivers.execution_plan import ExecutionPlan
 from wingbeat.replicas.drivers.large_net import is_large_net
@@ -44,10 +45,9 @@ from wingbeat.trajectory.store import FolderStore, MemoryStore, Store
 from wingbeat.trajectory.trajectory import Trajectory
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
-    import pandas as pd
     from torch import nn
 
     from wingbeat.execution.live import Live
@@ -379,15 +379,6 @@ def _store(folder: Path | None, *, late: bool) -> Store:
 def _kept(request: Request, folder: Path | None) -> int:
     """Return how many snapshots stay in memory."""
     return len(request.record) if folder is None else 0
-
-
-def without_absent(made: Callable[[], pd.DataFrame], unasked: Collection[str]) -> pd.DataFrame:
-    """Make a table without metrics that nobody asked for and for which there are no classes."""
-    table = made()
-    absent = table["reason"] == NO_PREDICTIONS
-    there = set(table["metric"][~absent])
-    gone = [name for name in set(table["metric"][absent]) & set(unasked) if name not in there]
-    return table[~table["metric"].isin(gone)].reset_index(drop=True) if gone else table
 
 
 def members_of(store: FolderStore) -> list[Member]:

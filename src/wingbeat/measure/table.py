@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from wingbeat.errors import NO_PREDICTIONS
 from wingbeat.replicas.fork import NULL, REFERENCE
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     import pandas as pd
     from numpy.typing import ArrayLike, NDArray
@@ -64,3 +65,12 @@ def object_array(items: Sequence[str]) -> np.ndarray:
 def owners(labels: Sequence[str]) -> NDArray[np.object_]:
     """Return for each replica the perturbation it belongs to ("" and "null" for the twins)."""
     return object_array([{REFERENCE: "", NULL: NULL}.get(x, x.rsplit("#", 1)[0]) for x in labels])
+
+
+def without_absent(made: Callable[[], pd.DataFrame], unasked: Collection[str]) -> pd.DataFrame:
+    """Make a table without metrics that nobody asked for and for which there are no classes."""
+    table = made()
+    absent = table["reason"] == NO_PREDICTIONS
+    there = set(table["metric"][~absent])
+    gone = [name for name in set(table["metric"][absent]) & set(unasked) if name not in there]
+    return table[~table["metric"].isin(gone)].reset_index(drop=True) if gone else table
