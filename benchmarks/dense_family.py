@@ -10,8 +10,9 @@ deep-lyapunov is measured on a part: one seed of ``--part`` nets. Nothing is add
 not measured but a multiplication: each net counts as the measured one next below it in size
 (deep-lyapunov's time grows with the weights, so this is less than it would need), times the
 number of seeds. It gets two logits for one, because it turns a bias of one element into NaN
-and then cannot analyse the net; and it evaluates nothing. One thread each; with ``--cores`` both
-take so many, deep-lyapunov as threads of torch and wingbeat as processes. ``--before`` names the
+and then cannot analyse the net; and it evaluates nothing. One thread each, by processor time, so
+that other work on the machine does not matter; with ``--cores`` both take so many, deep-lyapunov
+as threads of torch and wingbeat as processes, by the clock. ``--before`` names the
 ``src`` of an earlier checkout of wingbeat, which is then measured in the same rounds.
 
     python -m benchmarks.dense_family [--part 3] [--seeds 5] [--cores 1] [--rounds 1]
@@ -21,8 +22,11 @@ take so many, deep-lyapunov as threads of torch and wingbeat as processes. ``--b
 from __future__ import annotations
 
 import argparse
+import contextlib
+import ctypes
 import json
 import os
+import resource
 import statistics
 import subprocess
 import sys
@@ -55,13 +59,32 @@ def ours(seeds: int, cores: int = 1, source: str | None = None) -> float:
         command = [sys.executable, "-m", "wingbeat", "study", "dynamics", "--family", "dense"]
         command += ["--seeds", str(seeds), "--workers", str(cores)]
         command += ["--out", str(Path(folder) / "study")]
-        begin = time.perf_counter()
+        begin, spent = time.perf_counter(), of_children()
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=env)
-        return time.perf_counter() - begin
+        wall = time.perf_counter() - begin
+        return of_children() - spent if cores == 1 else wall
 
 
-def theirs(net: Architecture, seed: int = 0) -> float:
+def of_children() -> float:
+    """Return the processor seconds of all processes below this one that have ended.
+
+    Those whose parent has ended, as the server of a study's workers, are waited for.
+    """
+    with contextlib.suppress(ChildProcessError):
+        while True:
+            os.waitpid(-1, 0)
+    spent = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return spent.ru_utime + spent.ru_stime
+
+
+def adopt_orphans() -> None:
+    """Become the parent of processes below this one that lose theirs (Linux)."""
+    ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER
+
+
+def theirs(net: Architecture, cores: int = 1, seed: int = 0) -> float:
     """Return the seconds that deep-lyapunov takes for one net and seed."""
+    clock = time.process_time if cores == 1 else time.perf_counter
     loader = DataLoader(TensorDataset(*circles(SAMPLES)), batch_size=32, shuffle=True)
     adam = partial(torch.optim.Adam, lr=1e-2)
 
@@ -81,9 +104,9 @@ def theirs(net: Architecture, seed: int = 0) -> float:
     analyzer = StabilityAnalyzer(
         model, perturbation_scale=0.01, n_trajectories=TRAJECTORIES, seed=seed, verbose=False
     )
-    begin = time.perf_counter()
+    begin = clock()
     analyzer.analyze(train, loader, n_epochs=EPOCHS)
-    return time.perf_counter() - begin
+    return clock() - begin
 
 
 def chosen(part: int) -> list[Architecture]:
@@ -113,7 +136,7 @@ def measure(
     peer: list[dict[str, float]] = []
     mine: dict[str, list[float]] = {"now": [], **({"before": []} if before else {})}
     for _ in range(rounds):
-        peer.append({net.name: theirs(net) for net in chosen(part)})
+        peer.append({net.name: theirs(net, cores) for net in chosen(part)})
         for name, seconds in mine.items():
             seconds.append(ours(seeds, cores, before if name == "before" else None))
     whole = [seeds * sum(extrapolated(measured).values()) for measured in peer]
@@ -165,6 +188,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(options.cores)
+    adopt_orphans()
     found = measure(options.part, options.seeds, options.cores, options.rounds, options.before)
     show(found)
     if options.json:
