@@ -13,6 +13,7 @@ from typing import Final
 from wingbeat.studies.butterfly.announce import announcement
 from wingbeat.studies.butterfly.claims import tested
 from wingbeat.studies.butterfly.found import ButterflyFindings
+from wingbeat.studies.butterfly.interventions import changes
 from wingbeat.studies.butterfly.page import content
 from wingbeat.studies.butterfly.plan import ButterflyPlan, begun, conditions
 from wingbeat.study.named import NamedStudy, register
@@ -31,6 +32,7 @@ STUDY: Final = register(
             "cells": found.own.cells,
             "values": found.own.values,
             "growth": found.own.laws,
+            "interventions": changes(found.own),
         },
         claims=tested,
         page=content,

@@ -18,7 +18,14 @@ from wingbeat.studies.butterfly.beyond_claims import matching, turned
 from wingbeat.studies.butterfly.fine_tuning import finetune_claims
 from wingbeat.studies.butterfly.found import mean_of
 from wingbeat.studies.butterfly.growth import law_claims
-from wingbeat.studies.butterfly.rulings import claim, over_seeds, ratio
+from wingbeat.studies.butterfly.rulings import (
+    beyond,
+    by_seed,
+    claim,
+    over_seeds,
+    paired,
+    ratio,
+)
 from wingbeat.study.ranges import CORRELATION
 from wingbeat.study.verdicts import Claim, all_of, judge
 from wingbeat.tasks.sst2 import FINETUNE_FACTORIES
@@ -90,6 +97,8 @@ def _single(barrier: pd.DataFrame) -> Claim:
         found,
         judge(found, LARGE, above=True),
         f"Training-loss barrier; large: above {LARGE:g}.",
+        seeds=by_seed(rows),
+        bound=LARGE,
     )
 
 
@@ -103,6 +112,7 @@ def _drop(barrier: pd.DataFrame) -> Claim:
         found,
         judge(found, 0.5, above=False),
         "Barrier after 0.5 % ÷ barrier at 0 %, same kinds and sizes; sharply: below ½.",
+        seeds=beyond(paired(early, start), 0.5),
     )
 
 
@@ -117,6 +127,8 @@ def _tenth(barrier: pd.DataFrame) -> Claim:
         found,
         judge(found, LARGE, above=False),
         f"Mean over kinds and sizes; hardly any: below {LARGE:g}.",
+        seeds=by_seed(rows),
+        bound=LARGE,
     )
 
 
@@ -134,6 +146,8 @@ def _half(barrier: pd.DataFrame) -> tuple[Claim, Claim]:
             below,
             judge(below, SMALL, above=False),
             f"No barrier: below {SMALL:g}.",
+            seeds=by_seed(small),
+            bound=SMALL,
         ),
         claim(
             "half-large",
@@ -142,6 +156,8 @@ def _half(barrier: pd.DataFrame) -> tuple[Claim, Claim]:
             above,
             judge(above, SMALL, above=True),
             f"A barrier: above {SMALL:g}.",
+            seeds=by_seed(large),
+            bound=SMALL,
         ),
     )
 
@@ -149,10 +165,11 @@ def _half(barrier: pd.DataFrame) -> tuple[Claim, Claim]:
 def _flat(barrier: pd.DataFrame) -> Claim:
     start = barrier[(barrier["time"] == 0) & barrier["kind"].isin(("batch", "gaussian"))]
     sizes = sorted(start["size"].unique())
-    found = None
+    found, seeds = None, []
     if len(sizes) > 1:
         by_kind = start.drop(columns="size")  # so that kinds are paired, whatever the size
-        found = ratio(by_kind[start["size"] == sizes[-1]], by_kind[start["size"] == sizes[0]])
+        ends = by_kind[start["size"] == sizes[-1]], by_kind[start["size"] == sizes[0]]
+        found, seeds = ratio(*ends), beyond(paired(*ends), SPREAD)
     span = f"{sizes[0]:g} to {sizes[-1]:g}" if sizes else "no sizes"
     return claim(
         "size-at-start",
@@ -162,6 +179,7 @@ def _flat(barrier: pd.DataFrame) -> Claim:
         all_of(judge(found, SPREAD, above=False), judge(found, 1 / SPREAD, above=True)),
         f"Barrier of the largest size ÷ that of the smallest, {span}; hardly: within a factor "
         f"of {SPREAD:g}. The sizes differ from the paper's where the grid does.",
+        seeds=seeds,
     )
 
 
@@ -188,6 +206,8 @@ def _growth(own: pd.DataFrame) -> Claim:
         judge(found, 1.0, above=False),
         "Slope of ln L2 at the end against ln L2 of the perturbation at 0 %: 1 if the dynamics "
         "were linear, 0 if the distance has saturated.",
+        seeds=slopes,
+        bound=1.0,
     )
 
 
@@ -209,6 +229,7 @@ def _log_linear(own: pd.DataFrame) -> Claim:
         judge(estimate, 0.0, above=True),
         "Correlation of ln barrier with L2 over the replicas whose barrier is above 0, averaged "
         "over base seeds; −1 to 1.",
+        seeds=found,
     )
 
 
@@ -245,4 +266,5 @@ def _intervention(values: pd.DataFrame, name: str) -> Claim:
         judge(found, 0.0, above=sign > 0),
         "Training-loss barrier minus that of the standard recipe, mean over the cells after 0 %, "
         f"where the standard has {number(float(level))}.",
+        seeds=gaps.tolist(),
     )

@@ -92,10 +92,8 @@ def law_claims(laws: pd.DataFrame) -> tuple[Claim, ...]:
     floor = float(own["below_floor"].mean()) if len(own) else 0.0
     doubt = f" {percent(floor)} of their points lie below the noise floor." if floor else ""
     both = own[["saturating_over_exponential", "power_over_exponential"]].min(axis=1)
-    beaten, lead = (
-        over_seeds(values.groupby(own["seed"]).mean().tolist())
-        for values in (both, own["saturating_over_power"])
-    )
+    seeds = [v.groupby(own["seed"]).mean().tolist() for v in (both, own["saturating_over_power"])]
+    beaten, lead = map(over_seeds, seeds)
     return (
         claim(
             "growth-exponential",
@@ -106,6 +104,7 @@ def law_claims(laws: pd.DataFrame) -> tuple[Claim, ...]:
             "By how many nats a point both the saturating law and a power of time foretell the "
             "distance better than the exponential does, averaged over the replicas whose distance "
             "doubled. Each law is scored on blocks of time that it was not fitted to." + doubt,
+            seeds=seeds[0],
         ),
         claim(
             "growth-saturates",
@@ -115,6 +114,7 @@ def law_claims(laws: pd.DataFrame) -> tuple[Claim, ...]:
             judge(lead, 0.0, above=True),
             "By how many nats a point the saturating law foretells the distance better than the "
             "power of time does, averaged over replicas." + doubt,
+            seeds=seeds[1],
         ),
     )
 

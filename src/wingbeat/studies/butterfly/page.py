@@ -19,6 +19,7 @@ from wingbeat.studies.butterfly.found import (
     records,
 )
 from wingbeat.studies.butterfly.growth import law_table
+from wingbeat.studies.butterfly.interventions import changes, intervention_table
 from wingbeat.studies.butterfly.published import beside_published
 from wingbeat.study.analysis import PageContent
 from wingbeat.study.finished import last_of
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from wingbeat.study.analysis import Analysis, TitledTable
 
 PAPER: Final = "Beside the paper: barrier of the training loss"
+BESIDE: Final = "Interventions beside the standard recipe, in the same base seeds"
 MAIN: Final = ("barrier_train", "barrier_test", "l2_start", "l2", "disagreement")
 """Those of the main table."""
 DEFINITIONS: Final = {
@@ -87,6 +89,8 @@ def _tables(found: ButterflyFindings) -> list[TitledTable]:
     own = [(f"cells-{k}", f"Cells: {n}", main_table(cells, n)) for k, n in enumerate(names, 1)]
     if (found.laws["reason"] == "").any():
         own.append(("laws", "By which law distances grow", law_table(found.laws)))
+    if len(changed := changes(found)):
+        own.insert(0, ("interventions", BESIDE, intervention_table(changed)))
     beside = [("published", PAPER, beside_published(cells))]
     return own if plan.task in FINETUNE_FACTORIES else [*beside, *own]
 

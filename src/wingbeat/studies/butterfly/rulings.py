@@ -11,9 +11,10 @@ import pandas as pd
 from wingbeat.errors import CONSTANT, TOO_FEW_SEEDS
 from wingbeat.report.figures.estimates import estimate_text
 from wingbeat.stats import Estimate, bootstrap
+from wingbeat.studies.seedwise import needed_text
 from wingbeat.study import finished
 from wingbeat.study.ranges import AT_LEAST_0, Range, kept
-from wingbeat.study.verdicts import NOT_RUN, Claim, Verdict
+from wingbeat.study.verdicts import NOT_RUN, UNDETERMINED, Claim, Verdict
 from wingbeat.typing import Array
 
 NAMES: Final = ("kind", "size")
@@ -21,16 +22,41 @@ NAMES: Final = ("kind", "size")
 
 
 def claim(
-    ident: str, text: str, published: str, found: Estimate | None, verdict: Verdict, note: str
+    ident: str,
+    text: str,
+    published: str,
+    found: Estimate | None,
+    verdict: Verdict,
+    note: str,
+    *,
+    seeds: Sequence[float] = (),
+    bound: float = 0.0,
 ) -> Claim:
     """Return a claim with what was found; without an estimate it was not run.
+
+    Args:
+        ident: short name.
+        text: the claim.
+        published: what the paper says.
+        found: what was found.
+        verdict: on it.
+        note: how it was measured, and the bound.
+        seeds: one value for each base seed, from which an open claim says how many would decide.
+        bound: in their units.
 
     >>> claim("a", "A claim.", "2", None, "holds", "").verdict
     'not run'
     """
     if found is None:
         return Claim(ident, text, published, "–", NOT_RUN, note)
+    if verdict == UNDETERMINED and len(seeds):
+        note = f"{note} {needed_text(seeds, bound)}"
     return Claim(ident, text, published, estimate_text(found), verdict, note)
+
+
+def by_seed(rows: pd.DataFrame) -> list[float]:
+    """Return the mean of each base seed's values, which is undefined where one of them is."""
+    return [float(own["value"].mean(skipna=False)) for _, own in rows.groupby("seed")]
 
 
 def ratio(top: pd.DataFrame, bottom: pd.DataFrame) -> Estimate | None:
@@ -39,19 +65,34 @@ def ratio(top: pd.DataFrame, bottom: pd.DataFrame) -> Estimate | None:
     Only kinds and sizes that both have count. None if there is nothing to compare; an interval
     needs three base seeds.
     """
-    names = [n for n in NAMES if n in top and n in bottom]
-    shared = top[names].drop_duplicates().merge(bottom[names].drop_duplicates())
-    top, bottom = (rows.merge(shared, on=names) for rows in (top, bottom))
-    above, below = (rows.groupby("seed")["value"] for rows in (top, bottom))
-    # A group mean leaves NaN out by itself; here one undefined replica undoes its base seed.
-    means = pd.concat([g.agg(lambda v: v.mean(skipna=False)) for g in (above, below)], axis=1)
-    pairs = means.dropna().to_numpy(dtype=float)
-    if not len(shared):
+    pairs = paired(top, bottom)
+    if pairs is None:
         return None
     if not len(pairs):
         return Estimate.undefined(CONSTANT)
     found = bootstrap(lambda w: _quotient(w @ pairs[:, 0], w @ pairs[:, 1]), len(pairs))
     return kept(found, AT_LEAST_0)
+
+
+def paired(top: pd.DataFrame, bottom: pd.DataFrame) -> Array | None:
+    """Return (base seeds, 2): means of two sets of values over the kinds and sizes of both.
+
+    None if there are no such kinds and sizes.
+    """
+    names = [n for n in NAMES if n in top and n in bottom]
+    shared = top[names].drop_duplicates().merge(bottom[names].drop_duplicates())
+    if not len(shared):
+        return None
+    top, bottom = (rows.merge(shared, on=names) for rows in (top, bottom))
+    above, below = (rows.groupby("seed")["value"] for rows in (top, bottom))
+    # A group mean leaves NaN out by itself; here one undefined replica undoes its base seed.
+    means = pd.concat([g.agg(lambda v: v.mean(skipna=False)) for g in (above, below)], axis=1)
+    return np.asarray(means.dropna().to_numpy(dtype=float))
+
+
+def beyond(pairs: Array | None, factor: float) -> list[float]:
+    """Return by how much the first of each pair exceeds a multiple of the second."""
+    return [] if pairs is None else (pairs[:, 0] - factor * pairs[:, 1]).tolist()
 
 
 def _quotient(top: Array, bottom: Array) -> Array:
