@@ -33,6 +33,7 @@ STUDY: Final = register(
             "growth": found.own.laws,
         },
         claims=tested,
+        answers=("tenth", "later"),
         page=content,
         begun=begun,
         announce=announcement,
