@@ -24,7 +24,7 @@ COLOURS = ("#1b6ca8", "#c8553d", "#3a7d44")
 
 def main(file="edge_of_stability.png", folder="runs/edge-picture", data="digits"):
     plan = EdgePlan(**PLANS[data], polyak_rates=(), nesterov_rates=())
-    study, _, tables, _ = STUDY.run(plan, folder)
+    study, _, tables, *_ = STUDY.run(plan, folder)
     print(tables["verdicts"][["lr", "verdict", "reached", "hover"]].to_string(index=False))
     figure, (above, below) = plt.subplots(2, 1, figsize=(7.5, 6.0), sharex=True)
     rows = study.conditions[study.conditions["seed"] == 0].sort_values("lr")

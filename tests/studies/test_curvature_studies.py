@@ -78,7 +78,7 @@ def test_the_slope_has_the_sign_of_its_regime() -> None:
 
 @pytest.mark.slow
 def test_edge_study_end_to_end(tmp_path: Path) -> None:
-    study, path, tables, _ = small_run("edge", tmp_path)
+    study, path, tables, *_ = small_run("edge", tmp_path)
     verdict = tables["verdicts"].iloc[0]
     assert (verdict["runs"], verdict["rule"]) == (1, "gradient descent")
     assert verdict["edge"] == int(study.conditions["edge"].iloc[0] == "edge")
@@ -101,7 +101,7 @@ def test_edge_study_end_to_end(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_lr_phases_end_to_end(tmp_path: Path) -> None:
-    study, path, tables, _ = small_run("lr_phases", tmp_path)
+    study, path, tables, *_ = small_run("lr_phases", tmp_path)
     assert set(tables["correlations"]["measured"]) == set(MEASURED)
     phases = pd.read_csv(tmp_path / "phases.csv")
     assert phases["phase"].tolist()[1] in ("divergent", "undetermined", "chaotic")
@@ -161,7 +161,7 @@ def test_commands_repeat_what_is_unusual() -> None:
 
 
 def test_phase_diagram_end_to_end(tmp_path: Path) -> None:
-    _, path, _, claims = small_run("phase_diagram", tmp_path)
+    _, path, _, claims, _ = small_run("phase_diagram", tmp_path)
     found = pd.read_csv(tmp_path / "slopes.csv")
     assert found["theory"].tolist() == ["linear", "condensed"]
     assert found["slope"].iloc[0] < found["slope"].iloc[1]
@@ -171,7 +171,7 @@ def test_phase_diagram_end_to_end(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_break_even_end_to_end(tmp_path: Path) -> None:
-    study, path, _, told = small_run("break_even", tmp_path)
+    study, path, _, told, _ = small_run("break_even", tmp_path)
     rows = study.conditions
     assert (rows["lambda_k_most"] > 0).all()
     assert rows["conditioning"].between(0, 1).all()

@@ -49,7 +49,7 @@ def test_the_figure_shows_sharpness_over_threshold(monkeypatch: pytest.MonkeyPat
 def test_a_small_run_is_judged_by_its_own_numbers(tmp_path: Any) -> None:
     plan = edge.EdgePlan(rates=(0.5,), polyak_rates=(), nesterov_rates=(), n=30, hidden=(4,),
                          steps=9, seeds=1)  # fmt: skip
-    study, _, tables, claims = edge.STUDY.run(
+    study, _, tables, claims, _ = edge.STUDY.run(
         plan, tmp_path, runner=InlineRunner(), say=lambda _: None
     )
     row = study.conditions.iloc[0]

@@ -109,7 +109,7 @@ def planted(seeds=4, *, share=0.9, power=0.5, exact=0.3, cnn=-0.1, growth=0.2):
         for net, weights in sizes.items():
             family = NETS[net][0]
             free = (1 - share) * 610 * (weights / 610) ** power * np.exp(0.02 * rng.normal())
-            left = weights - free + (cnn * weights if family == "cnn" else 0)
+            left = max(weights - free + (cnn * weights if family == "cnn" else 0), 0.01 * weights)
             rows.append(
                 {
                     "net": net, "family": family, "at": 10, "seed": seed, "weights": weights,

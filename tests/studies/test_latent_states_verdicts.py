@@ -39,12 +39,14 @@ class Planted:
         share = np.linspace(0.1, 0.6, RUNS)
         groups = {
             "dissimilarity_pooled": self.dissimilarity, "dissimilarity_each": self.dissimilarity,
-            "optional_same_pooled": self.pooled, "optional_same_each": self.each,
+            "optional_same_pooled": counts(self.pooled), "optional_same_each": counts(self.each),
             "last_gain_pooled": self.last_gain, "apart": self.apart,
         }  # fmt: skip
-        groups |= {"optional_pooled": self.pooled, "optional_each": self.chosen or self.each}
-        for name in ("states", "r2", "r2_last"):
-            groups |= {f"{name}_{score}": (1.0, 2.0, 1.0, 2.0, 1.0) for score in ("pooled", "each")}
+        groups |= {"optional_pooled": counts(self.pooled)}
+        groups |= {"optional_each": counts(self.chosen or self.each)}
+        for name, size in (("states", 1.0), ("r2", 0.4), ("r2_last", 0.4)):
+            own = tuple(size * v for v in (1.0, 2.0, 1.0, 2.0, 1.0))
+            groups |= {f"{name}_{score}": own for score in ("pooled", "each")}
         groups |= {"last_gain_each": self.last_gain}
         found = {f"{n}/{i}": number(v) for n, own in groups.items() for i, v in enumerate(own)}
         alone = {
@@ -69,6 +71,11 @@ class Planted:
         }  # fmt: skip
         found |= {name: number(value) for name, value in alone.items()}
         return found | {n: word(as_json(pd.DataFrame(rows))) for n, rows in tables.items()}
+
+
+def counts(more):
+    """Return numbers of states, of which there are never fewer than none."""
+    return tuple(2.0 + v for v in more)
 
 
 def study(tmp_path, plain=None, norm=None, task="parity"):

@@ -121,7 +121,8 @@ def finished(found: Finding, as_json_text: bool) -> None:
     if as_json_text:
         findings = {name: rows_of(table) for name, table in found.tables.items()}
         claims = [vars(claim) for claim in found.claims]
-        document({**outcome_json(found.study), "findings": findings, "claims": claims})
+        said = {"headline": found.headline, "findings": findings, "claims": claims}
+        document({**outcome_json(found.study), **said})
     if found.study.failures:
         raise typer.Exit(1)
 

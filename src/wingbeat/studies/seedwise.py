@@ -72,10 +72,12 @@ def seed_claim(
     check_bound(bound, within)
     found = over_seeds(numbers, reason=reason, within=within)
     verdict = judge(found, bound, above=above)
+    needed = 0
     if verdict == UNDETERMINED and np.isfinite(numbers).all():
         note = " ".join(filter(None, (note, needed_text(numbers, bound, within=within))))
+        needed = forecast(numbers, bound, within=within)
     said = " ".join(filter(None, (unit, estimate_text(found))))
-    return Claim(ident, text, asked, said, verdict, note, part)
+    return Claim(ident, text, asked, said, verdict, note, part, needed)
 
 
 Claimed = tuple[str, str, float, bool, str]
@@ -130,6 +132,16 @@ def needed_text(values: ArrayLike, bound: float, *, within: Range | None = None)
         f"If mean and scatter stay as they are here, {count:,} base seeds decide it "
         f"(power {POWER:.0%}).".replace("%", " %")
     )
+
+
+def forecast(values: ArrayLike, bound: float, *, within: Range | None = None) -> int:
+    """Return how many base seeds would decide; 0 where that cannot be said, or nobody would run it.
+
+    >>> forecast([1.0, 2.0, 3.0], 0.0), forecast([-1.0, 0.0, 1.0], 0.0)
+    (5, 0)
+    """
+    count = seeds_to_decide(values, bound, within=within)
+    return count if count <= MOST else 0
 
 
 def seeds_to_decide(

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from wingbeat.study.answer import Answer
+
 if TYPE_CHECKING:
     from wingbeat.report.drawing.any_figure import AnyFigure
     from wingbeat.report.figures.table import Table
@@ -26,7 +28,7 @@ class PageContent:
     """What the page of a study says and shows.
 
     Attributes:
-        headline: the finding in one sentence; "" counts the verdicts.
+        headline: the finding in a sentence of the study's own; "" takes its main claim.
         intro: paragraphs on what was done.
         facts: name, value and what stands below it.
         definitions: term and meaning.
@@ -56,6 +58,8 @@ class Analysis:
         tables: findings, by the names of their CSV files.
         claims: each with its verdict.
         own: what the study read out of its records; see `NamedStudy`.
+        question: what the study asks.
+        answer: its main claims.
     """
 
     plan: Any
@@ -63,6 +67,8 @@ class Analysis:
     tables: Tables = field(default_factory=dict)
     claims: tuple[Claim, ...] = ()
     own: Any = None
+    question: str = ""
+    answer: Answer = field(default_factory=Answer)
 
     @property
     def noise_floor(self) -> float:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from wingbeat.execution.arguments import check_device
 from wingbeat.plugins import Registry
 from wingbeat.study.analysis import Analysis, PageContent, Tables
+from wingbeat.study.answer import answer_of
 from wingbeat.study.finished import done
 from wingbeat.study.ledger import Ledger, Record
 from wingbeat.study.plan import plan_study
@@ -42,12 +43,14 @@ class Finding(NamedTuple):
         tables: what it found, by the names of their CSV files in the study's folder; empty if no
             condition has finished.
         claims: each with its verdict; empty for a study that tests none.
+        headline: what its page says first: the answer, with verdict, number, interval and doubt.
     """
 
     study: StudyResult
     page: Path
     tables: Tables
     claims: tuple[Claim, ...] = ()
+    headline: str = ""
 
 
 def _no_claims(_: Analysis) -> tuple[Claim, ...]:
@@ -82,6 +85,8 @@ class NamedStudy:
         name: of the command, ``wingbeat study NAME``.
         title: of the page.
         help: what the command says of it, a question.
+        answers: short names of the claims that answer it, or patterns; see
+            `wingbeat.study.answer.main_claims`.
         plan: dataclass of what can be asked; its fields are declared by ``option``.
         conditions: from a plan to what is trained.
         tables: from plan and study to tables of findings, written as CSV.
@@ -106,6 +111,7 @@ class NamedStudy:
     tables: Callable[[Analysis], Tables]
     page: Callable[[Analysis], PageContent]
     claims: Callable[[Analysis], tuple[Claim, ...]] = _no_claims
+    answers: tuple[str, ...] = ()
     read: Callable[[Any, StudyResult], Any] = _nothing
     begun: Callable[[Any, Path], Any] = _as_asked
     announce: Callable[[Any, list[Condition], list[Condition], int], Sequence[str]] = _no_lines
@@ -226,19 +232,23 @@ class NamedStudy:
             say: takes each line.
             command: that runs it, for its page; the plan's own by default.
         """
-        from wingbeat.report.pages.finding import write_finding
+        from wingbeat.report.pages.finding import page_of, write_finding
 
-        found, content = Analysis(plan, study), NOTHING
+        found, content = Analysis(plan, study, question=self.help), NOTHING
         if len(done(study)):
             found = replace(found, own=self.read(plan, study))
             found = replace(found, tables=self.tables(found))
-            found = replace(found, claims=self.claims(found))
+            claims = self.claims(found)
+            found = replace(found, claims=claims, answer=answer_of(claims, self.answers))
             content = self.page(found)
         else:
             say("no condition has finished: there is nothing to report")
-        page = write_finding(self.name, self.title, content, found, command or self.command(plan))
-        say(f"report: {page}")
-        return Finding(study, page, found.tables, found.claims)
+        page = page_of(self.title, content, found, command or self.command(plan))
+        path = write_finding(self.name, page, found)
+        if found.claims:
+            say(page.told)
+        say(f"report: {path}")
+        return Finding(study, path, found.tables, found.claims, page.told)
 
 
 def _at_a_time(device: str) -> int:

@@ -51,6 +51,7 @@ class Claim:
         verdict: "holds", "fails", "undetermined" (the interval says neither) or "not run".
         note: what has to be known to read it.
         part: which part of the claim, or under which definition; "" for a claim of one part.
+        needed: base seeds that would decide an open claim, as a forecast; 0 where none is made.
     """
 
     ident: str
@@ -60,6 +61,7 @@ class Claim:
     verdict: Verdict
     note: str = ""
     part: str = ""
+    needed: int = 0
 
     @property
     def named(self) -> str:

@@ -30,6 +30,8 @@ class FindingPage:
     Attributes:
         title: of the study.
         headline: its finding in one sentence.
+        remarks: what it must not be read without.
+        question: what was asked.
         alarms: what to read first: stand-ins, failures.
         facts: name, value and what stands below it.
         intro: paragraphs on what was done.
@@ -56,19 +58,22 @@ class FindingPage:
     version: str
     claims: tuple[Claim, ...] = ()
     files: tuple[str, ...] = ()
+    remarks: str = ""
+    question: str = ""
+
+    @property
+    def told(self) -> str:
+        """Headline and remarks in a line."""
+        return " ".join(filter(None, (self.headline, self.remarks)))
 
 
-def write_finding(
-    name: str, title: str, content: PageContent, found: Analysis, command: str
-) -> Path:
+def write_finding(name: str, page: FindingPage, found: Analysis) -> Path:
     """Write tables, ``summary.json``, ``results.md``, ``results.tex`` and ``report.html``.
 
     Args:
         name: of the study.
-        title: of its page.
-        content: its own words, figures and tables.
+        page: as ``page_of`` returns it.
         found: its conditions, tables and claims; their folder is where everything is written.
-        command: that runs it again.
 
     Returns:
         The path of the page.
@@ -76,13 +81,13 @@ def write_finding(
     Raises:
         StoreError: a file cannot be written.
     """
-    folder, page = found.study.folder, page_of(title, content, found, command)
+    folder = found.study.folder
     for place, table in found.tables.items():
         write_bytes(folder / f"{place}.csv", table.to_csv(index=False).encode())
     texts = {
         "summary.json": _summary(name, page, found),
         "results.md": as_markdown(page),
-        "results.tex": "\n\n".join(latex(t, f"{title}: {head}") for _, head, t in page.tables),
+        "results.tex": "\n\n".join(latex(t, f"{page.title}: {head}") for _, head, t in page.tables),
     }
     for place, text in texts.items():
         write_bytes(folder / place, (text.rstrip("\n") + "\n").encode())
@@ -92,7 +97,8 @@ def write_finding(
 def _summary(name: str, page: FindingPage, found: Analysis) -> str:
     content = {
         "study": name,
-        "headline": page.headline,
+        "question": page.question,
+        "headline": page.told,
         "command": page.command,
         "noise_floor": found.noise_floor if isfinite(found.noise_floor) else None,
         "claims": [asdict(c) for c in page.claims],
@@ -111,9 +117,15 @@ def page_of(title: str, content: PageContent, found: Analysis, command: str) -> 
         found: its conditions and claims.
         command: that runs it again.
     """
+    headline, remarks = content.headline, found.answer.whole
+    if not headline and found.answer.said:
+        headline, *more = found.answer.said
+        remarks = " ".join(filter(None, (*more, found.answer.doubt)))
     return FindingPage(
         title=title,
-        headline=content.headline or counted(found.claims),
+        headline=headline or counted(found.claims),
+        remarks=remarks,
+        question=found.question,
         alarms=(*content.alarms, *_left(found.study), *_floor_alarm(found.noise_floor)),
         facts=(*_judged(found.claims), *content.facts, *_floor_fact(found.noise_floor)),
         intro=content.intro,
@@ -197,7 +209,8 @@ def render_finding_page(page: FindingPage) -> str:
 
 def as_markdown(page: FindingPage) -> str:
     """Return what the page says, with its tables and without its figures, as Markdown."""
-    parts = [f"# Study: {page.title}", page.headline, f"Command: `{page.command}`"]
+    parts = [f"# Study: {page.title}", page.question, f"**{page.headline}**", page.remarks]
+    parts += [f"Command: `{page.command}`"]
     parts += [f"**Read this first.** {text}" for text in page.alarms]
     parts += page.intro
     if page.claims:

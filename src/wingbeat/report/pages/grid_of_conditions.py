@@ -14,7 +14,7 @@ from wingbeat.report.figures.marks import Dot, DotFigure
 from wingbeat.report.figures.records import Guide
 from wingbeat.report.figures.table import Table
 from wingbeat.report.pages.definitions import GENERAL
-from wingbeat.report.pages.finding import write_finding
+from wingbeat.report.pages.finding import page_of, write_finding
 from wingbeat.report.pages.narrow_table import narrow
 from wingbeat.report.prose import number
 from wingbeat.study.analysis import Analysis, PageContent
@@ -66,7 +66,8 @@ def write_grid_page(
         asked=[("conditions", str(len(rows))), ("axes", ", ".join(names) or "none")],
     )
     kept = {ident: table for ident, _, table in tables}
-    return write_finding(name, name, content, Analysis(None, found, tables=kept), command)
+    judged = Analysis(None, found, tables=kept)
+    return write_finding(name, page_of(name, content, judged, command), judged)
 
 
 _OWN = "axis "

@@ -20,6 +20,7 @@ STUDY: Final = register(
         conditions=conditions,
         tables=tables,
         claims=tested,
+        answers=("lambda-k-most-lr", "lambda-k-most-batch-size"),
         page=content,
     ),
 )

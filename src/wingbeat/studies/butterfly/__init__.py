@@ -35,6 +35,7 @@ STUDY: Final = register(
             "interventions": changes(found.own),
         },
         claims=tested,
+        answers=("tenth", "later"),
         page=content,
         begun=begun,
         announce=announcement,

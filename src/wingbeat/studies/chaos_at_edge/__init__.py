@@ -21,6 +21,7 @@ STUDY: Final = register(
         conditions=conditions,
         tables=tables,
         claims=claims,
+        answers=("better-at-edge-*",),
         page=content,
     ),
 )

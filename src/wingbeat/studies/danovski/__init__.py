@@ -28,6 +28,7 @@ STUDY: Final = register(
         read=DanovskiFindings,
         tables=lambda found: {"estimates": found.own.table},
         claims=tested,
+        answers=("chaotic",),
         page=content,
         told=("experiment", "eta", "epsilon"),
     ),

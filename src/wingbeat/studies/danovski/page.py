@@ -10,7 +10,6 @@ from wingbeat.studies.danovski.claims import PUBLISHED, PUBLISHED_INITS, late_na
 from wingbeat.studies.danovski.figures import sections
 from wingbeat.studies.danovski.plan import size_text
 from wingbeat.study.analysis import PageContent
-from wingbeat.study.verdicts import counted
 
 if TYPE_CHECKING:
     from wingbeat.studies.danovski.found import DanovskiFindings, DanovskiMeasurement
@@ -59,7 +58,7 @@ def content(found: Analysis) -> PageContent:
     """Return what the page says and shows."""
     own: DanovskiFindings = found.own
     return PageContent(
-        headline=f"{counted(found.claims)}{_growth(own)}",
+        headline=_growth(own),
         intro=(INTRO,),
         facts=(
             ("initialisations", str(own.plan.count), "for each nMLE"),
@@ -84,7 +83,7 @@ def _growth(found: DanovskiFindings) -> str:
     if early.reason or late.reason:
         return ""
     return (
-        f" Growth of distances at η = 1: {number(early.value)} per update over the first 200; "
+        f"Growth of distances at η = 1: {number(early.value)} per update over the first 200; "
         f"after {m.options.late} it goes on in {percent(m['late_positive'].value)} of the nets, "
         f"{number(late.value)} on average."
     )

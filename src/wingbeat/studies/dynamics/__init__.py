@@ -31,6 +31,7 @@ STUDY: Final = register(
             "architectures": nets_table(found.own),
         },
         claims=tested,
+        answers=("*-count/full space",),
         page=content,
         announce=announcement,
         told=("architecture", "seed"),

@@ -18,7 +18,7 @@ from wingbeat.studies.dynamics.estimates import (
     log_ratios,
     rates,
 )
-from wingbeat.studies.seedwise import needed_text
+from wingbeat.studies.seedwise import forecast, needed_text
 from wingbeat.study.finished import over_seeds
 from wingbeat.study.verdicts import FAILS, HOLDS, NOT_RUN, UNDETERMINED, Claim, judge
 from wingbeat.typing import Array
@@ -110,9 +110,11 @@ def _judged(
         measured = "–" if found is None else estimate_text(found)
         said = f"{'above' if above else 'below'} 0"
         verdict = judge(found, 0.0, above=above)
+        needed = 0
         if verdict == UNDETERMINED and values is not None and np.isfinite(values).all():
             note = " ".join(filter(None, (note, needed_text(values, 0.0))))
-        yield Claim(ident, text, said, measured, verdict, note, name)
+            needed = forecast(values, 0.0)
+        yield Claim(ident, text, said, measured, verdict, note, name, needed)
         note = ""
 
 

@@ -28,12 +28,13 @@ def tested(found: Analysis) -> tuple[Claim, ...]:
     return tuple(
         Claim(
             f"edge-{row['rule'].split()[0].lower()}-{row['lr']:g}",
-            f"{row['rule']}, η = {row['lr']:g}: the sharpness rises to the threshold and stays.",
+            f"With {row['rule']} the sharpness rises to the threshold and stays.",
             "edge of stability (Cohen et al. 2021)",
             f"{row['edge']} of {row['runs']} runs; sharpness ÷ threshold from then on "
             f"{estimate_text(estimate_in(row, 'hover'))}",
             verdict_of(row["edge"], row["runs"]),
             f"Holds or fails where {FEWEST} or more base seeds agree.",
+            f"η = {row['lr']:g}",
         )
         for _, row in found.tables["verdicts"].iterrows()
     )

@@ -21,6 +21,7 @@ STUDY: Final = register(
         conditions=conditions,
         tables=tables,
         claims=claims,
+        answers=("occupancy",),
         page=content,
         announce=announcement,
         told=("task", "normalised"),

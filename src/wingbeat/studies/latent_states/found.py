@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -14,7 +15,7 @@ from wingbeat.studies.latent_states.plan import TASKS
 from wingbeat.study.analysis import Analysis, Tables
 from wingbeat.study.finished import done, estimate_columns, estimate_in, over_seeds, series
 from wingbeat.study.ledger import Ledger
-from wingbeat.study.ranges import AT_LEAST_0, DIFFERENCE, SHARE, Range, kept
+from wingbeat.study.ranges import AT_LEAST_0, CORRELATION, DIFFERENCE, SHARE, Range, kept
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -94,7 +95,24 @@ def explained(runs: pd.DataFrame) -> Estimate:
     x = runs[[c for c in runs if str(c).startswith("share_")]].to_numpy(dtype=float)
     if len(y) < x.shape[1] + 2 or np.ptp(y) == 0:
         return Estimate.undefined(CONSTANT)
-    return kept(bootstrap(lambda w: _r2(x, y, w), len(y)), SHARE)
+    return by_correlation(bootstrap(lambda w: _r2(x, y, w), len(y)))
+
+
+def by_correlation(found: Estimate) -> Estimate:
+    """Return R² with its interval formed on Fisher's z of R, where it is even near 0 and near 1.
+
+    >>> found = by_correlation(Estimate(0.98, 0.93, 1.03))
+    >>> round(found.low, 2), round(found.high, 3)
+    (0.78, 0.998)
+    >>> by_correlation(Estimate(0.01, -0.09, 0.11)).low
+    0.0
+    """
+    if not 0.0 < found.value < 1.0 or not np.isfinite([found.low, found.high]).all():
+        return found
+    root = found.value**0.5
+    half = (found.high - found.low) / (4.0 * root)
+    inside = kept(Estimate(root, root - half, root + half), CORRELATION)
+    return replace(found, low=max(inside.low, 0.0) ** 2, high=inside.high**2)
 
 
 def _r2(x: Array, y: Array, weights: Array) -> Array:

@@ -20,6 +20,7 @@ STUDY: Final = register(
         conditions=conditions,
         tables=tables,
         claims=tested,
+        answers=("regime-*",),
         page=content,
     ),
 )

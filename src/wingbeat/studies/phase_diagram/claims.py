@@ -27,10 +27,11 @@ def tested(found: Analysis) -> tuple[Claim, ...]:
     return tuple(
         Claim(
             f"regime-{row['gamma']:g}-{row['gamma_prime']:g}",
-            f"γ = {row['gamma']:g}, γ' = {row['gamma_prime']:g} is in the {row['theory']} regime.",
+            f"The net is in the {row['theory']} regime, as theory says of its place.",
             "at infinite width (Luo et al. 2021)",
             f"slope {estimate_text(slope)}",
             judge(slope, 0.0, above=row["theory"] == "condensed"),
+            part=f"γ = {row['gamma']:g}, γ' = {row['gamma_prime']:g}",
         )
         for _, row in slopes[slopes["theory"] != "critical"].iterrows()
         for slope in (Estimate(row["slope"], row["low"], row["high"]),)

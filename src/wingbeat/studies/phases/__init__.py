@@ -20,6 +20,7 @@ STUDY: Final = register(
         conditions=conditions,
         tables=tables,
         claims=claims,
+        answers=("kernel-early", "late-drift"),
         page=content,
         announce=announcement,
     ),

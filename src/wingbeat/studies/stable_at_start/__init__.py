@@ -22,6 +22,7 @@ STUDY: Final = register(
         conditions=conditions,
         tables=tables,
         claims=claims,
+        answers=("stable", "costs"),
         page=content,
         announce=announced,
         told=("phase", "setting", "seed"),

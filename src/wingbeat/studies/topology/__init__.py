@@ -29,6 +29,7 @@ STUDY: Final = register(
         read=TopologyFindings,
         tables=tables,
         claims=claims,
+        answers=("divergent-expand/nets like these, all nets*",),
         page=content,
         announce=announcement,
         told=("architecture", "seed"),

@@ -22,6 +22,7 @@ STUDY: Final = register(
         read=read,
         tables=tables,
         claims=claims,
+        answers=("confined", "coincide"),
         page=content,
         announce=announcement,
     ),
