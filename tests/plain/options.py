@@ -221,6 +221,32 @@ def towards(model: nn.Module, batch: Any) -> Tensor:
     return F.mse_loss(model(batch[0]), batch[1]) + 0.1 * pull
 
 
+def unfrozen(model: nn.Module, step: int) -> None:
+    """Unfreeze the first layer after some updates."""
+    if step == 5:
+        model[0].requires_grad_(True)  # type: ignore[index]
+
+
+def half_frozen() -> nn.Module:
+    """Build a net whose first layer is frozen."""
+    model = dense()
+    model[0].requires_grad_(False)  # type: ignore[index]
+    return model
+
+
+def frozen(model: nn.Module, step: int) -> None:
+    """Freeze the first layer after some updates."""
+    if step == 5:
+        model[0].requires_grad_(False)  # type: ignore[index]
+
+
+def calmed(model: nn.Module, step: int) -> None:
+    """Put the norm into evaluation mode late, and let dropout end."""
+    if step >= 6:
+        model[1].eval()  # type: ignore[index]
+        model[3].p = 0.0  # type: ignore[index]
+
+
 def swapping() -> Callable[[nn.Module, int], None]:
     """Keep the average outside the model, and copy it back every fifth update."""
     kept: dict[str, Tensor] = {}
@@ -415,6 +441,17 @@ OPTIONS: dict[str, Option] = {
     "clamp": Option(lambda: base(after_step=clamped), after=lambda: clamped, stacks=True),
     "max norm": Option(lambda: base(after_step=max_norm), after=lambda: max_norm, stacks=True),
     "mask": Option(lambda: base(after_step=masked), after=lambda: masked, stacks=True),
+    "unfrozen late": Option(
+        lambda: base(
+            model=half_frozen, after_step=unfrozen, optimizer=lambda model: adam(model.parameters())
+        ),
+        optimizer=lambda model: adam(model.parameters()),
+        after=lambda: unfrozen,
+    ),
+    "frozen late": Option(lambda: base(after_step=frozen), after=lambda: frozen),
+    "calmed late": Option(
+        lambda: base(model=noisy, after_step=calmed), after=lambda: calmed, perturbed=False
+    ),
     "average in buffers": Option(
         lambda: base(model=Averaging, loss=towards, after_step=averaged),
         after=lambda: averaged,

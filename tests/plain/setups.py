@@ -8,6 +8,7 @@ import setups_losses
 import setups_nets
 import setups_optimizers
 import setups_state
+import setups_strangers
 from plain_setup import Setup
 
 TABLES: dict[str, dict[str, Setup]] = {
@@ -17,6 +18,7 @@ TABLES: dict[str, dict[str, Setup]] = {
     "hooks": setups_hooks.SETUPS,
     "data": setups_data.SETUPS,
     "state": setups_state.SETUPS,
+    "stranger": setups_strangers.SETUPS,
 }
 SETUPS: dict[str, Setup] = {
     f"{kind}: {name}": setup for kind, table in TABLES.items() for name, setup in table.items()

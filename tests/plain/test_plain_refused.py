@@ -27,6 +27,54 @@ def half(params: Any) -> Any:
     return momentum(list(params)[:2])
 
 
+def with_criterion() -> dict[str, Any]:
+    weights = nn.Linear(1, 1)
+    return recipe(
+        loss=lambda model, batch: (weights(model(batch[0])) - batch[1]).square().mean(),
+        optimizer=lambda params: optim.SGD([*params, *weights.parameters()], lr=0.1),
+    )
+
+
+class Around:
+    """Two optimizers in one object that has no groups of its own."""
+
+    def __init__(self, params: Any) -> None:
+        self.several = [momentum(params), momentum([nn.Parameter(torch.ones(2, 3))])]
+
+    def step(self) -> None:
+        for one in self.several:
+            one.step()
+
+
+def backward_itself(model: nn.Module, batch: Any) -> torch.Tensor:
+    loss = (model(batch[0]) - batch[1]).square().mean()
+    loss.backward()  # type: ignore[no-untyped-call]
+    return loss.detach()
+
+
+class Shaped(nn.Linear):
+    """Learns the shape of a buffer from its first batch, as observers of quantization do."""
+
+    def __init__(self) -> None:
+        super().__init__(4, 1)
+        self.register_buffer("seen", torch.zeros(0))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.seen = x.detach().abs().amax(0)
+        return super().forward(x)
+
+
+class Thawing(nn.Linear):
+    """Decides in its forward pass what trains."""
+
+    def __init__(self) -> None:
+        super().__init__(4, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.bias.requires_grad_(False)
+        return super().forward(x)
+
+
 REFUSED: dict[str, tuple[Callable[[], dict[str, Any]], str]] = {
     "a module where a factory is wanted": (lambda: recipe(model=dense()), r"model.*lambda"),
     "nn.CrossEntropyLoss()": (
@@ -51,6 +99,23 @@ REFUSED: dict[str, tuple[Callable[[], dict[str, Any]], str]] = {
     "a loss that is not a scalar": (
         lambda: recipe(loss=lambda m, b: (m(b[0]) - b[1]).square()),
         r"scalar",
+    ),
+    "a criterion with weights": (with_criterion, r"not the model's.*\(1, 1\).*ModuleDict"),
+    "optimizers around": (lambda: recipe(optimizer=Around), r"not the model's.*\(2, 3\)"),
+    "TorchScript": (
+        lambda: recipe(model=lambda: torch.jit.trace(dense(), POINTS[:1])),
+        r"TorchScript.*was scripted or traced",
+    ),
+    "a loss that calls backward": (lambda: recipe(loss=backward_itself), r"no gradient.*backward"),
+    "a loss and its logs": (
+        lambda: recipe(loss=lambda m, b: ((m(b[0]) - b[1]).square().mean(), {})),
+        r"tuple.*training_step\(model, batch\)\[0\]",
+    ),
+    "a buffer without a shape": (lambda: recipe(model=Shaped), r"'seen' from \(0,\) to \(4,\)"),
+    "a model that freezes itself": (lambda: recipe(model=Thawing), r"'bias' requires.*wb.Twins"),
+    "a scheduler of a measure": (
+        lambda: recipe(schedule=optim.lr_scheduler.ReduceLROnPlateau),
+        r"ReduceLROnPlateau.*wb.Twins",
     ),
     "mode misspelt": (lambda: recipe(mode="evaluate"), r"mode"),
 }

@@ -90,9 +90,21 @@ def _summary(parts: Sequence[Part], floor: float) -> dict[str, dict[str, Any]]:
     return out
 
 
+YOURS = "yours"
+"""The driver of copies that a loop of the user's trains."""
+
+
 def _twin_warning(floor: float, environment: dict[str, Any]) -> list[str]:
     if floor == 0.0:
         return []
+    if environment["driver"] == YOURS:
+        said = (
+            f"The unperturbed twin ended up to {floor:.3g} away from the reference: the loop does "
+            "not repeat itself, or keeps something that is not in build, as a buffer of samples, a "
+            "list or a count (a part without state_dict will do: copies then train the whole way). "
+            "Distances at or below that are noise."
+        )
+        return [said]
     execution = f"{environment['driver']} on {environment['device']}"
     warning = (
         f"The unperturbed twin ended up to {floor:.3g} away from the reference: this execution "

@@ -118,13 +118,18 @@ class SeedFolder:
         self._state(label).unlink(missing_ok=True)
 
     def note(
-        self, label: str, place: Place, member: dict[str, float], differing: int | None
+        self,
+        label: str,
+        place: Place,
+        member: dict[str, float],
+        differing: int | None,
+        **more: Any,
     ) -> None:
         """Keep what is known of a finished copy."""
         own = asdict(place)
         if label != REFERENCE:
             del own["digests"]
-        content = {"place": own, "member": member, "differing": differing}
+        content = {"place": own, "member": member, "differing": differing, **more}
         FolderStore(self._own(label), create=True).write_json("member.json", content)
 
     def member(self, label: str) -> dict[str, Any]:
@@ -156,6 +161,8 @@ class SeedFolder:
         facts = {
             "members": {label: one["member"] for label, one in known.items()},
             "differing": {label: one["differing"] for label, one in known.items()},
+            "thawed": known[REFERENCE].get("thawed", []),
+            "resumed": {k: v["resumed"] for k, v in known.items() if v.get("resumed")},
             "floor": max((self._apart(label) for label in twins), default=0.0),
             "steps_per_epoch": begun[1] - begun[0] if len(begun) > 1 else None,
         }

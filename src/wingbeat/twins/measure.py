@@ -13,7 +13,7 @@ from wingbeat.execution.result import load, write_files
 from wingbeat.execution.summary import collect
 from wingbeat.measure import measure
 from wingbeat.measure.table import TableBuilder, object_array, owners
-from wingbeat.replicas.fork import Member
+from wingbeat.replicas.fork import NULL, REFERENCE, Member
 from wingbeat.replicas.perturb import Init, Nudge
 from wingbeat.task.batches import Streams
 from wingbeat.trajectory.store import MemoryStore
@@ -170,4 +170,34 @@ def _notes(asked: Asked, folder: SeedFolder) -> list[str]:
                 f"{plan.label} moved no weight: its size is below what the weights' type can hold, "
                 "or all chosen weights are 0."
             )
-    return notes
+    return [*notes, *_of_flags(facts), *_of_resumed(asked, facts)]
+
+
+def _of_flags(facts: Mapping[str, Any]) -> list[str]:
+    names = facts.get("thawed", [])
+    if not names:
+        return []
+    few = f"{', '.join(names[:2])}{', …' if len(names) > 2 else ''}"
+    said = (
+        f"{len(names)} tensors ({few}) did not "
+        "train when the parts were built, and do at the end: they are neither nudged nor in the "
+        "distances. Build the model with them trainable, and freeze them in the loop, to have them."
+    )
+    return [said]
+
+
+def _of_resumed(asked: Asked, facts: Mapping[str, Any]) -> list[str]:
+    """Name copies that went on from a checkpoint, where no twin shows that this leaves nothing out.
+
+    A twin that forks from the reference's state shows it, and so does one that itself went on.
+    """
+    resumed = facts.get("resumed", {})
+    shown = any(p.at for p in asked.copies()) or REFERENCE in resumed or NULL in resumed
+    if not resumed or shown:
+        return []
+    said = (
+        f"{', '.join(resumed)} went on from a checkpoint, and no unperturbed twin did: what the "
+        "loop keeps beside the parts of build (a buffer of samples, a count of its own) would be "
+        "lost there without a sign. Keep such things in build, or begin in an empty folder."
+    )
+    return [said]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import types
+import weakref
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
     Parts = Mapping[str, Any]
 
 MODEL = "model"
+FLAGS = "|flags"
+"""Where the flags of all modules lie among the states of parts."""
+_TRAINED: weakref.WeakKeyDictionary[nn.Module, frozenset[str]] = weakref.WeakKeyDictionary()
+"""The weights of a model that were trainable when it was built: it may unfreeze others later."""
 _STATELESS = (
     bool, int, float, complex, str, bytes, type, type(None), torch.device, torch.dtype,
     types.FunctionType, types.BuiltinFunctionType, types.ModuleType,
@@ -45,7 +50,13 @@ def checked(parts: Any) -> dict[str, Any]:
     if not trainable(parts[MODEL]):
         msg = "the part 'model' has no parameter that requires a gradient: nothing could part"
         raise RequestError(msg)
+    _TRAINED[parts[MODEL]] = frozenset(trainable(parts[MODEL]))
     return parts
+
+
+def thawed(parts: Parts) -> list[str]:
+    """Return the weights that train by now, and did not when the model was built."""
+    return sorted(set(trainable(parts[MODEL])) - set(weights(parts)))
 
 
 def unsaved(parts: Parts) -> dict[str, str]:
@@ -84,12 +95,37 @@ def states(parts: Parts) -> dict[str, Any]:
         if _kind(part):
             state = part.state_dict() if _kind(part) == "state_dict" else part.get_state()
             found[name] = copy.deepcopy(state)
-    return found
+    return {**found, FLAGS: _flags(parts)}
+
+
+def _flags(parts: Parts) -> dict[str, Any]:
+    """Return what of modules is in no state_dict: which parts train, and in which mode."""
+    return {
+        name: [
+            [p.requires_grad for p in module.parameters()],
+            [one.training for one in module.modules()],
+        ]
+        for name, module in _modules(parts).items()
+    }
+
+
+def _set_flags(parts: Parts, flags: Mapping[str, Any]) -> None:
+    modules = _modules(parts)
+    for name, (gradients, modes) in flags.items():
+        for parameter, wanted in zip(modules[name].parameters(), gradients, strict=True):
+            if parameter.requires_grad != wanted:
+                parameter.requires_grad_(wanted)
+        for module, wanted in zip(modules[name].modules(), modes, strict=True):
+            if module.training != wanted:
+                module.training = wanted
 
 
 def restore(parts: Parts, saved: Mapping[str, Any]) -> None:
     """Load states into the parts they came from."""
+    _set_flags(parts, saved.get(FLAGS, {}))
     for name, state in saved.items():
+        if name == FLAGS:
+            continue
         if _kind(parts[name]) == "generator":
             parts[name].set_state(state)
         else:
@@ -147,7 +183,9 @@ def read_states(path: Path) -> dict[str, Any]:
 
 def weights(parts: Parts) -> dict[str, Tensor]:
     """Return the trainable weights of the model, by name: what is perturbed and compared."""
-    return {name: p.detach() for name, p in trainable(parts[MODEL]).items()}
+    model = parts[MODEL]
+    chosen = _TRAINED.get(model, frozenset(trainable(model)))
+    return {name: p.detach() for name, p in model.named_parameters() if name in chosen}
 
 
 def others(parts: Parts) -> dict[str, Tensor]:
@@ -155,7 +193,9 @@ def others(parts: Parts) -> dict[str, Tensor]:
 
     They are recorded so that a copy can be evaluated, and are not compared.
     """
-    found = {n: t.detach() for n, t in fixed(parts[MODEL]).items() if t.numel()}
+    own = weights(parts)
+    all_ = {**trainable(parts[MODEL]), **fixed(parts[MODEL])}
+    found = {n: t.detach() for n, t in all_.items() if t.numel() and n not in own}
     for part, module in _modules(parts).items():
         if part != MODEL:
             tensors = {**trainable(module), **fixed(module)}

@@ -55,6 +55,7 @@ class Training:
         self.store = folder.copy(plan.label)
         self.member = {"l2": 0.0, "changed": 0.0}
         self.losses: list[Tensor] = []
+        self.resumed: list[int] = []
         self.saved, self.every = time.monotonic(), checkpoint_seconds
         self.saving = saving
         before, after = plan.streams(folder.seed)
@@ -77,6 +78,7 @@ class Training:
         if saved is not None:
             of_parts.restore(self.parts, saved["parts"])
             self.losses, self.member = list(saved["losses"]), saved["member"]
+            self.resumed = [*saved.get("resumed", []), saved["place"]["step"]]
             return Place(**saved["place"])
         place = Place()
         if self.plan.at and (forked := self.folder.read_fork(self.plan.at)) is not None:
@@ -175,6 +177,7 @@ class Training:
             "place": vars(self.copy.place),
             "losses": [loss.detach().clone() for loss in self.losses],
             "member": self.member,
+            "resumed": self.resumed,
         }
 
     def _checkpoint(self) -> None:
@@ -190,7 +193,8 @@ class Training:
             self.folder.cannot_save(of_parts.unsaved(self.parts))
 
     def _finish(self) -> None:
-        self.folder.note(self.plan.label, self.copy.place, self.member, self.copy.differing)
+        more = {"thawed": of_parts.thawed(self.parts), "resumed": self.resumed}
+        self.folder.note(self.plan.label, self.copy.place, self.member, self.copy.differing, **more)
         self.store.seal()
         self.folder.drop_state(self.plan.label)
 

@@ -14,6 +14,7 @@ from wingbeat.errors import RequestError, RunError
 from wingbeat.execution.arguments import as_folder
 from wingbeat.execution.live import Live
 from wingbeat.execution.progress import Progress
+from wingbeat.execution.summary import YOURS
 from wingbeat.fingerprint import fingerprint
 from wingbeat.replicas.fork import REFERENCE
 from wingbeat.replicas.perturb import Init
@@ -244,7 +245,7 @@ class Twins:
         first = next(iter(params.values()))
         environment = {
             **fingerprint(first.device, first.dtype),
-            "driver": "yours",
+            "driver": YOURS,
             "mode": "loop",
             "driver_reason": "trained by a loop of your own",
             "started": datetime.now(UTC).isoformat(timespec="seconds"),

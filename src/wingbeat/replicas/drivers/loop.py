@@ -10,6 +10,7 @@ from wingbeat.errors import RequestError, RunError
 from wingbeat.params import fixed, trainable
 from wingbeat.replicas.belongings import Belongings
 from wingbeat.replicas.evaluation import Evaluation, needs_closure
+from wingbeat.replicas.flags import Flags
 from wingbeat.task.precision import Scaler, is_scaler
 from wingbeat.task.step import State, TrainingStep
 
@@ -57,6 +58,8 @@ class ObjectLoop:
         self.belongings = Belongings(self.optimizer, self.model, frozenset(scheduled))
         self.first = {k: t.clone() for k, t in self.belongings.gather().items()}
         self.scaler = self._scaler()
+        self.flags = Flags(self.model)
+        self._flags: dict[str, Tensor] = {}
 
     def _scaler(self) -> Scaler | None:
         if self.step.task.precision != "fp16":
@@ -90,6 +93,7 @@ class ObjectLoop:
 
     def release(self) -> None:
         """Let the optimizer hold what it began with, not what it made of its last replica."""
+        self.flags.put({})
         self.belongings.put_back(self.first)
 
     def _stepped(self, state: State, batch: Batch, index: int, *, given: bool = False) -> Tensor:
@@ -101,8 +105,10 @@ class ObjectLoop:
         loss = evaluation()
         self._move(evaluation)
         self.step.after_update(index)
-        for parameter in self.named.values():
+        for parameter in self.model.parameters():
             parameter.grad = None  # the next step makes its own
+        self._flags = self.flags.take()
+        self.flags.put({})  # whoever reads the replica finds its tensors where they were
         return loss.detach().reshape(1)
 
     def _move(self, evaluation: Evaluation) -> None:
@@ -123,6 +129,7 @@ class ObjectLoop:
             raise RunError(msg) from error
 
     def _put(self, state: State, index: int, given: bool) -> None:
+        self.flags.put({})
         self.step.put(state.params[0], {k: b[0] for k, b in state.buffers.items()})
         # Slots of a pure form are those of a start, which this object was handed over with.
         slots = {k: t[0] for k, t in state.slots.items() if not is_scaler(k)}
@@ -130,10 +137,12 @@ class ObjectLoop:
         if self.scaler is not None:
             self.scaler.put({k: t[0] for k, t in state.slots.items()})
         self.belongings.put_back(held, given=given and held is slots)
+        self.flags.put(slots)
         options = self.step.options(index)
         for group, row in zip(getattr(self.optimizer, "param_groups", []), options, strict=True):
             group.update(row)
 
     def _slots(self) -> dict[str, Tensor]:
-        own = self.belongings.gather() | ({} if self.scaler is None else self.scaler.take())
+        scaler = {} if self.scaler is None else self.scaler.take()
+        own = self.belongings.gather() | scaler | self._flags
         return {k: t.unsqueeze(0) for k, t in own.items()}
