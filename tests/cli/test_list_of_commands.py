@@ -101,6 +101,13 @@ def test_what_a_terminal_cannot_show_is_written_out() -> None:
     assert rb"Distance |w \u2212 w_ref|" in done.stdout
 
 
+def test_a_path_in_an_error_is_not_broken_over_lines() -> None:
+    place = f"no/{'long/' * 40}folder"
+    done = script(f"wingbeat watch {place}", COLUMNS="80")
+    assert place in done.stderr
+    assert all(len(line) <= 80 or line == place for line in done.stderr.splitlines())
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
 def test_a_full_disk_is_said() -> None:
     done = script("wingbeat --help > /dev/full")
@@ -112,5 +119,6 @@ def test_a_full_disk_is_said() -> None:
 
 def test_a_completion_is_of_the_script() -> None:
     """`python -m wingbeat` is no name that a shell completes. Was: a script that is no script."""
-    done = script("wingbeat --show-completion bash")
+    told = {"_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"}  # else of the parent's shell
+    done = script("wingbeat --show-completion bash", **told)
     assert "_WINGBEAT_COMPLETE=complete_bash" in done.stdout

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import sys
+import textwrap
 from importlib import import_module
 from importlib.metadata import version as installed
 from typing import Annotated, Any, Final
@@ -98,8 +99,11 @@ _FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
 
 
 def print_error(text: str) -> None:
-    """Write what went wrong to standard error, without marks of Rich's own."""
-    Console(stderr=True).print(f"wingbeat: {text}", style="bold", markup=False, highlight=False)
+    """Write what went wrong to standard error; a path in it is never broken over two lines."""
+    console = Console(stderr=True)
+    for line in f"wingbeat: {text}".splitlines():
+        words = textwrap.wrap(line, console.width, break_long_words=False, break_on_hyphens=False)
+        console.print("\n".join(words), style="bold", markup=False, highlight=False, soft_wrap=True)
 
 
 def main() -> None:

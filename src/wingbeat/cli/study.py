@@ -11,7 +11,7 @@ import typer
 from wingbeat.cli import show_study
 from wingbeat.cli.compact import CompactCommand, CompactGroup
 from wingbeat.cli.named_study import command_for, plan_shown
-from wingbeat.cli.options import Json, Quiet, RayAddress, Resources
+from wingbeat.cli.options import Json, Quiet, RayAddress, Resources, existing
 from wingbeat.cli.parse import make_importable, parse_arguments
 from wingbeat.cli.show_study import finished, quiet_or
 from wingbeat.errors import RequestError
@@ -206,6 +206,8 @@ def show(
     as_json_text: Json = False,
 ) -> None:
     """Show a study: the best conditions by a scalar, and each axis's effect, its correlations."""
+    if not set("*?[") & set(folder):
+        existing(Path(folder))
     found = load_study(folder)
     tables = {
         "leaderboard": found.leaderboard(value, lowest=not highest),
