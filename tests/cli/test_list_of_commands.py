@@ -14,13 +14,16 @@ from typer.testing import CliRunner
 
 import wingbeat
 from wingbeat.cli.main import COMMANDS, app
+from wingbeat.cli.study import study
+from wingbeat.cli.study_names import RUN, SHOW, declared
+from wingbeat.study.named import STUDIES
 
 
 def test_help_loads_nothing_heavy() -> None:
-    """Of every command but `study`, whose named studies are what their plans say."""
+    """Of no command, nor the list of studies."""
     told = (
         "import sys; from wingbeat.cli.main import COMMANDS, app\n"
-        "for words in ([], *([name] for name in COMMANDS if name != 'study')):\n"
+        "for words in ([], *([name] for name in COMMANDS)):\n"
         "    try: app([*words, '--help'])\n"
         "    except SystemExit as ended: assert not ended.code, words\n"
         "print(*[m for m in ('torch', 'scipy', 'pandas') if m in sys.modules], file=sys.stderr)"
@@ -75,6 +78,15 @@ def test_a_narrow_terminal_gets_no_line_that_it_must_break() -> None:
         said = CliRunner().invoke(app, [*words, "--help"], env={"COLUMNS": "40"}).output
         assert max(map(len, said.splitlines())) <= 40, words
     assert COMMANDS["seeds"][1].rstrip(".") in " ".join(said.split())
+
+
+def test_the_list_of_studies_is_that_of_the_studies() -> None:
+    """It is read off their declarations, without importing what they compute with."""
+    every = sorted(STUDIES.all().values(), key=lambda one: one.name)
+    own = [one for one in every if one.conditions.__module__.startswith("wingbeat.studies.")]
+    assert declared() == {one.name: one.help for one in own}
+    lines = {c.name: inspect.getdoc(c.callback) for c in study.registered_commands}
+    assert (lines["run"], lines["show"]) == (RUN, SHOW)
 
 
 def script(words: str, **environment: str) -> subprocess.CompletedProcess[str]:

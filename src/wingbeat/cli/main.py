@@ -14,6 +14,7 @@ import typer
 from typer.core import TyperCommand
 
 from wingbeat.cli.compact import CompactCommand, CompactGroup
+from wingbeat.cli.study_names import study_names
 from wingbeat.errors import DriverError, RequestError, WingbeatError, nearest
 from wingbeat.terminal import Console, echo, encodable
 
@@ -55,6 +56,8 @@ class LateCommands(CompactGroup):
         if args and args[0] not in COMMANDS and not args[0].startswith("-"):
             ctx.fail(f"No such command {args[0]!r}: {nearest(args[0], COMMANDS)}")
         name, found, rest = super().resolve_command(ctx, args)
+        if name == "study" and rest[:1] in (["-h"], ["--help"], []) and (known := study_names()):
+            return name, known, rest
         return name, found if name is None or found is None else command(name), rest
 
 
