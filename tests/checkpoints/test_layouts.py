@@ -307,7 +307,8 @@ def test_a_norm_as_a_hook_and_as_a_parametrization_are_one(tmp_path, name, kind)
     for order in (("old.pt", "new.pt"), ("new.pt", "old.pt")):
         found = compare([tmp_path / n for n in order])
         assert found.l2[1] == 0.0
-        assert len(found.moments.names) == len(other.state_dict())
+        iterated = 2 if name == "spectral norm" else 0  # vectors that no gradient moves
+        assert len(found.moments.names) == len(other.state_dict()) - iterated
         assert any("parametrizations" in note for note in found.notes)
     same = compare([tmp_path / "old.pt"] * 2)
     assert same.moments.names[0].startswith("0.bias")

@@ -13,14 +13,17 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file, save_model
+from safetensors.torch import load_file, save_file, save_model
 from torch import nn
 from torch.nn.utils import prune
 
+import wingbeat as wb
 from wingbeat.checkpoints import compare, open_checkpoint
 from wingbeat.checkpoints.memory import parse_memory
 from wingbeat.checkpoints.series import open_series
+from wingbeat.checkpoints.torch_file import load_outline
 from wingbeat.errors import RequestError, StoreError
+from wingbeat.scripts import nudge
 
 Weights = Mapping[str, torch.Tensor]
 
@@ -35,7 +38,12 @@ def plain(seed: int) -> dict[str, torch.Tensor]:
 
 
 def apart(first: Weights, second: Weights) -> float:
-    return float(sum((first[n].double() - second[n].double()).square().sum() for n in first) ** 0.5)
+    return float(
+        sum(
+            (first[n].detach().double() - second[n].detach().double()).square().sum() for n in first
+        )
+        ** 0.5
+    )
 
 
 class Tied(nn.Module):
@@ -58,6 +66,35 @@ def used(model: nn.Module) -> dict[str, torch.Tensor]:
     """What the layers multiply with, computed by torch's own hooks."""
     model(torch.ones(1, 5))
     return {f"{i}.{n}": getattr(model[i], n).detach() for i in (0, 2) for n in ("weight", "bias")}
+
+
+class Masked(nn.Module):
+    """A mask as a parametrization, as torch.ao.pruning keeps it."""
+
+    def __init__(self, seed: int) -> None:
+        super().__init__()
+        own = torch.Generator().manual_seed(seed)
+        self.register_buffer("mask", (torch.rand(7, 5, generator=own) > 0.5).float())
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.mask * x
+
+
+def parametrized(seed: int) -> nn.Sequential:
+    model = net(seed)
+    nn.utils.parametrize.register_parametrization(model[0], "weight", Masked(seed))
+    return model
+
+
+def spectral(seed: int) -> nn.Sequential:
+    model = net(seed)
+    model[0] = nn.utils.parametrizations.spectral_norm(model[0])
+    return model
+
+
+def originals(model: nn.Module) -> dict[str, torch.Tensor]:
+    """What training moves of a model under spectral norm: not the vectors that it iterates."""
+    return {name: p.detach() for name, p in model.named_parameters()}
 
 
 def other_order(path: Path, seed: int) -> None:
@@ -113,6 +150,10 @@ Write = Callable[[Path, int], Any]
 # Name → what writes it at a path with a seed, and the weights that count.
 EXACT: dict[str, tuple[Write, Callable[[int], Weights]]] = {
     "pruned": (lambda p, s: torch.save(pruned(s).state_dict(), p), lambda s: used(pruned(s))),
+    "a mask as a parametrization": (
+        lambda p, s: torch.save(parametrized(s).state_dict(), p), lambda s: used(parametrized(s))),
+    "spectral norm": (
+        lambda p, s: torch.save(spectral(s).state_dict(), p), lambda s: originals(spectral(s))),
     "sparse": (lambda p, s: torch.save({n: t.to_sparse() for n, t in plain(s).items()}, p), plain),
     "CSR": (
         lambda p, s: torch.save({"w": plain(s)["0.weight"].to_sparse_csr()}, p),
@@ -157,7 +198,7 @@ def test_masks_are_applied_piece_by_piece_too(tmp_path):
         found = compare([tmp_path / p for p in paths], parse_memory("16MiB"))
         wanted = apart({"w": w * mask}, {"w": other})
         np.testing.assert_allclose(found.l2[1], wanted, rtol=1e-12)
-        assert any("weight_orig times weight_mask" in note for note in found.notes)
+        assert any("original times mask" in note for note in found.notes)
     torch.save({"w_orig": w, "w_mask": mask, "w": w.clone()}, tmp_path / "c.pt")  # no pruned tensor
     assert set(compare([tmp_path / "c.pt"] * 2).moments.names) == {"w_orig", "w"}
 
@@ -168,7 +209,7 @@ def test_a_trajectory_of_pruned_models_holds_what_they_use(tmp_path):
     series = open_series(f"{tmp_path}/step-*.pt")
     for name, wanted in used(pruned(2)).items():
         assert torch.equal(series.read_tensor(2, name)[0], wanted)
-    assert any("weight_mask" in note for note in series.notes)
+    assert any("times mask" in note for note in series.notes)
 
 
 @pytest.mark.parametrize("order", [("a.pt", "b.safetensors"), ("b.safetensors", "a.pt")])
@@ -297,9 +338,50 @@ def test_empty_tensors_are_those_of_stage_3(tmp_path):
         compare([tmp_path / "a.pt", tmp_path / "a.pt"])
 
 
+@pytest.mark.parametrize(
+    "name", ["model-{}-of-2.safetensors", "mp_rank_0{}_model.safetensors", "consolidated.0{}.pth"]
+)
+def test_a_part_of_a_model_is_called_one(tmp_path, name):
+    """Half of a model compared with half of another is not their distance."""
+    for number in (1, 2):
+        save_file(plain(number), tmp_path / name.format(number))
+    first, second = name.format(1), name.format(2)
+    (note,) = open_checkpoint(tmp_path / first).notes
+    assert note == f"{first} is a part of a model; not read: {second}."
+    (tmp_path / second).unlink()
+    assert open_checkpoint(tmp_path / first).notes == ()
+
+
+def test_shards_without_an_index_are_told_from_several_checkpoints(tmp_path):
+    for number in (1, 2):
+        save_file(plain(number), tmp_path / f"model-0000{number}-of-00002.safetensors")
+    with pytest.raises(RequestError, match=r"holds shards .* without their index"):
+        open_checkpoint(tmp_path)
+
+
 def test_another_model_in_the_folder_is_named(tmp_path):
     for name in ("model.safetensors", "model_1.safetensors"):
         save_file(plain(1), tmp_path / name)
     assert open_checkpoint(tmp_path).notes == (
         "Not read, beside model.safetensors: model_1.safetensors.",
     )
+
+
+def test_an_outline_of_the_other_byte_order_is_read(tmp_path):
+    """Was: the end of the process, in torch."""
+    other_order(tmp_path / "a.pt", 1)
+    assert set(load_outline(tmp_path / "a.pt")) == set(plain(1))
+
+
+def test_a_nudge_leaves_alone_what_is_no_weight(tmp_path):
+    """Noise on a mask would undo the pruning; on a scale it would move all its weights."""
+    codes = {"q.weight": torch.arange(4, dtype=torch.int8), "q.weight_scale": torch.rand(3)}
+    held = {**spectral(1).state_dict(), **diffusion(1)["state_dict"], **codes}
+    held |= {f"p.{name}": t for name, t in pruned(1).state_dict().items()}
+    held |= {f"m.{name}": t for name, t in parametrized(1).state_dict().items()}
+    save_file({n: t.clone() for n, t in held.items()}, tmp_path / "a.safetensors")
+    copies = nudge(tmp_path / "a.safetensors", wb.Gaussian(0.1), tmp_path / "out", replicas=1)
+    now = load_file(copies[1].path)
+    still = {name for name, t in held.items() if torch.equal(now[name], t)}
+    alone = ("_u", "_v", "mask", "_scale", "q.weight")
+    assert still == {n for n in held if n.endswith(alone) or n.startswith("model_ema.")}

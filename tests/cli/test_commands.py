@@ -106,7 +106,7 @@ def test_report_writes_the_page_again(call, tmp_path) -> None:
         (("run", "tasks_of_mine.py:task", "--device", "toaster"), 2, "toaster"),
         (("run", "tasks_of_mine.py:task", "--dtype", "int8"), 2, "int8"),
         (("run", "tasks_of_mine.py:broken"), 2, "is nan before any update"),
-        (("report", "nowhere"), 1, "nowhere"),
+        (("report", "nowhere"), 2, "nowhere"),
         (("verify", "tasks_of_mine.py:task", "--against", "nowhere"), 1, "nowhere"),
     ],
 )

@@ -14,13 +14,16 @@ from typer.testing import CliRunner
 
 import wingbeat
 from wingbeat.cli.main import COMMANDS, app
+from wingbeat.cli.study import study
+from wingbeat.cli.study_names import RUN, SHOW, declared
+from wingbeat.study.named import STUDIES
 
 
 def test_help_loads_nothing_heavy() -> None:
-    """Of every command but `study`, whose named studies are what their plans say."""
+    """Of no command, nor the list of studies."""
     told = (
         "import sys; from wingbeat.cli.main import COMMANDS, app\n"
-        "for words in ([], *([name] for name in COMMANDS if name != 'study')):\n"
+        "for words in ([], *([name] for name in COMMANDS)):\n"
         "    try: app([*words, '--help'])\n"
         "    except SystemExit as ended: assert not ended.code, words\n"
         "print(*[m for m in ('torch', 'scipy', 'pandas') if m in sys.modules], file=sys.stderr)"
@@ -77,6 +80,15 @@ def test_a_narrow_terminal_gets_no_line_that_it_must_break() -> None:
     assert COMMANDS["seeds"][1].rstrip(".") in " ".join(said.split())
 
 
+def test_the_list_of_studies_is_that_of_the_studies() -> None:
+    """It is read off their declarations, without importing what they compute with."""
+    every = sorted(STUDIES.all().values(), key=lambda one: one.name)
+    own = [one for one in every if one.conditions.__module__.startswith("wingbeat.studies.")]
+    assert declared() == {one.name: one.help for one in own}
+    lines = {c.name: inspect.getdoc(c.callback) for c in study.registered_commands}
+    assert (lines["run"], lines["show"]) == (RUN, SHOW)
+
+
 def script(words: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run the command line in a shell of its own."""
     return subprocess.run(
@@ -101,6 +113,13 @@ def test_what_a_terminal_cannot_show_is_written_out() -> None:
     assert rb"Distance |w \u2212 w_ref|" in done.stdout
 
 
+def test_a_path_in_an_error_is_not_broken_over_lines() -> None:
+    place = f"no/{'long/' * 40}folder"
+    done = script(f"wingbeat watch {place}", COLUMNS="80")
+    assert place in done.stderr
+    assert all(len(line) <= 80 or line == place for line in done.stderr.splitlines())
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
 def test_a_full_disk_is_said() -> None:
     done = script("wingbeat --help > /dev/full")
@@ -112,5 +131,6 @@ def test_a_full_disk_is_said() -> None:
 
 def test_a_completion_is_of_the_script() -> None:
     """`python -m wingbeat` is no name that a shell completes. Was: a script that is no script."""
-    done = script("wingbeat --show-completion bash")
+    told = {"_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"}  # else of the parent's shell
+    done = script("wingbeat --show-completion bash", **told)
     assert "_WINGBEAT_COMPLETE=complete_bash" in done.stdout

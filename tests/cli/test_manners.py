@@ -76,6 +76,24 @@ def test_what_is_in_the_folder_is_said_in_the_words_of_the_command_line(call, wo
     assert told.endswith("Give this one a folder of its own with --out DIR")
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("report", "gone"), "gone is not there"),
+        (("report", "mine.py"), "mine.py is a file"),
+        (("watch", "gone"), "gone is not there"),
+        (("watch", ".", "--seconds", "-1"), "--seconds is -1: use a number above 0"),
+        (("study", "show", "gone"), "gone is not there"),
+        (("run", "mine.py:task", "--seeds", "0"), "seeds is 0: use a whole number of at least 1"),
+    ],
+)
+def test_a_wrong_request_ends_with_2(call, words, said) -> None:
+    """Was: 1, as if something had failed; and a run of one seed where none was asked for."""
+    code, out, told = call(*words)
+    assert (code, out) == (2, "")
+    assert said in " ".join(told.split())
+
+
 def test_overwrite_removes_nothing_but_a_run(call, tmp_path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "thesis.tex").write_text("years of work")

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
+
+from wingbeat.checkpoints.pruned import masks
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,6 +22,7 @@ STATISTICS = ("running_mean", "running_var")
 # What GPTQ and AWQ call codes; endings of codes of compressed-tensors, torchao and quanto.
 _PACKED = ("qweight", "qzeros", "g_idx")
 _CODES = ("_packed", "_qdata", "_data")
+_ITERATED = re.compile(r"(^|\.)parametrizations\.\w+\.\d+\._[uv]$")
 # What lies beside codes: of bitsandbytes; of compressed-tensors, ModelOpt and FBGEMM; DeepSeek-V3.
 _BESIDE = (
     ".absmax", ".quant_map", ".nested_absmax", ".nested_quant_map", ".SCB",
@@ -42,6 +46,15 @@ class Shared:
     def numbers(self) -> int:
         """Count of its numbers in one checkpoint."""
         return self.entries[0].numbers
+
+
+@dataclass(frozen=True)
+class _Named:
+    """Names that tell that a tensor is no weight."""
+
+    packed: frozenset[str]
+    averages: frozenset[str]
+    vectors: frozenset[str]
 
 
 @dataclass(frozen=True)
@@ -70,12 +83,12 @@ def match(
     A tied name counts as present wherever its tensor is stored, and is compared once.
     """
     names = dict.fromkeys(name for s in sources for name in (*s.entries, *s.tied))
-    packed, averages = _quantised(sources), _averages(sources)
+    known = _Named(_quantised(sources), _averages(sources), _vectors(sources))
     shared, out = [], []
     stored: dict[tuple[int, ...], str] = {}
     for name in names:
         found = [_entry(source, name) for source in sources]
-        left = _left_out(name, found, labels, packed, averages)
+        left = _left_out(name, found, labels, known)
         if left is None:
             # Two names of one tensor, whichever of them each checkpoint keeps it under.
             first = stored.setdefault(tuple(map(id, found)), name)
@@ -96,21 +109,22 @@ def _left_out(
     name: str,
     found: Sequence[Entry | None],
     labels: Sequence[str],
-    packed: frozenset[str],
-    averages: frozenset[str],
+    known: _Named,
 ) -> LeftOut | None:
     lacking = [label for label, entry in zip(labels, found, strict=True) if entry is None]
     if lacking:
         return LeftOut(name, "missing", f"not in {few(lacking)}")
     entries = [entry for entry in found if entry is not None]
-    found_why = _by_name(name, packed, averages) or _by_type(entries)
+    found_why = _by_name(name, known) or _by_type(entries)
     return None if found_why is None else LeftOut(name, *found_why)
 
 
-def _by_name(name: str, packed: frozenset[str], averages: frozenset[str]) -> tuple[Why, str] | None:
-    if name in averages:
+def _by_name(name: str, known: _Named) -> tuple[Why, str] | None:
+    if name in known.averages:
         return "average", "an average of the weights beside them; key= takes it instead"
-    if name in packed:
+    if name in known.vectors:
+        return "statistic", "of spectral normalisation"
+    if name in known.packed:
         return "quantised", "packed weights or their scale"
     if name.rpartition(".")[2] in STATISTICS:
         return "statistic", "of a normalisation layer"
@@ -125,6 +139,23 @@ def _by_type(entries: Sequence[Entry]) -> tuple[Why, str] | None:
     if len({e.shape for e in entries}) > 1:
         return "shape", few([str(e.shape) for e in entries])
     return None
+
+
+def beside_weights(source: Source) -> frozenset[str]:
+    """Return names of floating-point tensors that are no weights, though they lie among them.
+
+    Statistics of normalisation, masks of pruning, scales of codes, and averages of the weights.
+    """
+    found = {n for n in source.entries if n.rpartition(".")[2] in STATISTICS}
+    others = _quantised([source]) | _averages([source]) | _vectors([source])
+    return frozenset(found) | masks(source) | others
+
+
+def _vectors(sources: Sequence[Source]) -> frozenset[str]:
+    """Return names of the vectors that spectral norm iterates: no gradient moves them."""
+    names = {name for source in sources for name in source.entries}
+    old = {n for n in names if n.endswith(("_u", "_v")) and f"{n[:-2]}_orig" in names}
+    return frozenset(old | {n for n in names if _ITERATED.search(n)})
 
 
 def _averages(sources: Sequence[Source]) -> frozenset[str]:

@@ -21,6 +21,8 @@ ALONE = ("model.safetensors", "pytorch_model.bin")
 _SAVED = (".pt", ".pth", ".ckpt", ".bin", ".tar")
 # What trainers keep beside weights: optimizers, schedules, random states, arguments.
 _NO_MODEL = re.compile(r"optim|sched|rng|random|scaler|training_args|^events\.", re.I)
+# A shard, a rank of Megatron or DeepSpeed, a part of Llama's own layout.
+_PART = re.compile(r"(?<=-)[0-9]+(?=-of-)|(?<=rank_)[0-9]+|(?<=^consolidated\.)[0-9]+")
 # What compilation, FSDP and activation checkpointing put into names, anywhere.
 _INSIDE = ("_orig_mod.", "_fsdp_wrapped_module.", "_checkpoint_wrapped_module.")
 _BEFORE = "module."  # what data parallelism puts before all names
@@ -53,11 +55,8 @@ def open_checkpoint(path: str | Path, *, key: str | None = None) -> Source:
     given = expanded(path)
     target = located(given)
     source = _bare(format_of(target).function(target, key))
-    more = _others(given, target)
-    if not more:
-        return source
-    notes = (*source.notes, f"Not read, beside {target.name}: {few(more)}.")
-    return replace(source, notes=notes)  # type: ignore[type-var]
+    notes = _beside(given, target)
+    return replace(source, notes=(*source.notes, *notes)) if notes else source  # type: ignore[type-var]
 
 
 def expanded(path: str | Path) -> Path:
@@ -90,6 +89,9 @@ def located(path: Path) -> Path:
         raise RequestError(f"the folder {path} {foreign_folder(path)}")
     if len(found) > 1:
         names = few([p.name for p in found])
+        if all(re.search("-[0-9]+-of-[0-9]+", p.name) for p in found):
+            msg = f"the folder {path} holds shards ({names}) without their index: copy {INDEX} too"
+            raise RequestError(msg)
         msg = f"the folder {path} holds several checkpoints ({names}): name the file itself"
         raise RequestError(msg)
     return found[0]
@@ -101,17 +103,20 @@ def _weights_in(folder: Path) -> list[Path]:
     return sorted(p for p in files if not _NO_MODEL.search(p.name))
 
 
-def _others(given: Path, target: Path) -> list[str]:
-    """Return the weights that lie in a folder beside the file which was taken for it."""
+def _beside(given: Path, target: Path) -> tuple[str, ...]:
+    """Return what of a model, or of another one, is not read, in sentences."""
+    part = _PART.search(target.name)
+    if part and target.is_file():
+        shape = f"{target.name[: part.start()]}*{target.name[part.end() :]}"
+        others = sorted(p.name for p in target.parent.glob(shape) if p != target)
+        if others:
+            return (f"{target.name} is a part of a model; not read: {few(others)}.",)
     if target == given or target.name not in ALONE:
-        return []
-    stem, ending = target.stem, target.suffix
-    return sorted(p.name for p in given.glob(f"*{ending}") if p != target and _like(p, stem))
-
-
-def _like(path: Path, stem: str) -> bool:
-    """Tell whether a file is named as another of the same kind: ``model_1`` beside ``model``."""
-    return re.fullmatch(rf"{re.escape(stem)}_\d+", path.stem) is not None
+        return ()
+    stem = re.compile(rf"{re.escape(target.stem)}_\d+")  # as Accelerate numbers several models
+    there = given.glob(f"*{target.suffix}")
+    others = sorted(p.name for p in there if stem.fullmatch(p.stem))
+    return (f"Not read, beside {target.name}: {few(others)}.",) if others else ()
 
 
 def _bare(source: Source) -> Source:

@@ -8,7 +8,7 @@ from decimal import Decimal
 
 _NUMBER = re.compile(
     r"(?P<word>[A-Za-z]*)[-_= .]*(?<![0-9])(?<![0-9]\.)"
-    r"(?P<digits>[0-9]+(?:\.[0-9]+)?(?:[eE]\+?[0-9]{1,2}(?![0-9A-Za-z]))?)"
+    r"(?P<digits>[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]{1,2}(?![0-9A-Za-z]))?)"
     r"(?P<unit>[kKmMbB](?![A-Za-z]))?(?P<next>[A-Za-z]*)"
 )
 # Times and digests hold numbers that are no step.

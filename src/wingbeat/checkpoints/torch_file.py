@@ -152,6 +152,16 @@ def load_plain(path: Path) -> Any:
     return _load(path, map_location="cpu")
 
 
+def load_outline(path: Path) -> Any:
+    """Return all that an archive of ``torch.save`` holds, its tensors without their numbers.
+
+    Raises:
+        StoreError: it is damaged or asks to run code.
+    """
+    whole = turned(path, read_records(path).values())
+    return _load(path, map_location="cpu" if whole else "meta")
+
+
 def _load(path: Path, **options: Any) -> Any:
     """Load without running code; None where the meta device cannot represent a tensor."""
     try:

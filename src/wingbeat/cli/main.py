@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import sys
+import textwrap
 from collections.abc import Sequence
 from importlib import import_module
 from importlib.metadata import version as installed
@@ -14,6 +15,7 @@ import typer
 from typer.core import TyperCommand
 
 from wingbeat.cli.compact import CompactCommand, CompactGroup
+from wingbeat.cli.study_names import study_names
 from wingbeat.errors import DriverError, RequestError, WingbeatError, nearest
 from wingbeat.terminal import Console, echo, encodable
 from wingbeat.worker_server import start_server
@@ -58,6 +60,8 @@ class LateCommands(CompactGroup):
         name, found, rest = super().resolve_command(ctx, args)
         if name == "study" and is_for_processes(rest):
             start_server()  # it and this process import torch at the same time
+        if name == "study" and rest[:1] in (["-h"], ["--help"], []) and (known := study_names()):
+            return name, known, rest
         return name, found if name is None or found is None else command(name), rest
 
 
@@ -115,8 +119,11 @@ _FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
 
 
 def print_error(text: str) -> None:
-    """Write what went wrong to standard error, without marks of Rich's own."""
-    Console(stderr=True).print(f"wingbeat: {text}", style="bold", markup=False, highlight=False)
+    """Write what went wrong to standard error; a path in it is never broken over two lines."""
+    console = Console(stderr=True)
+    for line in f"wingbeat: {text}".splitlines():
+        words = textwrap.wrap(line, console.width, break_long_words=False, break_on_hyphens=False)
+        console.print("\n".join(words), style="bold", markup=False, highlight=False, soft_wrap=True)
 
 
 def main() -> None:

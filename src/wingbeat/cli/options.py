@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from wingbeat.errors import RequestError
+
 Place = Annotated[
     str, typer.Argument(metavar="MODULE:FACTORY", help="mine:task or mine.py:task gives a wb.Task.")
 ]
@@ -34,6 +36,18 @@ Resources = Annotated[
 RayAddress = Annotated[
     str | None, typer.Option(help="Of a running Ray cluster: auto, host:6379, ray://host:10001.")
 ]
+
+
+def existing(folder: Path) -> Path:
+    """Return a folder that is to be read.
+
+    Raises:
+        RequestError: it is not there, or is a file.
+    """
+    if not folder.is_dir():
+        what = "is a file" if folder.exists() else "is not there"
+        raise RequestError(f"{folder} {what}: give the folder of a run or a study")
+    return folder
 
 
 def folder_for(factory: str, kind: str = "") -> Path:

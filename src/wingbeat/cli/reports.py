@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from wingbeat.cli import show
-from wingbeat.cli.options import Json, Quiet
+from wingbeat.cli.options import Json, Quiet, existing
 from wingbeat.terminal import Console, echo
 
 
@@ -26,6 +26,8 @@ def report(
     """Write the report of a finished run again, or one page of several runs side by side."""
     from wingbeat.execution.result import as_json, load
 
+    for folder in folders:
+        existing(folder)
     if len(folders) > 1:
         _compare(folders, out or Path("compared.html"), quiet=quiet, as_json_text=as_json_text)
         return

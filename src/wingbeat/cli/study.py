@@ -11,9 +11,10 @@ import typer
 from wingbeat.cli import show_study
 from wingbeat.cli.compact import CompactCommand, CompactGroup
 from wingbeat.cli.named_study import command_for, plan_shown
-from wingbeat.cli.options import Json, Quiet, RayAddress, Resources
+from wingbeat.cli.options import Json, Quiet, RayAddress, Resources, existing
 from wingbeat.cli.parse import make_importable, parse_arguments
 from wingbeat.cli.show_study import finished, quiet_or
+from wingbeat.cli.study_names import HELP
 from wingbeat.errors import RequestError
 from wingbeat.report.pages.grid_of_conditions import write_grid_page
 from wingbeat.report.pages.narrow_table import narrow
@@ -55,12 +56,12 @@ class FileOrName(CompactGroup):
 
 study = typer.Typer(
     cls=FileOrName,
-    help="Run a study file or a named study; the same command again goes on.",
+    help=HELP,
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
 )
-for named_study in STUDIES.all().values():
+for named_study in sorted(STUDIES.all().values(), key=lambda one: one.name):
     study.command(named_study.name, cls=CompactCommand)(command_for(named_study))
 
 
@@ -206,6 +207,8 @@ def show(
     as_json_text: Json = False,
 ) -> None:
     """Show a study: the best conditions by a scalar, and each axis's effect, its correlations."""
+    if not set("*?[") & set(folder):
+        existing(Path(folder))
     found = load_study(folder)
     tables = {
         "leaderboard": found.leaderboard(value, lowest=not highest),

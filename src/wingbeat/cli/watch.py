@@ -13,6 +13,8 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from wingbeat.cli.options import existing
+from wingbeat.errors import RequestError
 from wingbeat.terminal import Console
 
 if TYPE_CHECKING:
@@ -31,6 +33,9 @@ def watch(
     """Show how far a run or study is, from its folder alone, until it ends or Ctrl-C."""
     from wingbeat.execution.progress_of_run import RunWatcher
 
+    existing(folder)
+    if not seconds > 0:
+        raise RequestError(f"--seconds is {seconds:g}: use a number above 0")
     if (folder / "ledger.jsonl").exists():
         _watch_study(folder, seconds, once=once)
         return

@@ -106,9 +106,14 @@ def check_seeds(seeds: Sequence[int] | int | None) -> tuple[int, ...] | None:
 def default_seeds(count: int) -> tuple[int, ...]:
     """Return ``count`` base seeds: 0 first, then derived ones.
 
+    Raises:
+        RequestError: there is to be none.
+
     >>> default_seeds(2)[0]
     0
     """
+    if count < 1:
+        raise RequestError(f"seeds is {count}: use a whole number of at least 1")
     return (0, *(derive(0, "base", i) % 2**31 for i in range(1, count)))
 
 

@@ -163,8 +163,8 @@ def unmoved(result: ResultLike, perturbation: str | None) -> str:
     if entry(result, "final_l2", perturbation).value != 0:
         return ""  # another order of the data or other noise, which moves no weight at first
     return (
-        "Undetermined: the perturbation changed no weight, and its copies equal the reference to "
-        "the last bit. Nothing was tried; a larger one is, where rounding swallowed this."
+        "Undetermined: the perturbation changed no weight (rounding swallows small ones), and its "
+        "copies equal the reference to the last bit."
     )
 
 

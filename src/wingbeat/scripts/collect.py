@@ -7,11 +7,10 @@ import re
 import shutil
 from typing import TYPE_CHECKING, Any, Final
 
-import torch
-
 from wingbeat.checkpoints.open import open_checkpoint
 from wingbeat.checkpoints.pattern import find_files, is_pattern
 from wingbeat.checkpoints.step import read_step
+from wingbeat.checkpoints.torch_file import load_outline
 from wingbeat.errors import RequestError, RunError, WingbeatError
 from wingbeat.replicas.fork import REFERENCE
 from wingbeat.scripts.keep import NO_WEIGHTS
@@ -165,7 +164,7 @@ def _held_step(checkpoint: Path) -> int:
         if checkpoint.is_dir():
             content = json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
         elif checkpoint.suffix not in ("", ".safetensors", ".json"):
-            content = torch.load(checkpoint, map_location="meta", weights_only=True)
+            content = load_outline(checkpoint)
     except Exception:  # a reader's own errors too: nothing is said there without running code
         return 0
     found = content if isinstance(content, dict) else {}

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import torch
 
-from wingbeat.checkpoints.names import STATISTICS
+from wingbeat.checkpoints.names import beside_weights
 from wingbeat.checkpoints.open import open_checkpoint
 from wingbeat.checkpoints.source import read_whole
 from wingbeat.errors import RequestError, StoreError
@@ -70,8 +70,9 @@ def nudge(
 
     Args:
         checkpoint: a file or a folder in any format that `compare` reads.
-        perturbations: those that change weights. Batch-norm statistics are left alone; choose
-            tensors by ``include`` and ``exclude``.
+        perturbations: those that change weights. Statistics of normalisation, masks of pruning,
+            scales of codes and averages (``model_ema.``) are left alone; choose tensors by
+            ``include`` and ``exclude``.
         out: folder of the copies: ``out/null/…``, ``out/gaussian-0.01@0#1/…``.
         replicas: copies for each perturbation.
         seed: base seed of the nudges.
@@ -134,10 +135,11 @@ def check_nudges(given: Sequence[object], replicas: int) -> None:
 
 
 def _weights(source: Source) -> dict[str, Entry]:
+    beside = beside_weights(source)
     found = {
         name: entry
         for name, entry in source.entries.items()
-        if entry.kind == "float" and entry.numbers and not name.endswith(STATISTICS)
+        if entry.kind == "float" and entry.numbers and name not in beside
     }
     if not found:
         msg = f"{source.path} holds no floating-point weight that could be nudged"
