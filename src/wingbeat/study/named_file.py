@@ -78,7 +78,7 @@ class NamedFile:
 
     def run(self, out: str | Path | None = None, **options: Any) -> Finding:
         """Run what is left of it; see `wingbeat.study.named.NamedStudy.run`."""
-        own = {"device": self.device, "compiled": self.compiled}
+        own: dict[str, Any] = {"device": self.device, "compiled": self.compiled}
         return self.study.run(self.plan, out or self.folder, **own, **options)
 
 

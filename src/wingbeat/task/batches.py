@@ -65,7 +65,8 @@ class Batches:
         own = self._given is None and is_tensors(task.data)
         self._tensors: Any = self._place(task.data) if own else None
         # Quicker, and the same where nothing lies in another order.
-        self._plain = is_plain(self._tensors) and all(t.is_contiguous() for t in self._tensors)
+        held = self._tensors
+        self._plain = is_plain(held) and all(t.is_contiguous() for t in held or ())
         self.remembers: tuple[str, ...] = ()
         self._shapes: set[tuple[Any, ...]] | None = None
         self._recent: dict[tuple[int, int], tuple[int, Batch]] = {}

@@ -21,8 +21,6 @@ from wingbeat.studies.seedwise import seeds_to_decide
 from wingbeat.study.finished import last_of
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
-
     from wingbeat.studies.butterfly.found import ButterflyFindings
 
 STANDARD: Final = "standard"
@@ -100,7 +98,7 @@ def _whole_mean(values: pd.Series) -> float:
     return float(values.mean(skipna=False))
 
 
-def _difference(pairs: pd.DataFrame) -> dict[Hashable, Any]:
+def _difference(pairs: pd.DataFrame) -> dict[str, Any]:
     gaps = (pairs["here"] - pairs["usual"]).tolist()
     found = over_seeds(gaps)
     assert found is not None  # there is at least one pair
