@@ -4,24 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from typing import TYPE_CHECKING
-
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
-from rich.progress import Progress as Bars
+import os
+import sys
+from typing import TYPE_CHECKING, Final
 
 from wingbeat.execution.notebook_line import NotebookLine, in_notebook
-from wingbeat.terminal import Console
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from types import TracebackType
+
+    from rich.progress import Progress as Bars
+    from rich.progress import TaskID
+
+_ASKING: Final = ("FORCE_COLOR", "TTY_COMPATIBLE")
+"""Where these are set rich decides whether there is a terminal."""
 
 
 class Progress:
@@ -32,24 +29,14 @@ class Progress:
     """
 
     def __init__(self, wanted: bool | None = None) -> None:
-        console = Console(stderr=True, force_jupyter=False)
         inside = wanted is not False and in_notebook()
         self._notebook = NotebookLine() if inside else None
-        shown = not inside and (console.is_terminal if wanted is None else wanted)
-        self._bars = Bars(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-            console=console,
-            disable=not shown,
-            transient=True,
-        )
+        self._bars = None if inside else _bars(wanted)
         self._line: TaskID | None = None
 
     def __enter__(self) -> Progress:
-        self._bars.start()
+        if self._bars is not None:
+            self._bars.start()
         return self
 
     def __exit__(
@@ -58,7 +45,8 @@ class Progress:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._bars.stop()
+        if self._bars is not None:
+            self._bars.stop()
 
     @contextlib.contextmanager
     def task(self, name: str, total: int) -> Iterator[Callable[[int], None]]:
@@ -67,19 +55,20 @@ class Progress:
             place = self._notebook
             yield lambda done: place.show(f"{name}: {done:,} of {total:,}", now=done == total)
             return
-        if self._bars.disable:
+        bars = self._bars
+        if bars is None:
             yield lambda _: None
             return
-        line = self._bars.add_task(name, total=total)
-        yield lambda done: self._bars.update(line, completed=done)
-        self._bars.remove_task(line)
+        line = bars.add_task(name, total=total)
+        yield lambda done: bars.update(line, completed=done)
+        bars.remove_task(line)
 
     def note(self, words: str) -> None:
         """Print a line that stays."""
         logging.getLogger("wingbeat").info(words)
         if self._notebook is not None:
             print(words)  # noqa: T201  (a cell's own output)
-        if not self._bars.disable:
+        if self._bars is not None:
             self._bars.console.print(words, markup=False, highlight=False)
 
     def say(self, words: str) -> None:
@@ -87,8 +76,38 @@ class Progress:
         if self._notebook is not None:
             self._notebook.show(words)
             return
-        if self._bars.disable:
+        if self._bars is None:
             return
         if self._line is None:
             self._line = self._bars.add_task(words, total=None)
         self._bars.update(self._line, description=words)
+
+
+def _bars(wanted: bool | None) -> Bars | None:
+    """Return bars on standard error; None where none are shown, and rich need not be loaded."""
+    asked = wanted or any(os.environ.get(name) for name in _ASKING) or _is_terminal()
+    if wanted is False or not asked:
+        return None
+    from rich import progress
+
+    from wingbeat.terminal import Console
+
+    console = Console(stderr=True, force_jupyter=False)
+    if not (console.is_terminal if wanted is None else wanted):
+        return None
+    return progress.Progress(
+        progress.TextColumn("{task.description}"),
+        progress.BarColumn(),
+        progress.MofNCompleteColumn(),
+        progress.TimeElapsedColumn(),
+        progress.TimeRemainingColumn(),
+        console=console,
+        transient=True,
+    )
+
+
+def _is_terminal() -> bool:
+    try:
+        return bool(getattr(sys.stderr, "isatty", bool)())
+    except ValueError:  # it is closed
+        return False
