@@ -4,17 +4,22 @@
    ``ProcessRunner(2)``, alternating, in one run. The first round pays on both sides for what a
    program loads once: inline what a first recorded step imports, the processes also the start of
    the server that imports torch for them. Later rounds find both loaded.
+   ``--whole`` measures whole commands instead, from the shell to the page: the same conditions as
+   a study file, each command a program of its own, and ``--before`` an earlier checkout beside it.
 2. ``Ledger.left`` and ``plan_study`` (without probes) over 10,000 conditions, of which none, half
    and all are done, and the collection of 10,000 finished records.
 
-    python -m benchmarks.study [--rounds 3] [--epochs 20] [--json FILE]
+    python -m benchmarks.study [--rounds 3] [--epochs 20] [--json FILE] [--whole [--before FOLDER]]
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -25,6 +30,7 @@ from unittest.mock import patch
 
 import pandas as pd
 
+import wingbeat
 from wingbeat.files import parquet
 from wingbeat.study.condition import Condition
 from wingbeat.study.grid import cross
@@ -36,6 +42,16 @@ from wingbeat.study.run import run_study
 from wingbeat.study.runner import InlineRunner, ProcessRunner, Runner
 
 TABLE = pd.DataFrame({"metric": "l2", "step": range(20), "value": 0.5})
+EIGHT = """
+[base]
+factory = "wingbeat.tasks.dense:circles_task"
+metrics = ["l2", "spread"]
+arguments = {{ epochs = {epochs} }}
+
+[axes]
+arguments.lr = [0.003, 0.01]
+seed = [0, 1, 2, 3]
+"""
 AIM_SPEED_UP, AIM_SECONDS = 1.7, 5.0
 
 
@@ -68,6 +84,44 @@ def speed_up(rounds: int, epochs: int) -> dict[str, Any]:
     assert len(tables) == 1, "the runners disagree"
     parts = {"first": slice(0, 1), "later": slice(1, None)}
     return {name: ratio(found, part) for name, part in parts.items() if found["inline"][part]}
+
+
+def whole(rounds: int, epochs: int, before: str | None) -> None:
+    """Print the seconds of whole commands, and what two processes gain in each round."""
+    sources = {
+        "now": str(Path(wingbeat.__file__).parents[1]),
+        **({"before": before} if before else {}),
+    }
+    found: dict[str, list[float]] = {}
+    for _ in range(rounds):
+        for name, source in sources.items():
+            for runner in ("inline", "processes"):
+                row = found.setdefault(f"{name}, {runner}", [])
+                row.append(seconds(lambda: command(source, runner, epochs)))  # noqa: B023
+    for name in sources:
+        one, two = found[f"{name}, inline"], found[f"{name}, processes"]
+        gain = statistics.median(a / b for a, b in zip(one, two, strict=True))
+        middle = [statistics.median(times) for times in (one, two)]
+        print(f"{name}: inline {middle[0]:.2f} s, 2 processes {middle[1]:.2f} s, {gain:.2f} times")
+    if before:
+        old, new = found["before, processes"], found["now, processes"]
+        gain = statistics.median(a / b for a, b in zip(old, new, strict=True))
+        print(f"2 processes, before against now: {gain:.2f} times")
+
+
+def command(source: str, runner: str, epochs: int) -> None:
+    """Run the study of eight conditions as a command of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "eight.toml"
+        file.write_text(EIGHT.format(epochs=epochs), encoding="utf-8")
+        words = ["study", str(file), "--runner", runner, "--out", f"{folder}/out", "--quiet"]
+        workers = ["--workers", "2"] if runner == "processes" else []
+        subprocess.run(
+            [sys.executable, "-m", "wingbeat", *words, *workers],
+            check=True,
+            env={**os.environ, "PYTHONPATH": source},
+            cwd=folder,
+        )
 
 
 def ratio(found: dict[str, list[float]], part: slice) -> dict[str, float]:
@@ -135,7 +189,12 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--conditions", type=int, default=10_000)
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--whole", action="store_true", help="whole commands")
+    parser.add_argument("--before", help="with --whole: src folder of an earlier checkout")
     asked = parser.parse_args(arguments)
+    if asked.whole:
+        whole(asked.rounds, asked.epochs, asked.before)
+        return
     speed = speed_up(asked.rounds, asked.epochs)
     for name, row in speed.items():
         print(
