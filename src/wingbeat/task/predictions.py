@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 import torch
 
+from wingbeat.generators import GeneratorStates
+
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from torch import Tensor, nn
 
     from wingbeat.task.data import Batch
@@ -16,10 +21,10 @@ if TYPE_CHECKING:
 def loss_and_scores(task: Task, model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor | None]:
     """Return the task's loss and the class scores, as `class_scores`, from one forward pass.
 
-    Where the scores are ``model(batch[0])`` and the loss has called just that, its result is
+    Where the loss has called ``model(batch[0])`` and the scores are made of that, its result is
     taken; a second pass would give the same. Otherwise the model runs twice.
     """
-    if task.predict is not None or not isinstance(batch, (tuple, list)):
+    if not isinstance(batch, (tuple, list)) or not batch:
         return task.loss(model, batch), class_scores(task, model, batch)
     seen: list[tuple[Tensor, int]] = []
 
@@ -28,15 +33,45 @@ def loss_and_scores(task: Task, model: nn.Module, batch: Batch) -> tuple[Tensor,
         if alone and isinstance(output, torch.Tensor):
             seen.append((output, output._version))
 
+    simple, before = _is_simple(model), GeneratorStates.now()
     hook = model.register_forward_hook(remember)
     try:
         loss = task.loss(model, batch)
     finally:
         hook.remove()
     # A loss may change the scores in place: then they are no longer what the model gave.
-    if seen and seen[0][0]._version == seen[0][1]:
+    if not seen or seen[0][0]._version != seen[0][1]:
+        return loss, class_scores(task, model, batch)
+    if task.predict is None:
         return loss, _several(seen[0][0])
-    return loss, class_scores(task, model, batch)
+    if not simple or before.moved():
+        return loss, class_scores(task, model, batch)
+    with _answering(model, batch[0], seen[0][0]):
+        return loss, class_scores(task, model, batch)
+
+
+def _is_simple(model: nn.Module) -> bool:
+    """Tell whether a call of a model is one of the ``forward`` of its class, and no more."""
+    hooks = (model._forward_hooks, model._forward_pre_hooks)
+    scripted = isinstance(model, torch.jit.ScriptModule)
+    return not any(hooks) and "forward" not in vars(model) and not scripted
+
+
+@contextlib.contextmanager
+def _answering(model: nn.Module, inputs: Any, output: Tensor) -> Iterator[None]:
+    """Let a model return what it gave before where it is called with the same inputs alone."""
+    usual = model.forward
+
+    def forward(*given: Any, **named: Any) -> Any:
+        """Return what is known, or run the model."""
+        known = len(given) == 1 and not named and given[0] is inputs
+        return output if known else usual(*given, **named)
+
+    model.forward = forward
+    try:
+        yield
+    finally:
+        del model.forward
 
 
 def class_scores(task: Task, model: nn.Module, batch: Batch) -> Tensor | None:
