@@ -48,6 +48,18 @@ LOOP_MARGIN = 1.2
 """The loop must be this much faster to be chosen: near a tie, the choice should not flip."""
 VECTOR_LOOP = 32
 """Numbers that a vectorised kernel takes at a time: two registers of 16 single floats."""
+PLACE = (
+    "replicas that start equal do not stay equal in lock step on this machine with this number of "
+    "threads: trust no distance near the noise floor, or use driver='loop', or one thread "
+    "(OMP_NUM_THREADS=1)"
+)
+"""Said where a replica's bits depend on its place in the stack."""
+SIZE = (
+    "how a replica rounds depends on this machine on how many are in its stack: the replicas of "
+    "this run and its twin stay comparable to the bit, but the same replica in a run with other "
+    "perturbations is another one, as a small nudge would make it; driver='loop' does not do this"
+)
+"""Said where it depends on the number of replicas alone."""
 COMPILE_SECONDS = 120.0
 """Compiling is tried when the rest of the run would take longer than this."""
 
@@ -111,7 +123,8 @@ class DriverSelector:
             return self._loop("asked for")
         kind = DRIVERS.find(wanted)
         driver = self._held(kind, kind.first_mode(compiled, self.step.device.type))
-        return self._checked(driver, 0 if kind.stacks else 1, "asked for")
+        choice = self._checked(driver, 0 if kind.stacks else 1, "asked for")
+        return self._slower(kind, choice) if PLACE in choice.warnings else choice
 
     def frozen(self, facts: dict[str, Any]) -> ExecutionPlan:
         """Return the execution that an earlier start of the same run chose."""
@@ -283,19 +296,36 @@ class DriverSelector:
     ) -> ExecutionPlan:
         """Prove that a replica's bits depend neither on its place nor on who rides along."""
         fills = {self._fill(driver), max(self._fill(driver), self._even())}
+        found = {}
         for spare in sorted({1} if chunk == 1 else fills):
-            if self._invariant(driver, chunk, spare):
+            found[spare] = self._depends(driver, chunk, spare)
+            if not found[spare]:
                 return ExecutionPlan(driver, chunk, spare, reason, timings or {})
-        warning = (
-            "replicas that start equal do not stay equal in lock step on this machine with "
-            f"{torch.get_num_threads()} threads: trust no distance near the noise floor, or use "
-            "driver='loop', or one thread (OMP_NUM_THREADS=1)"
-        )
-        return ExecutionPlan(driver, chunk, 1, reason, timings or {}, (warning,))
+        spare = next((spare for spare, why in found.items() if why == SIZE), 1)
+        why = found.get(spare, PLACE)
+        return ExecutionPlan(driver, chunk, spare, reason, timings or {}, (why,))
 
-    def _invariant(self, driver: Driver, chunk: int, spare: int) -> bool:
+    def _slower(self, kind: DriverKind, choice: ExecutionPlan) -> ExecutionPlan:
+        """Return a later mode of a driver, in which copies that are equal stay equal, if one does.
+
+        A compiler fuses operations as it likes, for each size of stack anew.
+        """
+        mode = choice.driver.mode
+        for other in kind.modes[kind.modes.index(mode) + 1 :] if mode in kind.modes else ():
+            self.step.renew()
+            try:
+                driver = self._held(kind, other)
+            except DriverError:
+                return choice
+            found = self._checked(driver, choice.chunk, f"asked for; {mode}, equal copies part")
+            if PLACE not in found.warnings:
+                return found
+        return choice
+
+    def _depends(self, driver: Driver, chunk: int, spare: int) -> str:
+        """Return on what a replica's bits depend: "" for nothing, else `SIZE` or `PLACE`."""
         seen: list[list[Tensor]] = []
-        sizes = set()
+        sizes, within = set(), True
         for everybody in self.stack_schedule:
             # One by one, more than two of them would be the same once more.
             cast = everybody[:2] if chunk == 1 else everybody
@@ -310,10 +340,13 @@ class DriverSelector:
                     give_back()
             base = [m.streams == cast[0].streams for m in cast]
             states = [s for s, same in zip(replicas.states(), base, strict=True) if same]
-            seen += [mark_of_state(s, large=replicas.large) for s in states]
+            first, *others = (mark_of_state(s, large=replicas.large) for s in states)
             states.clear()  # before there are others
+            within = within and all(equal(first, s) for s in others)
+            seen.append(first)
             replicas.release()
-        return all(equal(seen[0], s) for s in seen[1:])
+        across = all(equal(seen[0], s) for s in seen[1:])
+        return PLACE if not within else "" if across else SIZE
 
     def _fill(self, driver: Driver) -> int:
         """Return what a stack is filled up to a multiple of.
