@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from wingbeat.study.condition import Condition
     from wingbeat.study.ledger import Record
     from wingbeat.study.outcome import StudyResult
-    from wingbeat.study.plan import StudyPlan
 
 StoreAddress = Annotated[
     str | None,
@@ -107,23 +106,16 @@ def run_file(
     make_importable(Path.cwd(), file.resolve().parent)
     asked = _asked(file, small=small, grid_only=[bool(tries), store is not None])
     folder = out or Path("runs") / asked.name
-    chosen = make_runner(
-        runner,
-        workers=workers,
-        ray_address=ray_address,
-        resources=parse_arguments(resource or ()),
-        folder=folder / "jobs",
-    )
+    ray: dict[str, Any] = {"ray_address": ray_address, "resources": parse_arguments(resource or ())}
+    chosen = make_runner(runner, workers=workers, folder=folder / "jobs", **ray)
+    if dry_run:
+        _show_plan(asked, folder, workers or RUNNERS.find(runner).at_a_time, probes, as_json_text)
+        return
     if isinstance(asked, NamedFile):
         own = None if runner == "processes" else chosen  # on a GPU it is one process, not all
-        how = {"runner": own, "workers": workers, "keep_weights": keep_weights}
-        silent = as_json_text, quiet
-        _run_named(asked, folder, how, probes if dry_run else None, *silent)
-        return
-    if dry_run:
-        count = workers or RUNNERS.find(runner).at_a_time or processors()
-        plan = plan_study(asked.conditions, folder, workers=count, probes=probes)
-        _show_plan(asked.name, plan, as_json_text=as_json_text)
+        say = quiet_or(quiet or as_json_text)
+        done = asked.run(folder, runner=own, workers=workers, keep_weights=keep_weights, say=say)
+        finished(done, as_json_text)
         return
     found = run_study(
         asked.conditions,
@@ -151,22 +143,6 @@ def _asked(file: Path, *, small: bool, grid_only: Sequence[bool]) -> NamedFile |
     return Study.from_file(file)
 
 
-def _run_named(
-    asked: NamedFile,
-    folder: Path,
-    how: dict[str, Any],
-    probes: int | None,
-    as_json_text: bool,
-    quiet: bool,
-) -> None:
-    """Run what a file asks of a named study; with probes only say what that would cost."""
-    if probes is not None:
-        options = {"workers": how["workers"], "device": asked.device, "probes": probes}
-        plan_shown(asked.study, asked.plan, folder, options, as_json_text=as_json_text)
-        return
-    finished(asked.run(folder, say=quiet_or(quiet or as_json_text), **how), as_json_text)
-
-
 def _told(conditions: Sequence[Condition]) -> Callable[[Record, int, int], None]:
     """Return what prints the end of an attempt, its condition called by what differs."""
     names = show_study.called(conditions)
@@ -177,11 +153,19 @@ def _silent(record: Record, ended: int, total: int) -> None:
     """Tell nothing at the end of a condition."""
 
 
-def _show_plan(name: str, plan: StudyPlan, *, as_json_text: bool) -> None:
+def _show_plan(
+    asked: NamedFile | Study, folder: Path, workers: int | None, probes: int, as_json_text: bool
+) -> None:
+    """Show what a file would train and what that would cost."""
+    if isinstance(asked, NamedFile):
+        options = {"workers": workers, "device": asked.device, "probes": probes}
+        plan_shown(asked.study, asked.plan, folder, options, as_json_text=as_json_text)
+        return
+    plan = plan_study(asked.conditions, folder, workers=workers or processors(), probes=probes)
     if as_json_text:
         show_study.document(plan.to_json())
     else:
-        show_study.plan(Console(), name, plan)
+        show_study.plan(Console(), asked.name, plan)
 
 
 def _show_outcome(found: StudyResult, page: Path, *, as_json_text: bool, quiet: bool) -> None:
