@@ -13,6 +13,7 @@ from wingbeat.errors import NOT_REACHED
 from wingbeat.studies.phases import AlongPlan
 from wingbeat.studies.phases.measure import CURVES, agreement, curve, marks, onset, settled
 from wingbeat.studies.phases.page import _changes
+from wingbeat.studies.phases.plan import conditions
 from wingbeat.study.analysis import Analysis
 
 STEPS = np.arange(0, 410, 10)
@@ -31,6 +32,17 @@ def planted(**changes):
     found["unit_cosine_start"] = 1 - 0.5 * t
     found["nc1"] = np.exp(-3 * t)
     return {k: pd.Series(v, index=STEPS) for k, v in {**found, **changes}.items()}
+
+
+@pytest.mark.parametrize("epochs", [1, 20])
+def test_the_plan_says_as_many_updates_as_are_trained(epochs):
+    """1,400 images are 21 batches of 64 and one of 56."""
+    plan = AlongPlan(epochs=epochs)
+    (condition,) = conditions(AlongPlan(epochs=epochs, seeds=1))
+    assert plan.steps == condition.task().steps == 22 * epochs
+    if epochs == 20:
+        shares = [p["at"] / plan.steps for p in condition.perturbations]
+        assert shares == [0.0, 0.05, 0.1, 0.25, 0.5]
 
 
 def test_marks_of_planted_phases():

@@ -73,12 +73,3 @@ def mean_over_layers(values: Array) -> Array:
     count = there.sum(axis=0)
     total = np.where(there, values, 0.0).sum(axis=0)
     return np.where(count > 0, total / np.maximum(count, 1), np.nan)
-
-
-def broken_replicas(context: MetricContext, step: int) -> Array:
-    """Return for each replica of a moment whether its weights are not all finite, (E,)."""
-    snapshot = context.trajectory.at(step)
-    bad = np.zeros(len(snapshot.labels), dtype=bool)
-    for tensor in snapshot.params.values():
-        bad |= ~tensor.isfinite().reshape(len(tensor), -1).all(dim=1).cpu().numpy()
-    return bad

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property, partial
 from math import isfinite
@@ -157,13 +157,7 @@ class Condition:
         Raises:
             RequestError: the factory cannot be found or called, or gives something else.
         """
-        try:
-            task = named(self.factory)(**self.arguments)
-        except TypeError as error:
-            msg = f"{self.factory} cannot be called with {self.arguments}: {error}"
-            raise RequestError(msg) from error
-        if not isinstance(task, Task):
-            raise RequestError(f"{self.factory} gave {type(task).__name__}: return a Task")
+        task = task_of(self.factory, self.arguments)
         own = self.own_optimizer()
         return task if own is None else replace(task, optimizer=own)
 
@@ -216,6 +210,25 @@ def perturbation(found: dict[str, Json]) -> Perturbation:
         'gaussian-0.01@0'
     """
     return perturbation_of(found.get("kind"), {k: v for k, v in found.items() if k != "kind"})
+
+
+def task_of(factory: str, arguments: Mapping[str, Any]) -> Task:
+    """Return what a factory, ``module:function``, makes of arguments.
+
+    Raises:
+        RequestError: the factory cannot be found or called, or gives something else.
+
+    >>> task_of("wingbeat.tasks.dense:digits_mlp_task", {"epochs": 2}).steps
+    44
+    """
+    try:
+        task = named(factory)(**arguments)
+    except TypeError as error:
+        msg = f"{factory} cannot be called with {dict(arguments)}: {error}"
+        raise RequestError(msg) from error
+    if not isinstance(task, Task):
+        raise RequestError(f"{factory} gave {type(task).__name__}: return a Task")
+    return task
 
 
 def named(place: str) -> Callable[..., Any]:

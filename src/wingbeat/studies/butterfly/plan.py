@@ -31,7 +31,7 @@ from wingbeat.studies.butterfly.grid import (
     parse_numbers,
     parse_value,
 )
-from wingbeat.study.condition import Condition, named
+from wingbeat.study.condition import Condition, named, task_of
 from wingbeat.study.ledger import Ledger
 from wingbeat.study.plan_options import argument, option
 from wingbeat.task.data import len_of
@@ -251,13 +251,7 @@ def limited_task(
         >>> len(task.eval_data[0])
         100
     """
-    try:
-        task = named(factory)(**arguments)
-    except TypeError as error:
-        msg = f"{factory} cannot be called with {dict(arguments)}: {error}"
-        raise RequestError(msg) from error
-    if not isinstance(task, Task):
-        raise RequestError(f"{factory} gave {type(task).__name__}: return a Task")
+    task = task_of(factory, arguments)
     if task.eval_data is None or eval_samples is None or len_of(task.eval_data) <= eval_samples:
         return task
     return replace(task, eval_data=select_samples(task.eval_data, eval_samples))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import ceil
 from typing import Final
 
 from wingbeat.errors import RequestError
@@ -17,6 +18,8 @@ FORKS: Final = (0.0, 0.05, 0.1, 0.25, 0.5)
 """Where copies are nudged, as shares of training."""
 IMAGES: Final = 1400
 """Training images of the digits."""
+BATCH: Final = 64
+"""Images of an update, all but the last of a pass."""
 METRICS: Final = (
     "train_loss", "accuracy", "disagreement", "kernel", "local_elasticity", "drift",
     "activation_flips", "unit_cosine", "neural_collapse", "barrier",
@@ -50,8 +53,8 @@ class AlongPlan:
 
     @property
     def steps(self) -> int:
-        """Updates of a run."""
-        return self.epochs * (IMAGES // 64)
+        """Updates of a run; the last batch of a pass is a smaller one."""
+        return self.epochs * ceil(IMAGES / BATCH)
 
 
 def conditions(plan: AlongPlan) -> list[Condition]:

@@ -15,7 +15,7 @@ import torch
 from wingbeat.errors import RequestError, nearest
 from wingbeat.landscape.data import select_samples
 from wingbeat.studies.expected import expected_line
-from wingbeat.study.condition import Condition, named
+from wingbeat.study.condition import Condition, task_of
 from wingbeat.study.plan_options import argument, option
 from wingbeat.task.data import len_of
 from wingbeat.task.task import Task
@@ -193,13 +193,7 @@ def constant_rate(
         >>> task.steps, len(task.eval_data[0]), task.schedule
         (20, 50, None)
     """
-    try:
-        task = named(factory)(**arguments)
-    except TypeError as error:
-        msg = f"{factory} cannot be called with {dict(arguments)}: {error}"
-        raise RequestError(msg) from error
-    if not isinstance(task, Task):
-        raise RequestError(f"{factory} gave {type(task).__name__}: return a Task")
+    task = task_of(factory, arguments)
     if task.eval_data is None:
         raise RequestError(f"{factory} has no eval_data: whether copies disagree is asked on it")
     shown = task.eval_data
