@@ -49,6 +49,7 @@ GREW = {"copies": 5, "copies_grown": 4, "growth_smallest": 0.9, "growth_largest"
         ({"task": {"model": {"builder": "a:f.<locals>.<lambda>#01"}}}, "a run without a name"),
         ({"checkpoints": "runs/seed-*.pt"}, "runs/seed-*.pt"),
         ({"loop": "your own", "build": "mine:build#0123"}, "mine:build"),
+        ({"loop": "your own", "build": "__main__:f.<locals>.build#0123"}, "f.build"),
         ({}, "a run without a name"),
     ],
 )

@@ -64,6 +64,7 @@ def _code(digest: object) -> str:
     ('mine:net', '', '')
     """
     place = str(digest or "").partition("#")[0]
+    place = place.removeprefix("__main__:").replace(".<locals>", "")
     return "" if place == "functools:partial" or "<lambda>" in place else place
 
 
