@@ -211,9 +211,12 @@ def _of_backend(asker: str, name: str, _: FrameType) -> Any:
 def _of_symbols(_: str, name: str, frame: FrameType) -> Any:
     """Answer with a function that knows numbers, and asks for symbols where it is given others."""
     known = name in _ON_NUMBERS or name in _LOOKED_UP
-    if not known or frame.f_code.co_name == "<module>":  # what a file imports stays
-        return None
+    # What the file of a module imports stays there.
+    return _on_numbers(name) if known and frame.f_code.co_name != "<module>" else None
 
+
+@cache
+def _on_numbers(name: str) -> Callable[..., Any]:
     def called(*given: Any, **options: Any) -> Any:
         """Call the function on numbers, or the one on symbols."""
         if not options and name in _ON_NUMBERS and all(map(_is_number, given)):

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 import torch
 
-from wingbeat.checkpoints.memory import show_memory
 from wingbeat.errors import RequestError
 from wingbeat.replicas.snapshot import LARGE
 
@@ -103,6 +102,8 @@ def check(state: State, copies: int, kept: int, device: torch.device, form: Form
     on_device = kept if device.type == "cpu" else 0  # snapshots are moved to the CPU
     size, free = needed(state, copies, on_device, form), free_memory(device)
     if free is not None and size > free:
+        from wingbeat.checkpoints.memory import show_memory  # late: with all of checkpoints
+
         weights = show_memory(_bytes(state.params))
         spared = " With out=, snapshots go to the disk instead." if kept else ""
         raise RequestError(
