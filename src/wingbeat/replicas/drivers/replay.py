@@ -10,12 +10,11 @@ are the same on the same numbers, hence the bits.
 
 from __future__ import annotations
 
-import math
 import operator
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import torch
-from torch.fx import GraphModule, Node
+from torch.fx import Graph, GraphModule, Node
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from wingbeat.heap import USUAL, hold
@@ -23,7 +22,7 @@ from wingbeat.replicas.aliases import is_random, returned, writes, written
 from wingbeat.replicas.drivers.marks import equal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from torch import Tensor
 
@@ -79,7 +78,7 @@ def replay(recorded: GraphModule, leaves: Sequence[Tensor]) -> Callable[..., lis
 
 
 class _Writer:
-    """Writes a recording anew as a function, and runs it once on the way."""
+    """Writes a recording anew, and runs it once on the way."""
 
     def __init__(self, recorded: GraphModule, leaves: Sequence[Tensor]) -> None:
         self._recorded, self._leaves = recorded, iter(leaves)
@@ -87,37 +86,32 @@ class _Writer:
         self._nodes: list[Node] = list(recorded.graph.nodes)
         self._last = {arg: node for node in self._nodes for arg in node.all_input_nodes}
         self._apart = written(recorded.graph) | returned(recorded.graph)
-        self._constants: set[Node] = set()
         self._values: dict[Node, Any] = {}
-        self._takes: list[str] = []
-        self._lines: list[str] = []
-        self._known: dict[str, Any] = {}
+        self._graph, self._new = Graph(), dict[Node, Node]()
+        self._constants: dict[str, Any] = {}
+        self._constant_nodes: set[Node] = set()
 
     def function(self) -> Callable[..., list[Tensor]]:
         """Return the function."""
         for node in self._nodes:
             self._write(node)
-            over = [arg for arg in node.all_input_nodes if self._last[arg] is node]
-            for arg in over:
-                del self._values[arg]
-            # What is over is forgotten, as in the recording: memory is that of the values needed.
-            names = [arg.name for arg in over if arg not in self._constants]
-            if names and node.op != "output":
-                self._lines.append(f"{' = '.join(names)} = None")
-        text = f"def program({', '.join(self._takes)}):\n    " + "\n    ".join(self._lines)
-        exec(compile(text, "<recorded step>", "exec"), self._known)  # noqa: S102  (text from above)
-        program: Callable[..., list[Tensor]] = self._known["program"]
+            for arg in node.all_input_nodes:
+                if self._last[arg] is node:
+                    self._values.pop(arg, None)
+        made = GraphModule(dict(self._constants), self._graph)
+        # Found at once: what a module has registered it looks for in several places.
+        vars(made).update(self._constants)
+        program: Callable[..., list[Tensor]] = made.forward
         return program
 
     def _write(self, node: Node) -> None:
         if node.op == "output":
-            self._lines.append(f"return {self._text(node.args[0])}")
+            self._graph.output(self._there(node.args[0]))
         elif node.op == "placeholder":
             self._values[node] = next(self._leaves)
-            self._takes.append(node.name)
+            self._new[node] = self._graph.placeholder(node.name)
         elif node.op == "get_attr":
-            held = operator.attrgetter(str(node.target))(self._recorded)
-            self._hold(node, held)
+            self._hold(node, operator.attrgetter(str(node.target))(self._recorded))
         else:
             self._call(node)
 
@@ -127,18 +121,17 @@ class _Writer:
         if self._is_constant(node, value):
             self._hold(node, value)
             return
-        if node.target is operator.getitem:
-            self._lines.append(f"{node.name} = {node.args[0]}[{node.args[1]!r}]")
-        else:
-            words = [self._text(a) for a in node.args]
-            words += [f"{name}={self._text(a)}" for name, a in node.kwargs.items()]
-            over = None if kwargs else self._over(node, value)
-            way = over and _into(node, over, args, self._values[over], value)
-            if way:
-                function, more = way
-                words += more
-            self._lines.append(f"{node.name} = {self._bound(function)}({', '.join(words)})")
+        there, named = self._there(node.args), self._there(node.kwargs)
+        over = None if kwargs else self._over(node, value)
+        way = over and _into(node, over, args, self._values[over], value)
         self._values[node] = value
+        if way == "in place" or (function is not node.target and _name(node) in _METHODS):
+            name = _name(node) + ("_" if way else "")
+            self._new[node] = self._graph.call_method(name, there, named)
+            return
+        if way and over:
+            function, named = getattr(torch, _name(node)), {"out": self._new[over]}
+        self._new[node] = self._graph.call_function(function, there, named)
 
     def _over(self, node: Node, value: Any) -> Node | None:
         """Return an argument that nobody needs any more, and whose memory fits a result."""
@@ -146,7 +139,7 @@ class _Writer:
             return None
         for arg in dict.fromkeys(node.all_input_nodes):
             own = self._values[arg]
-            made_here = arg.op == "call_function" and arg not in self._constants
+            made_here = arg.op == "call_function" and arg not in self._constant_nodes
             if made_here and self._last[arg] is node and _alike_in_memory(own, value):
                 place = _place(own)
                 alive = sum(_lies_at(place, v) for v in self._values.values())
@@ -155,10 +148,12 @@ class _Writer:
         return None
 
     def _hold(self, node: Node, value: Any) -> None:
-        """Keep a value under a node's name."""
-        self._values[node] = self._known[node.name] = value
+        """Keep a value as a constant."""
+        name = f"constant_{len(self._constants)}"
+        self._values[node] = self._constants[name] = value
         self._others |= {_place(value)} if isinstance(value, torch.Tensor) else set()
-        self._constants.add(node)
+        self._constant_nodes.add(node)
+        self._new[node] = self._graph.get_attr(name)
 
     def _is_constant(self, node: Node, value: Any) -> bool:
         """Tell whether a value is the same at every call, and nobody's to write into."""
@@ -168,30 +163,22 @@ class _Writer:
         return made_once and value.numel() <= _CONSTANT
 
     def _given(self, found: Any) -> Any:
-        """Return arguments with values in place of nodes; lists without any as tuples."""
-        if isinstance(found, Node):
-            return self._values[found]
-        if isinstance(found, dict):
-            return {name: self._given(a) for name, a in found.items()}
-        if isinstance(found, (list, tuple)):
-            return [self._given(a) for a in found]
-        return found
+        """Return arguments with values in place of nodes."""
+        return _mapped(found, self._values)
 
-    def _text(self, found: Any) -> str:
-        if isinstance(found, Node):
-            return str(found.name)
-        if isinstance(found, (list, tuple)):
-            return f"[{', '.join(map(self._text, found))}]"
-        plain = isinstance(found, (bool, int, str, type(None)))
-        if plain or (isinstance(found, float) and math.isfinite(found)):
-            return repr(found)
-        return self._bound(found)
+    def _there(self, found: Any) -> Any:
+        """Return arguments with the new nodes in place of the recording's."""
+        return _mapped(found, self._new)
 
-    def _bound(self, thing: Any) -> str:
-        """Return a name for a thing that has none in Python's text."""
-        name = f"_{id(thing)}"
-        self._known[name] = thing  # held, so that no other thing gets its place
-        return name
+
+def _mapped(found: Any, things: Mapping[Node, Any]) -> Any:
+    if isinstance(found, Node):
+        return things[found]
+    if isinstance(found, dict):
+        return {name: _mapped(a, things) for name, a in found.items()}
+    if isinstance(found, (list, tuple)):
+        return type(found)(_mapped(a, things) for a in found)
+    return found
 
 
 class _Spy(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -210,19 +197,18 @@ class _Spy(TorchDispatchMode):  # type: ignore[no-untyped-call]
 def _tried(node: Node, args: list[Any], kwargs: dict[str, Any]) -> tuple[Callable[..., Any], Any]:
     """Return the quickest way to call an operation that runs it alone, and what it returns."""
     target: Any = node.target
-    plain = getattr(target, "_op", target)
     quick = _quick(node)
     if quick is None or is_random(node) or writes(node):
-        return plain, target(*args, **kwargs)
+        return target, target(*args, **kwargs)
     spy = _Spy()
     try:
         with spy:
             value = quick(*args, **kwargs)
     except (TypeError, RuntimeError, IndexError, ValueError):  # it takes other arguments
-        return plain, target(*args, **kwargs)
+        return target, target(*args, **kwargs)
     met, *others = spy.met or [(None, (), {})]
     same = not others and met[0] is target and _alike(met[1:], (args, kwargs))
-    return (quick, value) if same else (plain, target(*args, **kwargs))
+    return (quick, value) if same else (target, target(*args, **kwargs))
 
 
 def _quick(node: Node) -> Callable[..., Any] | None:
@@ -242,25 +228,27 @@ def _name(node: Node) -> str:
 
 
 def _into(
-    node: Node, over: Node, args: list[Any], place: Tensor, value: Tensor
-) -> tuple[Callable[..., Any], list[str]] | None:
+    node: Node, over: Node, args: Sequence[Any], place: Tensor, value: Tensor
+) -> Literal["in place", "out", ""]:
     """Return how to call an operation so that it writes where an argument lies.
 
-    None where a trial on a copy does not give the same.
+    "" where a trial on a copy does not give the same.
     """
     copy, name = place.clone(), _name(node)
     given = [copy if a is place else a for a in args]
+    first = node.args[0] is over
     try:
-        if node.args[0] is over:
-            function, more = getattr(torch.Tensor, f"{name}_"), []
-            found = function(*given)
-        else:
-            function, more = getattr(torch, name), [f"out={over.name}"]
-            found = function(*given, out=copy)
+        found = (
+            getattr(torch.Tensor, f"{name}_")(*given)
+            if first
+            else getattr(torch, name)(*given, out=copy)
+        )
     except (AttributeError, TypeError, RuntimeError):
-        return None
+        return ""
     same = found.data_ptr() == copy.data_ptr() and _alike_in_memory(found, value)
-    return (function, more) if same and equal([found], [value]) else None
+    if not same or not equal([found], [value]):
+        return ""
+    return "in place" if first else "out"
 
 
 def _alike_in_memory(own: Any, value: Tensor) -> bool:
