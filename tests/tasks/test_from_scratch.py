@@ -27,6 +27,7 @@ from wingbeat.tasks.recipe import FULL_STEPS, INTERVENTIONS, Recipe, Triangle, f
 SMALL = {
     "cifar-resnet": {"depth": 8, "width": 4, "samples": 64, "budget": 4e-4, "batch_size": 16},
     "cifar-vit": {"width": 8, "layers": 1, "samples": 64, "budget": 4e-4, "batch_size": 16},
+    "digits-resnet": {"width": 4, "budget": 4e-4, "batch_size": 16},
     "mnist-mlp": {"hidden": (8,), "samples": 64, "epochs": 2, "batch_size": 16},
     "shakespeare-gpt": {
         "width": 8,
@@ -81,6 +82,23 @@ def test_triangle_has_its_corners() -> None:
     assert [factor(t) for t in (0, 10, 20, 510)] == [0.0, 0.5, 1.0, 0.5]
     assert min(factor(t) for t in range(1, 1000)) > 0
     assert Triangle(10, 0.001)(1) == 1.0  # never a division by zero
+
+
+def test_a_residual_net_of_digits_is_stacked_and_sees_shifted_images() -> None:
+    """With one channel an image lies two ways in memory at once, of which one cannot be stacked."""
+    task = butterfly_tasks.digits_resnet(width=4, budget=2e-4, between=False, along=False)
+    result = wb.run(task, wb.Gaussian(0.1), replicas=2, driver="lockstep", progress=False)
+    assert result.environment["driver"] == "lockstep"
+    assert result.noise_floor == 0.0
+    images, labels = task.data[0][:3], task.data[1][:3]
+    right = torch.full((3, 2), 0.5)
+    right[:, 1] = 0.9
+    assert task.augment is not None
+    moved, same = task.augment((images, labels), lambda k: right[:, :k])
+    assert torch.equal(moved[..., 1:], images[..., :-1])
+    assert not moved[..., 0].any()
+    assert torch.equal(same, labels)
+    assert moved.stride() == (64, 64, 8, 1)
 
 
 def test_an_intervention_changes_one_thing() -> None:

@@ -8,7 +8,7 @@ Conditions" (ICML 2025).
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from wingbeat.studies.butterfly.announce import announcement
 from wingbeat.studies.butterfly.claims import tested
@@ -18,7 +18,20 @@ from wingbeat.studies.butterfly.page import content
 from wingbeat.studies.butterfly.plan import ButterflyPlan, begun, conditions
 from wingbeat.study.named import NamedStudy, register
 
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from wingbeat.study.analysis import Analysis
+
 __all__ = ["STUDY", "ButterflyPlan"]
+
+
+def tables(found: Analysis) -> dict[str, pd.DataFrame]:
+    """Return what is written as CSV; the table of interventions where there are several."""
+    own, changed = found.own, changes(found.own)
+    always = {"cells": own.cells, "values": own.values, "growth": own.laws}
+    return {**always, "interventions": changed} if len(changed) else always
+
 
 STUDY: Final = register(
     NamedStudy(
@@ -28,12 +41,7 @@ STUDY: Final = register(
         plan=ButterflyPlan,
         conditions=conditions,
         read=ButterflyFindings,
-        tables=lambda found: {
-            "cells": found.own.cells,
-            "values": found.own.values,
-            "growth": found.own.laws,
-            "interventions": changes(found.own),
-        },
+        tables=tables,
         claims=tested,
         answers=("tenth", "later"),
         page=content,

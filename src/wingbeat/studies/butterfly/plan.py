@@ -81,8 +81,8 @@ class ButterflyPlan:
     """
 
     task: str = argument(
-        "MODULE:FACTORY, or cifar-resnet, cifar-vit, mnist-mlp, shakespeare-gpt, sst2-minilm, "
-        "gsm8k-lm.",
+        "MODULE:FACTORY, or cifar-resnet, cifar-vit, digits-resnet, mnist-mlp, shakespeare-gpt, "
+        "sst2-minilm, gsm8k-lm.",
         "TASK",
         "cifar-resnet",
     )
