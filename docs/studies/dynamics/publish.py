@@ -8,7 +8,6 @@ judged anew, as the present version judges them; nothing is trained.
 
 from __future__ import annotations
 
-import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,8 +15,9 @@ from typing import Final
 
 import pandas as pd
 
-from wingbeat.errors import RequestError, WingbeatError
+from wingbeat.errors import RequestError
 from wingbeat.studies.dynamics import STUDY, DynamicsPlan
+from wingbeat.studies.publishing import run_script
 from wingbeat.study.ledger import parquet
 from wingbeat.study.outcome import StudyResult
 from wingbeat.tasks.architectures import ARCHITECTURES, FAMILIES
@@ -117,15 +117,7 @@ def _whole_model(table: pd.DataFrame) -> pd.DataFrame:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Publish the studies in the folder that the command line names last."""
-    given = [Path(a) for a in (sys.argv[1:] if arguments is None else arguments)]
-    if not given:
-        raise SystemExit("usage: python docs/studies/dynamics/publish.py [STUDY…] FOLDER")
-    *studies, folder = given
-    try:
-        for path in publish(studies, folder) if studies else judge_again(folder):
-            sys.stdout.write(f"{path}\n")
-    except WingbeatError as error:
-        raise SystemExit(f"wingbeat: {error}") from None
+    run_script("docs/studies/dynamics/publish.py", publish, judge_again, arguments)
 
 
 if __name__ == "__main__":

@@ -7,15 +7,15 @@ judged anew; nothing is trained.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 import pandas as pd
 
-from wingbeat.errors import RequestError, WingbeatError
+from wingbeat.errors import RequestError
 from wingbeat.files import write_bytes
+from wingbeat.studies.publishing import run_script
 from wingbeat.studies.topology.claims import claims
 from wingbeat.studies.topology.found import TopologyFindings, tables
 from wingbeat.study.analysis import Analysis
@@ -90,15 +90,7 @@ def _write(path: Path, table: pd.DataFrame) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Publish the studies in the folder that the command line names last."""
-    given = [Path(a) for a in (sys.argv[1:] if arguments is None else arguments)]
-    if not given:
-        raise SystemExit("usage: python docs/studies/topology/publish.py [STUDY…] FOLDER")
-    *studies, folder = given
-    try:
-        for path in publish(studies, folder) if studies else judge_again(folder):
-            sys.stdout.write(f"{path}\n")
-    except WingbeatError as error:
-        raise SystemExit(f"wingbeat: {error}") from None
+    run_script("docs/studies/topology/publish.py", publish, judge_again, arguments)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
-from wingbeat.errors import DIVERGED
+from wingbeat.errors import DIVERGED, TOO_FEW_REPLICAS
 from wingbeat.studies.left_over import correlated
 from wingbeat.studies.three_families.found import coded, explained
 from wingbeat.studies.useful_perturbations.measure import OF
@@ -99,7 +99,8 @@ def ensembles(runs: pd.DataFrame) -> pd.DataFrame:
     for (net, name, time), own in runs.groupby(["net", "perturbation", "time"], sort=True):
         row: dict[str, Any] = {"net": net, "perturbation": name, "time": time}
         row |= {"members": int(own["members"].iloc[0]), "runs": len(own)}
-        found.append(row | mean_columns(own, VALUES, LIMITS, reason=DIVERGED))
+        why = DIVERGED if row["members"] > 1 else TOO_FEW_REPLICAS  # one net has no members
+        found.append(row | mean_columns(own, VALUES, LIMITS, reason=why))
     return pd.DataFrame(found)
 
 
