@@ -40,8 +40,7 @@ def compare(
         ),
     ],
     memory: Annotated[
-        str | None,
-        typer.Option(help="Most memory that this process may take, as 512MiB; default 1GiB."),
+        str | None, typer.Option(help="Most memory of this process, as 512MiB; default 1GiB.")
     ] = None,
     key: Annotated[
         str | None, typer.Option(help="Where the tensors are inside .pt files that hold more.")
