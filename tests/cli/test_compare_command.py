@@ -39,6 +39,19 @@ def test_people_and_machines_read_the_same_numbers(tmp_path):
     assert found["formats"] == ["safetensors", "sharded safetensors"]
 
 
+def test_the_usual_bound_refuses_nothing_in_a_process_that_is_large_already(tmp_path, monkeypatch):
+    """As after hours of a notebook, or of other tests: nobody asked for 1 GiB."""
+    paths = [written(tmp_path / f"{i}.safetensors", state(i)) for i in (0, 1)]
+    free = json.loads(call(*paths, "--json").stdout)
+    monkeypatch.setattr("wingbeat.checkpoints.memory.resident", lambda: 3 << 30)
+    assert room(None) == RESERVE
+    crowded = json.loads(call(*paths, "--json").stdout)
+    assert (crowded["l2"], crowded["cosine"]) == (free["l2"], free["cosine"])
+    done = call(*paths, "--memory", "1GiB", ok=False)
+    assert isinstance(done.exception, RequestError)
+    assert "Python and torch alone take 3 GiB" in str(done.exception)
+
+
 def test_names_from_outside_stay_text_on_the_terminal(tmp_path):
     odd = "w[bold]\x1b[31m"
     paths = [written(tmp_path / f"{i}.safetensors", {odd: torch.ones(2) * i}) for i in (1, 2)]

@@ -58,7 +58,11 @@ PAIRS = {
     "verify": Pair(task.verify, verify),
     "onset": Pair(cli_onset.onset, find_onset),
     "noise": Pair(cli_noise.noise, noise_sources),
-    "compare": Pair(cli_compare.compare, compare),
+    "compare": Pair(
+        cli_compare.compare,
+        compare,
+        {"memory": "1 GiB too, but of the whole process"},
+    ),
     "nudge": Pair(scripts.nudge, nudge),
     "fork": Pair(scripts.fork, fork),
     "measure": Pair(scripts.measure, measure_checkpoints),

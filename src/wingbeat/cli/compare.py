@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from wingbeat.checkpoints import Comparison
     from wingbeat.cli.compare_models import BetweenModels, ComparedLayer
 
+USUAL = "1GiB"
+"""What the process may take where nobody says it."""
 RESERVE = 128 << 20
 """Bytes kept for what Python and torch take on top of their start and of the buffers."""
 _MOST_ROWS = 12
@@ -38,8 +40,8 @@ def compare(
         ),
     ],
     memory: Annotated[
-        str, typer.Option(help="Most memory that this process may take, as 1GiB or 512MiB.")
-    ] = "1GiB",
+        str | None, typer.Option(help="Most memory of this process, as 512MiB; default 1GiB.")
+    ] = None,
     key: Annotated[
         str | None, typer.Option(help="Where the tensors are inside .pt files that hold more.")
     ] = None,
@@ -114,15 +116,21 @@ def _show_all(found: Comparison, models: Sequence[BetweenModels], written: Seque
         Console().print(f"written: {_text(str(path))}", soft_wrap=True, highlight=False)
 
 
-def room(memory: str) -> int:
+def room(memory: str | None) -> int:
     """Return how much of a bound on the whole process is left for buffers.
 
+    Args:
+        memory: what was asked for. None is the usual bound: a process that holds as much already,
+            such as a notebook, gets as much for buffers as is kept besides them.
+
     Raises:
-        RequestError: Python and torch alone take as much.
+        RequestError: Python and torch alone take what was asked for.
     """
     from wingbeat.checkpoints.memory import parse_memory, resident, show_memory
 
-    allowed, taken = parse_memory(memory), resident()
+    allowed, taken = parse_memory(memory or USUAL), resident()
+    if memory is None:
+        return max(allowed - taken - RESERVE, RESERVE)
     if allowed <= taken + RESERVE:
         msg = (
             f"--memory {memory}: Python and torch alone take {show_memory(taken)}; "
