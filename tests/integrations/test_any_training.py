@@ -182,3 +182,19 @@ def test_adapters_alone_unless_asked_otherwise(tmp_path: Path) -> None:
     assert set(moved) == {"frozen.weight", "frozen.bias", *names}
     still = load_file(tmp_path / "b/runs/null/step-0.safetensors")
     assert not torch.equal(moved["frozen.weight"], still["frozen.weight"])
+
+
+def test_weights_that_unfreeze_after_the_fork_are_named(tmp_path: Path) -> None:
+    def thawing(on_step: Any) -> None:
+        model, optimizer = build()
+        model[0].requires_grad_(False)
+        on_step(0, model)
+        for step in range(1, STEPS + 1):
+            model[0].requires_grad_(step > 4)
+            update(model, optimizer)
+            on_step(step, model, last=step == STEPS)
+
+    result = fork_training(thawing, wb.Gaussian(0.1), tmp_path, replicas=1, record_every=4)
+    assert result.noise_floor == 0.0
+    assert "0.bias, 0.weight" in " ".join(result.warnings)
+    assert "0.weight" not in load_file(tmp_path / f"runs/reference/step-{STEPS}.safetensors")

@@ -116,6 +116,27 @@ def test_trainer(kind: str, tmp_path: Path) -> None:
     assert (ends.drop("null") > 0).all()
 
 
+@needs("transformers", "accelerate")
+def test_a_trainer_that_stops_early_records_its_last_step(tmp_path: Path) -> None:
+    from transformers import TrainerCallback
+
+    from wingbeat.integrations.huggingface import fork
+
+    class Stop(TrainerCallback):  # type: ignore[misc]
+        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            control.should_training_stop = state.global_step >= 5
+
+    def make() -> Any:
+        own = trainer(tmp_path / "own")
+        own.add_callback(Stop())
+        return own
+
+    with contextlib.redirect_stdout(io.StringIO()):
+        result = fork(make, wb.Gaussian(0.05), replicas=1, at=2, out=tmp_path / "x", record_every=2)
+    assert result.steps == (2, 4, 5)
+    assert result.noise_floor == 0.0
+
+
 @needs("transformers", "accelerate", "peft")
 def test_adapters_at_the_start_say_that_b_does_not_move(tmp_path: Path) -> None:
     from wingbeat.integrations.huggingface import fork

@@ -122,6 +122,10 @@ def step_callback(on_step: Callable[..., Any]) -> Any:
             last = state.global_step >= state.max_steps
             on_step(state.global_step, known["model"], last=last)
 
+        def on_epoch_end(self, args: Any, state: Any, control: Any, **known: Any) -> None:
+            if control.should_training_stop:  # before the best weights are loaded, if they are
+                on_step(state.global_step, known["model"], last=True)
+
     return StepCallback()
 
 

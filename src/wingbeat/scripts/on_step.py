@@ -35,6 +35,7 @@ class OnStep:
         l2: norm of the nudge after rounding to the weights' type; 0 for the reference.
         changed: share of the weights that became another number.
         still: names of the tensors that were asked to move and did not.
+        thawed: names of the weights that train at the last recording and did not at the fork.
         told: called with the step of each recording once it is written.
     """
 
@@ -53,7 +54,9 @@ class OnStep:
         self.at, self.record_every, self.weights = at, record_every, weights
         self.l2 = self.changed = 0.0
         self.still: tuple[str, ...] = ()
+        self.thawed: tuple[str, ...] = ()
         self.forked = False
+        self._names: frozenset[str] | None = None
         self.told: Callable[[int], None] = lambda _: None
         self._last: int | None = None
         self._recorded: int | None = None
@@ -83,11 +86,14 @@ class OnStep:
         self._last = step
 
     def chosen(self, model: nn.Module) -> dict[str, Tensor]:
-        """Return the weights that are nudged and recorded, by name."""
+        """Return the weights that are nudged and recorded, by name: those of the fork."""
         inner = unwrapped(model)
         found = trainable(inner)
         if self.weights == "all":
             found = {n: p for n, p in inner.named_parameters() if p.is_floating_point()}
+        if self._names is not None:
+            self.thawed = tuple(sorted(set(found) - self._names))
+            found = {n: p for n, p in inner.named_parameters() if n in self._names}
         if not found:
             raise RequestError("the model has no weight that is trained: nothing could part")
         empty = [name for name, weight in found.items() if not weight.numel()]
@@ -99,6 +105,7 @@ class OnStep:
     def _fork(self, model: nn.Module) -> None:
         self.forked = True
         params = self.chosen(model)
+        self._names = frozenset(params)
         if self.nudge is None:
             return
         self.nudge.check(params, self.at + 1)

@@ -188,6 +188,7 @@ def _trained(train: Callable[[OnStep], Any], hook: OnStep, seed: int) -> dict[st
             msg = f"the training of {hook.label} never called on_step with step {hook.at}"
             raise RunError(f"{msg}: call it before the first update, and after each")
         facts = {"l2": hook.l2, "changed": hook.changed, "still": list(hook.still)}
+        facts["thawed"] = list(hook.thawed)
         write_bytes(mark, json.dumps(facts, indent=1).encode())
     found: dict[str, Any] = json.loads(mark.read_text(encoding="utf-8"))
     return found
@@ -206,6 +207,13 @@ def _notes(facts: dict[str, dict[str, Any]]) -> list[str]:
     notes = [
         f"{k} moved no weight: rounding swallowed it" for k, v in copies.items() if not v["l2"]
     ]
+    thawed: list[str] = next((v["thawed"] for v in facts.values() if v.get("thawed")), [])
+    if thawed:
+        few = f"{', '.join(thawed[:2])}{', …' if len(thawed) > 2 else ''}"
+        notes.append(
+            f"{len(thawed)} tensors ({few}) did not train at the step of the fork, and do later: "
+            "they are neither nudged nor in the distances. weights='all' takes them."
+        )
     still: list[str] = next((v["still"] for v in copies.values() if v["still"] and v["l2"]), [])
     if still:
         notes.append(
