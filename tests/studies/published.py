@@ -24,9 +24,9 @@ INTERVAL: Final = re.compile(rf"({NUMBER})[^|\[\d]{{0,14}}\s\[({NUMBER})(?:,| to
 _RAISED: Final = str.maketrans("⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "-0123456789")
 
 
-def file_of(name: str, *, small: bool = False) -> NamedFile:
+def file_of(name: str, *, quick: bool = False) -> NamedFile:
     """Return what a study file asks for."""
-    return read_named(FILES / f"{name}.toml", small=small)
+    return read_named(FILES / f"{name}.toml", quick=quick)
 
 
 def page_of(name: str) -> Path:
@@ -39,7 +39,7 @@ def small_run(
     name: str, folder: Path, kept: Path | None = None, say: Say = lambda _: None
 ) -> Finding:
     """Run a file's small version; its tables have the columns of the published ones."""
-    found = file_of(name, small=True).run(folder, runner=InlineRunner(), say=say)
+    found = file_of(name, quick=True).run(folder, runner=InlineRunner(), say=say)
     assert not found.study.failures
     published = kept or page_of(name).with_suffix("")
     for place, table in found.tables.items():

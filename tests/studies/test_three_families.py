@@ -116,7 +116,7 @@ def test_what_cannot_be_run_is_refused():
 
 @pytest.mark.slow
 def test_a_small_run_has_a_page_and_tables_that_follow_from_it(tmp_path: Path):
-    found, plan = small_run("three_families", tmp_path), file_of("three_families", small=True).plan
+    found, plan = small_run("three_families", tmp_path), file_of("three_families", quick=True).plan
     assert runs_of(found.study.conditions, plan).equals(found.tables["runs"])
     assert sorted(found.tables["runs"]["weights"].unique()) == [
         1107.0, 1135.0, 1146.0, 3818.0, 3835.0, 3870.0,

@@ -174,6 +174,6 @@ def test_a_quick_run_has_a_page_with_bars_tables_and_its_command(tmp_path):
         assert word in text
     wanted = {"architectures.csv", "correlations.csv", "families.csv", "conventions.csv"}
     assert wanted <= {p.name for p in tmp_path.iterdir()}
-    words = shlex.split(file_of("topology", small=True).command)
+    words = shlex.split(file_of("topology", quick=True).command)
     assert words[:3] == ["wingbeat", "study", "topology"]
     assert {"3-layer Small", "GPT tiny"} <= set(words)

@@ -179,5 +179,5 @@ def test_a_small_run_has_a_page_and_tables_that_follow_from_it(tmp_path: Path):
     assert "what a sceptic would say" in (tmp_path / "report.html").read_text(encoding="utf-8")
     again = tables_of(pd.read_csv(tmp_path / "runs.csv"))
     pd.testing.assert_frame_equal(again["seeds"], found.tables["seeds"])
-    first = STUDY.conditions(file_of("which_checkpoint", small=True).plan)[0]
+    first = STUDY.conditions(file_of("which_checkpoint", quick=True).plan)[0]
     assert {SMALL, NUDGE, ORDER} == {p["name"] for p in first.perturbations}

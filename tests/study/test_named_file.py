@@ -1,4 +1,4 @@
-"""Study files that name a study: the plan of its command, a small version, mistakes by name."""
+"""Study files that name a study: the plan of its command, a quick version, mistakes by name."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ gamma = [0.5, 1.75]
 width = [16, 64]
 seeds = 4
 device = "cpu"
-[small]
+[quick]
 gamma = 1.75
 gamma-prime = 0
 width = [8, 16]
@@ -48,12 +48,12 @@ def test_a_file_is_the_command_with_the_same_options(tmp_path: Path) -> None:
     assert (found.folder, found.device, found.compiled) == (Path("runs/own"), "cpu", False)
 
 
-def test_the_small_version_replaces_options_and_takes_back_others(tmp_path: Path) -> None:
-    found = read_named(written(tmp_path, FILE), small=True)
+def test_the_quick_version_replaces_options_and_takes_back_others(tmp_path: Path) -> None:
+    found = read_named(written(tmp_path, FILE), quick=True)
     assert found.plan == DiagramPlan((1.75,), (0.0,), (8, 16), DiagramPlan().seeds, 1.0)
-    assert found.folder == Path("runs/own-small")
-    with pytest.raises(RequestError, match=r"has no part \[small\]"):
-        read_named(written(tmp_path, 'study = "phase-diagram"'), small=True)
+    assert found.folder == Path("runs/own-quick")
+    with pytest.raises(RequestError, match=r"has no part \[quick\]"):
+        read_named(written(tmp_path, 'study = "phase-diagram"'), quick=True)
 
 
 YAML = "study: butterfly\noptions: {task: mnist-mlp, times: [0, 0.5], kinds: 'ulp:1', exclude: ''}"
@@ -123,20 +123,20 @@ def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> Any:
 def test_the_command_runs_a_file_as_it_runs_the_study(call: Any, tmp_path: Path) -> None:
     written(tmp_path, FILE)
     written(tmp_path, '[base]\nfactory = "m:f"', "grid.toml")
-    code, out, _ = call("own.toml", "--small", "--dry-run", "--probes", "0", "--json")
+    code, out, _ = call("own.toml", "--quick", "--dry-run", "--probes", "0", "--json")
     assert (code, json.loads(out)["left"]) == (0, 6)
     assert not (tmp_path / "runs").exists()
-    code, out, _ = call("own.toml", "--small", "--runner", "inline", "--json")
+    code, out, _ = call("own.toml", "--quick", "--runner", "inline", "--json")
     found = json.loads(out)
     assert (code, found["counts"]) == (0, {"done": 6})
     assert [claim["ident"] for claim in found["claims"]] == ["regime-1.75-0"]
-    page = (tmp_path / "runs" / "own-small" / "report.html").read_text(encoding="utf-8")
+    page = (tmp_path / "runs" / "own-quick" / "report.html").read_text(encoding="utf-8")
     assert "wingbeat study phase-diagram --gamma 1.75 --gamma-prime 0 --width 8" in page
-    code, out, _ = call("own.toml", "--small", "--runner", "inline")
+    code, out, _ = call("own.toml", "--quick", "--runner", "inline")
     assert "6 conditions, 6 of them done already" in out
     for words, said in (
         (("own.toml", "--tries", "2"), "takes no --tries and no --store"),
-        (("grid.toml", "--small"), "names no study"),
+        (("grid.toml", "--quick"), "names no study"),
     ):
         code, _, err = call(*words)
         assert (code, said in err.replace("\n", " ")) == (2, True)

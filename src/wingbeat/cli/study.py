@@ -96,15 +96,15 @@ def run_file(
     keep_weights: Annotated[
         bool, typer.Option("--keep-weights", help="Keep the snapshots of finished conditions.")
     ] = False,
-    small: Annotated[
-        bool, typer.Option("--small", help="Of a file that names a study: its part [small].")
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Of a file that names a study: its part [quick].")
     ] = False,
     quiet: Quiet = False,
     as_json_text: Json = False,
 ) -> None:
     """Run a study file; the same command again goes on where it stopped."""
     make_importable(Path.cwd(), file.resolve().parent)
-    asked = _asked(file, small=small, grid_only=[bool(tries), store is not None])
+    asked = _asked(file, quick=quick, grid_only=[bool(tries), store is not None])
     folder = out or Path("runs") / asked.name
     ray: dict[str, Any] = {"ray_address": ray_address, "resources": parse_arguments(resource or ())}
     chosen = make_runner(runner, workers=workers, folder=folder / "jobs", **ray)
@@ -132,14 +132,14 @@ def run_file(
     _show_outcome(found, page, as_json_text=as_json_text, quiet=quiet)
 
 
-def _asked(file: Path, *, small: bool, grid_only: Sequence[bool]) -> NamedFile | Study:
+def _asked(file: Path, *, quick: bool, grid_only: Sequence[bool]) -> NamedFile | Study:
     """Return what a study file asks for, and refuse options that only the other kind has."""
     if names_a_study(file):
         if any(grid_only):
             raise RequestError(f"{file} names a study, which takes no --tries and no --store")
-        return read_named(file, small=small)
-    if small:
-        raise RequestError(f"{file} names no study: only files that do have a part [small]")
+        return read_named(file, quick=quick)
+    if quick:
+        raise RequestError(f"{file} names no study: only files that do have a part [quick]")
     return Study.from_file(file)
 
 

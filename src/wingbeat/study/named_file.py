@@ -10,7 +10,7 @@ All parts but ``study`` are optional::
     lr = [0.05, 0.1, 0.2, 0.4]
     device = "cpu"                     # and where its nets are trained
 
-    [small]                            # with --small instead of them: the same study in seconds
+    [quick]                            # with --quick instead of them: the same study in seconds
     steps = 40
     lr = []                            # nothing: what is usual
 
@@ -45,7 +45,7 @@ class _Parts(BaseModel):
 
     study: str
     options: dict[str, Any] = Part(default_factory=dict)
-    small: dict[str, Any] = Part(default_factory=dict)
+    quick: dict[str, Any] = Part(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -92,12 +92,12 @@ def names_a_study(path: str | Path) -> bool:
     return isinstance(found, dict) and "study" in found
 
 
-def read_named(path: str | Path, *, small: bool = False) -> NamedFile:
+def read_named(path: str | Path, *, quick: bool = False) -> NamedFile:
     """Read a study file that names a study.
 
     Args:
         path: ends in ``.toml``, ``.yaml`` or ``.yml``.
-        small: take the options of its part ``small`` instead of the same ones of ``options``.
+        quick: take the options of its part ``quick`` instead of the same ones of ``options``.
 
     Raises:
         RequestError: it cannot be read, names no study or an unknown one, or asks for something
@@ -105,17 +105,17 @@ def read_named(path: str | Path, *, small: bool = False) -> NamedFile:
     """
     path = Path(path)
     asked = parts_of(_Parts, read_parts(path), path)
-    if small and not asked.small:
-        raise RequestError(f"{path} has no part [small]: say in it what takes seconds only")
+    if quick and not asked.quick:
+        raise RequestError(f"{path} has no part [quick]: say in it what takes seconds only")
     study = STUDIES.find(asked.study)
-    given = {**asked.options, **asked.small} if small else dict(asked.options)
-    given = {k: v for k, v in given.items() if not (small and asked.small.get(k) == [])}
+    given = {**asked.options, **asked.quick} if quick else dict(asked.options)
+    given = {k: v for k, v in given.items() if not (quick and asked.quick.get(k) == [])}
     try:
         run = {name: _checked(name, RUN[name], given.pop(name)) for name in RUN if name in given}
         plan = plan_of(study, given)
     except RequestError as error:
         raise RequestError(f"{path}: {error}") from error
-    name = f"{path.stem}-small" if small else path.stem
+    name = f"{path.stem}-quick" if quick else path.stem
     return NamedFile(name, study, plan, **run)
 
 
