@@ -219,6 +219,7 @@ def test_a_small_search_has_a_page_and_goes_on_where_it_stopped(tmp_path):
     runs = found.tables["runs"]
     assert runs_of(found.study.conditions).equals(runs)
     assert (runs["phase"] == SEARCH).sum() == 4
+    assert (runs["phase"] == CHOSEN).any()
     assert len(found.claims) == 13
     assert (runs["barrier"] >= runs[["nudge_train", "order_test"]].max(axis=1)).all()
     linear = runs[runs["setting"] == "linear"]
