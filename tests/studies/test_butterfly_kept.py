@@ -10,6 +10,7 @@ import pytest
 from wingbeat.studies.butterfly.claims import claims
 from wingbeat.studies.butterfly.found import mean_of
 from wingbeat.studies.butterfly.growth import COLUMNS, law_claims
+from wingbeat.studies.butterfly.interventions import compared, intervention_table
 
 DOCS = Path(__file__).parents[2] / "docs" / "studies"
 PAGE = " ".join((DOCS / "butterfly.md").read_text("utf-8").split())
@@ -25,15 +26,24 @@ def kept(name: str, *numbers: str) -> pd.DataFrame:
     )
 
 
-def laws() -> pd.DataFrame:
+def laws(name: str = "growth.csv") -> pd.DataFrame:
     words = {"intervention", "kind", "replica", "law", "reason"}
-    return kept("growth.csv", *(c for c in COLUMNS if c not in words))
+    return kept(name, *(c for c in COLUMNS if c not in words))
 
 
 def test_every_ruling_follows_from_the_values() -> None:
     for found in (*claims(kept("values.csv", "value")), *law_claims(laws())):
         word = f"**{found.verdict}**" if found.verdict != "undetermined" else found.verdict
         assert f"| {found.text} | {found.measured} | {word} |" in PAGE, found.ident
+
+
+def test_every_ruling_on_digits_follows_from_the_values() -> None:
+    values = kept("digits_values.csv", "value")
+    for found in (*claims(values, ["long warm-up"]), *law_claims(laws("digits_growth.csv"))):
+        word = f"**{found.verdict}**" if found.verdict != "undetermined" else found.verdict
+        assert f"| {found.text} | {found.measured} | {word} |" in PAGE, found.ident
+    for row in intervention_table(compared(values)).rows:
+        assert f"| {' | '.join(row[1:])} |" in PAGE
 
 
 def test_late_nudges_are_told_apart_from_rounding() -> None:

@@ -8,6 +8,7 @@ Intervals are over replicas nested in base seeds, so fewer than three base seeds
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import log
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -98,7 +99,7 @@ def _single(barrier: pd.DataFrame) -> Claim:
         judge(found, LARGE, above=True),
         f"Training-loss barrier; large: above {LARGE:g}.",
         seeds=by_seed(rows),
-        bound=LARGE,
+        bound=log(LARGE),
     )
 
 
@@ -128,7 +129,7 @@ def _tenth(barrier: pd.DataFrame) -> Claim:
         judge(found, LARGE, above=False),
         f"Mean over kinds and sizes; hardly any: below {LARGE:g}.",
         seeds=by_seed(rows),
-        bound=LARGE,
+        bound=log(LARGE),
     )
 
 
@@ -147,7 +148,7 @@ def _half(barrier: pd.DataFrame) -> tuple[Claim, Claim]:
             judge(below, SMALL, above=False),
             f"No barrier: below {SMALL:g}.",
             seeds=by_seed(small),
-            bound=SMALL,
+            bound=log(SMALL),
         ),
         claim(
             "half-large",
@@ -157,7 +158,7 @@ def _half(barrier: pd.DataFrame) -> tuple[Claim, Claim]:
             judge(above, SMALL, above=True),
             f"A barrier: above {SMALL:g}.",
             seeds=by_seed(large),
-            bound=SMALL,
+            bound=log(SMALL),
         ),
     )
 

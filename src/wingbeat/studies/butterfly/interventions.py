@@ -28,10 +28,7 @@ COMPARED: Final = {
     "accuracy": "test accuracy of the reference",
     **{
         name: QUANTITIES[name]
-        for name in (
-            *("barrier_train", "disagreement", "l2_start", "l2", "angular_cka"),
-            "ensemble_loss_gain",
-        )
+        for name in (*("barrier_train", "disagreement", "l2", "angular_cka", "ensemble_loss_gain"),)
     },
 }
 """What is compared, and how tables call it."""

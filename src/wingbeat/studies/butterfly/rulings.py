@@ -11,7 +11,7 @@ import pandas as pd
 from wingbeat.errors import CONSTANT, TOO_FEW_SEEDS
 from wingbeat.report.figures.estimates import estimate_text
 from wingbeat.stats import Estimate, bootstrap
-from wingbeat.studies.seedwise import needed_text
+from wingbeat.studies.seedwise import needed_text, seeds_to_decide
 from wingbeat.study import finished
 from wingbeat.study.ranges import AT_LEAST_0, Range, kept
 from wingbeat.study.verdicts import NOT_RUN, UNDETERMINED, Claim, Verdict
@@ -49,14 +49,16 @@ def claim(
     """
     if found is None:
         return Claim(ident, text, published, "–", NOT_RUN, note)
-    if verdict == UNDETERMINED and len(seeds):
+    # An interval that comes from more than the base seeds may be wider than theirs: no forecast.
+    if verdict == UNDETERMINED and seeds_to_decide(seeds, bound) > len(seeds):
         note = f"{note} {needed_text(seeds, bound)}"
     return Claim(ident, text, published, estimate_text(found), verdict, note)
 
 
 def by_seed(rows: pd.DataFrame) -> list[float]:
-    """Return the mean of each base seed's values, which is undefined where one of them is."""
-    return [float(own["value"].mean(skipna=False)) for _, own in rows.groupby("seed")]
+    """Return the logarithm of the mean of each base seed's values, none of which is negative."""
+    means = [float(own["value"].mean(skipna=False)) for _, own in rows.groupby("seed")]
+    return np.log(np.where(np.array(means) > 0, means, np.nan)).tolist()
 
 
 def ratio(top: pd.DataFrame, bottom: pd.DataFrame) -> Estimate | None:
@@ -91,8 +93,11 @@ def paired(top: pd.DataFrame, bottom: pd.DataFrame) -> Array | None:
 
 
 def beyond(pairs: Array | None, factor: float) -> list[float]:
-    """Return by how much the first of each pair exceeds a multiple of the second."""
-    return [] if pairs is None else (pairs[:, 0] - factor * pairs[:, 1]).tolist()
+    """Return the logarithm of the first of each pair over a multiple of the second."""
+    if pairs is None:
+        return []
+    ratios = _quotient(pairs[:, 0], factor * pairs[:, 1])
+    return np.log(np.where(ratios > 0, ratios, np.nan)).tolist()
 
 
 def _quotient(top: Array, bottom: Array) -> Array:
