@@ -58,7 +58,7 @@ def claim(
 def by_seed(rows: pd.DataFrame) -> list[float]:
     """Return the logarithm of the mean of each base seed's values, none of which is negative."""
     means = [float(own["value"].mean(skipna=False)) for _, own in rows.groupby("seed")]
-    return np.log(np.where(np.array(means) > 0, means, np.nan)).tolist()
+    return _logarithms(np.array(means))
 
 
 def ratio(top: pd.DataFrame, bottom: pd.DataFrame) -> Estimate | None:
@@ -97,7 +97,12 @@ def beyond(pairs: Array | None, factor: float) -> list[float]:
     if pairs is None:
         return []
     ratios = _quotient(pairs[:, 0], factor * pairs[:, 1])
-    return np.log(np.where(ratios > 0, ratios, np.nan)).tolist()
+    return _logarithms(ratios)
+
+
+def _logarithms(values: Array) -> list[float]:
+    """Return logarithms, NaN of what is not above 0."""
+    return [float(np.log(value)) if value > 0 else float("nan") for value in values]
 
 
 def _quotient(top: Array, bottom: Array) -> Array:
