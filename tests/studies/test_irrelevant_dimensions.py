@@ -166,7 +166,8 @@ def test_what_cannot_be_run_is_refused():
 def test_a_small_run_has_a_page_and_tables_that_follow_from_it(tmp_path: Path):
     found = small_run("irrelevant_dimensions", tmp_path)
     runs = found.tables["runs"]
-    assert runs["weights"].tolist() == [266.0, 310.0]
+    assert runs["weights"].tolist()[:2] == [266.0, 310.0]
+    assert len(runs) == 3  # a dense net, a CNN and a transformer
     assert (runs["irrelevant"] >= runs["irrelevant_strict"]).all()
     assert (runs["irrelevant"] <= runs["weights"]).all()
     assert math.isfinite(runs["top_growth"].sum())
