@@ -51,7 +51,8 @@ def test_the_kept_files_are_the_same_each_time(tmp_path: Path) -> None:
     assert [p.read_bytes() for p in first] == [p.read_bytes() for p in second]
     results, summary, families, _, conditions, table = first
     assert results.read_text(encoding="utf-8").startswith("---\norphan: true\n---\n\n# Study")
-    assert json.loads(summary.read_text(encoding="utf-8"))["command"] == "wingbeat study dynamics"
+    said = json.loads(summary.read_text(encoding="utf-8"))["command"]
+    assert said == "wingbeat study dynamics --replicas 3"  # so many are made up
     assert pd.read_csv(families)["family"].tolist() == ["dense", "cnn", "transformer"]
     rows = pd.read_csv(conditions)
     assert len(rows) == 21 * 5
@@ -80,8 +81,22 @@ def test_studies_of_other_nets_are_published_as_one(tmp_path: Path) -> None:
     for name in ("families.csv", "architectures.csv"):
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
     summary = json.loads((tmp_path / "two" / "summary.json").read_text(encoding="utf-8"))
-    assert summary["command"] == "wingbeat study dynamics --trained --device cuda"
+    assert summary["command"] == "wingbeat study dynamics --replicas 3 --trained --device cuda"
     assert "h0_end" not in pd.read_csv(tmp_path / "two" / "conditions.csv")
+
+
+def test_nets_that_were_asked_for_otherwise_have_commands_of_their_own() -> None:
+    """Dense nets with 7 base seeds, CNNs with as many copies as is usual, others on a GPU."""
+    rows = made(lambda a, seed: 2.0, seeds=7).study.conditions
+    few = (rows["family"] == "dense") | (rows["seed"] < 3)
+    rows = rows[few].assign(trained=True)
+    rows.loc[rows["family"] == "cnn", "replicas"] = 5
+    rows.loc[rows["family"] == "transformer", "device"] = "cuda"
+    assert _script["command_of"](rows).split("; ") == [
+        "wingbeat study dynamics --family cnn --trained",
+        "wingbeat study dynamics --family dense --seeds 7 --replicas 3 --trained",
+        "wingbeat study dynamics --family transformer --replicas 3 --trained --device cuda",
+    ]
 
 
 @pytest.mark.parametrize("kept", [KEPT, KEPT / "short"], ids=lambda folder: folder.name)

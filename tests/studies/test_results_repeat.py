@@ -25,6 +25,7 @@ PAGES = sorted({page_of(name) for name in NAMES})
 KEPT = {
     "width_depth_size_float64": DOCS / "width_depth_size" / "float64",
     "topology_small_transformers": DOCS / "topology" / "small",
+    "trained_cnn_large": DOCS / "topology" / "trained",
     "trained_dense": DOCS / "topology" / "trained",
     "trained_medium": DOCS / "topology" / "trained",
     "trained_on_gpu": DOCS / "topology" / "trained",
@@ -34,8 +35,9 @@ KEPT = {
 """Where the tables of a file lie that are not in the folder of its page's name."""
 SLOWER = (
     "butterfly", "butterfly_beginning", "chaos_at_edge_cnn", "danovski", "edge_nesterov",
-    "finetuning", "irrelevant_dimensions_trained", "topology_small_transformers", "trained_dense",
-    "trained_medium", "trained_on_gpu", "two_phase_photographs", "width_depth_size_float64",
+    "finetuning", "irrelevant_dimensions_trained", "topology_small_transformers",
+    "trained_cnn_large", "trained_dense", "trained_medium", "trained_on_gpu",
+    "two_phase_photographs", "width_depth_size_float64",
 )  # fmt: skip
 LONG = ("latent_states",)
 """It takes 25 base seeds, of which groups are made."""

@@ -6,16 +6,24 @@ import math
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 from topology_cases import NETS, PLACE, made
 
 from wingbeat.stats import Estimate
+from wingbeat.studies.seedwise import seeds_to_decide
 from wingbeat.studies.topology.claims import among_these as among_these_nets
 from wingbeat.studies.topology.claims import claims, correlation_of, quotient
 from wingbeat.studies.topology.figures import against, barcode, conventions, diagram, expansion
-from wingbeat.studies.topology.found import among_these, tables
+from wingbeat.studies.topology.found import (
+    TopologyFindings,
+    among_these,
+    tables,
+    within_seeds,
+)
 from wingbeat.studies.topology.page import headline
 from wingbeat.study.analysis import Analysis
+from wingbeat.study.correlation import groups_to_decide
 
 
 def verdicts(found: Analysis, ident: str) -> dict[str, str]:
@@ -67,6 +75,47 @@ def test_nets_count_for_nets_like_these_and_base_seeds_for_these():
     given = verdicts(found, "divergent-expand")
     assert given["these nets, all nets, ÷ input or lookup table"] == "holds"
     assert given["nets like these, all nets, ÷ input or lookup table"] == "undetermined"
+
+
+def test_base_seeds_that_some_nets_lack_say_nothing_of_all_nets():
+    """Dense nets with ten base seeds more, in which all goes the other way, change nothing."""
+
+    def change(a, seed):
+        sign = 1 if seed < 5 else -1
+        return {"expansion_input_end": math.exp(sign * 0.1 * swapped(a, seed))}
+
+    dense = tuple(a for a in NETS if a.family == "dense")
+    few, more = made(change, seeds=5), made(change, seeds=15, nets=dense)
+    rows = pd.concat([few.own.done, more.own.done]).drop_duplicates(["architecture", "seed"])
+    study = replace(few.study, conditions=rows)
+    own = TopologyFindings(None, study, draws=9)
+    for scope, seeds in (("all nets", 5), ("CNNs", 5), ("dense nets", 15)):
+        assert own.of_scope(scope)["seed"].nunique() == seeds
+    one, other = few.own.correlations("all nets"), own.correlations("all nets")
+    pd.testing.assert_frame_equal(one, other)
+    assert not few.own.correlations("dense nets").equals(own.correlations("dense nets"))
+
+
+def test_an_open_claim_says_what_would_decide_it():
+    """Base seeds, by the interval that counts them; nets, where it counts nets."""
+    order = [9, 1, 5, 2, 12, 0, 16, 3, 14, 6, 4, 7, 8, 11, 15, 10, 13]
+
+    def change(a, seed):
+        place = order[PLACE[a.name]]
+        turned = place if seed % 2 == 0 else 16 - place
+        return {"expansion_input_end": 1.0 + turned, "convergence_ratio": 2.0 + PLACE[a.name]}
+
+    found, pair = made(change, whole=True), ("expansion_input_end", "convergence_ratio")
+    said = {c.part: c for c in claims(found) if c.ident == "divergent-expand"}
+    these = said["these nets, all nets, ÷ input or lookup table"]
+    like = said["nets like these, all nets, ÷ input or lookup table"]
+    assert these.verdict == like.verdict == "undetermined"
+    each = [one.value for one in within_seeds(found.own.of_scope("all nets"), *pair)]
+    assert these.needed == seeds_to_decide(each, 0.0, within=(-1.0, 1.0)) > len(each)
+    assert f"{these.needed:,} base seeds decide it" in these.note
+    one = correlation_of(found.tables["correlations"], *pair, "all nets")
+    assert like.needed == 0
+    assert f"it stays as it is here, {groups_to_decide(one.value):,} nets decide it" in like.note
 
 
 def test_the_correlation_among_these_nets_is_the_mean_over_base_seeds():

@@ -13,7 +13,12 @@ from hypothesis import strategies as st
 from scipy.stats import pearsonr, permutation_test, spearmanr
 
 from wingbeat.errors import CONSTANT, TOO_FEW_CONDITIONS, TOO_FEW_REPLICAS, RequestError
-from wingbeat.study.correlation import correlate, correlation, permutation_p
+from wingbeat.study.correlation import (
+    correlate,
+    correlation,
+    groups_to_decide,
+    permutation_p,
+)
 
 SMALL = st.lists(st.tuples(st.integers(-9, 9), st.integers(-9, 9)), min_size=3, max_size=15)
 
@@ -176,3 +181,24 @@ def test_bad_requests(arguments: Any, said: str) -> None:
     measured, outcomes, options = arguments
     with pytest.raises(RequestError, match=said):
         correlate(table, measured, outcomes, **options)
+
+
+@pytest.mark.parametrize(("value", "most"), [(0.3, 0.85), (-0.5, 0.85), (0.8, 0.92)])
+def test_as_many_pairs_as_are_named_decide_in_four_of_five_draws(value: float, most: float) -> None:
+    """Bivariate normal draws of that correlation; of few pairs (12 for .8) it is more of them."""
+    count = groups_to_decide(value, method="pearson")
+    rng = np.random.default_rng(3)
+    x = rng.normal(size=(1000, count))
+    y = value * x + np.sqrt(1 - value**2) * rng.normal(size=x.shape)
+    found = [correlation(a, b, method="pearson") for a, b in zip(x, y, strict=True)]
+    decided = np.mean([(e.low > 0) if value > 0 else (e.high < 0) for e in found])
+    assert 0.76 < decided < most  # the standard error of .8 is .013
+
+
+def test_how_many_pairs_decide_is_near_what_normal_deviates_say() -> None:
+    """(1.96 + 0.8416)² ÷ z² + 3: a little more, since the interval is Student's."""
+    for value, normal in ((0.1, 782.6), (0.3, 84.9), (0.5, 29.0)):
+        assert normal <= groups_to_decide(value, method="pearson") <= normal + 3
+    assert groups_to_decide(0.7) > groups_to_decide(0.7, method="pearson")
+    assert groups_to_decide(0.5, 0.5) == groups_to_decide(0.0, most=50) + 9_950 == 10_001
+    assert groups_to_decide(0.7, 0.9) == groups_to_decide(-0.7, -0.9)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -17,6 +18,7 @@ import pandas as pd
 
 from wingbeat.errors import RequestError
 from wingbeat.studies.dynamics import STUDY, DynamicsPlan
+from wingbeat.studies.dynamics.plan import REPLICAS
 from wingbeat.studies.publishing import run_script
 from wingbeat.study.ledger import parquet
 from wingbeat.study.outcome import StudyResult
@@ -27,6 +29,10 @@ DIGITS: Final = 6
 """Significant digits of every number that is kept."""
 WRITTEN: Final = ("results.md", "summary.json", "families.csv", "architectures.csv")
 """What follows from the conditions."""
+USUAL_SEEDS: Final = len(DynamicsPlan().base_seeds)
+"""So many are asked for where no number is named; with fewer, time ended before they were done."""
+ASKED: Final = ("family", "architecture", "seed", "replicas", "trained")
+"""What a command says, beside the device."""
 OTHERS: Final = ("expansion_", "size_", "growth_", "h0_", "h1_", "radius_")
 """Beginnings of the columns that a study of topology adds."""
 _NOT_SHOWN: Final = "---\norphan: true\n---\n\n"
@@ -82,7 +88,8 @@ def judge_again(folder: Path) -> list[Path]:
     table = pd.read_parquet(folder / "table.parquet")
     with tempfile.TemporaryDirectory() as fresh:
         study = StudyResult(Path(fresh), conditions, table, (), {})
-        STUDY.judge(plan_of(conditions), study, command=command_of(conditions))
+        plan = replace(plan_of(conditions), seeds=conditions["seed"].nunique())
+        STUDY.judge(plan, study, command=command_of(conditions))
         contents = {name: (Path(fresh) / name).read_bytes() for name in WRITTEN}
     contents["results.md"] = _NOT_SHOWN.encode() + contents["results.md"]
     for name, content in contents.items():
@@ -91,10 +98,27 @@ def judge_again(folder: Path) -> list[Path]:
 
 
 def command_of(conditions: pd.DataFrame) -> str:
-    """Return the command that trains the conditions of a table, or one for each device."""
-    devices = conditions.get("device", pd.Series(index=conditions.index, dtype=str)).fillna("cpu")
-    plans = {device: plan_of(rows) for device, rows in conditions.groupby(devices)}
-    return "; ".join(STUDY.command(plan, str(device)) for device, plan in plans.items())
+    """Return the command that trains the conditions of a table, or one for each way it was asked.
+
+    Nets are asked for together that were trained on one device, with as many copies, and with as
+    many base seeds where these are more than the usual.
+    """
+    rows = conditions[[c for c in ASKED if c in conditions]]
+    rows = rows.assign(device=_column(conditions, "device", "cpu"))
+    rows["copies"] = [
+        0 if count == REPLICAS[family] else int(count)
+        for family, count in zip(rows["family"], rows["replicas"], strict=True)
+    ]
+    count = rows.groupby("architecture")["seed"].transform("nunique")
+    rows["base_seeds"] = count.where(count > USUAL_SEEDS, 0)
+    commands = [
+        STUDY.command(
+            replace(plan_of(own), seeds=int(seeds) or None, replicas=int(copies) or None),
+            str(device),
+        )
+        for (device, copies, seeds), own in rows.groupby(["device", "copies", "base_seeds"])
+    ]
+    return "; ".join(commands)
 
 
 def plan_of(conditions: pd.DataFrame) -> DynamicsPlan:
@@ -107,6 +131,10 @@ def plan_of(conditions: pd.DataFrame) -> DynamicsPlan:
         names=tuple(dict.fromkeys(rest)),
         trained=bool(conditions["trained"].all()) if "trained" in conditions else False,
     )
+
+
+def _column(rows: pd.DataFrame, name: str, missing: str) -> pd.Series:
+    return rows.get(name, pd.Series(index=rows.index, dtype=str)).fillna(missing)
 
 
 def _whole_model(table: pd.DataFrame) -> pd.DataFrame:

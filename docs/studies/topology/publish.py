@@ -75,6 +75,7 @@ def judge_again(folder: Path) -> list[Path]:
             "published": c.published,
             "measured": c.measured,
             "verdict": c.verdict,
+            "note": c.note,
         }
         for c in claims(found)
     ]

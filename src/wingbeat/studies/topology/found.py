@@ -88,10 +88,16 @@ class TopologyFindings:
             column: of the conditions.
             log: whether the geometric mean is meant; else of what is at least 0.
         """
+        means = self.means(family, column, log=log)
+        found = over_seeds(means) if means.size else Estimate.undefined(TOO_FEW_SEEDS)
+        return exponential(found) if log else kept(found, AT_LEAST_0)
+
+    def means(self, family: str, column: str, *, log: bool = True) -> Array:
+        """Return the mean over a family's nets in each base seed; of logarithms by default."""
         values = self.by_seed(family, column)
         logs = logarithms(values) if log else values
-        found = over_seeds(logs.mean(axis=0)) if logs.size else Estimate.undefined(TOO_FEW_SEEDS)
-        return exponential(found) if log else kept(found, AT_LEAST_0)
+        means: Array = logs.mean(axis=0) if logs.size else np.empty(0)
+        return means
 
     def by_seed(self, family: str, column: str) -> Array:
         """Return the values (nets, seeds) of the nets that have one in each shared base seed."""
@@ -106,9 +112,13 @@ class TopologyFindings:
         """Return how many of a family's nets have no value in some base seed."""
         return len(self.family(family)) - len(self.by_seed(family, column))
 
+    def of_scope(self, scope: str) -> pd.DataFrame:
+        """Return the conditions of a scope's nets, of the base seeds that all of them have."""
+        return of_shared_seeds(self.done[self.done["family"].isin(SCOPES[scope])])
+
     def correlations(self, scope: str) -> pd.DataFrame:
         """Return the rank correlation of every number with λ and the ratio of spreads."""
-        rows = self.done[self.done["family"].isin(SCOPES[scope])]
+        rows = self.of_scope(scope)
         if not len(rows):
             return pd.DataFrame()
         found = correlate(rows, MEASURED, OUTCOMES, group="architecture", draws=self.draws)
@@ -118,17 +128,32 @@ class TopologyFindings:
         return found.join(pd.DataFrame(these))
 
 
+def of_shared_seeds(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the conditions of the base seeds that all of their nets have.
+
+    A base seed that some nets lack says nothing of all of them: its correlation is that of other
+    nets, and nets with more base seeds would weigh more.
+    """
+    nets = rows.groupby("seed")["architecture"].transform("nunique")
+    return rows[nets == rows["architecture"].nunique()]
+
+
 def among_these(rows: pd.DataFrame, measured: str, outcome: str) -> Estimate:
     """Return the rank correlation across nets within each base seed, as a mean over base seeds.
 
     Its interval says how sure the correlation is for exactly these nets, where that of
     `correlate` is about nets like these.
     """
-    pairs, seeds = rows[[measured, outcome]].to_numpy(float), rows["seed"].to_numpy()
-    there = np.isfinite(pairs).all(axis=1)
-    found = [correlation(*pairs[there & (seeds == seed)].T) for seed in np.unique(seeds)]
+    found = within_seeds(rows, measured, outcome)
     reason = next((one.reason for one in found if one.reason), "")
     return over_seeds(np.array([one.value for one in found]), reason=reason, within=CORRELATION)
+
+
+def within_seeds(rows: pd.DataFrame, measured: str, outcome: str) -> list[Estimate]:
+    """Return the rank correlation across nets within each base seed."""
+    pairs, seeds = rows[[measured, outcome]].to_numpy(float), rows["seed"].to_numpy()
+    there = np.isfinite(pairs).all(axis=1)
+    return [correlation(*pairs[there & (seeds == seed)].T) for seed in np.unique(seeds)]
 
 
 def _net(architecture: Architecture, rows: pd.DataFrame) -> MeasuredNet:
