@@ -10,17 +10,28 @@ from wingbeat.report.figures.estimates import estimate_text
 from wingbeat.studies.edge.plan import RULES
 from wingbeat.study.analysis import Analysis, Tables
 from wingbeat.study.finished import done, estimate_columns, estimate_in, mean_of
+from wingbeat.study.ranges import AT_LEAST_0, SHARE, Range
 from wingbeat.study.verdicts import FAILS, HOLDS, UNDETERMINED, Claim, Verdict
 
 MEANS: Final = ("reached", "hover", "uneven")
 """What is averaged over base seeds."""
+LIMITS: Final[dict[str, Range]] = {"reached": AT_LEAST_0, "uneven": SHARE}
+"""What these can be: a step, and a share of steps."""
+KEPT: Final = (
+    "rule", "lr", "seed", "steps", "edge", "threshold",
+    *(f"{name}{end}" for name in MEANS for end in ("", "_reason")),
+    "sharpness_start", "sharpness_end", "training_loss_end", "training_accuracy",
+    "processor_seconds",
+)  # fmt: skip
+"""Columns of every run; the verdicts follow from them."""
 FEWEST: Final = 3
 """Base seeds that have to agree before a claim holds or fails."""
 
 
 def tables(found: Analysis) -> Tables:
-    """Return the verdicts, written as ``verdicts.csv``."""
-    return {"verdicts": verdicts(done(found.study))}
+    """Return every run and the verdicts."""
+    runs = ordered(done(found.study)).reindex(columns=list(KEPT))
+    return {"runs": runs.reset_index(drop=True), "verdicts": verdicts(runs)}
 
 
 def tested(found: Analysis) -> tuple[Claim, ...]:
@@ -70,6 +81,6 @@ def verdicts(rows: pd.DataFrame) -> pd.DataFrame:
         row |= {"verdict": ", ".join(words), "edge": int((own["edge"] == "edge").sum())}
         row["threshold"] = float(own["threshold"].mean())
         for name in MEANS:
-            row |= estimate_columns(name, mean_of(own, name))
+            row |= estimate_columns(name, mean_of(own, name, LIMITS.get(name)))
         found.append(row)
     return pd.DataFrame(found)
