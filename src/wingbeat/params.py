@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from wingbeat.errors import RequestError
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from torch import Tensor, nn
 
@@ -77,3 +79,23 @@ def fixed(model: nn.Module) -> dict[str, Tensor]:
     """Return what training does not move by gradient: frozen parameters and buffers."""
     frozen = {name: p for name, p in model.named_parameters() if not p.requires_grad}
     return {**frozen, **dict(model.named_buffers())}
+
+
+def check_names(found: Iterable[str], wanted: Iterable[str], whose: str) -> None:
+    """Refuse weights that are not called as those that they are to be compared with.
+
+    Args:
+        found: names of the weights of a copy.
+        wanted: names of the reference's.
+        whose: the copy, for the message.
+
+    Raises:
+        RequestError: a name is of one only.
+    """
+    other = sorted(set(found) ^ set(wanted))
+    if other:
+        raise RequestError(
+            f"the weights of {whose} are not called as the reference's: {other[0]!r} is of one "
+            "only. Where a framework numbers layers through the process, name the layers, or begin "
+            "with keras.utils.clear_session() or its like"
+        )

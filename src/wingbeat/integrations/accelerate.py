@@ -23,6 +23,7 @@ A loop without Accelerate uses `wingbeat.scripts.fork_training`, or `wingbeat.Tw
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -66,6 +67,7 @@ def fork(
         RunError: ``on_step`` was not called, or not at the step of the fork.
         StoreError: ``out`` holds another request.
     """
+    _check(train)
     folder = None if at is None else Path(at)
     if folder is not None and not folder.is_dir():
         raise RequestError(f"{at} is no folder: name what accelerator.save_state wrote")
@@ -80,3 +82,13 @@ def fork(
         train(on_step, checkpoint)
 
     return fork_training(copied, perturbations, out, at=step, **options)
+
+
+def _check(train: Any) -> None:
+    """Refuse what cannot be called with ``on_step`` and a checkpoint."""
+    try:
+        inspect.signature(train).bind(print, None)
+    except (TypeError, ValueError) as error:
+        name = getattr(train, "__name__", type(train).__name__)
+        msg = f"train is {name}, which cannot be called as train(on_step, checkpoint) ({error})"
+        raise RequestError(msg) from error

@@ -75,6 +75,9 @@ def fork(
         RunError: training ended before the step of the fork.
         StoreError: ``out`` holds another request.
     """
+    if not callable(make_trainer):
+        msg = f"make_trainer is a {type(make_trainer).__name__}: pass a function that makes"
+        raise RequestError(f"{msg} a new Trainer, with a new model, each time")
     resume, step = _start(at)
     made: list[Any] = []
 
@@ -89,6 +92,7 @@ def fork(
             own.save_strategy = "no"
         trainer.add_callback(step_callback(on_step))
         trainer.train(resume_from_checkpoint=resume)
+        on_step.left(trainer.model)
 
     return fork_training(
         train,
@@ -115,16 +119,33 @@ def step_callback(on_step: Callable[..., Any]) -> Any:
     """
 
     class StepCallback(_library().TrainerCallback):  # type: ignore[misc]
+        over = False
+
         def on_train_begin(self, args: Any, state: Any, control: Any, **known: Any) -> None:
+            self.over = False
+            expect = getattr(on_step, "expect", None)
+            if expect is not None:
+                expect(state.max_steps)
             on_step(state.global_step, known["model"])
 
         def on_step_end(self, args: Any, state: Any, control: Any, **known: Any) -> None:
-            last = state.global_step >= state.max_steps
-            on_step(state.global_step, known["model"], last=last)
+            on_step(state.global_step, known["model"])
 
         def on_epoch_end(self, args: Any, state: Any, control: Any, **known: Any) -> None:
             if control.should_training_stop:  # before the best weights are loaded, if they are
-                on_step(state.global_step, known["model"], last=True)
+                self._end(state, known["model"])
+
+        # A callback may end the training at each of these, as early stopping does at the first.
+        on_evaluate = on_save = on_log = on_epoch_end
+
+        def on_train_end(self, args: Any, state: Any, control: Any, **known: Any) -> None:
+            if not args.load_best_model_at_end:
+                self._end(state, known["model"])
+
+        def _end(self, state: Any, model: Any) -> None:
+            if not self.over:
+                self.over = True
+                on_step(state.global_step, model, last=True)
 
     return StepCallback()
 
@@ -144,6 +165,9 @@ def _check(trainer: Any, made: list[Any]) -> None:
     if not (hasattr(trainer, "add_callback") and hasattr(trainer, "train")):
         msg = f"make_trainer made a {type(trainer).__name__}: let it return a Trainer"
         raise RequestError(msg)
+    if trainer.args.world_size > 1:
+        msg = f"the Trainer runs in {trainer.args.world_size} processes, and copies train in one"
+        raise RequestError(f"{msg}: start one, or use `wingbeat fork` on your script")
     if any(trainer is one or trainer.model is one.model for one in made):
         msg = "make_trainer returned a Trainer or a model that was trained: make both anew"
         raise RequestError(msg)

@@ -14,8 +14,9 @@ A function makes the Trainer, and what ``fit`` is called with::
 from __future__ import annotations
 
 import importlib
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import torch
 
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
     from wingbeat.scripts.on_step import Chosen, OnStep
 
     Make = Callable[[], tuple[Any, Mapping[str, Any]]]
+
+_HOOKS: Final = ("on_train_start", "on_train_batch_end")
+"""Hooks of the module after which its weights are those of a step."""
 
 
 def fork(
@@ -76,16 +80,20 @@ def fork(
         RunError: the step of the fork was passed over, or never reached.
         StoreError: ``out`` holds another request.
     """
+    if not callable(make):
+        msg = f"make is a {type(make).__name__}: pass a function that makes the Trainer"
+        raise RequestError(f"{msg} and the arguments of fit anew each time")
     resume, step = _start(at)
     made: list[Any] = []
 
     def train(on_step: OnStep) -> None:
         """Train one copy."""
         trainer, fit = _checked(make(), made)
-        library = _library()
-        kept = [c for c in trainer.callbacks if not isinstance(c, library.Checkpoint)]
-        trainer.callbacks = [*kept, step_callback(on_step)]
+        own = step_callback(on_step, trainer)
+        own.left_out = _library(trainer).Checkpoint
+        trainer.callbacks = [own, *trainer.callbacks]
         trainer.fit(**fit, ckpt_path=resume)
+        on_step.left(fit["model"])
 
     return fork_training(
         train,
@@ -102,31 +110,74 @@ def fork(
     )
 
 
-def step_callback(on_step: Callable[..., Any]) -> Any:
+def step_callback(on_step: Callable[..., Any], trainer: Any = None) -> Any:
     """Return a ``Callback`` that calls ``on_step(step, module)`` at the start and each update.
+
+    An update is over when the hooks of all callbacks and of the module have run: what an
+    ``on_train_batch_end`` does to the weights belongs to it. The last call, with ``last=True``,
+    comes when the last epoch is over, before averages take the place of the weights.
+
+    Args:
+        on_step: told of each update.
+        trainer: the Trainer it is for; says whether it is of ``lightning`` or of
+            ``pytorch_lightning`` where both are installed.
 
     Raises:
         RequestError: Lightning is not installed.
     """
+    hooks = _Hooks(on_step)
 
-    class StepCallback(_library().Callback):  # type: ignore[misc]
-        seen = -1
+    class StepCallback(_library(trainer).Callback):  # type: ignore[misc]
+        left_out: type | tuple[()] = ()
+
+        def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
+            """Stand first, and before callbacks that the module itself brought."""
+            rest = [c for c in trainer.callbacks if c is not self]
+            trainer.callbacks = [self, *(c for c in rest if not isinstance(c, self.left_out))]
 
         def on_train_start(self, trainer: Any, pl_module: Any) -> None:
-            self._tell(trainer, pl_module)
-
-        def on_train_batch_end(self, trainer: Any, pl_module: Any, *rest: Any) -> None:
-            self._tell(trainer, pl_module)
+            hooks.begin(trainer, pl_module)
 
         def on_train_end(self, trainer: Any, pl_module: Any) -> None:
+            hooks.restore(pl_module)
             on_step(trainer.global_step, pl_module, last=True)
 
-        def _tell(self, trainer: Any, pl_module: Any) -> None:
-            if trainer.global_step != self.seen:  # a batch may only add to the gradient
-                self.seen = trainer.global_step
-                on_step(trainer.global_step, pl_module)
+        def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
+            hooks.restore(pl_module)
 
     return StepCallback()
+
+
+class _Hooks:
+    """Tells of steps at the end of a module's own hooks, which Lightning calls after all others."""
+
+    def __init__(self, on_step: Callable[..., Any]) -> None:
+        self.on_step, self.seen, self.before = on_step, -1, dict[str, Any]()
+
+    def begin(self, trainer: Any, module: Any) -> None:
+        expect = getattr(self.on_step, "expect", None)
+        if expect is not None and trainer.max_steps > 0:
+            expect(trainer.max_steps)
+        self.seen = -1
+        self.before = {name: vars(module)[name] for name in _HOOKS if name in vars(module)}
+        for name in _HOOKS:
+            setattr(module, name, self._then_told(trainer, module, getattr(module, name)))
+
+    def _then_told(self, trainer: Any, module: Any, own: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(own)
+        def hook(*given: Any, **named: Any) -> Any:
+            found = own(*given, **named)
+            if trainer.global_step != self.seen:  # a batch may only add to the gradient
+                self.seen = trainer.global_step
+                self.on_step(trainer.global_step, module)
+            return found
+
+        return hook
+
+    def restore(self, module: Any) -> None:
+        for name in _HOOKS:
+            vars(module).pop(name, None)
+        vars(module).update(self.before)
 
 
 def _start(at: int | str | Path) -> tuple[str | None, int]:
@@ -148,14 +199,22 @@ def _checked(found: Any, made: list[Any]) -> tuple[Any, dict[str, Any]]:
     trainer, fit = found[0], dict(found[1])
     if "model" not in fit:
         raise RequestError(f'the arguments of fit are {sorted(fit)}: name the module "model"')
+    if "ckpt_path" in fit:
+        raise RequestError("the arguments of fit hold ckpt_path: name the checkpoint by at=")
+    if trainer.world_size > 1:
+        msg = f"the Trainer uses {trainer.world_size} processes, and copies train in one"
+        raise RequestError(f"{msg}: devices=1, or `wingbeat fork` on your script")
     if any(fit["model"] is one for one in made):
         raise RequestError("make returned a module that was trained: make it anew each time")
     made[:] = [fit["model"]]
     return trainer, fit
 
 
-def _library() -> Any:
-    for name in ("lightning.pytorch", "pytorch_lightning"):
+def _library(trainer: Any = None) -> Any:
+    """Return the callbacks of the package that a Trainer is of, of the first that is installed."""
+    made_by = [one.__module__.partition(".")[0] for one in type(trainer).__mro__]
+    names = ("lightning.pytorch", "pytorch_lightning")
+    for name in sorted(names, key=lambda name: name.partition(".")[0] not in made_by):
         try:
             importlib.import_module(name)
         except ImportError:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from wingbeat.errors import RequestError, RunError
-from wingbeat.params import trainable
+from wingbeat.params import check_names, trainable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,6 +36,8 @@ class OnStep:
         changed: share of the weights that became another number.
         still: names of the tensors that were asked to move and did not.
         thawed: names of the weights that train at the last recording and did not at the fork.
+        replaced: whether training left other weights to its caller than those recorded last.
+        reference: names of the reference's weights once it is trained; its copies must have them.
         told: called with the step of each recording once it is written.
     """
 
@@ -55,7 +57,8 @@ class OnStep:
         self.l2 = self.changed = 0.0
         self.still: tuple[str, ...] = ()
         self.thawed: tuple[str, ...] = ()
-        self.forked = False
+        self.replaced = self.forked = False
+        self.reference: frozenset[str] | None = None
         self._names: frozenset[str] | None = None
         self.told: Callable[[int], None] = lambda _: None
         self._last: int | None = None
@@ -67,7 +70,8 @@ class OnStep:
         Args:
             step: updates since the start of training.
             model: with the weights as they are now; wrappers are looked through.
-            last: record whatever the step: no further one follows.
+            last: record whatever the step, again if the weights changed since: no further one
+                follows.
 
         Raises:
             RunError: the step of the fork was passed without a call.
@@ -81,9 +85,31 @@ class OnStep:
                 raise RunError(self._missed(step))
             self._fork(model)
             self._record(step, model)
-        elif last or step // self.record_every > (self._last or 0) // self.record_every:
+        elif last:
+            self._record(step, model, again=True)
+        elif step // self.record_every > (self._last or 0) // self.record_every:
             self._record(step, model)
         self._last = step
+
+    @property
+    def last(self) -> int | None:
+        """The step that was recorded last."""
+        return self._recorded
+
+    def expect(self, last: int) -> None:
+        """Say at which step training will end, as soon as it is known.
+
+        Raises:
+            RequestError: nothing would be left to train after the fork.
+        """
+        if not self.forked and last <= self.at:
+            msg = f"the copies fork at step {self.at}, and training ends at step {last}"
+            raise RequestError(f"{msg}: name an earlier step or checkpoint (at=), or train longer")
+
+    def left(self, model: nn.Module) -> None:
+        """Say that training is over, with the weights that it leaves to its caller."""
+        if self._recorded is not None:
+            self.replaced = self._differs(self._recorded, self.chosen(model))
 
     def chosen(self, model: nn.Module) -> dict[str, Tensor]:
         """Return the weights that are nudged and recorded, by name: those of the fork."""
@@ -106,6 +132,8 @@ class OnStep:
         self.forked = True
         params = self.chosen(model)
         self._names = frozenset(params)
+        if self.reference is not None:
+            check_names(params, self.reference, self.label)
         if self.nudge is None:
             return
         self.nudge.check(params, self.at + 1)
@@ -121,14 +149,25 @@ class OnStep:
         self.l2, self.changed = float(whole.norm()), float((whole != 0).double().mean())
         self.still = tuple(n for n in delta if n in moves and not bool(moves[n].any()))
 
-    def _record(self, step: int, model: nn.Module) -> None:
-        if self._recorded == step:
+    def _record(self, step: int, model: nn.Module, *, again: bool = False) -> None:
+        weights = self.chosen(model)
+        if self._recorded == step and not (again and self._differs(step, weights)):
             return
+        first = self._recorded != step
         self.folder.mkdir(parents=True, exist_ok=True)
-        tensors = {n: w.cpu().clone().contiguous() for n, w in self.chosen(model).items()}
-        save_file(tensors, self.folder / f"step-{step}.safetensors")
+        tensors = {n: w.cpu().clone().contiguous() for n, w in weights.items()}
+        save_file(tensors, self._path(step))
         self._recorded = step
-        self.told(step)
+        if first:
+            self.told(step)
+
+    def _path(self, step: int) -> Path:
+        return self.folder / f"step-{step}.safetensors"
+
+    def _differs(self, step: int, weights: dict[str, Tensor]) -> bool:
+        """Tell whether weights are others than those recorded at a step."""
+        there = load_file(self._path(step))
+        return any(not torch.equal(there[name], w.cpu()) for name, w in weights.items())
 
     def _missed(self, step: int) -> str:
         if self._last is None:

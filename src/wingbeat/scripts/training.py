@@ -8,6 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from safetensors import safe_open
+
 from wingbeat.determinism import seed_all, seeded
 from wingbeat.errors import RequestError, RunError, StoreError, require
 from wingbeat.execution.external import measure_checkpoints
@@ -118,6 +120,7 @@ def fork_training(
         for hook in hooks:
             bar.say(hook.label)
             facts[hook.label] = _trained(train, hook, seed)
+            _learn(hooks, hook)
             told.replay(hook)  # what was done before: of the rest nothing is told twice
         bar.say("measuring")
         view = f"{folder / 'runs'}/{{replica}}/step-{{step}}.safetensors"
@@ -188,10 +191,19 @@ def _trained(train: Callable[[OnStep], Any], hook: OnStep, seed: int) -> dict[st
             msg = f"the training of {hook.label} never called on_step with step {hook.at}"
             raise RunError(f"{msg}: call it before the first update, and after each")
         facts = {"l2": hook.l2, "changed": hook.changed, "still": list(hook.still)}
-        facts["thawed"] = list(hook.thawed)
+        facts |= {"thawed": list(hook.thawed), "replaced": hook.replaced, "last": hook.last}
         write_bytes(mark, json.dumps(facts, indent=1).encode())
     found: dict[str, Any] = json.loads(mark.read_text(encoding="utf-8"))
     return found
+
+
+def _learn(hooks: Sequence[OnStep], trained: OnStep) -> None:
+    """Tell copies how the weights of the reference are called."""
+    if trained.label == REFERENCE:
+        with safe_open(trained.folder / f"step-{trained.at}.safetensors", "pt") as file:
+            names = frozenset(file.keys())
+        for hook in hooks:
+            hook.reference = names
 
 
 def _nudged(folder: Path, facts: dict[str, dict[str, Any]]) -> list[Nudged]:
@@ -213,6 +225,18 @@ def _notes(facts: dict[str, dict[str, Any]]) -> list[str]:
         notes.append(
             f"{len(thawed)} tensors ({few}) did not train at the step of the fork, and do later: "
             "they are neither nudged nor in the distances. weights='all' takes them."
+        )
+    ends = {k: v["last"] for k, v in facts.items() if v.get("last") is not None}
+    if len(set(ends.values())) > 1:
+        few = ", ".join(f"{k} {n}" for k, n in list(ends.items())[:4])
+        notes.append(
+            f"Trainings ended at different steps ({few}{', …' if len(ends) > 4 else ''}), as early "
+            "stopping does: only steps that all have are compared. Without it they train alike."
+        )
+    if any(v.get("replaced") for v in facts.values()):
+        notes.append(
+            "When training was over other weights took the place of its last (an average, the "
+            "best checkpoint): what is measured is the training up to its last update."
         )
     still: list[str] = next((v["still"] for v in copies.values() if v["still"] and v["l2"]), [])
     if still:

@@ -24,6 +24,11 @@ if TYPE_CHECKING:
     Parts = Mapping[str, Any]
 
 MODEL = "model"
+OWNERS = (
+    "What trains by a fit() or train() of its own (Hugging Face, Lightning, Keras, fastai, skorch, "
+    "Ignite) is forked by wingbeat.integrations and wingbeat.scripts.fork_training"
+)
+"""What somebody is told who brings a training that is no loop."""
 FLAGS = "|flags"
 """Where the flags of all modules lie among the states of parts."""
 _TRAINED: weakref.WeakKeyDictionary[nn.Module, frozenset[str]] = weakref.WeakKeyDictionary()
@@ -42,7 +47,7 @@ def checked(parts: Any) -> dict[str, Any]:
     """
     if isinstance(parts, nn.Module):
         parts = {MODEL: parts}
-    advice = 'return a dict such as {"model": model, "optimizer": optimizer}'
+    advice = f'return a dict such as {{"model": model, "optimizer": optimizer}}. {OWNERS}'
     if not isinstance(parts, dict) or not isinstance(parts.get(MODEL), nn.Module):
         found = list(parts) if isinstance(parts, dict) else type(parts).__name__
         msg = f"build returned {found!r}, without a torch module called 'model': {advice}"

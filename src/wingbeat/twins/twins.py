@@ -16,12 +16,13 @@ from wingbeat.execution.live import Live
 from wingbeat.execution.progress import Progress
 from wingbeat.execution.summary import YOURS
 from wingbeat.fingerprint import fingerprint
+from wingbeat.params import check_names
 from wingbeat.replicas.fork import REFERENCE
 from wingbeat.replicas.perturb import Init
 from wingbeat.twins.asked import ask
 from wingbeat.twins.folder import SeedFolder
 from wingbeat.twins.measure import measured
-from wingbeat.twins.parts import checked, others, unsaved, weights
+from wingbeat.twins.parts import OWNERS, checked, others, unsaved, weights
 from wingbeat.twins.training import Training
 
 if TYPE_CHECKING:
@@ -144,12 +145,13 @@ class Twins:
                     continue
                 folder.store.lock()
                 held.callback(folder.store.unlock)
-                saving = self._check(folder)
+                saving, names = self._check(folder)
                 self._replay(folder)
                 for plan in self.asked.copies():
                     if folder.trained(plan.label):
                         continue
                     parts = self._built(plan.build_seed(seed))
+                    check_names(weights(parts), names, plan.label)
                     training = Training(
                         self.asked,
                         plan,
@@ -226,8 +228,12 @@ class Twins:
         seed_all(seed)
         return checked(self.build(seed))
 
-    def _check(self, folder: SeedFolder) -> bool:
-        """Refuse before training what this training cannot carry; tells whether parts are saved."""
+    def _check(self, folder: SeedFolder) -> tuple[bool, frozenset[str]]:
+        """Refuse before training what this training cannot carry.
+
+        Returns:
+            Whether parts can be saved, and how the weights are called.
+        """
         parts = self._built(folder.seed)
         params = weights(parts)
         for perturbation in self.asked.perturbations:
@@ -255,14 +261,14 @@ class Twins:
         reasons = unsaved(parts)
         if reasons and (any(self.asked.forks) or self.folder is not None):
             folder.cannot_save(reasons)
-        return not reasons
+        return not reasons, frozenset(params)
 
 
 def _stopped(copy: Copy) -> str:
     if copy.done == 0 and copy.label == REFERENCE:
         return (
             "the loop made no step: iterate over copy.batches(loader) or copy.updates(), and call "
-            "copy.step(loss) after each update"
+            f"copy.step(loss) after each update. {OWNERS}"
         )
     return (
         f"the loop of {copy.label} ended after {copy.done} of {copy.steps} steps: every copy must "
