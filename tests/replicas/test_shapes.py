@@ -72,4 +72,4 @@ def test_each_shape_has_its_recording_in_lock_step() -> None:
 def test_stacks_are_filled_by_what_batches_may_hold() -> None:
     chooser, _ = selector(task(3))
     assert chooser.batches.rows() == (2,)
-    assert chooser._even() == (32 << min(3, (torch.get_num_threads() - 1).bit_length())) // 2
+    assert chooser.copies._even() == (32 << min(3, (torch.get_num_threads() - 1).bit_length())) // 2

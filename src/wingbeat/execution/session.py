@@ -45,7 +45,7 @@ from wingbeat.trajectory.store import FolderStore, MemoryStore, Store
 from wingbeat.trajectory.trajectory import Trajectory
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from torch import nn
@@ -104,20 +104,23 @@ class Session:
         self.course: TrainingRun | None = None
         self._members: list[Member] | None = None
 
-    def _check_memory(self, start: State, *, stacked: bool, spare: int = 1) -> int:
-        """Refuse a run that needs more memory than there is; ``spare``: see ``Replicas``.
+    def _check_memory(
+        self, start: State, *, stacked: bool, stacks: Sequence[int] | None = None
+    ) -> int:
+        """Refuse a run that needs more memory than there is.
 
-        Returns the bytes that it needs.
+        ``stacks`` holds the copies in each stack; by default all are in one. Returns the bytes
+        that it needs.
         """
         request = self.request
-        copies = -(-request.copies // spare) * spare
+        stacks = stacks or [request.copies]
         form = needed_memory.Form(
             stacked,
-            is_spared(self.step, copies * start.params.nbytes),
+            is_spared(self.step, max(stacks) * start.params.nbytes),
             request.task.clip_norm is not None,
         )
         kept = _kept(request, self.folder)
-        return needed_memory.check(start, copies, kept, request.device, form)
+        return needed_memory.check(start, sum(stacks), kept, request.device, form)
 
     def result(self) -> Result:
         """Train and measure what is not done yet, and return all that the folder then holds."""
@@ -365,7 +368,8 @@ class Session:
         if self.choice.spare > 1:  # known only now
             start = self.step.start(request.task.seed)
             stacked = self.choice.driver.name != LOOP
-            self.needed = self._check_memory(start, stacked=stacked, spare=self.choice.spare)
+            stacks = self.choice.copies(request.stack_schedule()[-1])
+            self.needed = self._check_memory(start, stacked=stacked, stacks=stacks)
         if fresh:
             self.bar.note(self.choice.sentence())
 

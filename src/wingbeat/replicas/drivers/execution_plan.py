@@ -5,7 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from wingbeat.replicas.replicas import partition
+
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from wingbeat.replicas.fork import Member
     from wingbeat.replicas.replicas import Driver
 
 
@@ -23,6 +28,12 @@ class ExecutionPlan:
     reason: str = ""
     timings: dict[str, float] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+
+    def copies(self, members: Sequence[Member]) -> list[int]:
+        """Return how many copies lie in each stack, those that fill it up included."""
+        least = 1 if self.chunk == 1 else 2  # see ``Replicas``
+        sizes = [max(least, len(part)) for part in partition(members, self.chunk)]
+        return [-(-size // self.spare) * self.spare for size in sizes]
 
     def sentence(self) -> str:
         """Return the choice in words, with what was measured."""

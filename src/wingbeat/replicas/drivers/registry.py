@@ -42,11 +42,15 @@ class DriverKind:
             compiled: asks for the mode of that name; False for the usual one on any device.
             device: its type: on "cuda" the mode "graphed" is the usual one of a driver that has it.
         """
-        fast = [mode for mode in self.modes if mode.startswith("compiled")]
+        fast = [mode for mode in self.modes if self.compiles(mode)]
         if compiled and fast:
             return fast[0]
         graphs = compiled is None and device == "cuda" and "graphed" in self.modes
         return "graphed" if graphs else self.usual
+
+    def compiles(self, mode: str) -> bool:
+        """Tell whether a mode is made by a compiler, which takes minutes for each size of stack."""
+        return mode.startswith("compiled")
 
 
 DRIVERS: Final[Registry[DriverKind]] = Registry(

@@ -7,7 +7,6 @@ same request on this machine, written into the run's fingerprint and never mixed
 from __future__ import annotations
 
 import logging
-import math
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -16,25 +15,23 @@ import torch
 
 from wingbeat.errors import DriverError
 from wingbeat.fingerprint import fingerprint, warn_of_lost_asserts
-from wingbeat.heap import give_back
 from wingbeat.products import warn_if_not_reproducible
 from wingbeat.replicas.drivers.accelerator import finish
 from wingbeat.replicas.drivers.cache import DriverTimings, key_of, load, store
+from wingbeat.replicas.drivers.equal_copies import PLACE, SIZES, EqualCopies
 from wingbeat.replicas.drivers.execution_plan import ExecutionPlan
 from wingbeat.replicas.drivers.large_net import REASON, is_large_net, repeats
 from wingbeat.replicas.drivers.lockstep import DisprovedError, Lockstep
-from wingbeat.replicas.drivers.marks import equal, mark_of_state
 from wingbeat.replicas.drivers.object_loop import LOOP, alone
 from wingbeat.replicas.drivers.plain import UnlikePlainError, hold_to_plain
 from wingbeat.replicas.drivers.recorded_loop import LAST, RECORDED, first_trial, is_worth_it
 from wingbeat.replicas.drivers.registry import AUTO, DRIVERS, DriverKind, check_driver
+from wingbeat.replicas.drivers.smaller_stacks import in_smaller_stacks, of_size
 from wingbeat.replicas.reads import NotRecordableError
-from wingbeat.replicas.replicas import Driver, Replicas, partition
+from wingbeat.replicas.replicas import Driver, Replicas
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from torch import Tensor
 
     from wingbeat.replicas.fork import Member
     from wingbeat.task.batches import Batches
@@ -46,20 +43,6 @@ CHUNKS = (8, 32)
 """Stack sizes that "auto" tries besides the whole."""
 LOOP_MARGIN = 1.2
 """The loop must be this much faster to be chosen: near a tie, the choice should not flip."""
-VECTOR_LOOP = 32
-"""Numbers that a vectorised kernel takes at a time: two registers of 16 single floats."""
-PLACE = (
-    "replicas that start equal do not stay equal in lock step on this machine with this number of "
-    "threads: trust no distance near the noise floor, or use driver='loop', or one thread "
-    "(OMP_NUM_THREADS=1)"
-)
-"""Said where a replica's bits depend on its place in the stack."""
-SIZE = (
-    "how a replica rounds depends on this machine on how many are in its stack: the replicas of "
-    "this run and its twin stay comparable to the bit, but the same replica in a run with other "
-    "perturbations is another one, as a small nudge would make it; driver='loop' does not do this"
-)
-"""Said where it depends on the number of replicas alone."""
 COMPILE_SECONDS = 120.0
 """Compiling is tried when the rest of the run would take longer than this."""
 
@@ -87,6 +70,7 @@ class DriverSelector:
             stack_schedule,
             steps,
         )
+        self.copies = EqualCopies(step, batches, stack_schedule, steps)
         self._compiled: Lockstep | None = None
 
     def choose(self, wanted: DriverName, compiled: bool | None) -> ExecutionPlan:
@@ -123,8 +107,8 @@ class DriverSelector:
             return self._loop("asked for")
         kind = DRIVERS.find(wanted)
         driver = self._held(kind, kind.first_mode(compiled, self.step.device.type))
-        choice = self._checked(driver, 0 if kind.stacks else 1, "asked for")
-        return self._slower(kind, choice) if PLACE in choice.warnings else choice
+        choice = self.copies.checked(driver, 0 if kind.stacks else 1, "asked for")
+        return self._exact(kind, choice) if PLACE in choice.warnings else choice
 
     def frozen(self, facts: dict[str, Any]) -> ExecutionPlan:
         """Return the execution that an earlier start of the same run chose."""
@@ -162,7 +146,7 @@ class DriverSelector:
         try:
             cast = self.stack_schedule[-1]
             stack = (0, cast) if kind.stacks else (1, cast[:2])
-            hold_to_plain(self.step, self._replicas(driver, *stack), self._plain, self.steps)
+            hold_to_plain(self.step, self.copies.replicas(driver, *stack), self._plain, self.steps)
             return driver
         except (DisprovedError, NotRecordableError):
             raise
@@ -176,7 +160,7 @@ class DriverSelector:
         return self._held(kind, left[0])
 
     def _plain(self) -> Replicas:
-        return self._replicas(alone(self.step), 1, self.stack_schedule[-1][:1])
+        return self.copies.replicas(alone(self.step), 1, self.stack_schedule[-1][:1])
 
     def _measured(self, compiled: bool | None) -> ExecutionPlan:
         if is_large_net(self.step):
@@ -190,7 +174,7 @@ class DriverSelector:
     def _of_large_net(self) -> ExecutionPlan:
         """Return the loop, with the warning that a trial of lock step would have given."""
         choice = self._loop(REASON)
-        one = self._replicas(choice.driver, 1, self.stack_schedule[-1][:1])
+        one = self.copies.replicas(choice.driver, 1, self.stack_schedule[-1][:1])
         if self.step.remembers or repeats(one):
             return choice
         return _with_hidden_state(replace(choice, reason=f"{choice.reason}; hidden state"))
@@ -208,12 +192,51 @@ class DriverSelector:
             chosen, chunk = self._held(DRIVERS.find(RECORDED), chunk), "1"
         elif mode != driver.mode:
             chosen = self._compiled or self._lockstep(True)
-        choice = self._checked(chosen, int(chunk or 0), "fastest measured", found.timings)
-        if choice.warnings:
-            what = "lock step" if mode != RECORDED else "the recorded loop"
-            reason = f"{what} is not exact here with {torch.get_num_threads()} threads"
-            return ExecutionPlan(alone(self.step), 1, reason=reason, timings=found.timings)
-        return choice
+        choice = self.copies.checked(chosen, int(chunk or 0), "fastest measured", found.timings)
+        if not choice.warnings:
+            return choice
+        return self._smaller(choice, found, driver, key) or self._inexact(mode, found.timings)
+
+    def _inexact(self, mode: str, timings: dict[str, float]) -> ExecutionPlan:
+        what = "lock step" if mode != RECORDED else "the recorded loop"
+        reason = f"{what} is not exact here with {torch.get_num_threads()} threads"
+        return ExecutionPlan(alone(self.step), 1, reason=reason, timings=timings)
+
+    def _smaller(
+        self, parted: ExecutionPlan, found: DriverTimings, driver: Lockstep, key: str
+    ) -> ExecutionPlan | None:
+        """Return smaller stacks in which equal copies stay equal, where they beat the loop.
+
+        What was found once, and whether it was worth the trials, decides again.
+        """
+        kind, mode = DRIVERS.find(driver.name), parted.driver.mode
+        if parted.driver.name != driver.name:
+            return None
+        own = key_of({"before": key, "parted": found.best})
+        kept = load(own) or store(own, self._timed_smaller(kind, parted, found, driver))
+        _, _, size = kept.best.partition("/")
+        if not size:
+            return None
+        args = (self.copies, self._plain, "fastest measured of what is exact")
+        plan = of_size(kind, mode, int(size), *args)
+        return None if plan.warnings else replace(plan, timings={**found.timings, **kept.timings})
+
+    def _timed_smaller(
+        self, kind: DriverKind, parted: ExecutionPlan, found: DriverTimings, driver: Lockstep
+    ) -> DriverTimings:
+        """Return the faster of the loop and the largest stacks that are exact."""
+        loop = found.timings[LOOP]
+        timings = {LOOP: loop}
+        saved = (loop - found.timings[found.best]) * self.steps / 1000
+        # Recording each size takes about as long as recording the whole did.
+        if saved > len(SIZES) * driver.build_seconds / max(1, len(driver.signatures)):
+            plan = in_smaller_stacks(kind, parted, self.copies, self._plain, "tried")
+            if plan is not None:
+                name = f"{plan.driver.mode}/{plan.chunk}"
+                timings[name] = self._time(plan.driver, plan.chunk, plan.spare)
+                if timings[name] <= loop * LOOP_MARGIN:
+                    return DriverTimings(name, timings)
+        return DriverTimings(LOOP, timings)
 
     def _decides(self, driver: Lockstep, compiled: bool | None) -> dict[str, Any]:
         """Return all that a measured choice depends on."""
@@ -226,7 +249,7 @@ class DriverSelector:
 
     def _timed(self, driver: Lockstep, compiled: bool | None) -> DriverTimings:
         """Return the fastest candidate: "loop", or a mode with "/" and a size of stacks."""
-        spare = self._fill(driver)
+        spare = self.copies.fill(driver)
         timings = {f"{driver.mode}": self._time(driver, 0, spare)}
         for chunk in (c for c in CHUNKS if c < len(self.stack_schedule[-1])):
             timings[f"{driver.mode}/{chunk}"] = self._time(driver, chunk, spare)
@@ -268,7 +291,7 @@ class DriverSelector:
         _, stroke, chunk = best.partition("/")
         try:
             candidate = Lockstep(self.step, "compiled")
-            took = self._time(candidate, int(chunk or 0), self._fill(candidate))
+            took = self._time(candidate, int(chunk or 0), self.copies.fill(candidate))
         except Exception as error:  # no C++ compiler, or a graph that it refuses
             logging.getLogger("wingbeat").info("not compiled: %s", error)
             return best
@@ -280,7 +303,7 @@ class DriverSelector:
 
     def _time(self, driver: Driver, chunk: int, spare: int = 1, repeats: int = 3) -> float:
         """Return milliseconds for one step of all replicas, the best of a few."""
-        replicas = self._replicas(driver, chunk, self.stack_schedule[-1], spare)
+        replicas = self.copies.replicas(driver, chunk, self.stack_schedule[-1], spare)
         replicas.advance(0, in_place=replicas.large)
         best = float("inf")
         for index in range(repeats):
@@ -291,94 +314,29 @@ class DriverSelector:
             best = min(best, time.perf_counter() - begin)
         return round(best * 1000, 3)
 
-    def _checked(
-        self, driver: Driver, chunk: int, reason: str, timings: dict[str, float] | None = None
-    ) -> ExecutionPlan:
-        """Prove that a replica's bits depend neither on its place nor on who rides along."""
-        fills = {self._fill(driver), max(self._fill(driver), self._even())}
-        found = {}
-        for spare in sorted({1} if chunk == 1 else fills):
-            found[spare] = self._depends(driver, chunk, spare)
-            if not found[spare]:
-                return ExecutionPlan(driver, chunk, spare, reason, timings or {})
-        spare = next((spare for spare, why in found.items() if why == SIZE), 1)
-        why = found.get(spare, PLACE)
-        return ExecutionPlan(driver, chunk, spare, reason, timings or {}, (why,))
+    def _exact(self, kind: DriverKind, parted: ExecutionPlan) -> ExecutionPlan:
+        """Return an execution in which copies that are equal stay equal, if there is one.
 
-    def _slower(self, kind: DriverKind, choice: ExecutionPlan) -> ExecutionPlan:
-        """Return a later mode of a driver, in which copies that are equal stay equal, if one does.
-
-        A compiler fuses operations as it likes, for each size of stack anew.
+        First in smaller stacks, then in later modes of the driver, whole and in smaller stacks.
         """
-        mode = choice.driver.mode
+        mode = parted.driver.mode
+        found = in_smaller_stacks(kind, parted, self.copies, self._plain, "asked for")
+        if found is not None:
+            return found
+        reason = f"asked for; {mode}, equal copies part"
         for other in kind.modes[kind.modes.index(mode) + 1 :] if mode in kind.modes else ():
             self.step.renew()
             try:
                 driver = self._held(kind, other)
             except DriverError:
+                return parted
+            choice = self.copies.checked(driver, parted.chunk, reason)
+            if PLACE not in choice.warnings:
                 return choice
-            found = self._checked(driver, choice.chunk, f"asked for; {mode}, equal copies part")
-            if PLACE not in found.warnings:
+            found = in_smaller_stacks(kind, choice, self.copies, self._plain, reason)
+            if found is not None:
                 return found
-        return choice
-
-    def _depends(self, driver: Driver, chunk: int, spare: int) -> str:
-        """Return on what a replica's bits depend: "" for nothing, else `SIZE` or `PLACE`."""
-        seen: list[list[Tensor]] = []
-        sizes, within = set(), True
-        for everybody in self.stack_schedule:
-            # One by one, more than two of them would be the same once more.
-            cast = everybody[:2] if chunk == 1 else everybody
-            parts = tuple(len(p) for p in partition(cast, chunk))
-            if parts in sizes:
-                continue
-            sizes.add(parts)
-            replicas = self._replicas(driver, chunk, cast, spare)
-            for index in self._probes():
-                replicas.advance(index, in_place=replicas.large)
-                if replicas.large:
-                    give_back()
-            base = [m.streams == cast[0].streams for m in cast]
-            states = [s for s, same in zip(replicas.states(), base, strict=True) if same]
-            first, *others = (mark_of_state(s, large=replicas.large) for s in states)
-            states.clear()  # before there are others
-            within = within and all(equal(first, s) for s in others)
-            seen.append(first)
-            replicas.release()
-        across = all(equal(seen[0], s) for s in seen[1:])
-        return PLACE if not within else "" if across else SIZE
-
-    def _fill(self, driver: Driver) -> int:
-        """Return what a stack is filled up to a multiple of.
-
-        A few steps may hide that an operation is uneven, so it is not left to the check alone.
-        """
-        if self.step.device.type != "cpu":  # GPUs compute each element alike
-            return 1
-        # Of a driver that does not say, anything may be uneven.
-        channels = getattr(driver, "lanes", ())
-        lanes = [VECTOR_LOOP // math.gcd(VECTOR_LOOP, count) for count in channels]
-        return max([self._even() if getattr(driver, "uneven", True) else 1, *lanes])
-
-    def _even(self) -> int:
-        """Return the least stack size whose activations fill whole vector loops, in any layout."""
-        # Threads cut large tensors into equal pieces, each of which ends in a remainder.
-        loop = VECTOR_LOOP * (1 if self.step.task.precision is None else 2)  # of 16-bit numbers
-        whole = loop << min(3, (torch.get_num_threads() - 1).bit_length())
-        return whole // math.gcd(whole, *self.batches.rows())
-
-    def _probes(self) -> list[int]:
-        """Return the steps that are tried: the first few, and the last batch of an epoch."""
-        last = self.batches.steps_per_epoch - 1 if self.batches.addressable else 0
-        return sorted(i for i in {0, 1, 2, last} if i < self.steps)
-
-    def _replicas(self, driver: Driver, chunk: int, cast: list[Member], spare: int = 1) -> Replicas:
-        replicas = Replicas(driver, self.batches, chunk, spare=spare)
-        start = self.step.start(self.step.task.seed).map(lambda t: t.unsqueeze(0))
-        states = [start] * len(cast)
-        del start
-        replicas.place(cast, states)
-        return replicas
+        return parted
 
 
 def _with_hidden_state(choice: ExecutionPlan) -> ExecutionPlan:
