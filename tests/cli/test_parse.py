@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -126,3 +128,35 @@ def test_dtypes_by_name() -> None:
     assert parse.parse_dtype("bfloat16") is torch.bfloat16
     with pytest.raises(RequestError, match="float32"):
         parse.parse_dtype("float23")
+
+
+TRAINS = """
+import argparse, torch
+parser = argparse.ArgumentParser()
+parser.add_argument("--lr", type=float, default=0.1)
+lr = parser.parse_args().lr
+model = torch.nn.Linear(2, 1)
+def strict():
+    parser.error("no data")
+"""
+
+
+@pytest.mark.parametrize(
+    ("place", "words"),
+    [
+        ("train.py", "is not of the form"),
+        ("train.py:model", "gave Linear: it must return a wb.Task"),
+        ("train.py:strict", "ended with exit code 2 when it was imported or called"),
+    ],
+)
+def test_a_script_that_trains_is_told_how_it_is_forked(
+    place: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["wingbeat", "run", place])
+    Path("train.py").write_text(TRAINS)
+    with pytest.raises(wb.RequestError, match=words) as caught:
+        parse.load_task(place, {})
+    assert "wingbeat fork CHECKPOINT" in str(caught.value)
+    assert "-- python train.py --resume {checkpoint} --output {out}" in str(caught.value)
+    assert sys.argv == ["wingbeat", "run", place]

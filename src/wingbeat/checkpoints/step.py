@@ -27,7 +27,7 @@ _STEPS = frozenset(
 _EPOCHS = frozenset(("epoch", "epochs", "ep"))
 # What stands before numbers that are no step: results, sizes, versions.
 _NEVER = re.compile(
-    r"(loss|acc|accuracy|metric|score|f1|auc|ppl|perplexity|wer|bleu|error|tokens?|toks?|seed|lr|"
+    r"(loss|acc|accuracy|metric|score|f1|auc|ppl|perplexity|wer|bleu|error|tokens?|toks?|seed|fold|lr|"
     r"rank|bs|wd|of|^v)$",
     re.IGNORECASE,
 )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import sys
 import textwrap
 from itertools import pairwise
 from pathlib import Path
@@ -90,8 +92,8 @@ class CompactGroup(TyperGroup):
         rows = [*rows_of(self, ctx), ("", ""), *commands]
         if len(rows) > _LINES - 3:  # below usage, a sentence and a blank line
             rows = commands  # who reads this knows how to ask for help
-        narrow = shutil.get_terminal_size().columns < _NARROW
-        short = rows if narrow else [(name, _cut(meaning, rows)) for name, meaning in rows]
+        whole = shutil.get_terminal_size().columns < _NARROW or _scrolls()
+        short = rows if whole else [(name, _cut(meaning, rows)) for name, meaning in rows]
         formatter.write(written(ctx, (self.help or "").strip(), short))
 
 
@@ -138,25 +140,48 @@ def _meaning(one: Any) -> str:
 def written(ctx: Any, text: str, rows: Rows) -> str:
     """Return help as lines of at most 80 letters, no more of them than the terminal has.
 
+    Where it is read through a pager or from a file it is whole.
+
     A narrow terminal scrolls: there each meaning stands below its name, whole.
 
     Where whole sentences do not fit, each is cut to one line; where that is not enough either, the
     options with most to say are named in one line at the end.
     """
-    usage = " ".join([ctx.command_path, *ctx.command.collect_usage_pieces(ctx)])
+    usage = " ".join([ctx.command_path, *map(_plain, ctx.command.collect_usage_pieces(ctx))])
     width = shutil.get_terminal_size().columns
     if width < _NARROW:
         body = [line for name, meaning in rows for line in _below(name, meaning, width)]
         return "\n".join([*textwrap.wrap(f"Usage: {usage}", width),
                           *textwrap.wrap(text, width), "", *body]) + "\n"  # fmt: skip
     head = [f"Usage: {usage}", *textwrap.wrap(text, WIDTH), ""]
-    room = max(_LINES, shutil.get_terminal_size().lines - 1) - len(head)
+    seen = sys.maxsize if _scrolls() else max(_LINES, shutil.get_terminal_size().lines - 1)
+    room = seen - len(head)
     body = _lines(rows)
     if len(body) > room:
         body = _lines([(name, _cut(meaning, rows)) for name, meaning in rows])
     if len(body) > room:
         body = _fewer(rows, room)
     return "\n".join([*head, *body]) + "\n"
+
+
+def _scrolls() -> bool:
+    """Tell whether help goes to a pager or a file, where nothing need be cut."""
+    return not sys.stdout.isatty() and "LINES" not in os.environ
+
+
+def _plain(piece: str) -> str:
+    """Return a piece of the usage without marks around marks.
+
+    >>> [_plain(p) for p in ("{checkpoint}", "{-- COMMAND...}...", "{DIR...}...", "[[NAME]]")]
+    ['CHECKPOINT', '-- COMMAND...', 'DIR...', '[NAME]']
+    """
+    if piece.startswith("[["):
+        return piece[1:-1]
+    inner = piece.removesuffix("...") if piece.startswith("{") else piece
+    if not (inner.startswith("{") and inner.endswith("}")):
+        return piece
+    name = inner[1:-1]
+    return name.upper() if name.isidentifier() else name
 
 
 def _below(name: str, meaning: str, width: int) -> list[str]:

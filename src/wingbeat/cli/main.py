@@ -31,7 +31,7 @@ COMMANDS: Final = {
     "compare": ("compare", "Compare checkpoints of any size in weight space."),
     "onset": ("onset", "Find the step from which a perturbation stops mattering."),
     "noise": ("noise", "Compare how much each source of noise makes runs differ."),
-    "seeds": ("seeds", "Read logged runs: is recipe B better than A, or is it the seed?"),
+    "seeds": ("seeds", "Read logged runs: is B better than A, or is it the seed?"),
     "study": ("study", "Run a study file (.toml, .yaml) or a named study."),
     "metrics": ("listing", "List every metric, or tell all about one."),
     "perturbations": ("listing", "List every perturbation, or tell all about one."),

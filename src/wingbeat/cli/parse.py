@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.util
 import inspect
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from wingbeat.errors import RequestError, nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     import torch
 
@@ -91,24 +92,57 @@ def load_task(place: str, arguments: dict[str, Any]) -> Task:
     """Call ``module:factory`` or ``file.py:factory`` and return its task.
 
     Raises:
-        RequestError: it cannot be found, or does not give a ``wb.Task``.
+        RequestError: it cannot be found, ends the process, or does not give a ``wb.Task``.
     """
+    from torch import nn
+
     from wingbeat.task.task import Task
 
     where, colon, name = place.rpartition(":")
     if not colon or not where or not name:
         msg = f"{place!r} is not of the form MODULE:FACTORY or FILE.py:FACTORY"
-        raise RequestError(msg)
-    found = _attribute(_module(where), name, where)
-    if callable(found) and not isinstance(found, Task):
-        _check_arguments(place, found, arguments)
-        # What it raises itself is the caller's own error, and is shown as it is.
-        found = found(**arguments)
+        raise RequestError(f"{msg}{_as_a_script(place)}")
+    with _own_words(where):
+        found = _attribute(_module(where), name, where)
+        if callable(found) and not isinstance(found, Task | nn.Module):
+            _check_arguments(place, found, arguments)
+            # What it raises itself is the caller's own error, and is shown as it is.
+            found = found(**arguments)
     task = found
     if not isinstance(task, Task):
         msg = f"{place} gave {type(task).__name__}: it must return a wb.Task"
-        raise RequestError(msg)
+        raise RequestError(f"{msg}, as wb.Task(model, loss, data, optimizer){_as_a_script(where)}")
     return task
+
+
+@contextlib.contextmanager
+def _own_words(where: str) -> Iterator[None]:
+    """Let a file that is imported see its own name in place of our command's words.
+
+    Raises:
+        RequestError: it ends the process, as argparse does with words that it does not know.
+    """
+    before, sys.argv = sys.argv, [where]
+    try:
+        yield
+    except SystemExit as error:
+        msg = f"{where} ended with exit code {error.code} when it was imported or called"
+        raise RequestError(
+            f"{msg}: keep what trains or reads the command line below `if __name__ == "
+            f"'__main__':`{_as_a_script(where)}"
+        ) from error
+    finally:
+        sys.argv = before
+
+
+def _as_a_script(where: str) -> str:
+    """Return how a file that trains when it is run is measured as it is."""
+    if not where.endswith(".py"):
+        return ""
+    return (
+        ". A script that trains when it is run stays as it is: wingbeat fork CHECKPOINT --perturb "
+        f"gaussian:0.01 --out runs/fork -- python {where} --resume {{checkpoint}} --output {{out}}"
+    )
 
 
 def _check_arguments(place: str, factory: Callable[..., Any], arguments: dict[str, Any]) -> None:

@@ -14,6 +14,7 @@ from wingbeat.checkpoints.torch_file import load_outline
 from wingbeat.errors import RequestError, RunError, WingbeatError
 from wingbeat.replicas.fork import REFERENCE
 from wingbeat.scripts.keep import NO_WEIGHTS
+from wingbeat.scripts.layouts import by_shape, the_only_shape
 from wingbeat.scripts.script_run import KEPT
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ PATTERNS: Final = (
 )
 """Where scripts write checkpoints below their output folder: Trainer, Accelerate, Lightning, and
 hand-written ones. The first that matches something of the reference is taken."""
-_WEIGHTS: Final = (".safetensors", ".pt", ".pth", ".bin", ".ckpt")
+_WEIGHTS: Final = (".safetensors", ".pt", ".pth", ".bin", ".ckpt", ".tar", ".pkl", ".model")
 MOST: Final = 2**62
 """A step that no name counts to."""
 _NOTHING: Final = re.compile("matches no checkpoint")
@@ -69,9 +70,10 @@ def written(
     doubt: WingbeatError | None = None
     if pattern and not is_pattern(pattern):  # a single one, without a step
         raise RunError(_nothing(folder))
+    roots = (kept, folder) if kept is not None else (folder,)
     for one in (pattern,) if pattern else PATTERNS:
         found: dict[int, Path] = {}
-        for root in (kept, folder) if kept is not None else (folder,):
+        for root in roots:
             try:
                 seen = find_files(f"{_escaped(root)}/{one}").paths
                 found |= {
@@ -84,9 +86,26 @@ def written(
                     doubt = doubt or error
         if found:
             return one, dict(sorted(found.items()))
-    if doubt is not None:
-        raise doubt
-    raise RunError(_nothing(folder))
+    try:
+        shaped = None if pattern else _own_layout(folder, roots, key)
+    except RequestError as several:
+        raise RequestError(f"{doubt}; {several}" if doubt else str(several)) from doubt
+    if shaped is None:
+        raise doubt or RunError(_nothing(folder))
+    return shaped
+
+
+def _own_layout(
+    folder: Path, roots: Sequence[Path], key: str | None
+) -> tuple[str, dict[int, Path]] | None:
+    """Return the checkpoints of a layout that is none of the usual ones; None where none is."""
+    whole: dict[str, dict[int, Path]] = {}
+    for root in roots:
+        for shape, steps in by_shape(root, lambda path: _readable(path, key)).items():
+            there = {s: p for s, p in steps.items() if root == folder or _readable(p, key)}
+            whole[shape] = whole.get(shape, {}) | there
+    only = the_only_shape(whole, folder)
+    return None if only is None else (only[0], dict(sorted(only[1].items())))
 
 
 def last_of(folder: Path, name: str | None = None, key: str | None = None) -> Path:
@@ -109,7 +128,7 @@ def last_of(folder: Path, name: str | None = None, key: str | None = None) -> Pa
         return found[0]
     if not found:
         raise RunError(_nothing(folder))
-    names = [p.name for p in found]
+    names = sorted((p.name for p in found), key=lambda name: "best" not in name)
     msg = f"{folder} holds {names}, none with a step in its name: say which one counts"
     raise RunError(f"{msg} with pattern={names[-1]!r} (--pattern)")
 
@@ -132,7 +151,8 @@ def _nothing(folder: Path) -> str:
     there = sorted(p.name for p in folder.iterdir())[:8] if folder.is_dir() else []
     return (
         f"no checkpoint with a step in its name was found in {folder} (it holds {there}): let the "
-        "script write into {out}, or say how they are named with pattern='name-{step}'"
+        "script write into {out}, or say how they are named, as --pattern 'name-{step}.pt' "
+        "(pattern=); what is trained is kept"
     )
 
 
@@ -147,7 +167,7 @@ def first_step(checkpoint: Path, steps: Sequence[int]) -> int:
     """Return the step of the checkpoint that was forked, if the script counts on from it.
 
     It is what its name tells, else what it holds: Trainer's state, or a number called "step",
-    "global_step" or "iteration".
+    "global_step", "iteration", "iter_num" or "epoch".
 
     >>> from pathlib import Path
     >>> first_step(Path("checkpoint-500"), [600, 700]), first_step(Path("checkpoint-500"), [100])
@@ -168,8 +188,12 @@ def _held_step(checkpoint: Path) -> int:
     except Exception:  # a reader's own errors too: nothing is said there without running code
         return 0
     found = content if isinstance(content, dict) else {}
-    numbers = (found.get(name) for name in ("global_step", "step", "iteration", "iter"))
+    numbers = (found.get(name) for name in _COUNTS)
     return next((n for n in numbers if type(n) is int and n > 0), 0)
+
+
+_COUNTS: Final = ("global_step", "step", "iteration", "iter", "iter_num", "epoch")
+"""What scripts call the place in training that they save beside the weights."""
 
 
 def lay_out(
@@ -221,10 +245,16 @@ def collected(
         RunError: nothing is found, or no step in common.
     """
     found: dict[str, dict[int, Path]] = {}
+    name: str | None = None
     try:
         for label in starts:
-            name, found[label] = written(runs / label, pattern, runs / KEPT / label, key)
-            pattern = pattern or name  # what holds for the reference holds for all
+            place, kept = runs / label, runs / KEPT / label
+            try:  # what holds for the reference holds for all
+                name, found[label] = written(place, pattern or name, kept, key)
+            except RunError:  # unless a folder in it is called by the time
+                if pattern or not name:
+                    raise
+                name, found[label] = written(place, None, kept, key)
     except RunError:
         if found:
             raise
@@ -239,10 +269,31 @@ def _ends(
     last = {REFERENCE: last_of(runs / REFERENCE, pattern, key)}
     name = last[REFERENCE].name
     last |= {label: last_of(runs / label, name, key) for label in starts if label != REFERENCE}
-    at = first_step(starts[REFERENCE], [MOST])
-    lay_out(starts, {label: {at + 1: path} for label, path in last.items()}, at, view)
+    held = _one_step({label: _held_step(path) for label, path in last.items()}, name)
+    at = first_step(starts[REFERENCE], [held or MOST])
+    end = held or at + 1
+    lay_out(starts, {label: {end: path} for label, path in last.items()}, at, view)
+    if held:
+        return [f"The script wrote one checkpoint, {name}: what it holds tells its step, {held}."]
     note = (
         f"The script wrote one checkpoint, {name}, whose name tells no step: it is called step "
-        f"{at + 1}, and rates by step are in that unit."
+        f"{end}, and rates by step are in that unit."
     )
     return [note]
+
+
+def _one_step(held: Mapping[str, int], name: str) -> int:
+    """Return the step that the last checkpoints of all copies are of; 0 where they tell none.
+
+    Raises:
+        RunError: they are of different steps, as where each copy keeps its best.
+    """
+    own = held[REFERENCE]
+    other = next((label for label, step in held.items() if step != own), None)
+    if other is not None:
+        msg = f"{name} of {REFERENCE} is of step {own}, that of {other} of step {held[other]}"
+        raise RunError(
+            f"{msg}: the script seems to save its best. Distances between different steps say "
+            "nothing: let it save every checkpoint, or its last, and give another --out"
+        )
+    return own

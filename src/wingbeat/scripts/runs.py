@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -108,7 +110,8 @@ def run_all(
         failed = [r for r in runner.map(work, handed) if r.status != "done"]
         if failed:
             record = min(failed, key=lambda r: labels.index(named[r.key]))
-            raise _error(record, named[record.key], whole)
+            label = named[record.key]
+            raise _error(record, label, whole, filled[label][0])
 
 
 def _condition(label: str, words: list[str]) -> Condition:
@@ -126,11 +129,25 @@ def _done(out: Path, label: str, words: list[str]) -> bool:
     return mark.exists() and bool(json.loads(mark.read_text())["command"] == words)
 
 
-def _error(record: Record, label: str, out: Path) -> Exception:
+def _error(record: Record, label: str, out: Path, program: str) -> Exception:
     if NOT_RUNNABLE in record.error:
         return RequestError(record.error)
     log = log_of(out, label)
-    return RunError(f"{label} ended with {record.error}; the end of {log}:\n{_tail(log)}")
+    said = f"{label} ended with {record.error}; the end of {log}:\n{_tail(log)}"
+    return RunError(f"{said}{_other_python(said, program)}")
+
+
+def _other_python(said: str, program: str) -> str:
+    """Say so where a module is missing, and the script's Python is another than this one."""
+    found = shutil.which(program)
+    if "ModuleNotFoundError" not in said or found is None or "python" not in Path(found).name:
+        return ""
+    if Path(found).absolute() == Path(sys.executable).absolute():
+        return ""
+    return (
+        f"\n{program!r} is {found} here, and wingbeat runs in {sys.executable}: activate that "
+        "environment, or write its path in place of the word"
+    )
 
 
 def _tail(log: Path) -> str:
