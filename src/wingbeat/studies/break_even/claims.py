@@ -12,14 +12,17 @@ import pandas as pd
 
 from wingbeat.report.figures.estimates import estimate_text
 from wingbeat.stats import Estimate
+from wingbeat.studies.needed import of_groups
 from wingbeat.study.analysis import Analysis, Tables
 from wingbeat.study.correlation import correlate
 from wingbeat.study.finished import done
-from wingbeat.study.verdicts import Claim, Verdict, judge
+from wingbeat.study.verdicts import UNDETERMINED, Claim, Verdict, judge
 
 WITH_BATCH: Final = {"lambda_k_most": 1, "conditioning": -1, "lambda_h_most": 1}
 """Sign that each quantity's correlation with the batch size has by the conjectures; with the
 learning rate it has the other."""
+CELLS: Final = "cells of rate and batch"
+"""What an interval counts: base seeds of one cell are no independent points."""
 NAMES: Final = {
     "lambda_k_most": "largest λ_K",
     "conditioning": "conditioning",
@@ -39,12 +42,13 @@ def tested(found: Analysis) -> tuple[Claim, ...]:
     return tuple(
         Claim(
             f"{row['outcome']}-{row['measured']}".replace("_", "-"),
-            f"{NAMES[row['outcome']].capitalize()} {'grows' if row['expected'] > 0 else 'falls'} "
+            f"{_upper(NAMES[row['outcome']])} {'grows' if row['expected'] > 0 else 'falls'} "
             f"with the {NAMES[row['measured']]}.",
             "conjectured (Jastrzebski et al. 2020)",
             f"Spearman's correlation {estimate_text(_estimate(row))} over {int(row['n'])} "
             "conditions",
             row["ruling"],
+            of_groups(_estimate(row), 0.0, CELLS)()[0] if row["ruling"] == UNDETERMINED else "",
         )
         for _, row in found.tables["conjectures"].iterrows()
     )
@@ -72,6 +76,15 @@ def conjectures(rows: pd.DataFrame) -> pd.DataFrame:
 def ruling(sign: int, row: pd.Series[Any]) -> Verdict:
     """Judge a conjectured sign by the whole interval of the correlation."""
     return judge(_estimate(row), 0.0, above=sign > 0)
+
+
+def _upper(name: str) -> str:
+    """Return a name at the beginning of a sentence; λ_K keeps its K.
+
+    >>> _upper("largest λ_K")
+    'Largest λ_K'
+    """
+    return name[0].upper() + name[1:]
 
 
 def _estimate(row: pd.Series[Any]) -> Estimate:

@@ -10,9 +10,9 @@ import numpy as np
 from wingbeat.report.figures.estimates import estimate_text
 from wingbeat.stats import Estimate
 from wingbeat.studies.dynamics.estimates import exponential, logarithms
+from wingbeat.studies.needed import Needed, of_groups, of_seeds, unknown
 from wingbeat.studies.topology.found import TopologyFindings, of_shared_seeds, within_seeds
 from wingbeat.studies.topology.measure import RULES
-from wingbeat.studies.topology.needed import Needed, of_nets, of_seeds, unknown
 from wingbeat.study.correlation import correlation
 from wingbeat.study.finished import estimate_in, over_seeds
 from wingbeat.study.ranges import AT_LEAST_0, CORRELATION
@@ -116,7 +116,7 @@ def _parting(own: TopologyFindings, table: pd.DataFrame) -> Iterator[Claim]:
                     found,
                     0.0,
                     note=note,
-                    needed=of_nets(found, 0.0)
+                    needed=of_groups(found, 0.0)
                     if read is correlation_of
                     else _of_these(own, scope, f"expansion_{rule}_end"),
                 )
@@ -144,7 +144,7 @@ def _without_scale(table: pd.DataFrame) -> Iterator[Claim]:
                 f"{words}, {scope}",
                 found,
                 0.0,
-                needed=of_nets(found, 0.0),
+                needed=of_groups(found, 0.0),
             )
 
 
@@ -165,7 +165,7 @@ def _scale(own: TopologyFindings) -> Iterator[Claim]:
             found,
             CLOSE,
             note=note,
-            needed=of_nets(found, CLOSE),
+            needed=of_groups(found, CLOSE),
         )
         note = ""
 

@@ -1,4 +1,4 @@
-"""How many base seeds, or nets, would decide a claim of the study of topology that is open."""
+"""How many base seeds would decide a claim that is open, or what else its interval counts."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 Needed = Callable[[], tuple[str, int]]
 """A sentence, and the number of base seeds in it; 0 where base seeds do not decide."""
-NOT_SEEDS: Final = "More base seeds would not decide it: its interval counts nets."
+NOT_SEEDS: Final = "More base seeds would not decide it: its interval counts {}."
 
 
 def unknown() -> tuple[str, int]:
@@ -51,14 +51,19 @@ def of_seeds(values: ArrayLike, bound: float, within: Range | None = None) -> Ne
     return needed
 
 
-def of_nets(found: Estimate | None, bound: float) -> Needed:
-    """Return the forecast of a rank correlation whose interval counts nets.
+def of_groups(found: Estimate | None, bound: float, what: str = "nets") -> Needed:
+    """Return the forecast of a rank correlation whose interval counts nets, or something else.
 
     Of nets too few for an interval nothing is forecast.
 
+    Args:
+        found: the correlation.
+        bound: of the claim.
+        what: is counted, in words.
+
     Example:
         >>> from wingbeat.stats import Estimate
-        >>> of_nets(Estimate(0.5, -0.1, 0.8), 0.0)()[0].partition(". ")[2]
+        >>> of_groups(Estimate(0.5, -0.1, 0.8), 0.0)()[0].partition(". ")[2]
         'If it stays as it is here, 35 nets decide it (power 80 %).'
     """
 
@@ -68,6 +73,7 @@ def of_nets(found: Estimate | None, bound: float) -> Needed:
         count = groups_to_decide(found.value, bound, power=POWER, most=MOST)
         many = f"more than {MOST:,}" if count > MOST else f"{count:,}"
         power = f"{POWER:.0%}".replace("%", " %")
-        return f"{NOT_SEEDS} If it stays as it is here, {many} nets decide it (power {power}).", 0
+        said = f"If it stays as it is here, {many} {what} decide it (power {power})."
+        return f"{NOT_SEEDS.format(what)} {said}", 0
 
     return needed
