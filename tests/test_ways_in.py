@@ -8,9 +8,12 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 import wingbeat as wb
 from benchmarks.ways import ROOT, WAYS, Way, execute, in_folder, row
+from wingbeat.determinism import seed_all, seeded
+from wingbeat.scripts import fork_training
 
 PAGE = (ROOT / "docs" / "ways_in.md").read_text(encoding="utf-8")
 
@@ -92,3 +95,75 @@ def test_scripts_from_python_and_nudge_as_they_are_shown() -> None:
         execute(nudge, names)
         assert names["said"].count("moved by") == 6
         assert len(list(Path("forks").rglob("model.safetensors"))) == 6
+
+
+def of_frameworks() -> dict[str, Any]:
+    """What the recipes of other frameworks leave to the reader, small."""
+    from torch import nn
+    from torch.utils.data import DataLoader, TensorDataset
+
+    class Net(nn.Sequential):
+        def __init__(self) -> None:
+            hidden = nn.BatchNorm1d(16), nn.ReLU(), nn.Dropout(0.2)
+            super().__init__(nn.Linear(6, 16), *hidden, nn.Linear(16, 2))
+
+    drawn = torch.randn(96, 6, generator=torch.Generator().manual_seed(2))
+    rows = TensorDataset(drawn, (drawn.sum(1) > 0).long())
+
+    def loaders() -> Any:
+        from fastai.data.core import DataLoaders
+        from fastai.data.load import DataLoader as Fast
+
+        own = {"num_workers": 0}
+        return DataLoaders(Fast(rows, bs=16, shuffle=True, **own), Fast(rows, bs=32, **own))
+
+    return {
+        "x": drawn.numpy(), "y": rows.tensors[1].numpy(), "Net": Net, "torch": torch,
+        "wb": wb, "loader": DataLoader(rows, batch_size=16, shuffle=True), "loaders": loaders,
+        "fork_training": fork_training,
+    }  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("framework", ["skorch", "ignite", "fastai", "keras"])
+def test_other_frameworks_as_they_are_shown(
+    framework: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Each copy is what the framework alone makes of the same start, and of a nudge by hand."""
+    monkeypatch.setenv("KERAS_BACKEND", "torch")
+    pytest.importorskip(framework)
+    monkeypatch.chdir(tmp_path)
+    (recipe,) = [b for b in blocks("frameworks.md", "skorch") if f"runs/{framework}" in b]
+    names = of_frameworks()
+    execute(recipe, names)
+    result = names["result"]
+    assert result.noise_floor == 0.0
+    nudged = tmp_path / f"runs/{framework}/runs/gaussian-0.01@0#1"
+    for label, put in (("reference", {}), (nudged.name, load_file(nudged / "step-0.safetensors"))):
+        ended = trained_alone(names["train"], put)
+        step = max(int(p.stem.removeprefix("step-")) for p in nudged.glob("step-*"))
+        there = load_file(nudged.parent / label / f"step-{step}.safetensors")
+        assert ended["step"] >= step > 0
+        recorded = ended[step]
+        assert recorded.keys() == there.keys()
+        assert all(torch.equal(recorded[name], there[name]) for name in there)
+    assert not torch.equal(recorded[name := next(iter(there))], load_file(
+        nudged.parent / "reference" / f"step-{step}.safetensors")[name])  # fmt: skip
+
+
+def trained_alone(train: Any, put: dict[str, torch.Tensor]) -> dict[Any, Any]:
+    """Train with the framework alone from weights that are put in; returns them by step."""
+    kept: dict[Any, Any] = {}
+
+    def look(step: int, model: torch.nn.Module, **_: Any) -> None:
+        weights = {n: p for n, p in model.named_parameters() if p.requires_grad}
+        if step == 0:
+            for name, weight in put.items():
+                weights[name].data.copy_(weight)
+        kept[step] = {n: p.detach().clone() for n, p in weights.items()}
+        kept["step"] = step
+
+    with seeded(0):
+        seed_all(0)
+        train(look)
+    return kept

@@ -14,7 +14,7 @@ from wingbeat.execution.summary import collect
 from wingbeat.measure import measure
 from wingbeat.measure.table import TableBuilder, object_array, owners
 from wingbeat.replicas.fork import NULL, REFERENCE, Member
-from wingbeat.replicas.perturb import Init, Nudge
+from wingbeat.replicas.perturb import Init, Nudge, StreamChange
 from wingbeat.task.batches import Streams
 from wingbeat.trajectory.store import MemoryStore
 from wingbeat.trajectory.trajectory import Trajectory
@@ -36,6 +36,14 @@ if TYPE_CHECKING:
     Evaluate = Callable[[dict[str, Any]], Mapping[str, float]]
     Build = Callable[[int], dict[str, Any]]
 
+_WITHOUT = {
+    "order": "the loader gives one order whatever its and the process's generators draw. It does "
+    "not shuffle, or its sampler has a seed of its own, as DistributedSampler and Accelerate's "
+    "SeedableRandomSampler have",
+    "augmentation": "fetching a batch draws nothing",
+    "dropout": "nothing is drawn within a step",
+}
+"""Why a change of one source of noise changes nothing."""
 _BROKE_DOWN = 10.0
 """Growth of a loss that no game between two networks makes: theirs stay of one order."""
 
@@ -53,6 +61,7 @@ def measured(
         store = together(asked, folder, out is not None)
         notes += _notes(asked, folder)
         part = _of_seed(asked, folder, store)
+        notes += _of_nothing(asked, part[2])
         if evaluate is not None:
             rows = _evaluate(part[1], build(folder.seed), evaluate)
             evaluated |= set(rows["metric"])
@@ -171,6 +180,16 @@ def _notes(asked: Asked, folder: SeedFolder) -> list[str]:
                 "or all chosen weights are 0."
             )
     return [*notes, *_of_flags(facts), *_of_resumed(asked, facts)]
+
+
+def _of_nothing(asked: Asked, found: Measured) -> list[str]:
+    """Name changes of a source of noise that this loop does not have."""
+    return [
+        f"{p.label} varied nothing, its copies equal the reference: {_WITHOUT[p.kind]}."
+        for p in asked.perturbations
+        if isinstance(p, StreamChange) and p.kind in _WITHOUT
+        if not torch.as_tensor(found.facts[p.label].distances).any()
+    ]
 
 
 def _of_flags(facts: Mapping[str, Any]) -> list[str]:
