@@ -32,6 +32,7 @@ from wingbeat.study.verdicts import Claim, all_of, judge
 from wingbeat.tasks.sst2 import FINETUNE_FACTORIES
 
 if TYPE_CHECKING:
+    from wingbeat.studies.butterfly.found import ButterflyFindings
     from wingbeat.study.analysis import Analysis
 
 LARGE: Final = 0.1
@@ -55,16 +56,28 @@ def tested(found: Analysis) -> tuple[Claim, ...]:
     """Return the claims that the plan's task can test: about fine-tuning, or from scratch."""
     if found.plan.task in FINETUNE_FACTORIES:
         return finetune_claims(found.own.values)
-    return (*claims(found.own.values, found.plan.interventions), *law_claims(found.own.laws))
+    own, asked = found.own, found.plan.interventions
+    return (*claims(own.values, asked, usual_batch(own)), *law_claims(own.laws))
 
 
-def claims(values: pd.DataFrame, interventions: Sequence[str] = ()) -> tuple[Claim, ...]:
+def usual_batch(found: ButterflyFindings) -> int:
+    """Return how many samples a batch of the standard recipe has; 0 where it was not run."""
+    runs = found.study.conditions
+    own = runs[runs["intervention"] == "standard"]
+    return int(own["batch"].iloc[0]) if len(own) else 0
+
+
+def claims(
+    values: pd.DataFrame, interventions: Sequence[str] = (), batch: int = 0
+) -> tuple[Claim, ...]:
     """Return every claim with its verdict.
 
     Args:
         values: one row for each replica and quantity; see ``found.VALUES``.
         interventions: those that were asked for, besides "standard".
+        batch: samples of a batch of the standard recipe, for interventions that set another one.
     """
+    expected = {name: said for name in interventions if (said := expectation(name, batch))}
     own = values[values["intervention"] == "standard"]
     barrier = own[own["quantity"] == "barrier_train"]
     return (
@@ -75,10 +88,32 @@ def claims(values: pd.DataFrame, interventions: Sequence[str] = ()) -> tuple[Cla
         _flat(barrier),
         _growth(own),
         _log_linear(own),
-        *(_intervention(values, name) for name in interventions if name in EXPECTED),
+        *(_intervention(values, name, *said) for name, said in expected.items()),
         matching(own),
         turned(own),
     )
+
+
+def expectation(name: str, batch: int) -> tuple[int, str] | None:
+    """Return the sign that the paper finds under an intervention and its claim; None without one.
+
+    Args:
+        name: of the intervention, "batch_size=32" as well.
+        batch: samples of a batch of the standard recipe.
+
+    Example:
+        >>> expectation("batch_size=32", 64)
+        (1, 'A larger batch is slightly more stable (so a smaller one, 32 for 64, less)')
+        >>> expectation("AdamW", 0)
+        (1, 'Adam is less stable')
+    """
+    field, _, value = name.partition("=")
+    if field != "batch_size" or not value.isdigit() or int(value) == batch or not batch:
+        return EXPECTED.get(name)
+    sign, text = EXPECTED["larger batch"]
+    if int(value) > batch:
+        return sign, f"{text} ({value} for {batch})"
+    return -sign, f"{text} (so a smaller one, {value} for {batch}, less)"
 
 
 def _near(barrier: pd.DataFrame, time: float) -> pd.DataFrame:
@@ -246,8 +281,8 @@ def _paired(rows: pd.DataFrame, *quantities: str) -> pd.DataFrame:
     return kept[(kept["l2"] > 0)]
 
 
-def _intervention(values: pd.DataFrame, name: str) -> Claim:
-    sign, text = EXPECTED[name]
+def _intervention(values: pd.DataFrame, name: str, sign: int, text: str) -> Claim:
+    """Judge the sign of the change of barriers under an intervention; 1 says that they rise."""
     rows = values[(values["quantity"] == "barrier_train") & (values["time"] > 0)]
     places = ["kind", "size", "time", "seed"]
     ours, usual = (

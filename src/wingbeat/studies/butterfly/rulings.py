@@ -11,7 +11,7 @@ import pandas as pd
 from wingbeat.errors import CONSTANT, TOO_FEW_SEEDS
 from wingbeat.report.figures.estimates import estimate_text
 from wingbeat.stats import Estimate, bootstrap
-from wingbeat.studies.seedwise import needed_text, seeds_to_decide
+from wingbeat.studies.seedwise import forecast, needed_text, seeds_to_decide
 from wingbeat.study import finished
 from wingbeat.study.ranges import AT_LEAST_0, Range, kept
 from wingbeat.study.verdicts import NOT_RUN, UNDETERMINED, Claim, Verdict
@@ -49,10 +49,12 @@ def claim(
     """
     if found is None:
         return Claim(ident, text, published, "–", NOT_RUN, note)
+    needed = 0
     # An interval that comes from more than the base seeds may be wider than theirs: no forecast.
     if verdict == UNDETERMINED and seeds_to_decide(seeds, bound) > len(seeds):
         note = f"{note} {needed_text(seeds, bound)}"
-    return Claim(ident, text, published, estimate_text(found), verdict, note)
+        needed = forecast(seeds, bound)
+    return Claim(ident, text, published, estimate_text(found), verdict, note, needed=needed)
 
 
 def by_seed(rows: pd.DataFrame) -> list[float]:
