@@ -44,6 +44,7 @@ def of_seeds(values: ArrayLike, bound: float, within: Range | None = None) -> Ne
     """
 
     def needed() -> tuple[str, int]:
+        """Return the sentence and the number."""
         if not np.isfinite(values).all():
             return unknown()
         return needed_text(values, bound, within=within), forecast(values, bound, within=within)
@@ -68,6 +69,7 @@ def of_groups(found: Estimate | None, bound: float, what: str = "nets") -> Neede
     """
 
     def needed() -> tuple[str, int]:
+        """Return the sentence and the number."""
         if found is None or not np.isfinite([found.value, found.low, found.high]).all():
             return unknown()
         count = groups_to_decide(found.value, bound, power=POWER, most=MOST)

@@ -39,18 +39,20 @@ def tables(found: Analysis) -> Tables:
 
 def tested(found: Analysis) -> tuple[Claim, ...]:
     """Return one claim for each quantity and axis."""
-    return tuple(
-        Claim(
-            f"{row['outcome']}-{row['measured']}".replace("_", "-"),
-            f"{_upper(NAMES[row['outcome']])} {'grows' if row['expected'] > 0 else 'falls'} "
-            f"with the {NAMES[row['measured']]}.",
-            "conjectured (Jastrzebski et al. 2020)",
-            f"Spearman's correlation {estimate_text(_estimate(row))} over {int(row['n'])} "
-            "conditions",
-            row["ruling"],
-            of_groups(_estimate(row), 0.0, CELLS)()[0] if row["ruling"] == UNDETERMINED else "",
-        )
-        for _, row in found.tables["conjectures"].iterrows()
+    return tuple(_tested(row) for _, row in found.tables["conjectures"].iterrows())
+
+
+def _tested(row: pd.Series[Any]) -> Claim:
+    # Judged anew: the word in a table has lost how sure it is.
+    verdict = ruling(row["expected"], row)
+    return Claim(
+        f"{row['outcome']}-{row['measured']}".replace("_", "-"),
+        f"{_upper(NAMES[row['outcome']])} {'grows' if row['expected'] > 0 else 'falls'} "
+        f"with the {NAMES[row['measured']]}.",
+        "conjectured (Jastrzebski et al. 2020)",
+        f"Spearman's correlation {estimate_text(_estimate(row))} over {int(row['n'])} conditions",
+        verdict,
+        of_groups(_estimate(row), 0.0, CELLS)()[0] if verdict == UNDETERMINED else "",
     )
 
 
@@ -73,7 +75,7 @@ def conjectures(rows: pd.DataFrame) -> pd.DataFrame:
     return found.assign(expected=signs, ruling=rulings)
 
 
-def ruling(sign: int, row: pd.Series[Any]) -> Verdict:
+def ruling(sign: float, row: pd.Series[Any]) -> Verdict:
     """Judge a conjectured sign by the whole interval of the correlation."""
     return judge(_estimate(row), 0.0, above=sign > 0)
 

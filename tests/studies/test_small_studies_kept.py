@@ -1,4 +1,4 @@
-"""The published verdicts on the edge of stability and on iris follow from their kept tables."""
+"""Published verdicts on the edge, the break-even point and iris follow from their kept tables."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from wingbeat.studies.break_even.claims import conjectures
+from wingbeat.studies.break_even.claims import tested as break_even_claims
 from wingbeat.studies.danovski import DanovskiPlan
 from wingbeat.studies.danovski.claims import claims
 from wingbeat.studies.danovski.found import DanovskiFindings, DanovskiMeasurement
@@ -14,6 +16,7 @@ from wingbeat.studies.edge import EdgePlan
 from wingbeat.studies.edge.claims import KEPT, MEANS, verdicts
 from wingbeat.studies.edge.claims import tested as edge_claims
 from wingbeat.study.analysis import Analysis
+from wingbeat.study.verdicts import together
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "studies"
 
@@ -48,6 +51,20 @@ def test_the_page_of_the_edge_has_a_line_for_each_verdict() -> None:
         assert float(line.split("|")[3]) == round(row["threshold"], 2)
         if row["edge"]:
             assert f"| {row['hover']:.3f} [{row['hover_low']:.3f}, {row['hover_high']:.3f}]" in line
+
+
+def test_the_verdicts_on_the_break_even_point_follow_from_the_conditions() -> None:
+    rows = read("break_even/conditions.csv")
+    assert len(rows) == 7 * 5 * 3
+    found, published = conjectures(rows), read("break_even/conjectures.csv")
+    for name in ("value", "low", "high"):
+        assert found[name].tolist() == pytest.approx(published[name].tolist(), rel=1e-5)
+    said = break_even_claims(Analysis(None, None, {"conjectures": found}))
+    given = pd.read_csv(DOCS / "break_even" / "claims.csv", keep_default_na=False)
+    assert [(c.measured, c.verdict, c.note) for c in said] == list(
+        zip(given["measured"], given["verdict"], given["note"], strict=True)
+    )
+    assert together(said) == (0, 6)  # each knows how sure it is; the page says that none stays
 
 
 @pytest.fixture(scope="module")
