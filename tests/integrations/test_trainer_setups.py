@@ -36,6 +36,7 @@ NAMES = (
     "compute_loss",
     "masked at random",
     "callback that clamps",
+    "callback after an epoch",
     "average by callback",
     "stopping by steps",
     "stopping by epochs",
