@@ -13,13 +13,12 @@ import pytest
 
 import wingbeat as wb
 
-pytestmark = pytest.mark.slow
 SCRIPT = Path(__file__).with_name("killed_training.py")
 SETUPS = [
-    "trainer:masked at random",
-    "lightning:gan, two optimizers",
-    "lightning:moving average",
-    "accelerate:accumulating",
+    pytest.param("trainer:masked at random", marks=pytest.mark.slow),
+    pytest.param("lightning:gan, two optimizers", marks=pytest.mark.slow),
+    pytest.param("lightning:moving average", marks=pytest.mark.long),
+    pytest.param("accelerate:accumulating", marks=pytest.mark.long),
 ]
 
 
