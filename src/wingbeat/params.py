@@ -86,7 +86,7 @@ def check_names(found: Iterable[str], wanted: Iterable[str], whose: str) -> None
 
     Args:
         found: names of the weights of a copy.
-        wanted: names of the reference's.
+        wanted: names of the weights that were built before.
         whose: the copy, for the message.
 
     Raises:
@@ -95,7 +95,7 @@ def check_names(found: Iterable[str], wanted: Iterable[str], whose: str) -> None
     other = sorted(set(found) ^ set(wanted))
     if other:
         raise RequestError(
-            f"the weights of {whose} are not called as the reference's: {other[0]!r} is of one "
-            "only. Where a framework numbers layers through the process, name the layers, or begin "
-            "with keras.utils.clear_session() or its like"
+            f"the weights of {whose} have other names than those built before: {other[0]!r} is of "
+            "one only. Where a framework numbers layers through the process, name the layers, or "
+            "begin with keras.utils.clear_session() or its like"
         )

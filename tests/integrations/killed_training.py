@@ -21,7 +21,7 @@ def of_trainer(name: str, folder: Path) -> None:
 
     setup = SETUPS[name]
     make = lambda: setup.make(folder / "own")  # noqa: E731
-    fork(make, NUDGE, replicas=2, at=4, out=folder / "x", record_every=2)
+    fork(make, NUDGE, replicas=1, at=4, out=folder / "x", record_every=2)
 
 
 def of_lightning(name: str, folder: Path) -> None:
@@ -35,7 +35,7 @@ def of_lightning(name: str, folder: Path) -> None:
         setup.trainer(folder / "own"),
         {"model": setup.module(), **setup.fit()},
     )
-    fork(make, NUDGE, replicas=2, at=4, out=folder / "x", record_every=2)
+    fork(make, NUDGE, replicas=1, at=4, out=folder / "x", record_every=2)
 
 
 def of_accelerate(name: str, folder: Path) -> None:
@@ -45,7 +45,7 @@ def of_accelerate(name: str, folder: Path) -> None:
 
     build, train, loader = accelerated(loops)
     twins = wb.Twins(
-        build, [NUDGE, wb.Gaussian(0.01, at=9)], steps=60, replicas=1, record_every=2,
+        build, [NUDGE, wb.Gaussian(0.01, at=9)], steps=40, replicas=1, record_every=2,
         out=folder / "x", checkpoint_seconds=0.0,
     )  # fmt: skip
     for copy in twins:

@@ -92,8 +92,11 @@ def test_copies_whose_weights_have_other_names_are_refused_at_the_fork(tmp_path:
         made.append(on_step.label)
         on_step(0, model)
         made.append("trained")
+        on_step(1, model, last=True)
 
-    with pytest.raises(RequestError, match=r"null are not called .* 'dense_0.bias' "):
+    with pytest.raises(
+        RequestError, match=r"null have other names than those built before: 'dense_0.bias' is"
+    ):
         fork_training(numbered, wb.Gaussian(0.1), tmp_path, replicas=1)
     assert made == ["reference", "trained", "null"], "the twin was trained before it was refused"
 
@@ -105,7 +108,7 @@ def test_twins_whose_weights_have_other_names_are_refused_before_training() -> N
         made.append(nn.ModuleDict({f"dense_{len(made)}": nn.Linear(2, 2)}))
         return made[-1]
 
-    with pytest.raises(RequestError, match="reference are not called as the reference's"):
+    with pytest.raises(RequestError, match="reference have other names than those built before"):
         next(iter(wb.Twins(build, wb.Gaussian(0.1), steps=4)))
 
 
@@ -117,6 +120,21 @@ def test_a_fork_that_leaves_nothing_to_train_is_refused_when_the_end_is_known(
     with pytest.raises(RequestError, match=f"fork at step 4, and training ends at step {last}"):
         hook.expect(last)
     hook.expect(5)
+
+
+@pytest.mark.parametrize(("steps", "record_every"), [(0, 1), (STEPS, 50)])
+def test_a_training_of_which_nothing_is_recorded_is_refused(
+    steps: int, record_every: int, tmp_path: Path
+) -> None:
+    made: list[str] = []
+
+    def untold(on_step: OnStep) -> None:
+        made.append(on_step.label)
+        trained(lambda step, model, last=False: last or on_step(step, model), steps=steps)
+
+    with pytest.raises(RequestError, match="nothing was recorded after the fork at step 0"):
+        fork_training(untold, wb.Gaussian(0.1), tmp_path, record_every=record_every)
+    assert made == ["reference"], "copies were trained before it was refused"
 
 
 OWNERS = "wingbeat.integrations and wingbeat.scripts.fork_training"

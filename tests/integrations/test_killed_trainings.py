@@ -13,27 +13,25 @@ import pytest
 
 import wingbeat as wb
 
-pytestmark = pytest.mark.slow
 SCRIPT = Path(__file__).with_name("killed_training.py")
 SETUPS = [
-    "trainer:stopping by epochs",
-    "trainer:masked at random",
-    "lightning:gan, two optimizers",
-    "lightning:moving average",
-    "accelerate:accumulating",
+    pytest.param("trainer:masked at random", marks=pytest.mark.slow),
+    pytest.param("lightning:gan, two optimizers", marks=pytest.mark.slow),
+    pytest.param("lightning:moving average", marks=pytest.mark.long),
+    pytest.param("accelerate:accumulating", marks=pytest.mark.long),
 ]
 
 
 def started(setup: str, folder: Path) -> subprocess.Popen[bytes]:
     environment = os.environ | {"PYTHONPATH": str(Path(wb.__file__).parents[1])}
     words = [sys.executable, str(SCRIPT), setup, str(folder)]
-    return subprocess.Popen(words, env=environment, stderr=subprocess.PIPE)
+    folder.mkdir(exist_ok=True)
+    with (folder / "said").open("wb") as said:
+        return subprocess.Popen(words, env=environment, stderr=said)
 
 
 def ended(setup: str, folder: Path) -> None:
-    run = started(setup, folder)
-    _, said = run.communicate()
-    assert run.returncode == 0, said.decode()[-2000:]
+    assert started(setup, folder).wait() == 0, (folder / "said").read_text()[-2000:]
 
 
 @pytest.mark.parametrize("setup", SETUPS)
@@ -46,7 +44,7 @@ def test_killed_and_begun_again(setup: str, tmp_path: Path) -> None:
         assert run.poll() is None
         time.sleep(0.01)
     run.send_signal(signal.SIGKILL)
-    run.communicate()
+    run.wait()
     assert not list((tmp_path / "killed").rglob("summary.json")), "it was over before the kill"
     ended(setup, tmp_path / "killed")
     whole, again = (wb.load(tmp_path / name / "x") for name in ("whole", "killed"))

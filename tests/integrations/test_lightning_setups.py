@@ -18,7 +18,6 @@ from wingbeat.determinism import seeded
 from wingbeat.errors import RequestError
 from wingbeat.integrations.lightning import fork
 
-pytestmark = pytest.mark.slow
 if TYPE_CHECKING:
     from lightning_setups import Ends
     from torch import Tensor
@@ -52,6 +51,15 @@ NAMES = (
     "barebones",
 )
 """Of the set-ups: importing them takes seconds, which collecting tests does not."""
+SLOW = (
+    "gan, two optimizers",
+    "moving average",
+    "hook after a batch",
+    "hook after an epoch",
+    "callbacks of the module",
+)
+"""Set-ups that were wrong once; the others are tried at full length only."""
+CASES = [pytest.param(n, marks=pytest.mark.slow if n in SLOW else pytest.mark.long) for n in NAMES]
 
 
 @pytest.fixture
@@ -79,7 +87,7 @@ def same(found: tuple[int, Weights], wanted: Ends) -> bool:
     return step == wanted.step and all(torch.equal(weights[n], wanted.weights[n]) for n in weights)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", CASES)
 @pytest.mark.parametrize("resumed", [False, True], ids=["from the start", "resumed"])
 def test_copies_are_the_runs_made_by_hand(
     name: str, resumed: bool, setups: Any, tmp_path: Path
@@ -112,10 +120,12 @@ def test_copies_are_the_runs_made_by_hand(
     assert any("took the place" in w for w in result.warnings) == (name in setups.REPLACED)
 
 
+@pytest.mark.slow
 def test_every_setup_is_tried(setups: Any) -> None:
     assert set(NAMES) == set(setups.SETUPS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("package", ["lightning.pytorch", "pytorch_lightning"])
 def test_both_packages_save_nothing(package: str, setups: Any, tmp_path: Path) -> None:
     library = pytest.importorskip(package)
@@ -167,6 +177,7 @@ REFUSED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", REFUSED)
 def test_refused_by_name(
     case: str, setups: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -179,6 +190,7 @@ def test_refused_by_name(
     assert not trained, "compute was spent before it was refused"
 
 
+@pytest.mark.slow
 def test_a_trainer_in_place_of_what_makes_it_is_refused(setups: Any, tmp_path: Path) -> None:
     with pytest.raises(RequestError, match="make is a Trainer: pass a function"):
         fork(setups.Setup().trainer(tmp_path), wb.Gaussian(0.1), out=tmp_path)

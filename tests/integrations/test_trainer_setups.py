@@ -19,7 +19,6 @@ from wingbeat.determinism import seeded
 from wingbeat.errors import RequestError
 from wingbeat.integrations.huggingface import fork
 
-pytestmark = pytest.mark.slow
 if TYPE_CHECKING:
     from torch import Tensor
     from trainer_setups import Watch
@@ -36,6 +35,7 @@ NAMES = (
     "compute_loss",
     "masked at random",
     "callback that clamps",
+    "callback after an epoch",
     "average by callback",
     "stopping by steps",
     "stopping by epochs",
@@ -54,6 +54,14 @@ NAMES = (
     "augmented by workers",
 )
 """Of the set-ups: importing them takes seconds, which collecting tests does not."""
+SLOW = (
+    "average by callback",
+    "callback after an epoch",
+    "epochs that end early",
+    "stopping by epochs",
+)
+"""Set-ups that were wrong once; the others are tried at full length only."""
+CASES = [pytest.param(n, marks=pytest.mark.slow if n in SLOW else pytest.mark.long) for n in NAMES]
 
 
 @pytest.fixture
@@ -79,7 +87,7 @@ def same(found: tuple[int, Weights], wanted: Watch) -> bool:
     return step == wanted.step and all(torch.equal(weights[n], wanted.weights[n]) for n in weights)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", CASES)
 @pytest.mark.parametrize("resumed", [False, True], ids=["from the start", "resumed"])
 def test_copies_are_the_runs_made_by_hand(
     name: str, resumed: bool, setups: Any, tmp_path: Path
@@ -116,10 +124,12 @@ def test_copies_are_the_runs_made_by_hand(
         assert same(whole, first) or name == "augmented by workers", "the Trainer itself differs"
 
 
+@pytest.mark.slow
 def test_every_setup_is_tried(setups: Any) -> None:
     assert set(NAMES) == set(setups.SETUPS)
 
 
+@pytest.mark.slow
 def test_a_checkpoint_at_the_end_is_refused_before_it_trains(setups: Any, tmp_path: Path) -> None:
     own = tmp_path / "own"
     setups.by_hand(setups.Setup({"max_steps": 4}), own, {}, 0, None)
@@ -135,6 +145,7 @@ def test_a_checkpoint_at_the_end_is_refused_before_it_trains(setups: Any, tmp_pa
         fork(made, wb.Gaussian(0.1), out=tmp_path / "y")
 
 
+@pytest.mark.slow
 def test_several_processes_are_refused(
     setups: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

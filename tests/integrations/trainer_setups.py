@@ -146,6 +146,12 @@ class MovingAverage(TrainerCallback):  # type: ignore[misc]
             weight.data.copy_(self.average[name])
 
 
+class Shrink(TrainerCallback):  # type: ignore[misc]
+    def on_epoch_end(self, args: Any, state: Any, control: Any, **known: Any) -> None:
+        for weight in known["model"].parameters():
+            weight.data.mul_(0.9)
+
+
 class StopsEpoch(TrainerCallback):  # type: ignore[misc]
     """Ends each epoch early: training is over before the step that the Trainer counted on."""
 
@@ -209,6 +215,7 @@ SETUPS = {
     "compute_loss": Setup(trainer=Weighted),
     "masked at random": Setup(model=lambda: bert(BertForMaskedLM), given={"data_collator": masked}),
     "callback that clamps": Setup(callbacks=lambda: [Clamp()]),
+    "callback after an epoch": Setup(callbacks=lambda: [Shrink()]),
     "average by callback": Setup(callbacks=lambda: [MovingAverage()]),
     "stopping by steps": Setup(
         {
@@ -267,6 +274,9 @@ class Watch(TrainerCallback):  # type: ignore[misc]
         self.weights = {n: p.detach().clone() for n, p in weights.items()}
 
     on_train_begin = on_step_end = look
+
+    def on_epoch_end(self, args: Any, state: Any, control: Any, **known: Any) -> None:
+        self.weights = {n: p.detach().clone() for n, p in known["model"].named_parameters()}
 
 
 def by_hand(

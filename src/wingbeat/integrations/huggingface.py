@@ -119,10 +119,10 @@ def step_callback(on_step: Callable[..., Any]) -> Any:
     """
 
     class StepCallback(_library().TrainerCallback):  # type: ignore[misc]
-        over = False
+        over = told = False
 
         def on_train_begin(self, args: Any, state: Any, control: Any, **known: Any) -> None:
-            self.over = False
+            self.over = self.told = False
             expect = getattr(on_step, "expect", None)
             if expect is not None:
                 expect(state.max_steps)
@@ -132,20 +132,21 @@ def step_callback(on_step: Callable[..., Any]) -> Any:
             on_step(state.global_step, known["model"])
 
         def on_epoch_end(self, args: Any, state: Any, control: Any, **known: Any) -> None:
-            if control.should_training_stop:  # before the best weights are loaded, if they are
-                self._end(state, known["model"])
+            if control.should_training_stop and not self.over:
+                self.told = True
+                on_step(state.global_step, known["model"], last=True)
 
         # A callback may end the training at each of these, as early stopping does at the first.
-        on_evaluate = on_save = on_log = on_epoch_end
+        on_evaluate = on_save = on_epoch_end
+
+        def on_log(self, args: Any, state: Any, control: Any, **known: Any) -> None:
+            if "train_runtime" not in (known.get("logs") or {}):  # else the best weights may be in
+                self.on_epoch_end(args, state, control, **known)
 
         def on_train_end(self, args: Any, state: Any, control: Any, **known: Any) -> None:
-            if not args.load_best_model_at_end:
-                self._end(state, known["model"])
-
-        def _end(self, state: Any, model: Any) -> None:
-            if not self.over:
-                self.over = True
-                on_step(state.global_step, model, last=True)
+            self.over = True
+            if not (self.told or args.load_best_model_at_end):
+                on_step(state.global_step, known["model"], last=True)
 
     return StepCallback()
 

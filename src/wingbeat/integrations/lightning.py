@@ -155,6 +155,7 @@ class _Hooks:
         self.on_step, self.seen, self.before = on_step, -1, dict[str, Any]()
 
     def begin(self, trainer: Any, module: Any) -> None:
+        """Hang onto the hooks of a module, once its training is known to go beyond the fork."""
         expect = getattr(self.on_step, "expect", None)
         if expect is not None and trainer.max_steps > 0:
             expect(trainer.max_steps)
@@ -175,6 +176,7 @@ class _Hooks:
         return hook
 
     def restore(self, module: Any) -> None:
+        """Give the module its own hooks back."""
         for name in _HOOKS:
             vars(module).pop(name, None)
         vars(module).update(self.before)

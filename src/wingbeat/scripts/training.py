@@ -190,11 +190,22 @@ def _trained(train: Callable[[OnStep], Any], hook: OnStep, seed: int) -> dict[st
         if not hook.forked:
             msg = f"the training of {hook.label} never called on_step with step {hook.at}"
             raise RunError(f"{msg}: call it before the first update, and after each")
+        _check_recorded(hook)
         facts = {"l2": hook.l2, "changed": hook.changed, "still": list(hook.still)}
         facts |= {"thawed": list(hook.thawed), "replaced": hook.replaced, "last": hook.last}
         write_bytes(mark, json.dumps(facts, indent=1).encode())
     found: dict[str, Any] = json.loads(mark.read_text(encoding="utf-8"))
     return found
+
+
+def _check_recorded(hook: OnStep) -> None:
+    """Refuse a training of which nothing is recorded but the fork, when its reference is over."""
+    if hook.label == REFERENCE and hook.last == hook.at:
+        raise RequestError(
+            f"nothing was recorded after the fork at step {hook.at}: if the training goes on, "
+            f"record more often than every {hook.record_every} steps (record_every=), or tell its "
+            "end by on_step(step, model, last=True); if it ends there, name an earlier step (at=)"
+        )
 
 
 def _learn(hooks: Sequence[OnStep], trained: OnStep) -> None:
