@@ -187,7 +187,7 @@ def test_a_metric_without_a_number_is_no_training_that_diverged(monkeypatch, nee
         count = len(view.scores if needs == "outputs" else view.labels)
         return np.full({"replica": (count,), "pair": (count, count)}.get(per, ()), inf)
 
-    monkeypatch.setattr(METRICS, "_things", {**METRICS._things})
+    monkeypatch.setattr(METRICS, "_things", {**METRICS.all()})
     made = metric("infinite", needs=needs, per=per, compares=compares, **FACTS)(infinite)
     task = plain(eval_data=points(30, 1))
     forks = [wb.Gaussian(0.1, name="fine"), wb.Gaussian(1e300, name="broken")]
