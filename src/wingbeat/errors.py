@@ -27,6 +27,10 @@ BELOW_NOISE_FLOOR: Final = _reason("below_noise_floor", "it is not larger than t
 """The distance is not larger than what the unperturbed twin shows."""
 DIVERGED: Final = _reason("diverged", "a replica has weights or a loss that are not finite")
 """A replica has weights or a loss that are not finite."""
+METRIC_NOT_FINITE: Final = _reason(
+    "metric_not_finite", "the metric gives no finite number, though the training is finite"
+)
+"""The metric itself returned NaN or infinity, of replicas whose weights and losses are finite."""
 TOO_FEW_POINTS: Final = _reason("too_few_points", "too few steps were recorded")
 """Too few snapshots for the estimator (a slope needs two)."""
 TOO_FEW_REPLICAS: Final = _reason("too_few_replicas", "there are too few replicas")

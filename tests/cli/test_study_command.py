@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 import pytest
 
-from wingbeat.cli.main import main
 from wingbeat.study.ledger import Ledger
 
 FILE = """
@@ -22,24 +20,13 @@ arguments.lr = [0.05, 0.1]
 
 
 @pytest.fixture
-def call(tmp_path, monkeypatch, capsys):
+def call(tmp_path, monkeypatch, study_command):
     """Return a function that runs the command line in a folder with a study file."""
     (tmp_path / "rates.toml").write_text(FILE, encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PYTHONPATH", "")
-    monkeypatch.setattr(sys, "path", [str(Path(__file__).parents[1] / "study"), *sys.path])
-
-    def run(*words: str) -> tuple[int, str, str]:
-        monkeypatch.setattr("sys.argv", ["wingbeat", "study", *words])
-        try:
-            main()
-            code = 0
-        except SystemExit as exit_:
-            code = exit_.code or 0
-        out = capsys.readouterr()
-        return code, out.out, out.err
-
-    return run
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "study"))
+    return study_command
 
 
 def test_a_file_is_run_resumed_and_planned(call, tmp_path) -> None:

@@ -11,7 +11,7 @@ import torch
 from run.tasks import noisy, plain, points, rows, two_forks, value
 
 import wingbeat as wb
-from wingbeat.errors import DIVERGED, RequestError
+from wingbeat.errors import DIVERGED, METRIC_NOT_FINITE, RequestError
 from wingbeat.measure import metric
 from wingbeat.measure.metric import METRICS, default_names, in_order
 from wingbeat.report.figures.losses import losses, replica_metrics
@@ -168,6 +168,36 @@ def test_a_replica_that_broke_down_has_a_reason():
     broken = rows(found, metric="norm", step=20, perturbation="gaussian-1e+300@0")
     assert set(broken.reason) == {DIVERGED}
     assert found.summary["final_norm"]["reason"] == DIVERGED
+
+
+@pytest.mark.parametrize(
+    ("needs", "per", "compares"),
+    [
+        ("weights", "replica", False),
+        ("weights", "replica", True),
+        ("weights", "perturbation", False),
+        ("weights", "pair", False),
+        ("outputs", "replica", True),
+    ],
+)
+def test_a_metric_without_a_number_is_no_training_that_diverged(monkeypatch, needs, per, compares):
+    """The metric is at fault where the replicas are finite, and only there."""
+
+    def infinite(view):
+        count = len(view.scores if needs == "outputs" else view.labels)
+        return np.full({"replica": (count,), "pair": (count, count)}.get(per, ()), inf)
+
+    monkeypatch.setattr(METRICS, "_things", {**METRICS.all()})
+    made = metric("infinite", needs=needs, per=per, compares=compares, **FACTS)(infinite)
+    task = plain(eval_data=points(30, 1))
+    forks = [wb.Gaussian(0.1, name="fine"), wb.Gaussian(1e300, name="broken")]
+    found = wb.run(task, forks, metrics=[made], **FIXED)
+    own = rows(found, metric="infinite", step=20)
+    assert set(own[own.perturbation == "fine"].reason) == {METRIC_NOT_FINITE}
+    assert set(own[own.perturbation == "broken"].reason) == {DIVERGED}
+    if per != "pair":
+        assert found.summary["fine/final_infinite"]["reason"] == METRIC_NOT_FINITE
+        assert found.summary["broken/final_infinite"]["reason"] == DIVERGED
 
 
 @pytest.mark.parametrize(

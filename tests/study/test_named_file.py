@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from wingbeat.cli.main import main
 from wingbeat.errors import RequestError
 from wingbeat.studies.butterfly.plan import ButterflyPlan
 from wingbeat.studies.dynamics.plan import DynamicsPlan
@@ -103,24 +101,11 @@ def test_the_two_kinds_of_files_are_told_apart(tmp_path: Path) -> None:
         Study.from_file(named)
 
 
-@pytest.fixture
-def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> Any:
+def test_the_command_runs_a_file_as_it_runs_the_study(
+    study_command: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    call = study_command
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", [*sys.path])
-
-    def run(*words: str) -> tuple[int, str, str]:
-        monkeypatch.setattr("sys.argv", ["wingbeat", "study", *words])
-        try:
-            main()
-            code = 0
-        except SystemExit as exit_:
-            code = exit_.code or 0  # type: ignore[assignment]
-        return code, *capsys.readouterr()
-
-    return run
-
-
-def test_the_command_runs_a_file_as_it_runs_the_study(call: Any, tmp_path: Path) -> None:
     written(tmp_path, FILE)
     written(tmp_path, '[base]\nfactory = "m:f"', "grid.toml")
     code, out, _ = call("own.toml", "--quick", "--dry-run", "--probes", "0", "--json")

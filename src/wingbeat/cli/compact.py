@@ -14,6 +14,8 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from wingbeat.cli.former_options import renamed
+from wingbeat.cli.own_words import in_options, options_of
+from wingbeat.errors import WingbeatError
 from wingbeat.terminal import echo
 
 if TYPE_CHECKING:
@@ -74,9 +76,12 @@ class CompactCommand(TyperCommand):
             error.message = f"{given[0]!r}: {error.message}"
 
     def invoke(self, ctx: Any) -> Any:
-        """Run it; an interrupt says what is kept and how to go on."""
+        """Run it; an interrupt says what is kept and how to go on, an error which option."""
         try:
             return super().invoke(ctx)
+        except WingbeatError as error:
+            error.args = (in_options(str(error), options_of(self)),)
+            raise
         except KeyboardInterrupt:
             echo(f"\n{interrupted(ctx.info_name, ctx.params)}", err=True)
             raise typer.Exit(130) from None

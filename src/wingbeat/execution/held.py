@@ -14,6 +14,7 @@ from wingbeat.errors import RequestError
 from wingbeat.execution.result import Result, is_intact, load, write_files
 from wingbeat.measure.metric import METRICS, own_codes
 from wingbeat.measure.verdict import training_failure
+from wingbeat.task.describe import is_same
 from wingbeat.trajectory.store import FolderStore
 
 if TYPE_CHECKING:
@@ -57,7 +58,9 @@ class Held:
         now = own_codes(wanted)
         codes = self.codes or {}
         return tuple(
-            name for name in wanted if name not in self.metrics or now.get(name) != codes.get(name)
+            name
+            for name in wanted
+            if name not in self.metrics or not is_same(codes.get(name), now.get(name))
         )
 
     def all_of(self, wanted: Sequence[str], own: Collection[str]) -> tuple[str, ...]:

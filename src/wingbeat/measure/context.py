@@ -19,6 +19,8 @@ from wingbeat.typing import Array
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from numpy.typing import NDArray
+
     from wingbeat.measure.outputs import Outputs
     from wingbeat.measure.table import TableBuilder
     from wingbeat.replicas.snapshot import Snapshot
@@ -100,6 +102,17 @@ class MetricContext:
         """Places of each perturbation's replicas."""
         return perturbed(self.labels)
 
+    def broken(self, step: int, labels: Sequence[str]) -> NDArray[np.bool_]:
+        """Tell which replicas have weights or a loss that are not finite, at a step or before."""
+        w, losses = self.weights, self._broken_losses
+        lost = w.lost[w.steps <= step].any(axis=0)
+        own = dict(zip(w.labels, lost.tolist(), strict=True))
+        return np.array([own[name] or losses.get(name, step + 1) <= step for name in labels], bool)
+
+    @cached_property
+    def _broken_losses(self) -> dict[str, int]:
+        return self.trajectory.diverged()
+
     def owner(self, place: int) -> str:
         """Return the perturbation of a replica; "" for the reference, "null" for its twin."""
         return str(owners(self.labels)[place])
@@ -132,13 +145,21 @@ class MetricContext:
         values: Array,
         low: float = -np.inf,
         high: float = np.inf,
-        reason: str = DIVERGED,
+        reason: str | NDArray[np.object_] = DIVERGED,
     ) -> None:
         """Keep one value for each replica (all E of them) for the summary, by perturbation.
 
         Mean and interval over replicas, nested in base seeds, are made of them. Of a metric that
-        is called at every moment, only what it keeps at the last one counts.
+        is called at every moment, only what it keeps at the last one counts. ``reason`` says why
+        values that are not finite are undefined: all alike, or each.
         """
         if self.at_the_end:
             for perturbation, places in self.groups.items():
-                self.scalars[perturbation][name] = Scalar(values[places], low, high, reason)
+                why = reason if isinstance(reason, str) else _of_all(reason[places])
+                self.scalars[perturbation][name] = Scalar(values[places], low, high, why)
+
+
+def _of_all(reasons: NDArray[np.object_]) -> str:
+    """Return why a mean over replicas is undefined: for want of training before all else."""
+    own = sorted({str(reason) for reason in reasons} - {""})
+    return DIVERGED if DIVERGED in own or not own else own[0]

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from wingbeat.errors import DIVERGED, RequestError
+from wingbeat.errors import DIVERGED, METRIC_NOT_FINITE, RequestError
 from wingbeat.measure.accumulate import MeanOverSamples
 from wingbeat.measure.budget import forked_steps
 from wingbeat.measure.metric import METRICS, Curve, Metric, Needs, Per
-from wingbeat.measure.rows import comparison_rows, replica_rows
+from wingbeat.measure.rows import replica_rows, why_not_finite
 from wingbeat.measure.table import object_array, owners
 from wingbeat.measure.views import MomentView
 from wingbeat.replicas.fork import REFERENCE
@@ -20,6 +20,8 @@ from wingbeat.typing import Array
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from numpy.typing import NDArray
 
     from wingbeat.measure.accumulate import BatchView
     from wingbeat.measure.context import MetricContext
@@ -121,14 +123,15 @@ def _of_outputs(
     snapshot, outputs = context.moment
     total = outputs.totals.get(name)
     values = total.value() if isinstance(total, MeanOverSamples) else None
-    if values is not None:
-        values = _shaped(name, values, (len(snapshot.labels),))
-    if compares:
-        comparison_rows(context, name, values)
-    else:
-        replica_rows(context, name, snapshot.labels, values, a="")
-    if values is not None:
-        context.keep(f"final_{name}", values, *limits)
+    a, first = REFERENCE if compares else "", int(compares)
+    labels = snapshot.labels
+    if values is None:
+        replica_rows(context, name, labels[first:], None, a)
+        return
+    values = _shaped(name, values, (len(labels),))
+    why = why_not_finite(context, values, snapshot.step, labels, compares=compares)
+    replica_rows(context, name, labels[first:], values[first:], a, why[first:])
+    context.keep(f"final_{name}", values, *limits, reason=why)
 
 
 def _of_moments(
@@ -157,9 +160,9 @@ def _of_moments(
             for layer, values in found.items():
                 _replica_rows(context, name, view, values, layer, compares=compares)
         else:
-            values = _replica_rows(context, name, view, found, "", compares=compares)
+            values, why = _replica_rows(context, name, view, found, "", compares=compares)
             if step == last:
-                context.keep(f"final_{name}", values, *limits)
+                context.keep(f"final_{name}", values, *limits, reason=why)
 
 
 def _quiet(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
@@ -174,9 +177,10 @@ def _quiet(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
 
 def _replica_rows(
     context: MetricContext, name: str, view: MomentView, found: Any, layer: str, *, compares: bool
-) -> Array:
+) -> tuple[Array, NDArray[np.object_]]:
     values, first = _shaped(name, found, (len(view.labels),)), int(compares)
     finite = np.isfinite(values)
+    why = why_not_finite(context, values, view.step, view.labels, compares=compares)
     context.out.add(
         name,
         np.where(finite, values, np.nan)[first:],
@@ -185,9 +189,9 @@ def _replica_rows(
         a=REFERENCE if compares else "",
         b=object_array(view.labels[first:]),
         layer=layer,
-        reason=np.where(finite, "", DIVERGED)[first:],
+        reason=why[first:],
     )
-    return values
+    return values, why
 
 
 def _perturbation_rows(
@@ -201,12 +205,14 @@ def _perturbation_rows(
     for perturbation, places in perturbed(view.labels).items():
         value = float(_shaped(name, function(view.of(places)), ()))
         finite = bool(np.isfinite(value))
+        own = [view.labels[0], *(view.labels[i] for i in places)]
+        broken = not finite and bool(context.broken(view.step, own).any())
         context.out.add(
             name,
             value if finite else np.nan,
             step=view.step,
             perturbation=perturbation,
-            reason="" if finite else DIVERGED,
+            reason="" if finite else DIVERGED if broken else METRIC_NOT_FINITE,
         )
         if end:
             context.numbers[perturbation][f"final_{name}"] = value
@@ -217,6 +223,8 @@ def _pair_rows(context: MetricContext, name: str, view: MomentView, found: Any) 
     values, own = _shaped(name, found, (count, count)), owners(view.labels)
     first, second = np.triu_indices(count, 1)
     finite = np.isfinite(values[first, second])
+    broken = np.zeros(count, bool) if finite.all() else context.broken(view.step, view.labels)
+    why = np.where(broken[first] | broken[second], DIVERGED, METRIC_NOT_FINITE)
     context.out.add(
         name,
         np.where(finite, values[first, second], np.nan),
@@ -225,7 +233,7 @@ def _pair_rows(context: MetricContext, name: str, view: MomentView, found: Any) 
         perturbation=np.where((first == 0) | (own[first] == own[second]), own[second], ""),
         a=object_array(view.labels)[first],
         b=object_array(view.labels)[second],
-        reason=np.where(finite, "", DIVERGED),
+        reason=np.where(finite, "", why),
     )
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from wingbeat.measure.metric import METRICS, Curve, Metric, known_here
-from wingbeat.measure.rows import scalar_rows
+from wingbeat.measure.rows import own_scalar_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -44,7 +44,7 @@ def task_metric(name: str) -> Metric:
     """Return the declaration of one of the task's own evaluation metrics."""
     return Metric(
         name=name,
-        function=lambda context: scalar_rows(context, name),
+        function=lambda context: own_scalar_rows(context, name),
         needs="outputs",
         per="replica",
         unit="its own",

@@ -10,6 +10,7 @@ from wingbeat.errors import (
     BELOW_NOISE_FLOOR,
     CONSTANT,
     DIVERGED,
+    METRIC_NOT_FINITE,
     NO_PREDICTIONS,
     TOO_FEW_POINTS,
     TOO_FEW_REPLICAS,
@@ -94,6 +95,31 @@ def path_rows(context: MetricContext, metric: str, values: Array, duration: Arra
         b=object_array(w.labels),
         reason=reason,
     )
+
+
+def why_not_finite(
+    context: MetricContext, values: Array, step: int, labels: Sequence[str], *, compares: bool
+) -> NDArray[np.object_]:
+    """Return for each replica why its value is not finite; "" where it is.
+
+    A replica that is finite has not diverged: it is the metric that has no number for it.
+    """
+    finite = np.isfinite(values)
+    if finite.all():
+        return np.full(len(labels), "", dtype=object)
+    broken = context.broken(step, labels)
+    broken |= compares and bool(broken[0])  # the reference's
+    return np.where(finite, "", np.where(broken, DIVERGED, METRIC_NOT_FINITE)).astype(object)
+
+
+def own_scalar_rows(context: MetricContext, metric: str) -> None:
+    """Add what a metric of the user's gives for every replica on the evaluation data."""
+    snapshot, outputs = context.moment
+    values, labels = outputs.scalars.get(metric), snapshot.labels
+    why: ArrayLike = DIVERGED
+    if values is not None:
+        why = why_not_finite(context, values, snapshot.step, labels, compares=False)
+    replica_rows(context, metric, labels, values, "", why)
 
 
 def scalar_rows(context: MetricContext, metric: str) -> None:

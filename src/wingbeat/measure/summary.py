@@ -10,6 +10,7 @@ import numpy as np
 from wingbeat.errors import (
     BELOW_NOISE_FLOOR,
     DIVERGED,
+    METRIC_NOT_FINITE,
     NOT_RESAMPLED,
     TOO_FEW_POINTS,
     TOO_FEW_REPLICAS,
@@ -113,7 +114,9 @@ def _further(facts: Sequence[PerturbationStatistics]) -> dict[str, Estimate]:
             found[name] = _within(estimate, one.low, one.high)
     for name in facts[0].numbers:
         if all(name in f.numbers for f in facts):
-            why = TOO_FEW_REPLICAS if facts[0].distances.shape[1] < 2 else DIVERGED
+            whole = all(np.isfinite(f.distances).all() for f in facts)
+            why = METRIC_NOT_FINITE if whole else DIVERGED
+            why = TOO_FEW_REPLICAS if facts[0].distances.shape[1] < 2 else why
             found[name] = _mean_of(facts, lambda f, key=name: f.numbers[key], why)
     return found
 

@@ -165,7 +165,28 @@ def difference(then: Any, now: Any, path: str = "") -> str | None:
         pairs = enumerate(zip(then, now, strict=True))
         inner_differences = (difference(a, b, f"{path}[{i}]") for i, (a, b) in pairs)
         return next((d for d in inner_differences if d), None)
-    return None if then == now else f"{path}: there {then!r}, now {now!r}"
+    return None if is_same(then, now) else f"{path}: there {then!r}, now {now!r}"
+
+
+def is_same(then: Any, now: Any) -> bool:
+    """Tell whether two values of descriptions are the same.
+
+    A function of a script that is run is in ``__main__``, and in the script's own module where it
+    is imported: with the same name and the same code it is the same function. Two scripts that are
+    run are both ``__main__``, so that this takes nothing for the same that was told apart before
+    by what it computes.
+
+    >>> is_same("__main__:loss#0123456789abcdef", "train:loss#0123456789abcdef")
+    True
+    >>> is_same("__main__:loss#0123456789abcdef", "train:loss#00000000deadbeef")
+    False
+    """
+    if then == now:
+        return True
+    if not (isinstance(then, str) and isinstance(now, str) and "#" in then):
+        return False
+    (a, _, was), (b, _, here) = then.partition(":"), now.partition(":")
+    return "__main__" in (a, b) and was == here
 
 
 def code_digest(function: Any) -> str:
