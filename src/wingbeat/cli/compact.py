@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import sys
@@ -14,7 +15,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from wingbeat.cli.former_options import renamed
-from wingbeat.terminal import echo
+from wingbeat.terminal import echo, only_echo
 
 if TYPE_CHECKING:
     Rows = list[tuple[str, str]]
@@ -74,9 +75,13 @@ class CompactCommand(TyperCommand):
             error.message = f"{given[0]!r}: {error.message}"
 
     def invoke(self, ctx: Any) -> Any:
-        """Run it; an interrupt says what is kept and how to go on."""
+        """Run it; an interrupt says what is kept and how to go on.
+
+        Where one JSON document is asked for, what the user's own code prints is no part of it.
+        """
         try:
-            return super().invoke(ctx)
+            with only_echo() if ctx.params.get("as_json_text") else contextlib.nullcontext():
+                return super().invoke(ctx)
         except KeyboardInterrupt:
             echo(f"\n{interrupted(ctx.info_name, ctx.params)}", err=True)
             raise typer.Exit(130) from None
