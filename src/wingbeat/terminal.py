@@ -7,16 +7,18 @@ terminal obeys escape sequences in them: it moves the cursor, erases lines, chan
 from __future__ import annotations
 
 import codecs
+import contextlib
 import json
 import sys
+from contextvars import ContextVar
 from io import TextIOWrapper
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TextIO
 
 from rich import console as rich_console
 from rich.segment import Segment
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
 _HARMLESS: Final = "\n\t"
 _REORDERING: Final = frozenset(map(chr, (*range(0x202A, 0x202F), *range(0x2066, 0x206A), 0x200F)))
@@ -73,6 +75,25 @@ def _written_out(error: UnicodeError) -> tuple[str, int]:
 codecs.register_error(_WRITTEN_OUT, _written_out)
 
 
+_DOCUMENT: Final[ContextVar[TextIO | None]] = ContextVar("document", default=None)
+"""Standard output while it is kept for one document; else None."""
+
+
+@contextlib.contextmanager
+def only_echo() -> Iterator[None]:
+    """Keep standard output for `echo`: what else is printed goes to standard error.
+
+    Models, losses and files that are imported may print, and a document with a line of theirs
+    in it is none.
+    """
+    token = _DOCUMENT.set(sys.stdout)
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
+    finally:
+        _DOCUMENT.reset(token)
+
+
 def echo(text: object, *, err: bool = False, nl: bool = True) -> None:
     """Write a line of plain text.
 
@@ -81,7 +102,7 @@ def echo(text: object, *, err: bool = False, nl: bool = True) -> None:
         err: to standard error.
         nl: whether the line ends after it.
     """
-    stream = sys.stderr if err else sys.stdout
+    stream = sys.stderr if err else _DOCUMENT.get() or sys.stdout
     stream.write(clean(str(text)) + "\n" * nl)
     stream.flush()
 

@@ -8,7 +8,10 @@ import pytest
 import torch
 
 import wingbeat as wb
+from wingbeat.cli import another_process
 from wingbeat.cli.main import main
+from wingbeat.cli.parse import load_task
+from wingbeat.execution.verify import leave_trail
 
 TASK = """
 import torch
@@ -37,11 +40,18 @@ def broken():
 """
 
 
+def trail_of_this_process(order, settings=None):
+    """Stand in for the process that `verify` starts: tests/verify starts it."""
+    own = {**order, "dtype": getattr(torch, order["dtype"])}
+    return leave_trail(load_task(own.pop("place"), own.pop("arguments")), **own)
+
+
 @pytest.fixture
 def call(tmp_path, monkeypatch, capsys):
     """Return a function that runs the command line in a folder that holds ``tasks_of_mine.py``."""
     (tmp_path / "tasks_of_mine.py").write_text(TASK, encoding="utf-8")
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(another_process, "_trail", trail_of_this_process)
 
     def run(*words: str) -> tuple[int, str, str]:
         monkeypatch.setattr("sys.argv", ["wingbeat", *words])
@@ -86,6 +96,18 @@ def test_json_is_one_document_and_the_second_call_trains_nothing(call, monkeypat
     assert call(*words) == (0, first, "")
 
 
+def test_what_the_users_code_prints_is_no_part_of_the_document(call, tmp_path) -> None:
+    task = "tasks_of_mine.py:task"
+    loud = TASK.replace("def task(", "print('loaded')\n\ndef task(").replace(
+        "torch.nn.functional.cross_entropy(", "print('batch') or torch.nn.functional.cross_entropy("
+    )
+    (tmp_path / "tasks_of_mine.py").write_text(loud, encoding="utf-8")
+    code, text, err = call("run", task, "--driver", "loop", "--out", "out", "--json")
+    assert (code, json.loads(text)["summary"]["noise_floor"]["value"]) == (0, 0.0)
+    assert "loaded" in err
+    assert "batch" in err
+
+
 def test_report_writes_the_page_again(call, tmp_path) -> None:
     call("run", "tasks_of_mine.py:task", "--driver", "loop", "--out", "out")
     (tmp_path / "out" / "report.html").unlink()
@@ -128,7 +150,7 @@ def test_another_request_in_the_same_folder_is_refused(call) -> None:
 def test_verify_says_identical_and_leaves_a_trail(call) -> None:
     code, text, _ = call("verify", "tasks_of_mine.py:task", "--write", "trail.json")
     assert code == 0
-    assert text.count("bit-identical") == 2
+    assert text.count("bit-identical") == 3
     code, text, _ = call("verify", "tasks_of_mine.py:task", "--against", "trail.json", "--json")
     assert (code, json.loads(text)["identical"]) == (0, True)
 

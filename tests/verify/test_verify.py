@@ -129,3 +129,17 @@ def test_trails_are_compared_over_the_steps_they_share() -> None:
     b = {"0": {"w": "x"}, "10": {"v": "p", "w": "r"}}
     assert first_break(a, b) == Break(step=10, tensor="w", tensors=1)
     assert first_break(a, a) is None
+
+
+def test_a_model_that_is_built_otherwise_each_time() -> None:
+    seeds = iter(range(100))
+
+    def build() -> nn.Module:
+        torch.manual_seed(next(seeds))  # as from the clock
+        return nn.Linear(3, 1)
+
+    found = wb.verify(task_of(build), driver="loop", progress=False)
+    assert found.repeated == Break(0, "weight", 2)
+    assert repr(found).startswith("differs: two runs from step 0, tensor weight and 1 more on (11 ")
+    again = wb.verify(task_of(noisy), driver="loop", progress=False)
+    assert repr(again) == "repeats itself bit for bit (11 recorded steps)"

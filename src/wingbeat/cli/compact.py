@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import sys
@@ -16,7 +17,7 @@ from typer.core import TyperCommand, TyperGroup
 from wingbeat.cli.former_options import renamed
 from wingbeat.cli.own_words import in_options, options_of
 from wingbeat.errors import WingbeatError
-from wingbeat.terminal import echo
+from wingbeat.terminal import echo, only_echo
 
 if TYPE_CHECKING:
     Rows = list[tuple[str, str]]
@@ -76,9 +77,13 @@ class CompactCommand(TyperCommand):
             error.message = f"{given[0]!r}: {error.message}"
 
     def invoke(self, ctx: Any) -> Any:
-        """Run it; an interrupt says what is kept and how to go on, an error which option."""
+        """Run it; an interrupt says what is kept and how to go on, an error which option.
+
+        Where one JSON document is asked for, what the user's own code prints is no part of it.
+        """
         try:
-            return super().invoke(ctx)
+            with only_echo() if ctx.params.get("as_json_text") else contextlib.nullcontext():
+                return super().invoke(ctx)
         except WingbeatError as error:
             error.args = (in_options(str(error), options_of(self)),)
             raise

@@ -22,7 +22,7 @@ from wingbeat.worker_server import start_server
 
 COMMANDS: Final = {
     "run": ("task", "Fork a training run and measure how the copies part."),
-    "verify": ("task", "Run a task twice and as twins: bit-identical or not."),
+    "verify": ("task", "Run a task twice, as twins and in another process: same bits?"),
     "report": ("reports", "Write the report of a run again, or of several at once."),
     "watch": ("watch", "Show how far a run is, from its folder alone."),
     "fork": ("scripts", "Run your unchanged script from nudged checkpoints."),

@@ -91,6 +91,8 @@ def verification(console: Console, found: Verification, written: Path | None) ->
     """Print what a verification found."""
     steps = len(found.trail)
     lines = {"two runs": found.repeated, "reference and twin": found.twins}
+    if found.repeated is None:
+        lines["another process"] = found.process
     if found.changed or found.against is not None:
         lines["this machine and the trail"] = found.against
     plain = "plain loop"
@@ -101,6 +103,8 @@ def verification(console: Console, found: Verification, written: Path | None) ->
             else f"[bold red]differ[/] from {escape(str(where))} on"
         )
         console.print(f"{name}: {state} ({steps} recorded steps)")
+    if found.cause:
+        console.print(f"  {escape(found.cause)}", highlight=False)
     for field, (then, now) in found.changed.items():
         console.print(
             f"  {field}: trail {escape(str(then))}, here {escape(str(now))}", highlight=False

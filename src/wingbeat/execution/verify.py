@@ -30,6 +30,7 @@ from wingbeat.replicas.first_loss import first_loss
 from wingbeat.replicas.replicas import Replicas
 from wingbeat.replicas.training_run import TrainingRun, advance
 from wingbeat.task.batches import Batches
+from wingbeat.task.build import ModelBuilder
 from wingbeat.task.describe import difference, tensors_digest
 from wingbeat.task.step import TrainingStep
 
@@ -73,6 +74,9 @@ class Verification:
         plain: first difference beyond rounding from a plain loop over the model and optimizer
             themselves, without anything recorded or vectorised.
         against: first difference from a trail made elsewhere, if one was given.
+        process: first difference from the same run in another process, where it was made: the
+            command makes it.
+        cause: what is known of why another process differs, in words.
         changed: what differs between this execution and that of the other trail, by field.
         trail: digests of the reference.
         environment: how it was executed.
@@ -87,11 +91,30 @@ class Verification:
     trail: Trail
     environment: dict[str, Any]
     condition: dict[str, Any]
+    process: Break | None = None
+    cause: str = ""
+
+    def __repr__(self) -> str:
+        """Return a line for each comparison, without the trail.
+
+        >>> Verification(None, Break(3, "w", 1), None, None, {}, {"0": {}}, {}, {})
+        differs: reference and twin from step 3, tensor w on (1 recorded steps)
+        """
+        named = {
+            "two runs": self.repeated,
+            "reference and twin": self.twins,
+            "another process": self.process,
+            "the plain loop": self.plain,
+            "the trail": self.against,
+        }
+        parts = [f"{name} from {place} on" for name, place in named.items() if place is not None]
+        head = f"differs: {'; '.join(parts)}" if parts else "repeats itself bit for bit"
+        return f"{head} ({len(self.trail)} recorded steps){f': {self.cause}' * bool(self.cause)}"
 
     @property
     def identical(self) -> bool:
         """Whether all is bit-identical, and the plain loop gives the same but for rounding."""
-        found = (self.repeated, self.twins, self.plain, self.against)
+        found = (self.repeated, self.twins, self.plain, self.against, self.process)
         return all(place is None for place in found)
 
     def write(self, path: str | Path) -> None:
@@ -105,11 +128,13 @@ class Verification:
 
     def to_json(self) -> dict[str, Any]:
         """Return the findings, JSON-safe."""
-        found = {k: getattr(self, k) for k in ("repeated", "twins", "plain", "against")}
+        names = ("repeated", "twins", "plain", "against", "process")
+        found = {k: getattr(self, k) for k in names}
         return {
             "identical": self.identical,
             **{k: None if b is None else vars(b) for k, b in found.items()},
             "changed": self.changed,
+            "cause": self.cause,
             "steps": [int(step) for step in self.trail],
             "environment": self.environment,
         }
@@ -155,12 +180,7 @@ def verify(
         >>> verify(task, driver="loop").identical
         True
     """
-    count = min(task.steps, STEPS) if steps is None else min(task.steps, steps)
-    request = make_request(
-        task, (), replicas=1, record_every=every, metrics=(), dtype=dtype, device=device
-    )
-    step = TrainingStep(task, request.dtype, request.device)
-    condition = {**request.describe(step), "perturbations": []}
+    count, request, step, condition = _prepared(task, steps, every, dtype, device)
     other = None if against is None else _read_trail(Path(against), condition)
     with (
         seeded(derive(task.seed, "run")),
@@ -174,7 +194,7 @@ def verify(
             unlike = unlike_plain(step, request, path, lambda done: tick(2 * count + done))
     environment = {**fingerprint(request.device, request.dtype), **choice.facts()}
     return Verification(
-        repeated=first_break(first, second),
+        repeated=_built_otherwise(step) or first_break(first, second),
         twins=first_break(first, twin),
         plain=None if unlike is None else Break(*unlike),
         against=first_break(other["trail"], first) if other else None,
@@ -183,6 +203,52 @@ def verify(
         environment=environment,
         condition=condition,
     )
+
+
+def _prepared(
+    task: Task, steps: int | None, every: int, dtype: torch.dtype, device: str | torch.device
+) -> tuple[int, Request, TrainingStep, dict[str, Any]]:
+    """Return how many steps are made, what is asked, the step, and what is trained."""
+    count = min(task.steps, STEPS) if steps is None else min(task.steps, steps)
+    request = make_request(
+        task, (), replicas=1, record_every=every, metrics=(), dtype=dtype, device=device
+    )
+    step = TrainingStep(task, request.dtype, request.device)
+    return count, request, step, {**request.describe(step), "perturbations": []}
+
+
+def leave_trail(
+    task: Task,
+    *,
+    steps: int | None = None,
+    every: int = 1,
+    driver: DriverName = "auto",
+    dtype: torch.dtype = torch.float32,
+    device: str | torch.device = "cpu",
+) -> dict[str, Any]:
+    """Run a task once; returns its trail, environment and condition, JSON-safe.
+
+    Arguments are those of `verify`.
+    """
+    count, request, step, condition = _prepared(task, steps, every, dtype, device)
+    with seeded(derive(task.seed, "run")), deterministic_algorithms(step.skeleton):
+        choice = _choice(step, request, driver)
+        trail, _, _ = _trails(step, request, choice, count, lambda _: None)
+    environment = {**fingerprint(request.device, request.dtype), **choice.facts()}
+    return {"trail": trail, "environment": environment, "condition": condition}
+
+
+def _built_otherwise(step: TrainingStep) -> Break | None:
+    """Return the first tensor in which a model that is built again differs from the first.
+
+    Runs of one process share what was built: what a model draws from the clock, or from a
+    generator that nobody seeds, shows nowhere else.
+    """
+    task = step.task
+    first = step.models.initial(task.seed).state_dict()
+    again = ModelBuilder(task, step.dtype, step.device).fresh(task.seed).state_dict()
+    other = [n for n in first if n not in again or _digest(first[n]) != _digest(again[n])]
+    return Break(0, other[0], len(other)) if other else None
 
 
 def first_break(a: Trail, b: Trail) -> Break | None:
@@ -228,8 +294,12 @@ def _trails(
 
 def _digests(snapshot: Snapshot, place: int) -> dict[str, str]:
     tensors: Mapping[str, torch.Tensor] = {**snapshot.params, **snapshot.buffers}
-    found = {name: tensors_digest({"": t[place]}) for name, t in tensors.items()}
-    return {**found, "loss": tensors_digest({"": snapshot.losses[:, place]})}
+    found = {name: _digest(t[place]) for name, t in tensors.items()}
+    return {**found, "loss": _digest(snapshot.losses[:, place])}
+
+
+def _digest(tensor: torch.Tensor) -> str:
+    return tensors_digest({"": tensor})
 
 
 def _read_trail(path: Path, condition: dict[str, Any]) -> dict[str, Any]:
