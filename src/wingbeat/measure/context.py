@@ -105,8 +105,8 @@ class MetricContext:
     def broken(self, step: int, labels: Sequence[str]) -> NDArray[np.bool_]:
         """Tell which replicas have weights or a loss that are not finite, at a step or before."""
         w, losses = self.weights, self._broken_losses
-        lost = w.lost[w.steps <= step].any(axis=0)
-        own = dict(zip(w.labels, lost.tolist(), strict=True))
+        lost: NDArray[np.bool_] = np.any(w.lost[w.steps <= step], axis=0)
+        own: dict[str, bool] = dict(zip(w.labels, lost.tolist(), strict=True))
         return np.array([own[name] or losses.get(name, step + 1) <= step for name in labels], bool)
 
     @cached_property
