@@ -46,8 +46,28 @@ def test_an_open_difference_says_how_many_seeds_would_decide() -> None:
     row = compared(pd.concat([USUAL, noisy])).set_index("quantity").loc["barrier_train"]
     assert row["low"] < 0 < row["high"]
     assert row["needed"] > 3
-    (words,) = [c.note for c in claims(pd.concat([USUAL, noisy]), ["AdamW"]) if c.ident == "AdamW"]
-    assert f"{row['needed']:,} base seeds decide it" in words
+    (own,) = [c for c in claims(pd.concat([USUAL, noisy]), ["AdamW"]) if c.ident == "AdamW"]
+    assert f"{row['needed']:,} base seeds decide it" in own.note
+    assert own.needed == row["needed"]
+
+
+@pytest.mark.parametrize(
+    ("name", "batch", "factor", "verdict"),
+    [
+        ("batch_size=32", 64, 2.0, "holds"),  # higher barriers with fewer samples
+        ("batch_size=32", 64, 0.5, "fails"),
+        ("batch_size=256", 64, 0.5, "holds"),
+        ("batch_size=256", 64, 2.0, "fails"),
+        ("batch_size=64", 64, 2.0, None),
+        ("batch_size=32", 0, 2.0, None),
+        ("hidden=[8]", 64, 2.0, None),
+    ],
+)
+def test_a_batch_of_another_size_is_judged_by_what_is_said_of_larger_ones(
+    name: str, batch: int, factor: float, verdict: str | None
+) -> None:
+    found = claims(pd.concat([USUAL, other(name, factor)]), [name], batch)
+    assert [c.verdict for c in found if c.ident == name] == [verdict] * (verdict is not None)
 
 
 def test_only_cells_of_both_recipes_and_whole_base_seeds_count() -> None:

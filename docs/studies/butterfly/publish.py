@@ -10,7 +10,7 @@ latter; nothing is trained.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -285,14 +285,20 @@ def runs_table(runs: pd.DataFrame) -> Table:
     runs = runs.sort_values([*names, "seed"], ascending=[False] + [True] * 5)
     for (_, _, name, cells, _), own in runs.groupby(names, sort=False):
         first = own.iloc[0]
-        how = " ".join(filter(None, (str(first["driver"]), str(first["mode"]))))
+        how = "lockstep graphed" if first["mode"] == "graphed" else str(first["driver"])
         ends = [" / ".join(number(float(v)) for v in own[c])
                 for c in ("seconds", "accuracy", "training_loss", "noise_floor")]  # fmt: skip
         ends.append(" / ".join(dict.fromkeys(own["parted"])))
         where = f"{first['device']}, {how}"
         steps = f"{int(own['replica_steps'].sum()):,}"
-        rows.append((str(name), str(cells), where, str(first["torch"]), steps, *ends))
+        rows.append((_of_seeds(name, own["seed"]), str(cells), where, first["torch"], steps, *ends))
     return Table(heads, tuple(rows))
+
+
+def _of_seeds(name: str, seeds: Iterable[int]) -> str:
+    """Return a recipe's name, with its base seeds where they are not three."""
+    known = list(seeds)
+    return name if len(known) >= 3 else f"{name} (base seeds {' and '.join(map(str, known))})"
 
 
 def cell_table(values: pd.DataFrame) -> Table:
@@ -352,7 +358,13 @@ def change_table(rows: pd.DataFrame) -> Table:
     """Return what each intervention changes, whether up or down, and what would decide."""
     heads = ("intervention", "", "standard", "with it", "difference", "verdict",
              "base seeds that would decide")  # fmt: skip
-    shown = [(str(row["intervention"]), *_change(row)) for row in rows.to_dict("records")]
+    shown = [
+        (
+            f"{row['intervention']}" + f" ({row['seeds']} base seeds)" * (row["seeds"] < 3),
+            *_change(row),
+        )
+        for row in rows.to_dict("records")
+    ]
     return Table(heads, tuple(shown))
 
 
