@@ -152,7 +152,7 @@ def test_a_wrong_option(name):
 
 
 def test_not_a_task():
-    with pytest.raises(wb.RequestError, match=r"task is 'dict': pass a wb.Task"):
+    with pytest.raises(wb.RequestError, match=r"task is 'dict': pass a wb.Task.*wb.Twins.*fit"):
         wb.run({}, wb.Gaussian(0.01))
 
 

@@ -141,7 +141,11 @@ def make_request(
     Raises:
         RequestError: one is wrong; the message names it and says what to do.
     """
-    _check(isinstance(task, Task), "task", type(task).__name__, "pass a wb.Task")
+    advice = (
+        "pass a wb.Task. A loop of your own is forked by wb.Twins, a Trainer or what else has a "
+        "fit() by wingbeat.integrations and wingbeat.scripts.fork_training"
+    )
+    _check(isinstance(task, Task), "task", type(task).__name__, advice)
     check_seed(task.seed, "Task.seed")
     given, metrics = check_perturbations(perturbations), check_names(metrics)
     replicas, record_every = check_counts(replicas, record_every)
