@@ -12,7 +12,7 @@ import pytest
 from study_tasks import finished
 
 from wingbeat.study.condition import Condition
-from wingbeat.study.cost import Cost, line
+from wingbeat.study.cost import CopiesCost, line
 from wingbeat.study.grid import cross
 from wingbeat.study.ledger import Ledger
 from wingbeat.study.plan import _times, evenly, plan_study
@@ -118,22 +118,22 @@ def test_what_cannot_be_measured_in_time_is_scaled_up_and_named() -> None:
         perturbations=tuple({"kind": "gaussian", "scale": 0.01 * i} for i in range(1, 11)),
         replicas=3,
         record_every=5,
-        metrics=("l2", "accuracy", "barrier"),
+        metrics=("l2", "barrier"),
     )
     first, *_, last = probes(many, 0.0)
     assert (first.copies, first.measured_copies) == (32, 3)
-    assert first.unmeasured == ("accuracy", "barrier")
+    assert first.unmeasured == ("barrier",)
     assert last.unmeasured == ()
     assert last.seconds > first.seconds
     known = replace(last, key="known")
     assert _best([first, known], 2)[0] == [known]
     found, unknown = _best([first], 1)
-    assert (found, unknown.rpartition(": ")[2]) == ([first], "accuracy, barrier")
+    assert (found, unknown.rpartition(": ")[2]) == ([first], "barrier")
     assert "scaled up from 3 of 32 copies; not counted" in _times(HERE, [], found, unknown)[1]
 
 
 def test_more_copies_cost_what_a_straight_line_says() -> None:
-    known = [Cost(3, start=2.0, step=1.0), Cost(8, start=2.0, step=2.0, memory=8.0)]
+    known = [CopiesCost(3, start=2.0, step=1.0), CopiesCost(8, start=2.0, step=2.0, memory=8.0)]
     assert line(known, 8) == known[1]
     assert line(known, 18)[:3] == (18, 2.0, 4.0)
     # With one size alone, all grows with the copies besides the reference, as pairs with it do.

@@ -30,7 +30,7 @@ _NEVER: Final = 1e9
 """Seconds after which a trial would save a state to go on from."""
 
 
-class Cost(NamedTuple):
+class CopiesCost(NamedTuple):
     """What some copies cost: seconds to start, of a step and of a snapshot, and bytes."""
 
     copies: int
@@ -44,7 +44,7 @@ class Cost(NamedTuple):
         """Return the seconds that a trial of so many steps takes, its metrics included."""
         return 2 * self.start + steps * self.step + (3 + steps // _EVERY) * self.shot
 
-    def plus(self, start: float, shot: float) -> Cost:
+    def plus(self, start: float, shot: float) -> CopiesCost:
         """Return the cost with further metrics."""
         return self._replace(start=self.start + start, shot=self.shot + shot)
 
@@ -62,25 +62,25 @@ def smaller(condition: Condition, perturbations: int, replicas: int) -> Conditio
     return replace(condition, perturbations=some, replicas=min(replicas, condition.replicas))
 
 
-def line(costs: Sequence[Cost], copies: int) -> Cost:
+def line(costs: Sequence[CopiesCost], copies: int) -> CopiesCost:
     """Return the cost of more copies, in a straight line through the last two that are known.
 
     With one point alone all grows with the copies besides the reference, as metrics do, which says
     too much rather than too little; memory stays, for most of it is what was loaded.
 
-    >>> line([Cost(3, step=1.0), Cost(5, step=2.0)], 9).step
+    >>> line([CopiesCost(3, step=1.0), CopiesCost(5, step=2.0)], 9).step
     4.0
     """
     last = costs[-1]
     if copies <= last.copies:
         return last
-    before = costs[-2] if len(costs) > 1 else Cost(1, memory=last.memory)
+    before = costs[-2] if len(costs) > 1 else CopiesCost(1, memory=last.memory)
     share = (copies - last.copies) / (last.copies - before.copies)
     values = (b + share * max(0.0, b - a) for a, b in zip(before[1:], last[1:], strict=True))
-    return Cost(copies, *values)
+    return CopiesCost(copies, *values)
 
 
-class Trial:
+class FirstSteps:
     """A few steps of a condition, trained once and measured as often as is asked for.
 
     Args:
@@ -120,7 +120,7 @@ class Trial:
                 stamps[session.course.done] = time.perf_counter()
         return stamps
 
-    def cost(self) -> Cost:
+    def cost(self) -> CopiesCost:
         """Return what training costs, and the metrics that the condition was given."""
         took = [max(0.0, b - a) for a, b in pairwise(self._stamps.values())]
         step = median(took[::_EVERY][1:] or took)  # those without a snapshot
@@ -130,7 +130,7 @@ class Trial:
         last = self.all.at(self.all.steps[-1])
         size = sum(t.nbytes for own in (last.params, last.buffers) for t in own.values())
         copies = len(last.labels)
-        return Cost(copies, self._start + whole, step, shot + written, size, resident())
+        return CopiesCost(copies, self._start + whole, step, shot + written, size, resident())
 
     def of_metrics(self, metrics: Sequence[str], *, each_moment: bool) -> tuple[float, float]:
         """Return the seconds that metrics take for a run, and for each snapshot besides.

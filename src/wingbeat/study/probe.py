@@ -14,7 +14,7 @@ import torch
 from wingbeat.errors import RunError
 from wingbeat.execution.request import make_request
 from wingbeat.measure.metric import METRICS
-from wingbeat.study.cost import Cost, Trial, copies_of, line, smaller
+from wingbeat.study.cost import CopiesCost, FirstSteps, copies_of, line, smaller
 from wingbeat.study.runner.fresh import fresh, inherited
 from wingbeat.worker_server import THREADS, environment
 
@@ -173,7 +173,7 @@ def probes(condition: Condition, seconds: float = BUDGET) -> Iterator[CostProbe]
     torch.set_num_threads(1)
     task, (light, heavy) = condition.task(), _by_cost(condition)
     begin, steps = time.process_time(), min(_FEW, task.steps)
-    small = Trial(replace(smaller(condition, *_SMALLEST), metrics=light), task, steps)
+    small = FirstSteps(replace(smaller(condition, *_SMALLEST), metrics=light), task, steps)
     costs = [small.cost()]
     found, most = line(costs, copies_of(condition)), costs[-1].copies
     yield _answer(condition, task, found, most, heavy)
@@ -189,12 +189,12 @@ def probes(condition: Condition, seconds: float = BUDGET) -> Iterator[CostProbe]
         left, size = seconds - (time.process_time() - begin), copies_of(larger)
         if size >= costs[-1].copies and line(costs, size).to_measure(steps) <= left:
             costs = [c for c in costs if c.copies < size]
-            costs.append(Trial(larger, task, steps).cost())
+            costs.append(FirstSteps(larger, task, steps).cost())
             yield _answer(condition, task, line(costs, copies_of(condition)), size, ())
 
 
 def _answer(
-    condition: Condition, task: Task, cost: Cost, most: int, left: Sequence[tuple[str, ...]]
+    condition: Condition, task: Task, cost: CopiesCost, most: int, left: Sequence[tuple[str, ...]]
 ) -> CostProbe:
     snapshots, seeds = task.steps // condition.steps_between(task) + 2, len(condition.seeds)
     return CostProbe(
