@@ -5,15 +5,18 @@ from __future__ import annotations
 import json
 import math
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from study_tasks import finished
 
 from wingbeat.study.condition import Condition
+from wingbeat.study.cost import CopiesCost, line
 from wingbeat.study.grid import cross
 from wingbeat.study.ledger import Ledger
-from wingbeat.study.plan import evenly, plan_study, probe
+from wingbeat.study.plan import _times, evenly, plan_study
+from wingbeat.study.probe import _best, probe, probes
 
 HERE = Path(__file__).resolve().parent
 LINES = cross(
@@ -65,7 +68,7 @@ def test_a_probe_adds_up() -> None:
     expected = found.seconds_to_start + 30 * found.seconds_per_step + 8 * found.seconds_per_snapshot
     assert found.seconds == pytest.approx(expected)
     assert found.memory > 50_000_000, "torch alone needs more"
-    assert found.disk > 8 * 5 * 2 * 4, "8 snapshots, 5 replicas, 2 parameters, 4 bytes"
+    assert found.disk >= 8 * 5 * 2 * 4, "8 snapshots, 5 replicas, 2 parameters, 4 bytes"
 
 
 def test_probes_are_spread_over_what_is_left() -> None:
@@ -105,3 +108,33 @@ def test_a_large_grid_is_compared_with_one_look(
     assert len(left) == 9_999
     monkeypatch.undo()
     assert sorted(asked) == sorted([grid[5].key, grid[6].key])
+
+
+def test_what_cannot_be_measured_in_time_is_scaled_up_and_named() -> None:
+    """Without time for more, the fewest copies are measured, and other metrics one by one."""
+    many = Condition(
+        "study_tasks:line",
+        {"steps": 30},
+        perturbations=tuple({"kind": "gaussian", "scale": 0.01 * i} for i in range(1, 11)),
+        replicas=3,
+        record_every=5,
+        metrics=("l2", "barrier"),
+    )
+    first, *_, last = probes(many, 0.0)
+    assert (first.copies, first.measured_copies) == (32, 3)
+    assert first.unmeasured == ("barrier",)
+    assert last.unmeasured == ()
+    assert last.seconds > first.seconds
+    known = replace(last, key="known")
+    assert _best([first, known], 2)[0] == [known]
+    found, unknown = _best([first], 1)
+    assert (found, unknown.rpartition(": ")[2]) == ([first], "barrier")
+    assert "scaled up from 3 of 32 copies; not counted" in _times(HERE, [], found, unknown)[1]
+
+
+def test_more_copies_cost_what_a_straight_line_says() -> None:
+    known = [CopiesCost(3, start=2.0, step=1.0), CopiesCost(8, start=2.0, step=2.0, memory=8.0)]
+    assert line(known, 8) == known[1]
+    assert line(known, 18)[:3] == (18, 2.0, 4.0)
+    # With one size alone, all grows with the copies besides the reference, as pairs with it do.
+    assert line(known[:1], 5).step == 2.0

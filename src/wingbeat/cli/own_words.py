@@ -28,6 +28,7 @@ def in_options(text: str, options: Mapping[str, Any]) -> str:
     """
 
     def option(match: re.Match[str]) -> str:
+        """Return an argument that is given as its option, with its value."""
         one, value = options.get(match[1]), (match[2] or "").strip("'")
         if one is None:
             return match[0]
@@ -39,6 +40,7 @@ def in_options(text: str, options: Mapping[str, Any]) -> str:
         return str(name)
 
     def subject(match: re.Match[str]) -> str:
+        """Return what a message is about as its option."""
         one = options.get(match[1])
         return match[0] if one is None else str(max(one.opts, key=len))
 

@@ -36,7 +36,8 @@ def plan(console: Console, name: str, found: StudyPlan) -> None:
     total = found.done + found.left
     console.print(table(found.conditions))
     console.print(f"{escape(name)}: {total} conditions, {found.done} done, {found.left} left")
-    if found.basis == "nothing measured":
+    if found.basis.startswith("nothing measured"):
+        console.print(f"expected time not known: {found.basis}")
         return
     time = duration(found.seconds)
     between = (
@@ -46,8 +47,9 @@ def plan(console: Console, name: str, found: StudyPlan) -> None:
         f"expected time with {found.workers} worker(s): {time}{between}, from {found.basis}"
     )
     if found.memory:
+        less = any(probe.measured_copies < probe.copies for probe in found.probes)
         console.print(
-            f"memory of the workers: {amount(found.memory)}; "
+            f"memory of the workers: {'at least ' * less}{amount(found.memory)}; "
             f"snapshots on the disk at a time: {amount(found.disk)}"
         )
 
