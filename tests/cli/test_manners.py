@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import re
 import sys
+from pathlib import Path
 
 import pytest
 import torch
 from test_commands import TASK
 
 import wingbeat as wb
+from wingbeat.cli.compact import interrupted
 from wingbeat.cli.main import main
 from wingbeat.cli.overwrite import OWN
 from wingbeat.errors import RequestError
@@ -118,13 +120,13 @@ def test_quiet_prints_nothing_and_does_all(call, tmp_path) -> None:
 
 
 def test_an_interrupt_says_what_is_kept_and_how_to_go_on(call, monkeypatch) -> None:
-    def interrupted(*_: object, **__: object) -> None:
+    def stopped(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("wingbeat.execution.verify.verify", interrupted)
+    monkeypatch.setattr("wingbeat.execution.verify.verify", stopped)
     assert call("verify", "mine.py:task") == (130, "", "\nInterrupted. Nothing was kept.\n")
     call("run", "mine.py:task", *SHORT)
-    monkeypatch.setattr("wingbeat.execution.run.run", interrupted)
+    monkeypatch.setattr("wingbeat.execution.run.run", stopped)
     code, out, told = call("run", "mine.py:task", *SHORT)
     assert (code, out) == (130, "")
     assert "is kept in out: the same command again goes on" in told
@@ -244,3 +246,12 @@ def test_a_study_from_a_file_gets_a_page_and_names_conditions_by_what_differs(
     _, told, _ = call("study", "show", "studied")
     assert max(map(len, told.splitlines())) <= 80
     assert "…" not in told
+
+
+@pytest.mark.parametrize(
+    ("command", "says"), [("run", "its last checkpoint"), ("fork", "under way begins anew")]
+)
+def test_an_interrupt_promises_what_the_same_command_does(
+    command: str, says: str, tmp_path: Path
+) -> None:
+    assert says in interrupted(command, {"out": tmp_path})

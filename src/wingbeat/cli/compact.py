@@ -239,6 +239,10 @@ def _first_sentence(text: str) -> str:
     return " ".join(text.split("\n\n", 1)[0].split()).partition(". ")[0].rstrip(".")
 
 
+_WHOLE: Final = ("fork", "nudge")
+"""Commands whose copies are whole or nothing: only the script could go on half way."""
+
+
 def interrupted(command: str, given: dict[str, Any]) -> str:
     """Return what an interrupt leaves, and how to go on.
 
@@ -248,6 +252,11 @@ def interrupted(command: str, given: dict[str, Any]) -> str:
     folder = given.get("out") or _default_folder(command, given)
     if folder is None or not Path(folder).exists():
         return "Interrupted. Nothing was kept."
+    if command in _WHOLE:
+        return (
+            f"Interrupted. Copies that are done are kept in {folder}: the same command again makes "
+            "the others; one that was under way begins anew."
+        )
     return (
         f"Interrupted. What was recorded is kept in {folder}: the same command again goes on from "
         "its last checkpoint, at most a few seconds back."
