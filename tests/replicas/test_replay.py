@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.func import grad, vmap
 
 from wingbeat.replicas.aliases import returned, written
+from wingbeat.replicas.drivers.one_call import in_one_call
 from wingbeat.replicas.drivers.replay import replay
 from wingbeat.replicas.simplify import simplify
 from wingbeat.tracing import trace
@@ -80,6 +81,13 @@ def wider(x: Tensor) -> list[Tensor]:
     return [(y > 1) * y.double(), x.sum(0) * 2 + (x + 1), torch.maximum(x * 3, x[:1])]
 
 
+def of_numbers(x: Tensor) -> list[Tensor]:
+    """A number of Python's widens no tensor, not even one without axes or of whole numbers."""
+    whole, alone = torch.arange(3), x.sum()
+    found = [whole * 0.3, alone * 0.1, alone / 3 - 0.7, (whole > 0.5) * 1.5, x.half() * 0.1]
+    return [tensor.reshape(-1) * 3 for tensor in found]
+
+
 def of_a_held_tensor(x: Tensor) -> list[Tensor]:
     return [x * HELD + HELD]
 
@@ -101,15 +109,24 @@ CASES: dict[str, tuple[Any, tuple[Tensor, ...]]] = {
     "constants are returned": (constant_handed_out, (X,)),
     "channels last": (last_channels, (IMAGES,)),
     "another type or shape": (wider, (X,)),
+    "numbers and tensors": (of_numbers, (X,)),
     "a tensor of its own": (of_a_held_tensor, (X,)),
 }
 
 
-@pytest.fixture(params=CASES, name="case")
+@pytest.fixture(
+    params=[(name, way) for name in CASES for way in ("python", "one call")], name="case"
+)
 def _case(request: pytest.FixtureRequest) -> tuple[Any, list[Tensor], Any]:
-    function, leaves = CASES[request.param]
+    name, way = request.param
+    function, leaves = CASES[name]
     given = [leaf.clone() for leaf in leaves]
-    return function, given, replay(simplify(trace(function, *given)), given)
+    program = replay(simplify(trace(function, *given)), given)
+    if way == "python":
+        return function, given, program
+    called = in_one_call(program, given)
+    assert called is not program
+    return function, given, called
 
 
 def bits(tensors: list[Tensor]) -> list[Any]:

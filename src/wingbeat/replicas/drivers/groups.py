@@ -19,6 +19,7 @@ from torch.fx import Graph, GraphModule, Node
 from wingbeat.determinism import seed_torch
 from wingbeat.errors import DriverError
 from wingbeat.replicas.aliases import is_random
+from wingbeat.replicas.drivers.one_call import in_one_call
 from wingbeat.replicas.drivers.replay import replay
 from wingbeat.replicas.simplify import simplify
 from wingbeat.tracing import trace
@@ -73,7 +74,8 @@ class Groups:
 
         example = [*(torch.stack([leaf] * count) for leaf in leaves), *self._draw([0] * count)]
         try:
-            self._run = replay(simplify(trace(flat, *example)), example)
+            program = replay(simplify(trace(flat, *example)), example)
+            self._run = in_one_call(program, example)
         except Exception as error:  # whatever a second axis does to a recording
             msg = f"the step cannot be recorded for several groups: {error}"
             raise DriverError(msg) from error

@@ -21,6 +21,7 @@ from wingbeat.generators import GeneratorStates, host_states
 from wingbeat.heap import give_back
 from wingbeat.replicas.drivers.form import ArgumentForm
 from wingbeat.replicas.drivers.marks import equal, mark
+from wingbeat.replicas.drivers.one_call import in_one_call
 from wingbeat.replicas.drivers.recorded import (
     Mode,
     RecordedStep,
@@ -306,7 +307,9 @@ class Lockstep:
         rng.put_back()
         if form.spared:
             give_back()
-        quick = replay(graph, leaves) if self.form == "traced" else graph.forward
+        quick = graph.forward
+        if self.form == "traced":
+            quick = in_one_call(replay(graph, leaves), leaves)
         rng.put_back()
         if not equal(mark(quick(*leaves)), expected):
             msg = "the recorded step does not repeat the model"
