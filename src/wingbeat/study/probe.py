@@ -232,5 +232,5 @@ def _by_cost(condition: Condition) -> tuple[tuple[str, ...], list[tuple[str, ...
     ).metrics
     light = tuple(name for name in asked if _needs(name) in ("weights", "losses"))
     outputs = tuple(name for name in asked if _needs(name) == "outputs")
-    others = [(name,) for name in asked if name not in {*light, *outputs}]
+    others: list[tuple[str, ...]] = [(n,) for n in asked if n not in {*light, *outputs}]
     return light or ("l2",), [outputs, *others] if outputs else others
