@@ -34,7 +34,7 @@ _LONGEST: Final = 0.02
 _LARGEST: Final = 1 << 23
 """Numbers in states and batches of one call, whose working memory is some ten times that; nets
 that are larger are not limited by calls."""
-_BUILDING: Final = 0.5
+_BUILDING: Final = 0.15
 """Seconds that recording the step for groups takes, about."""
 _WARM: Final = 3
 """Steps of each stack alone before groups are tried: they say what there is to gain."""
