@@ -221,7 +221,9 @@ def test_a_small_search_has_a_page_and_goes_on_where_it_stopped(tmp_path):
     assert (runs["phase"] == SEARCH).sum() == 4
     assert (runs["phase"] == CHOSEN).any()
     assert len(found.claims) == 13
-    assert (runs["barrier"] >= runs[["nudge_train", "order_test"]].max(axis=1)).all()
+    measured = runs[runs["barrier"].notna()]  # a setting that is searched may break a training
+    assert len(measured)
+    assert (measured["barrier"] >= measured[["nudge_train", "order_test"]].max(axis=1)).all()
     linear = runs[runs["setting"] == "linear"]
     assert (linear["barrier"] < 1e-6).all()
     assert "what a sceptic would say" in (tmp_path / "report.html").read_text(encoding="utf-8")
