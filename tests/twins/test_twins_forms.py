@@ -26,7 +26,8 @@ def test_the_reference_is_the_bare_loop_and_twins_are_equal(name: str) -> None:
         assert torch.equal(found.params[key][0], weight.detach()), key
     assert result.trajectory.losses[:, 0].tolist() == pytest.approx(losses, rel=0, abs=0)
     assert result.noise_floor == 0.0
-    assert not result.warnings
+    # That net draws nothing, so that other masks vary nothing, which is said.
+    assert ["varied nothing" in w for w in result.warnings] == ([True] if name == "sam" else [])
     apart = result.table[(result.table.metric == "l2") & (result.table.layer == "")]
     ends = apart[apart.step == STEPS].set_index("b").value
     assert ends.drop("null").min() > 0 or name in {"sam", "reinforce"}
