@@ -93,11 +93,16 @@ BARE = {
 CONVERGENT = case(
     convergence_ratio=scalar(0.4, 0.3, 0.5), behavior=scalar("convergent", 0.25, 0.6), **SHRANK
 )
+CALM = {"behavior": scalar("convergent", 0.99, 0.999)}
 WARNED = {"warnings": ("mind this",)}
 
 # a piece of the sentence, what makes it true, and what must not print it
 TABLE = {
     "Convergent: training drew": (CONVERGENT, [case(), undetermined(0.5, 2.0), case(FAILED)]),
+    "copies closer together, by 0.3 % at most": (
+        case(**SHRANK, **CALM, convergence_ratio=scalar(0.998, 0.997, 0.999)),
+        [CONVERGENT, case(**SHRANK, **CALM, convergence_ratio=scalar(0.9, 0.8, 0.99))],
+    ),
     "Divergent: training drove": (case(), [CONVERGENT, undetermined(0.5, 2.0), case(FAILED)]),
     "Training itself failed, and the verdict": (case(FAILED), [case(), case(UNPROVEN), case({})]),
     "Whether the reference learnt anything is not shown": (

@@ -148,9 +148,21 @@ def headline(result: ResultLike) -> str:
         "divergent": "Divergent: training drove the nudged copies apart.",
     }
     first = failed(found, word) or known.get(word, "") or wider(found)
+    if first == known.get(word):
+        first = f"{first[:-1]}{_hardly(result, name)}."
     first = first or unmoved(result, name) or _undetermined(result, name)
     last = ["Read the warning first."] if alarms(result) else []
     return " ".join([first, *remarks(found), *last])
+
+
+def _hardly(result: ResultLike, name: str | None) -> str:
+    """Return by how little copies parted or drew together where it is little, else ""."""
+    ratio = entry(result, "convergence_ratio", name)
+    if not (ratio.defined and ratio.has_interval):
+        return ""
+    most = max(abs(1 - ratio.low), abs(1 - ratio.high))
+    # A tenth of a distance is seen in no picture, and no use of a model feels it.
+    return f", by {percent(most)} at most" if most <= 0.1 else ""
 
 
 def unmoved(result: ResultLike, perturbation: str | None) -> str:
