@@ -29,7 +29,9 @@ def loops(monkeypatch: pytest.MonkeyPatch) -> Any:
 def accelerated(loops: Any) -> Any:
     """Accumulate over three batches, clip, schedule; the optimizer is Accelerate's."""
     from accelerate import Accelerator
+    from accelerate.state import AcceleratorState
 
+    AcceleratorState._reset_state(reset_partial_state=True)  # what other tests left in the process
     accelerator = Accelerator(cpu=True, gradient_accumulation_steps=3, mixed_precision="bf16")
 
     def build(seed: int) -> dict[str, Any]:
