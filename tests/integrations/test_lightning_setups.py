@@ -7,10 +7,11 @@ import logging
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 import torch
+from recorded_ends import last, same
 from safetensors.torch import load_file
 
 import wingbeat as wb
@@ -18,10 +19,6 @@ from wingbeat.determinism import seeded
 from wingbeat.errors import RequestError
 from wingbeat.integrations.lightning import fork
 
-if TYPE_CHECKING:
-    from lightning_setups import Ends
-    from torch import Tensor
-Weights = dict[str, "Tensor"]
 NAMES = (
     "plateau",
     "one cycle by step",
@@ -75,16 +72,6 @@ def _quiet(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
-
-
-def last(folder: Path) -> tuple[int, Weights]:
-    found = {int(p.stem.removeprefix("step-")): p for p in folder.glob("step-*.safetensors")}
-    return max(found), load_file(found[max(found)])
-
-
-def same(found: tuple[int, Weights], wanted: Ends) -> bool:
-    step, weights = found
-    return step == wanted.step and all(torch.equal(weights[n], wanted.weights[n]) for n in weights)
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -8,10 +8,10 @@ import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
-import torch
+from recorded_ends import last, same
 from safetensors.torch import load_file
 
 import wingbeat as wb
@@ -19,10 +19,6 @@ from wingbeat.determinism import seeded
 from wingbeat.errors import RequestError
 from wingbeat.integrations.huggingface import fork
 
-if TYPE_CHECKING:
-    from torch import Tensor
-    from trainer_setups import Watch
-Weights = dict[str, "Tensor"]
 NAMES = (
     "label smoothing",
     "groups of equal length",
@@ -75,16 +71,6 @@ def setups() -> Any:
 def _quiet() -> Iterator[None]:
     with contextlib.redirect_stdout(io.StringIO()):
         yield
-
-
-def last(folder: Path) -> tuple[int, Weights]:
-    found = {int(p.stem.removeprefix("step-")): p for p in folder.glob("step-*.safetensors")}
-    return max(found), load_file(found[max(found)])
-
-
-def same(found: tuple[int, Weights], wanted: Watch) -> bool:
-    step, weights = found
-    return step == wanted.step and all(torch.equal(weights[n], wanted.weights[n]) for n in weights)
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -3,8 +3,7 @@
 ``python docs/studies/butterfly/publish.py STUDY… FOLDER`` keeps the finished runs of folders of
 ``wingbeat study butterfly``: those whose unperturbed twin stayed equal in ``exact/``, the others
 beside this script; what was kept of the same cells before is replaced. Then it writes what follows
-into ``FOLDER`` and between the marks of the page beside it. With ``FOLDER`` alone it only does the
-latter; nothing is trained.
+into ``FOLDER`` and between the marks of the page beside it, with ``FOLDER`` alone only the latter.
 """
 
 from __future__ import annotations
