@@ -1,4 +1,4 @@
-"""A replica-step of two residual nets beside the best plain PyTorch, and what small kernels take.
+"""A replica-step of residual nets beside the best plain PyTorch, and what small kernels take.
 
 ``python -m benchmarks.convolution [--compiled] [--json FILE]``: plain loops (as they are, and with
 channels last) and ours (loop, and recorded with channels last) in turn, on one thread, by processor
@@ -35,6 +35,7 @@ from wingbeat.tasks.models.resnet import ResNet
 NETS: dict[str, dict[str, Any]] = {
     "ResNet-8 (width 8, batch 32, layer norm)": {"net": (8, 8, "layer"), "batch": 32},
     "ResNet-20 (width 16, batch 64, batch norm)": {"net": (20, 16, "batch"), "batch": 64},
+    "ResNet-8 (width 16, batch 64, group norm)": {"net": (8, 16, "group"), "batch": 64},
 }
 SAMPLES, REPLICAS, STACK = 512, 4, 8
 SHAPES = ((32, 8, 32), (32, 16, 16), (32, 32, 8), (64, 16, 32), (64, 32, 16), (64, 64, 8))

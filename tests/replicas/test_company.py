@@ -87,6 +87,7 @@ def equal_to_alone(task: wb.Task, forks: Any, out: Path, seeds: Any = SEEDS) -> 
         ("mlp", FORKS, 5),
         pytest.param("mlp-noisy", NOISE, 5, marks=pytest.mark.slow),
         pytest.param("dict", FORKS, 5, marks=pytest.mark.slow),
+        pytest.param("mlp-silu", FORKS, 5, marks=pytest.mark.slow),
         # Convolutions of more groups may round otherwise: they are then refused.
         pytest.param("cnn-noisy", FORKS, 0, marks=pytest.mark.slow),
         pytest.param("groups", FORKS, 5, marks=pytest.mark.slow),

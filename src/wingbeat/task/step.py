@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
-from torch.func import functional_call, grad_and_value
+from torch.func import functional_call
 
 from wingbeat.errors import DriverError
 from wingbeat.params import Layout, fixed, trainable
@@ -19,6 +19,7 @@ from wingbeat.task.advice import check_optimizer
 from wingbeat.task.batches import copied
 from wingbeat.task.build import ModelBuilder, why_objects
 from wingbeat.task.called_model import CalledModel
+from wingbeat.task.last_derivative import gradient_and_loss
 from wingbeat.task.objective import (
     DataAsView,
     Objective,
@@ -318,8 +319,7 @@ class TrainingStep:
             due = loss if many == 1 else loss / many
             return due if scale is None else due * scale, (loss, fresh)
 
-        named = self.layout.unflatten(params)
-        grads, (_, (loss, after)) = grad_and_value(objective, has_aux=True)(named)
+        grads, (loss, after) = gradient_and_loss(objective, self.layout.unflatten(params))
         return grads, loss.detach(), after
 
     def parts(self, batch: Batch) -> list[Batch]:

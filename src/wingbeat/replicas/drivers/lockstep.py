@@ -35,6 +35,7 @@ from wingbeat.replicas.drivers.recordings import RECORDINGS
 from wingbeat.replicas.drivers.registry import driver
 from wingbeat.replicas.drivers.replay import replay
 from wingbeat.replicas.drivers.sparing import SparingUpdate, apart, is_spared
+from wingbeat.replicas.drivers.stacked_derivative import StackedDerivative
 from wingbeat.replicas.reads import ReadsRefused
 from wingbeat.task.batches import flattened, only_tensors
 from wingbeat.task.step import State, TrainingStep
@@ -86,6 +87,7 @@ class Lockstep:
         self.signatures: set[str] = set()
         self._programs: dict[Any, RecordedStep] = {}
         self._updates: dict[Any, SparingUpdate | None] = {}
+        self._derivative = StackedDerivative()
         if step.optimizer is None:
             raise DriverError(step.reason)
         if mode == "graphed" and step.device.type != "cuda":
@@ -238,7 +240,8 @@ class Lockstep:
             give_back()
         try:
             with sdpa_kernel(SDPBackend.MATH):
-                params, buffers, slots, losses = self._mapped(one, *form.arguments(leaves))
+                call = partial(self._mapped, one, *form.arguments(leaves))
+                params, buffers, slots, losses = self._derivative(call)
         except DriverError:
             raise
         except _OF_THE_STEP as error:

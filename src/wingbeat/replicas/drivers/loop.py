@@ -11,6 +11,7 @@ from wingbeat.params import fixed, trainable
 from wingbeat.replicas.belongings import Belongings
 from wingbeat.replicas.evaluation import Evaluation, needs_closure
 from wingbeat.replicas.flags import Flags
+from wingbeat.task.last_derivative import last_derivative
 from wingbeat.task.precision import Scaler, is_scaler
 from wingbeat.task.step import State, TrainingStep
 
@@ -34,7 +35,8 @@ class Loop:
     def __call__(self, state: State, batch: Batch, index: int) -> tuple[State, Tensor]:
         """Advance a stack of one replica; ``state`` tensors have a leading axis of 1."""
         one = state.map(lambda t: t[0])
-        after, loss = self.step(one, batch, self.step.numbers(one, index))
+        with last_derivative():
+            after, loss = self.step(one, batch, self.step.numbers(one, index))
         return after.map(lambda t: t.unsqueeze(0)), loss.unsqueeze(0)
 
 
