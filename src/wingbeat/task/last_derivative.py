@@ -54,7 +54,8 @@ def gradient_and_loss(
     if not _IS_LAST.get():
         gradient, (_, besides) = grad_and_value(objective, has_aux=True)(named)
         return gradient, besides
-    value, pull, besides = vjp(objective, named, has_aux=True)
+    found: tuple[Any, ...] = vjp(objective, named, has_aux=True)
+    value, pull, besides = found
     with torch.no_grad():
         (gradient,) = pull(torch.ones_like(value), retain_graph=False, create_graph=False)
     return gradient, besides

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from torch import _C
+from torch._C import _functorch
 
 from wingbeat.generators import GeneratorStates
 from wingbeat.task.last_derivative import last_derivative
@@ -37,8 +37,8 @@ class StackedDerivative:
             return step()
 
     def _first(self, step: Callable[[], T]) -> T:
-        rng, usual = GeneratorStates.now(), _C._functorch._is_vmap_fallback_enabled()
-        _C._functorch._set_vmap_fallback_enabled(False)
+        rng, usual = GeneratorStates.now(), _functorch._is_vmap_fallback_enabled()
+        _functorch._set_vmap_fallback_enabled(False)
         try:
             with last_derivative():
                 found = step()
@@ -49,6 +49,6 @@ class StackedDerivative:
             if self.is_last:
                 raise
         finally:
-            _C._functorch._set_vmap_fallback_enabled(usual)
+            _functorch._set_vmap_fallback_enabled(usual)
         rng.put_back()
         return step()
