@@ -222,6 +222,7 @@ def test_several_runs_are_reported_on_one_page(call, tmp_path) -> None:
     assert "<b>täsk</b>" not in page
     found = json.loads(call("report", "slow", "fast", "--json", "--out", "both.html")[1])
     assert [row["run"] for row in found["table"]] == ["slow", "fast"]
+    assert found["report"] == "both.html"
     rates = next(d for d in found["differences"] if d["field"] == "factory.arguments.lr")
     assert (rates["slow"], rates["fast"]) == ("0.05", "0.5")
 

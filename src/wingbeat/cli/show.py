@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
 from rich.table import Table
+
+from wingbeat.terminal import Console, echo
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from wingbeat.execution.result import Result
     from wingbeat.execution.verify import Verification
-    from wingbeat.terminal import Console
 
 
 _RATES = ("lyapunov", "lyapunov_per_epoch")
+
+
+def answer(found: Result, page: Path, *, as_json_text: bool, quiet: bool) -> None:
+    """Print a result and where its page is: one JSON document, lines for people, or nothing."""
+    if as_json_text:
+        from wingbeat.execution.result import as_json
+        from wingbeat.files import strict_json
+
+        echo(strict_json({**json.loads(as_json(found)), "report": str(page)}, sort_keys=True))
+    elif not quiet:
+        result(Console(), found, page)
 
 
 def result(console: Console, found: Result, page: Path) -> None:

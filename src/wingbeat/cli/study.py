@@ -171,7 +171,7 @@ def _show_plan(
 def _show_outcome(found: StudyResult, page: Path, *, as_json_text: bool, quiet: bool) -> None:
     """Show what a study found, and end with exit code 1 if a condition failed."""
     if as_json_text:
-        show_study.document(show_study.outcome_json(found))
+        show_study.document({**show_study.outcome_json(found), "report": str(page)})
     elif not quiet:
         show_study.outcome(Console(), found)
         Console().print(f"report: {page}", soft_wrap=True, highlight=False, markup=False)

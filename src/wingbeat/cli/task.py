@@ -69,7 +69,6 @@ def run(
 ) -> None:
     """Fork a training run, measure how the copies part, and write a report."""
     from wingbeat.execution.arguments import default_seeds
-    from wingbeat.execution.result import as_json
     from wingbeat.execution.run import run as run_task
 
     arguments = parse.parse_arguments(arg or [])
@@ -95,10 +94,7 @@ def run(
             progress=False if as_json_text or quiet else None,
         )
     page = result.report(folder / "report.html")
-    if as_json_text:
-        echo(as_json(result))
-    elif not quiet:
-        show.result(Console(), result, page)
+    show.answer(result, page, as_json_text=as_json_text, quiet=quiet)
 
 
 def verify(
