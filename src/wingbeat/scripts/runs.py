@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     AnyRunner = SideBySide | Runner
 
 _LINES = 15
+OF_NOTEBOOKS = ("get_ipython", "display")
+"""What a notebook defines, and a script that was made of it misses."""
 _LOCAL = ("inline", "processes")
 
 
@@ -134,7 +136,17 @@ def _error(record: Record, label: str, out: Path, program: str) -> Exception:
         return RequestError(record.error)
     log = log_of(out, label)
     said = f"{label} ended with {record.error}; the end of {log}:\n{_tail(log)}"
-    return RunError(f"{said}{_other_python(said, program)}")
+    return RunError(f"{said}{_of_a_notebook(said)}{_other_python(said, program)}")
+
+
+def _of_a_notebook(said: str) -> str:
+    """Say so where a script needs what only a notebook has."""
+    if not any(f"NameError: name {name!r} is not defined" in said for name in OF_NOTEBOOKS):
+        return ""
+    return (
+        "\nThe script was made of a notebook: run it by ipython in place of python, or take out "
+        "the lines that only a notebook understands"
+    )
 
 
 def _other_python(said: str, program: str) -> str:
