@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from rich.markup import escape
 from rich.table import Table
 
+from wingbeat.errors import REASON_TEXT
 from wingbeat.terminal import Console, echo
 
 if TYPE_CHECKING:
@@ -89,11 +90,13 @@ def number(entry: dict[str, Any] | None) -> str:
 
     >>> number({"value": 2.0, "low": 1.0, "high": 3.0, "reason": ""})
     '2 (1 to 3)'
+    >>> number({"value": None, "reason": "too_few_replicas"})
+    'undefined: there are too few replicas'
     """
     if entry is None:
         return "–"
     if entry["value"] is None:
-        return str(entry["reason"])
+        return f"undefined: {REASON_TEXT.get(entry['reason'], entry['reason'])}"
     text = f"{entry['value']:.3g}"
     if entry["low"] is None:
         return text

@@ -94,7 +94,7 @@ def run_all(
         starts: label → checkpoint to start from; the reference first.
         out: each copy's folder is ``out/label``; its log lies beside it.
         place: where they run.
-        tick: called with the label of each copy that is handed out.
+        tick: called with the label of each copy that is handed out, and which of how many it is.
 
     Raises:
         RunError: one ended with an error; those that are done are kept.
@@ -108,7 +108,7 @@ def run_all(
     first = [label for label in left[:1] if label == next(iter(starts))]
     for labels in (first, left[len(first) :]):  # a command that cannot run fails once
         named = {_condition(label, filled[label]).key: label for label in labels}
-        handed = _told([_condition(label, filled[label]) for label in labels], tick)
+        handed = _told({n: _condition(n, filled[n]) for n in labels}, list(filled), tick)
         failed = [r for r in runner.map(work, handed) if r.status != "done"]
         if failed:
             record = min(failed, key=lambda r: labels.index(named[r.key]))
@@ -120,9 +120,11 @@ def _condition(label: str, words: list[str]) -> Condition:
     return Condition("wingbeat.scripts:fork", {"label": label, "command": words})
 
 
-def _told(conditions: list[Condition], tick: Callable[[str], None]) -> Iterator[Condition]:
-    for condition in conditions:
-        tick(condition.arguments["label"])
+def _told(
+    conditions: Mapping[str, Condition], every: list[str], tick: Callable[[str], None]
+) -> Iterator[Condition]:
+    for label, condition in conditions.items():
+        tick(f"{label}, {every.index(label) + 1} of {len(every)}")
         yield condition
 
 

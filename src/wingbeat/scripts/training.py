@@ -120,8 +120,8 @@ def fork_training(
     with Progress(progress) as bar, holding(folder), seeded(seed):
         agree(folder, asked, f"runs/*/{_DONE}")
         facts = {}
-        for hook in hooks:
-            bar.say(hook.label)
+        for number, hook in enumerate(hooks, 1):
+            bar.say(f"{hook.label}, {number} of {len(hooks)}")
             facts[hook.label] = _trained(train, hook, seed)
             _learn(hooks, hook)
             told.replay(hook)  # what was done before: of the rest nothing is told twice
