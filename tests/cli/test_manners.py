@@ -135,6 +135,17 @@ def test_an_interrupt_says_what_is_kept_and_how_to_go_on(call, monkeypatch) -> N
     assert "Traceback" not in told
 
 
+def test_a_file_that_goes_to_another_folder_takes_no_output_there(call, tmp_path) -> None:
+    """Was: the run lay in the folder that the user's file had gone to, under the path typed."""
+    (tmp_path / "data").mkdir()
+    (tmp_path / "moving.py").write_text(f"import os\nos.chdir('data')\n{TASK}", encoding="utf-8")
+    code, told, err = call("run", "moving.py:task", *SHORT)
+    assert code == 0, told + err
+    assert (tmp_path / "out" / "report.html").exists()
+    assert not any((tmp_path / "data").iterdir())
+    assert f"report: {tmp_path / 'out' / 'report.html'}" in told
+
+
 def test_a_request_to_end_is_answered_like_ctrl_c(call, monkeypatch) -> None:
     """As of a queue, or of ``timeout``: what is under way sees it, and the code is the shell's."""
     seen = []
