@@ -193,6 +193,14 @@ def shards(folder: Path, weights: Content, ending: str) -> None:
     (folder / name).write_text(json.dumps({"metadata": {}, "weight_map": places}))
 
 
+def skorch(folder: Path, weights: Content) -> None:
+    """What its callback Checkpoint writes: the net, and a criterion that may have weights too."""
+    torch.save(weights, folder / "params.pt")
+    torch.save({}, folder / "criterion.pt")
+    torch.save({"state": {}, "param_groups": []}, folder / "optimizer.pt")
+    (folder / "history.json").write_text("[]")
+
+
 # Folders: what is written into them, and the format that is said.
 FOLDERS: dict[str, tuple[Callable[[Path, Content], Any], str]] = {
     "sharded safetensors": (lambda f, w: shards(f, w, "safetensors"), "sharded safetensors"),
@@ -202,6 +210,7 @@ FOLDERS: dict[str, tuple[Callable[[Path, Content], Any], str]] = {
         lambda f, w: save_file(w, f / "diffusion_pytorch_model.safetensors"), "safetensors"),
     "Trainer": (lambda f, w: save_file(w, f / "model.safetensors"), "safetensors"),
     "pytorch_model.bin": (lambda f, w: torch.save(w, f / "pytorch_model.bin"), "PyTorch"),
+    "skorch": (skorch, "PyTorch"),
 }  # fmt: skip
 
 

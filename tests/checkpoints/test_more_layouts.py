@@ -308,7 +308,14 @@ REFUSED: dict[str, tuple[Callable[[Path], Any], str]] = {
     "zero-3": (
         holding("zero_pp_rank_0_mp_rank_00_model_states.pt",
                 "zero_pp_rank_1_mp_rank_00_model_states.pt"),
-        r"several checkpoints \(zero_pp_rank_0"),
+        r"several checkpoints \(zero_pp_rank_0.*one rank saved.*zero_to_fp32"),
+    "fsdp": (holding("model_rank0.pt", "model_rank1.pt"), "one rank saved.*a full state dict"),
+    "deepspeed": (holding("latest", "global_step4/x.pt"), "one of the folders.*its file latest"),
+    "megatron": (holding("mp_rank_00/model_optim_rng.pt", "mp_rank_01/model_optim_rng.pt"),
+        "a checkpoint of Megatron: name the file in mp_rank_00 if it is alone"),
+    "m.weights.json": (
+        lambda p: p.write_text('{"weight_map": {"/layers/dense/vars": ["m_0.weights.h5"]}}'),
+        "the index of a Keras model in several files"),
     "zero-optimizers": (holding("zero_pp_rank_0_mp_rank_00_optim_states.pt"), "zero_to_fp32"),
     "checkpoint-5": (
         holding("pytorch_model_fsdp_0/.metadata", "optimizer_0/.metadata", "config.json"),
@@ -339,15 +346,21 @@ def test_empty_tensors_are_those_of_stage_3(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name", ["model-{}-of-2.safetensors", "mp_rank_0{}_model.safetensors", "consolidated.0{}.pth"]
+    ("name", "called"),
+    [
+        ("model-{}-of-2.safetensors", "a part of a model"),
+        ("mp_rank_0{}_model.safetensors", "a part of a model"),
+        ("consolidated.0{}.pth", "a part of a model"),
+        ("m_rank{}.pt", "what one rank saved"),
+    ],
 )
-def test_a_part_of_a_model_is_called_one(tmp_path, name):
+def test_a_part_of_a_model_is_called_one(tmp_path, name, called):
     """Half of a model compared with half of another is not their distance."""
     for number in (1, 2):
         save_file(plain(number), tmp_path / name.format(number))
     first, second = name.format(1), name.format(2)
     (note,) = open_checkpoint(tmp_path / first).notes
-    assert note == f"{first} is a part of a model; not read: {second}."
+    assert note == f"{first} is {called}; not read: {second}."
     (tmp_path / second).unlink()
     assert open_checkpoint(tmp_path / first).notes == ()
 

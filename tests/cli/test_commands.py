@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -92,6 +93,8 @@ def test_json_is_one_document_and_the_second_call_trains_nothing(call, monkeypat
     found = json.loads(first)
     assert (code, err) == (0, "")
     assert found["behavior"] in ("convergent", "divergent", "undetermined")
+    assert found["report"] == "out/report.html"
+    assert Path(found["report"]).exists()
     monkeypatch.setattr("wingbeat.execution.session.advance", None)  # training would now fail
     assert call(*words) == (0, first, "")
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import signal
 import sys
 from pathlib import Path
 
@@ -12,9 +14,9 @@ import torch
 from test_commands import TASK
 
 import wingbeat as wb
-from wingbeat.cli.compact import interrupted
 from wingbeat.cli.main import main
 from wingbeat.cli.overwrite import OWN
+from wingbeat.cli.stopped import said_of, terminable
 from wingbeat.errors import RequestError
 from wingbeat.study.condition import named, perturbation
 
@@ -133,6 +135,59 @@ def test_an_interrupt_says_what_is_kept_and_how_to_go_on(call, monkeypatch) -> N
     assert "Traceback" not in told
 
 
+def test_a_file_that_goes_to_another_folder_takes_no_output_there(call, tmp_path) -> None:
+    """Was: the run lay in the folder that the user's file had gone to, under the path typed."""
+    (tmp_path / "data").mkdir()
+    (tmp_path / "moving.py").write_text(f"import os\nos.chdir('data')\n{TASK}", encoding="utf-8")
+    code, told, err = call("run", "moving.py:task", *SHORT)
+    assert code == 0, told + err
+    assert (tmp_path / "out" / "report.html").exists()
+    assert not any((tmp_path / "data").iterdir())
+    assert f"report: {tmp_path / 'out' / 'report.html'}" in told
+
+
+def test_a_request_to_end_is_answered_like_ctrl_c(call, monkeypatch) -> None:
+    """As of a queue, or of ``timeout``: what is under way sees it, and the code is the shell's."""
+    seen = []
+
+    def asked(*_: object, **__: object) -> None:
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+        finally:
+            seen.append("tidied up")
+
+    call("run", "mine.py:task", *SHORT)
+    monkeypatch.setattr("wingbeat.execution.run.run", asked)
+    code, out, told = call("run", "mine.py:task", *SHORT)
+    assert (code, out, seen) == (143, "", ["tidied up"])
+    assert told.startswith("\nAsked to end. What was recorded is kept in out: the same command")
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+def test_a_process_that_a_task_forks_off_ends_on_request_as_ever() -> None:
+    with terminable():
+        child = os.fork()
+        if not child:
+            try:
+                os.kill(os.getpid(), signal.SIGTERM)
+            finally:
+                os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGTERM
+
+
+def test_a_stopped_study_names_the_folder_that_its_file_names(call, tmp_path, monkeypatch) -> None:
+    """Was: nothing was kept, where the file has another name than the study."""
+
+    def stopped(_: object, folder: Path, *__: object, **___: object) -> None:
+        folder.mkdir(parents=True)
+        raise KeyboardInterrupt
+
+    (tmp_path / "grid.toml").write_text('name = "rates"\n[base]\nfactory = "mine.py:task"\n')
+    monkeypatch.setattr("wingbeat.cli.study.run_study", stopped)
+    code, _, told = call("study", "grid.toml", "--runner", "inline")
+    assert (code, "is kept in runs/rates: the same" in told) == (130, True)
+
+
 def test_the_own_error_of_a_factory_is_shown_as_it_is(call, tmp_path) -> None:
     (tmp_path / "wrong.py").write_text(OWN_ERROR)
     with pytest.raises(TypeError, match="unsupported operand"):
@@ -222,6 +277,7 @@ def test_several_runs_are_reported_on_one_page(call, tmp_path) -> None:
     assert "<b>täsk</b>" not in page
     found = json.loads(call("report", "slow", "fast", "--json", "--out", "both.html")[1])
     assert [row["run"] for row in found["table"]] == ["slow", "fast"]
+    assert found["report"] == "both.html"
     rates = next(d for d in found["differences"] if d["field"] == "factory.arguments.lr")
     assert (rates["slow"], rates["fast"]) == ("0.05", "0.5")
 
@@ -254,4 +310,4 @@ def test_a_study_from_a_file_gets_a_page_and_names_conditions_by_what_differs(
 def test_an_interrupt_promises_what_the_same_command_does(
     command: str, says: str, tmp_path: Path
 ) -> None:
-    assert says in interrupted(command, {"out": tmp_path})
+    assert says in said_of(KeyboardInterrupt(), command, {"out": tmp_path})

@@ -34,6 +34,17 @@ PERTURBATIONS = {
 }
 
 
+@pytest.mark.parametrize("line", ["get_ipython().system('ls')", "display(1)"])
+def test_a_file_that_was_made_of_a_notebook_is_called_so(line, tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("exported.py").write_text(f"# In[1]:\n{line}\n")
+    with pytest.raises(RequestError, match="only a notebook has: take such lines out"):
+        parse.load_task("exported.py:task", {})
+    Path("wrong.py").write_text("misspelt\n")
+    with pytest.raises(NameError, match="misspelt"):
+        parse.load_task("wrong.py:task", {})
+
+
 @pytest.mark.parametrize("text", PERTURBATIONS)
 def test_a_perturbation_in_words_is_the_one_in_python(text: str) -> None:
     assert parse.parse_perturbation(text) == PERTURBATIONS[text]

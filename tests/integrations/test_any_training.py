@@ -13,6 +13,7 @@ from torch import nn
 import wingbeat as wb
 from wingbeat.determinism import seed_all, seeded
 from wingbeat.errors import RequestError, RunError, StoreError
+from wingbeat.locks import holding
 from wingbeat.scripts import fork_training
 
 STEPS = 12
@@ -93,6 +94,20 @@ def test_done_is_kept_and_half_is_begun_anew(tmp_path: Path) -> None:
     assert again.table.equals(first.table)
     with pytest.raises(StoreError, match="holds another fork"):
         fork_training(train, wb.Gaussian(0.2), tmp_path / "a", **options)
+
+
+def test_a_training_with_a_slip_may_be_put_right(tmp_path: Path) -> None:
+    """Nothing is kept of one that failed in its first copy: was a folder lost to it."""
+    options: dict[str, Any] = {"replicas": 1, "record_every": 4}
+    with pytest.raises(RunError, match="never called on_step"):
+        fork_training(forgets, wb.Gaussian(0.1), tmp_path, **options)
+    found = fork_training(train, wb.Gaussian(0.1), tmp_path, **options)
+    assert found.noise_floor == 0
+
+
+def test_a_folder_in_use_is_refused(tmp_path: Path) -> None:
+    with holding(tmp_path), pytest.raises(StoreError, match="in use by another"):
+        fork_training(train, wb.Gaussian(0.1), tmp_path)
 
 
 def forgets(on_step: Any) -> None:

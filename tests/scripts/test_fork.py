@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -120,6 +121,44 @@ def test_a_script_that_fails(checkpoint: Path, tmp_path: Path) -> None:
     assert "the disk of this script is full" in str(failed.value)
 
 
+@pytest.mark.parametrize("changed", ["train.py", "settings.yaml", "checkpoint"])
+def test_what_has_changed_since_copies_were_made_is_not_mixed_with_them(
+    saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changed: str
+) -> None:
+    """Was: old copies beside new ones, or the old result for the new script, without a word."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(saved, "start.pt")
+    for name in ("train.py", "settings.yaml", "log.csv"):
+        Path(name).write_text("a = 1\n")
+    command = ("echo", "train.py", "--config=settings.yaml", "log.csv", "{checkpoint}", "{out}")
+    options: dict[str, Any] = {"key": "model", "replicas": 1}
+    Path("log.csv").write_text("grown")
+    for _ in range(2):  # done, and measured again
+        with pytest.raises(wb.RunError, match="no checkpoint with a step in its name"):
+            fork("start.pt", wb.Gaussian(0.1), command, "out", **options)
+        Path("log.csv").write_text("grown again")
+    if changed == "checkpoint":
+        changed = "start.pt"
+        torch.save({"model": {"w": torch.ones(9)}}, "start.pt")
+    else:
+        Path(changed).write_text("a = 2\n")
+    with pytest.raises(wb.StoreError, match=f"{changed} has changed since copies in out were made"):
+        fork("start.pt", wb.Gaussian(0.1), command, "out", **options)
+
+
+def test_a_script_that_was_made_of_a_notebook(saved: Path, tmp_path: Path) -> None:
+    line = "get_ipython().run_line_magic('matplotlib', 'inline')"
+    command = (sys.executable, "-S", "-c", line, "{checkpoint}", "{out}")
+    with pytest.raises(wb.RunError, match="run it by ipython in place of python"):
+        fork(saved, wb.Gaussian(1), command, tmp_path, key="model")
+
+
+def test_an_exit_code_that_is_no_signal(saved: Path, tmp_path: Path) -> None:
+    command = ("sh", "-c", "exit 255", "{checkpoint}", "{out}")
+    with pytest.raises(wb.RunError, match="reference ended with exit code 255"):
+        fork(saved, wb.Gaussian(1), command, tmp_path, key="model")
+
+
 def test_a_program_that_does_not_exist(saved: Path, tmp_path: Path) -> None:
     command = ("no-such", "{checkpoint}", "{out}")
     with pytest.raises(wb.RequestError, match="cannot be run"):
@@ -145,12 +184,19 @@ def test_what_a_checkpoint_cannot_carry(saved: Path, tmp_path: Path, wrong: Any)
         forked(saved, tmp_path, perturbations=wrong)
 
 
-@pytest.mark.slow
-def test_another_request_in_the_folder(checkpoint: Path, tmp_path: Path) -> None:
-    with pytest.raises(wb.RunError):
-        forked(checkpoint, tmp_path, "--fail-at", "21")
+def test_another_request_in_the_folder(saved: Path, tmp_path: Path) -> None:
+    """A command with a slip keeps nothing, and may be put right; what is done is another's."""
+    options: dict[str, Any] = {"key": "model", "replicas": 1}
+    with pytest.raises(wb.RunError, match="ended with exit code 1"):
+        fork(saved, wb.Gaussian(0.1), ("false", "{checkpoint}", "{out}"), tmp_path, **options)
+    works = ("echo", "{checkpoint}", "{out}")
+    with pytest.raises(wb.RunError, match="no checkpoint with a step in its name"):
+        fork(saved, wb.Gaussian(0.2), works, tmp_path, **options)
+    assert {p.name for p in (tmp_path / "starts").iterdir()} == {
+        "null", "gaussian-0.2@0#1", "nudges.json",
+    }  # fmt: skip
     with pytest.raises(wb.StoreError, match="holds another fork"):
-        forked(checkpoint, tmp_path, "--fail-at", "21", replicas=3)
+        fork(saved, wb.Gaussian(0.3), works, tmp_path, **options)
 
 
 @pytest.mark.slow

@@ -90,9 +90,15 @@ def test_only_at_the_end(checkpoint: Path) -> None:
     by_hand(checkpoint, result, 6)
 
 
+def test_a_single_best_is_said_to_be_one(checkpoint: Path) -> None:
+    words = ("named", "best_model.safetensors", "{checkpoint}", "{out}")
+    result = forked(checkpoint, *words, replicas=1)
+    assert any("perhaps of another step in each: let the script" in w for w in result.warnings)
+
+
 def test_two_at_the_end_are_not_guessed(checkpoint: Path) -> None:
     words = ("best_and_last", "{checkpoint}", "{out}")
-    with pytest.raises(wb.RunError, match=r"pattern='last.safetensors'"):
+    with pytest.raises(wb.RunError, match=r"--pattern 'last\.safetensors'"):
         forked(checkpoint, *words)
     by_hand(checkpoint, forked(checkpoint, *words, pattern="last.safetensors"), 6)
 
@@ -131,6 +137,39 @@ def test_the_step_of_a_checkpoint_whose_name_tells_none(
     torch.save(content, tmp_path / "last.ckpt")
     assert first_step(tmp_path / "last.ckpt", [20, 30]) == step
     assert first_step(tmp_path / "last.ckpt", [10, 20]) == 0, "the script counts from its start"
+
+
+@pytest.mark.parametrize(
+    ("names", "says"),
+    [
+        ("epoch_{}/model.safetensors", "names are epochs: rates by step are by epoch"),
+        ("model_{}.safetensors", "model_1.safetensors says what its number counts: it is taken"),
+        ("step_{}.safetensors", ""),
+    ],
+)
+def test_what_the_numbers_of_names_count_is_said(checkpoint: Path, names: str, says: str) -> None:
+    result = forked(checkpoint, "named", names, "{checkpoint}", "{out}", replicas=1)
+    assert result.steps == (0, 1, 2)
+    said = [w for w in result.warnings if "count" in w or "epochs" in w]
+    assert len(said) == bool(says)
+    assert says in " ".join(said)
+
+
+@pytest.mark.parametrize("names", ["fold_{}", "cv{}", "split{}", "member-{}", "model_fold{}"])
+def test_the_models_of_a_cross_validation_are_no_steps(checkpoint: Path, names: str) -> None:
+    words = ("named", f"{names}.safetensors", "{checkpoint}", "{out}")
+    with pytest.raises(wb.RunError, match="none with a step in its name: say which one counts"):
+        forked(checkpoint, *words, replicas=1)
+    pattern = f"{names.format(2)}.safetensors"
+    by_hand(checkpoint, forked(checkpoint, *words, replicas=1, pattern=pattern), 2)
+
+
+def test_a_script_that_writes_where_it_is_started_is_started_there(checkpoint: Path) -> None:
+    script = f"exec {sys.executable} {FORMS / 'outside.py'} named step_{{}}.safetensors"
+    with pytest.raises(wb.RequestError, match=r"sh -c 'cd \{out\} && exec python"):
+        fork(checkpoint, wb.Gaussian(0.01), [*PYTHON, "named", "{checkpoint}"], "forks")
+    command = ["sh", "-c", f'cd "{{out}}" && {script} "{{checkpoint}}" .']
+    by_hand(checkpoint, fork(checkpoint, wb.Gaussian(0.01), command, "forks", replicas=1), 2)
 
 
 def test_one_step_twice_is_refused(checkpoint: Path) -> None:

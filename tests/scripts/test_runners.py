@@ -15,7 +15,8 @@ import pytest
 
 import wingbeat as wb
 from wingbeat.scripts import fork
-from wingbeat.scripts.runs import RunnerChoice
+from wingbeat.scripts.command import Command
+from wingbeat.scripts.runs import RunnerChoice, run_all
 from wingbeat.scripts.script_run import ScriptRun
 from wingbeat.study.condition import Condition
 from wingbeat.study.runner.processes import ProcessRunner
@@ -238,3 +239,14 @@ def test_names_choose_as_they_say(tmp_path: Path) -> None:
     assert RunnerChoice(jobs=3).made(tmp_path).jobs == 3  # type: ignore[union-attr]
     assert RunnerChoice("processes").made(tmp_path).jobs >= 1  # type: ignore[union-attr]
     assert isinstance(RunnerChoice("slurm").made(tmp_path), SlurmRunner)
+
+
+def test_progress_says_which_of_how_many_copies(checkpoint: Path, tmp_path: Path) -> None:
+    told: list[str] = []
+    command = Command(("true", "{checkpoint}", "{out}"))
+    starts = dict.fromkeys(("reference", "null", "a#1"), checkpoint)
+    run_all(command, starts, tmp_path / "runs", RunnerChoice(), told.append)
+    assert told == ["reference, 1 of 3", "null, 2 of 3", "a#1, 3 of 3"]
+    (tmp_path / "runs/a#1.done.json").unlink()
+    run_all(command, starts, tmp_path / "runs", RunnerChoice(), told.append)
+    assert told[3:] == ["a#1, 3 of 3"]

@@ -54,6 +54,10 @@ _FOLDERS: Final = (
     (("saved_model.pb", "checkpoint", "*.ckpt-*.index"), "a model of TensorFlow", _AS_ARRAYS),
     (("zero_pp_rank_*", "*_optim_states.pt"), "a checkpoint of DeepSpeed in parts",
      "put it together with its zero_to_fp32.py, and name what that writes"),
+    (("latest",), "of DeepSpeed, with a folder for each checkpoint",
+     "name one of the folders in it; that of the last is written in its file latest"),
+    (("mp_rank_*/*.pt",), "a checkpoint of Megatron",
+     "name the file in mp_rank_00 if it is alone, else put the parts together with its tools"),
 )  # fmt: skip
 _REMOTE: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/+")
 # A drive of Windows is one letter, so that two or more are a scheme.

@@ -19,10 +19,19 @@ if TYPE_CHECKING:
 _INDICES = ("*.safetensors.index.json", "*.bin.index.json")
 ALONE = ("model.safetensors", "pytorch_model.bin")
 _SAVED = (".pt", ".pth", ".ckpt", ".bin", ".tar")
-# What trainers keep beside weights: optimizers, schedules, random states, arguments.
-_NO_MODEL = re.compile(r"optim|sched|rng|random|scaler|training_args|^events\.", re.I)
+# What trainers keep beside weights: optimizers, losses, schedules, random states, arguments.
+_NO_MODEL = re.compile(
+    r"optim|criterion|history|sched|rng|random|scaler|training_args|^events\.", re.I
+)
 # A shard, a rank of Megatron or DeepSpeed, a part of Llama's own layout.
-_PART = re.compile(r"(?<=-)[0-9]+(?=-of-)|(?<=rank_)[0-9]+|(?<=^consolidated\.)[0-9]+")
+_PART = re.compile(
+    r"(?<=-)[0-9]+(?=-of-)|(?<=rank_)[0-9]+|(?<=rank)(?P<own>[0-9]+)|(?<=^consolidated\.)[0-9]+"
+)
+_RANK = re.compile(r"rank_?[0-9]", re.I)
+_RANKS = (
+    "each is what one rank saved. Name one of them if every rank saved the whole model, else put "
+    "the parts together first (DeepSpeed: its zero_to_fp32.py; FSDP: save a full state dict)"
+)
 # What compilation, FSDP and activation checkpointing put into names, anywhere.
 _INSIDE = ("_orig_mod.", "_fsdp_wrapped_module.", "_checkpoint_wrapped_module.")
 _BEFORE = "module."  # what data parallelism puts before all names
@@ -92,8 +101,8 @@ def located(path: Path) -> Path:
         if all(re.search("-[0-9]+-of-[0-9]+", p.name) for p in found):
             msg = f"the folder {path} holds shards ({names}) without their index: copy {INDEX} too"
             raise RequestError(msg)
-        msg = f"the folder {path} holds several checkpoints ({names}): name the file itself"
-        raise RequestError(msg)
+        how = _RANKS if all(_RANK.search(p.name) for p in found) else "name the file itself"
+        raise RequestError(f"the folder {path} holds several checkpoints ({names}): {how}")
     return found[0]
 
 
@@ -110,7 +119,8 @@ def _beside(given: Path, target: Path) -> tuple[str, ...]:
         shape = f"{target.name[: part.start()]}*{target.name[part.end() :]}"
         others = sorted(p.name for p in target.parent.glob(shape) if p != target)
         if others:
-            return (f"{target.name} is a part of a model; not read: {few(others)}.",)
+            what = "what one rank saved" if part["own"] else "a part of a model"
+            return (f"{target.name} is {what}; not read: {few(others)}.",)
     if target == given or target.name not in ALONE:
         return ()
     stem = re.compile(rf"{re.escape(target.stem)}_\d+")  # as Accelerate numbers several models

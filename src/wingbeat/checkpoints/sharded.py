@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from wingbeat.checkpoints.single_file import natural_order, once
-from wingbeat.errors import StoreError
+from wingbeat.errors import RequestError, StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -49,6 +49,7 @@ def read_sharded(index: Path, read: Callable[[Path], Source]) -> Sharded:
         read: opens a shard, and refuses one that is not what its name says.
 
     Raises:
+        RequestError: it is of another framework.
         StoreError: the index is damaged, names files outside its folder, or a shard is missing,
             damaged or lacks a tensor.
     """
@@ -92,6 +93,11 @@ def _weight_map(index: Path) -> dict[str, str]:
     if not isinstance(places, dict) or not places:
         raise _wrong(index, 'it has no "weight_map"')
     for tensor, name in places.items():
+        if str(name).rstrip("]'").endswith(".h5"):
+            raise RequestError(
+                f"{index} is the index of a Keras model in several files: load it there, and save "
+                "its arrays by name with safetensors.numpy.save_file"
+            )
         if not isinstance(name, str):
             raise _wrong(index, f"it places {tensor!r} in {name!r}, which is no file name")
     return places

@@ -28,7 +28,7 @@ _EPOCHS = frozenset(("epoch", "epochs", "ep"))
 # What stands before numbers that are no step: results, sizes, versions.
 _NEVER = re.compile(
     r"(loss|acc|accuracy|metric|score|f1|auc|ppl|perplexity|wer|bleu|error|tokens?|toks?|seed|fold|lr|"
-    r"rank|bs|wd|of|^v)$",
+    r"rank|bs|wd|of|^v|^cv|split|member|trial|repeat)$",
     re.IGNORECASE,
 )
 

@@ -1,4 +1,4 @@
-"""Help that fits one screen, an interrupt that says what is kept, and less output on request."""
+"""Help that fits one screen, a stop that says what is kept, and less output on request."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from wingbeat.cli.former_options import renamed
 from wingbeat.cli.own_words import in_options, options_of
+from wingbeat.cli.stopped import exit_code, said_of, terminable
 from wingbeat.errors import WingbeatError
 from wingbeat.terminal import echo, only_echo
 
@@ -77,19 +78,20 @@ class CompactCommand(TyperCommand):
             error.message = f"{given[0]!r}: {error.message}"
 
     def invoke(self, ctx: Any) -> Any:
-        """Run it; an interrupt says what is kept and how to go on, an error which option.
+        """Run it; a stop says what is kept and how to go on, an error which option.
 
         Where one JSON document is asked for, what the user's own code prints is no part of it.
         """
+        alone = only_echo() if ctx.params.get("as_json_text") else contextlib.nullcontext()
         try:
-            with only_echo() if ctx.params.get("as_json_text") else contextlib.nullcontext():
+            with terminable(), alone:
                 return super().invoke(ctx)
         except WingbeatError as error:
             error.args = (in_options(str(error), options_of(self)),)
             raise
-        except KeyboardInterrupt:
-            echo(f"\n{interrupted(ctx.info_name, ctx.params)}", err=True)
-            raise typer.Exit(130) from None
+        except KeyboardInterrupt as stop:
+            echo(f"\n{said_of(stop, ctx.info_name, ctx.params)}", err=True)
+            raise typer.Exit(exit_code(stop)) from None
 
 
 class CompactGroup(TyperGroup):
@@ -237,37 +239,3 @@ def _fewer(rows: Rows, room: int) -> list[str]:
 
 def _first_sentence(text: str) -> str:
     return " ".join(text.split("\n\n", 1)[0].split()).partition(". ")[0].rstrip(".")
-
-
-_WHOLE: Final = ("fork", "nudge")
-"""Commands whose copies are whole or nothing: only the script could go on half way."""
-
-
-def interrupted(command: str, given: dict[str, Any]) -> str:
-    """Return what an interrupt leaves, and how to go on.
-
-    >>> interrupted("verify", {})
-    'Interrupted. Nothing was kept.'
-    """
-    folder = given.get("out") or _default_folder(command, given)
-    if folder is None or not Path(folder).exists():
-        return "Interrupted. Nothing was kept."
-    if command in _WHOLE:
-        return (
-            f"Interrupted. Copies that are done are kept in {folder}: the same command again makes "
-            "the others; one that was under way begins anew."
-        )
-    return (
-        f"Interrupted. What was recorded is kept in {folder}: the same command again goes on from "
-        "its last checkpoint, at most a few seconds back."
-    )
-
-
-def _default_folder(command: str, given: dict[str, Any]) -> Path | None:
-    from wingbeat.cli.options import folder_for
-
-    if "factory" in given and "out" in given:
-        return folder_for(given["factory"], "" if command == "run" else command)
-    if "file" in given and "out" in given:
-        return Path("runs") / Path(given["file"]).stem
-    return None

@@ -18,6 +18,7 @@ from wingbeat.cli.options import (
     Place,
     Quiet,
     folder_for,
+    typed,
 )
 from wingbeat.cli.overwrite import collisions
 from wingbeat.terminal import echo
@@ -52,16 +53,17 @@ def noise(
     from wingbeat.analyses.noise_sources.compare import SOURCES_BY_DEFAULT
     from wingbeat.files import strict_json
 
-    arguments = parse.parse_arguments(arg or [])
+    arguments, began = parse.parse_arguments(arg or []), Path.cwd()
+    task = parse.load_task(factory, arguments)
     with collisions(overwrite=False):
         found = noise_sources(
-            parse.load_task(factory, arguments),
+            task,
             source or SOURCES_BY_DEFAULT,
             replicas=replicas,
             driver=driver,
             dtype=parse.parse_dtype(dtype),
             device=device,
-            out=out or folder_for(factory, "noise"),
+            out=typed(out or folder_for(factory, "noise"), began),
             progress=False if as_json_text or quiet else None,
             factory={"place": factory, "arguments": arguments},
         )

@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from wingbeat.cli import parse
-from wingbeat.cli.options import Arguments, Device, Driver, Dtype, Json, Place, Quiet, folder_for
+from wingbeat.cli.options import (
+    Arguments,
+    Device,
+    Driver,
+    Dtype,
+    Json,
+    Place,
+    Quiet,
+    folder_for,
+    typed,
+)
 from wingbeat.cli.overwrite import collisions
 from wingbeat.terminal import echo
 
@@ -49,7 +59,7 @@ def onset(
     from wingbeat.analyses.onset import find_onset, onset_cost
     from wingbeat.files import strict_json
 
-    arguments = parse.parse_arguments(arg or [])
+    arguments, began = parse.parse_arguments(arg or []), Path.cwd()
     task = parse.load_task(factory, arguments)
     planned = onset_cost(task, replicas=replicas, steps=step, tolerance=tolerance)
     if plan or not (as_json_text or quiet):
@@ -70,7 +80,7 @@ def onset(
             driver=driver,
             dtype=parse.parse_dtype(dtype),
             device=device,
-            out=out or folder_for(factory, "onset"),
+            out=typed(out or folder_for(factory, "onset"), began),
             progress=False if as_json_text or quiet else None,
             factory={"place": factory, "arguments": arguments},
         )

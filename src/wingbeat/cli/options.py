@@ -50,6 +50,16 @@ def existing(folder: Path) -> Path:
     return folder
 
 
+def typed(path: Path, began: Path) -> Path:
+    """Return a path as it was meant where the command was given.
+
+    Args:
+        path: as it was typed.
+        began: the folder before the user's file was imported, which may have gone elsewhere.
+    """
+    return path if Path.cwd() == began else began / path
+
+
 def folder_for(factory: str, kind: str = "") -> Path:
     """Return the folder of a command that names none.
 

@@ -120,7 +120,8 @@ def _own_words(where: str) -> Iterator[None]:
     """Let a file that is imported see its own name in place of our command's words.
 
     Raises:
-        RequestError: it ends the process, as argparse does with words that it does not know.
+        RequestError: it ends the process, as argparse does with words that it does not know, or
+            was made of a notebook.
     """
     before, sys.argv = sys.argv, [where]
     try:
@@ -130,6 +131,16 @@ def _own_words(where: str) -> Iterator[None]:
         raise RequestError(
             f"{msg}: keep what trains or reads the command line below `if __name__ == "
             f"'__main__':`{_as_a_script(where)}"
+        ) from error
+    except NameError as error:
+        from wingbeat.scripts.runs import OF_NOTEBOOKS
+
+        if error.name not in OF_NOTEBOOKS:
+            raise
+        msg = f"{where} uses {error.name}, which only a notebook has"
+        raise RequestError(
+            f"{msg}: take such lines out, or keep them below `if __name__ == '__main__':`"
+            f"{_as_a_script(where)}"
         ) from error
     finally:
         sys.argv = before

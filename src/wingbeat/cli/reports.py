@@ -9,7 +9,7 @@ import typer
 
 from wingbeat.cli import show
 from wingbeat.cli.options import Json, Quiet, existing
-from wingbeat.terminal import Console, echo
+from wingbeat.terminal import echo
 
 
 def report(
@@ -24,7 +24,7 @@ def report(
     as_json_text: Json = False,
 ) -> None:
     """Write the report of a finished run again, or one page of several runs side by side."""
-    from wingbeat.execution.result import as_json, load
+    from wingbeat.execution.result import load
 
     for folder in folders:
         existing(folder)
@@ -33,10 +33,7 @@ def report(
         return
     result = load(folders[0])
     page = result.report(out or folders[0] / "report.html")
-    if as_json_text:
-        echo(as_json(result))
-    elif not quiet:
-        show.result(Console(), result, page)
+    show.answer(result, page, as_json_text=as_json_text, quiet=quiet)
 
 
 def _compare(folders: list[Path], out: Path, *, quiet: bool, as_json_text: bool) -> None:
@@ -46,7 +43,7 @@ def _compare(folders: list[Path], out: Path, *, quiet: bool, as_json_text: bool)
     found = compare_results(folders)
     page = found.report(out)
     if as_json_text:
-        echo(strict_json(found.to_json()))
+        echo(strict_json({**found.to_json(), "report": str(page)}))
     elif not quiet:
         echo(str(found))
         echo(f"report: {page}")

@@ -5,17 +5,14 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from wingbeat.cli import parse, show
 from wingbeat.cli.options import Arguments, Json, Quiet, RayAddress, Resources
 from wingbeat.cli.overwrite import collisions
-from wingbeat.terminal import Console, echo
-
-if TYPE_CHECKING:
-    from wingbeat.execution.result import Result
+from wingbeat.terminal import echo
 
 Checkpoint = Annotated[
     Path, typer.Argument(help="File or folder: safetensors (also sharded), .pt, .bin, .ckpt.")
@@ -111,7 +108,8 @@ def fork(
             resources=parse.parse_arguments(resource or ()),
             progress=False if as_json_text or quiet else None,
         )
-    _print(result, report or out / "report.html", as_json_text, quiet=quiet)
+    page = result.report(report or out / "report.html")
+    show.answer(result, page, as_json_text=as_json_text, quiet=quiet)
 
 
 def measure(
@@ -146,14 +144,5 @@ def measure(
         result = measure_checkpoints(
             trajectory, parse.parse_metrics(metric), task=task, tick=bar.say
         )
-    _print(result, report or Path("report.html"), as_json_text, quiet=quiet)
-
-
-def _print(result: Result, page: Path, as_json_text: bool, *, quiet: bool) -> None:
-    from wingbeat.execution.result import as_json
-
-    result.report(page)
-    if as_json_text:
-        echo(json.dumps({**json.loads(as_json(result)), "report": str(page)}, indent=1))
-    elif not quiet:
-        show.result(Console(), result, page)
+    page = result.report(report or Path("report.html"))
+    show.answer(result, page, as_json_text=as_json_text, quiet=quiet)

@@ -2,20 +2,34 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
 from rich.table import Table
+
+from wingbeat.errors import REASON_TEXT
+from wingbeat.terminal import Console, echo
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from wingbeat.execution.result import Result
     from wingbeat.execution.verify import Verification
-    from wingbeat.terminal import Console
 
 
 _RATES = ("lyapunov", "lyapunov_per_epoch")
+
+
+def answer(found: Result, page: Path, *, as_json_text: bool, quiet: bool) -> None:
+    """Print a result and where its page is: one JSON document, lines for people, or nothing."""
+    if as_json_text:
+        from wingbeat.execution.result import as_json
+        from wingbeat.files import strict_json
+
+        echo(strict_json({**json.loads(as_json(found)), "report": str(page)}, sort_keys=True))
+    elif not quiet:
+        result(Console(), found, page)
 
 
 def result(console: Console, found: Result, page: Path) -> None:
@@ -76,11 +90,13 @@ def number(entry: dict[str, Any] | None) -> str:
 
     >>> number({"value": 2.0, "low": 1.0, "high": 3.0, "reason": ""})
     '2 (1 to 3)'
+    >>> number({"value": None, "reason": "too_few_replicas"})
+    'undefined: there are too few replicas'
     """
     if entry is None:
         return "–"
     if entry["value"] is None:
-        return str(entry["reason"])
+        return f"undefined: {REASON_TEXT.get(entry['reason'], entry['reason'])}"
     text = f"{entry['value']:.3g}"
     if entry["low"] is None:
         return text

@@ -124,7 +124,7 @@ def finished(found: Finding, as_json_text: bool) -> None:
         findings = {name: rows_of(table) for name, table in found.tables.items()}
         claims = [vars(claim) for claim in found.claims]
         said = {"headline": found.headline, "findings": findings, "claims": claims}
-        document({**outcome_json(found.study), **said})
+        document({**outcome_json(found.study), "report": str(found.page), **said})
     if found.study.failures:
         raise typer.Exit(1)
 

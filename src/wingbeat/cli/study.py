@@ -71,6 +71,7 @@ def named() -> None:
 
 @study.command("run", cls=CompactCommand)
 def run_file(
+    context: typer.Context,
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Study file, .toml or .yaml.")],
     runner: Annotated[
         str, typer.Option(help="inline, processes, ray, slurm, or one of a package.")
@@ -105,7 +106,7 @@ def run_file(
     """Run a study file; the same command again goes on where it stopped."""
     make_importable(Path.cwd(), file.resolve().parent)
     asked = _asked(file, quick=quick, grid_only=[bool(tries), store is not None])
-    folder = out or Path("runs") / asked.name
+    folder = context.params["out"] = out or Path("runs") / asked.name  # a stop names it
     ray: dict[str, Any] = {"ray_address": ray_address, "resources": parse_arguments(resource or ())}
     chosen = make_runner(runner, workers=workers, folder=folder / "jobs", **ray)
     if dry_run:
@@ -171,7 +172,7 @@ def _show_plan(
 def _show_outcome(found: StudyResult, page: Path, *, as_json_text: bool, quiet: bool) -> None:
     """Show what a study found, and end with exit code 1 if a condition failed."""
     if as_json_text:
-        show_study.document(show_study.outcome_json(found))
+        show_study.document({**show_study.outcome_json(found), "report": str(page)})
     elif not quiet:
         show_study.outcome(Console(), found)
         Console().print(f"report: {page}", soft_wrap=True, highlight=False, markup=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
@@ -18,6 +19,7 @@ from wingbeat.cli.options import (
     Place,
     Quiet,
     folder_for,
+    typed,
 )
 from wingbeat.cli.overwrite import collisions, throw_away
 from wingbeat.terminal import Console, echo
@@ -69,12 +71,11 @@ def run(
 ) -> None:
     """Fork a training run, measure how the copies part, and write a report."""
     from wingbeat.execution.arguments import default_seeds
-    from wingbeat.execution.result import as_json
     from wingbeat.execution.run import run as run_task
 
-    arguments = parse.parse_arguments(arg or [])
+    arguments, began = parse.parse_arguments(arg or []), Path.cwd()
     task = parse.load_task(factory, arguments)
-    folder = out or folder_for(factory)
+    folder = typed(out or folder_for(factory), began)
     if overwrite:
         throw_away(folder)
     with collisions():
@@ -95,10 +96,7 @@ def run(
             progress=False if as_json_text or quiet else None,
         )
     page = result.report(folder / "report.html")
-    if as_json_text:
-        echo(as_json(result))
-    elif not quiet:
-        show.result(Console(), result, page)
+    show.answer(result, page, as_json_text=as_json_text, quiet=quiet)
 
 
 def verify(
@@ -121,8 +119,9 @@ def verify(
     from wingbeat.execution.verify import verify as verify_task
     from wingbeat.files import strict_json
 
-    arguments = parse.parse_arguments(arg or [])
+    arguments, began = parse.parse_arguments(arg or []), Path.cwd()
     task = parse.load_task(factory, arguments)
+    write, against = (path and typed(path, began) for path in (write, against))
     found = verify_task(
         task,
         steps=steps,
@@ -134,7 +133,8 @@ def verify(
         progress=False if as_json_text or quiet else None,
     )
     if found.repeated is None:  # else this process says it already
-        found = beside_another(found, factory, arguments, steps=steps, every=every)
+        with contextlib.chdir(began):
+            found = beside_another(found, factory, arguments, steps=steps, every=every)
     if write is not None:
         found.write(write)
     if as_json_text:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from wingbeat.errors import StoreError, nearest
 from wingbeat.execution.late_field import Late
+from wingbeat.execution.no_run import said_of
 from wingbeat.files import from_parquet, is_there, parquet, read_file, strict_json, write_bytes
 from wingbeat.locks import holding, read_steadily
 from wingbeat.measure.metric import own_codes
@@ -314,13 +315,7 @@ def _loaded(folder: Path) -> Result:
     store = FolderStore(folder)
     found = store.read_json("summary.json")
     if found is None:
-        state = (
-            "an unfinished run: run the same command again"
-            if is_there(folder / "condition.json")
-            else "no run"
-        )
-        msg = f"{folder} holds {state} (there is no summary.json)"
-        raise StoreError(msg)
+        raise StoreError(said_of(folder))
     from wingbeat.execution.summary_file import WITHOUT_DIGESTS, checked  # late: pydantic
 
     summary = checked(found, folder / "summary.json")

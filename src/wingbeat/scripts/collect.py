@@ -18,7 +18,7 @@ from wingbeat.scripts.layouts import by_shape, the_only_shape
 from wingbeat.scripts.script_run import KEPT
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
 PATTERNS: Final = (
@@ -130,7 +130,7 @@ def last_of(folder: Path, name: str | None = None, key: str | None = None) -> Pa
         raise RunError(_nothing(folder))
     names = sorted((p.name for p in found), key=lambda name: "best" not in name)
     msg = f"{folder} holds {names}, none with a step in its name: say which one counts"
-    raise RunError(f"{msg} with pattern={names[-1]!r} (--pattern)")
+    raise RunError(f"{msg} as --pattern {names[-1]!r} (pattern=)")
 
 
 def _holds(path: Path, key: str | None) -> bool:
@@ -259,7 +259,23 @@ def collected(
         if found:
             raise
         return _ends(starts, runs, view, pattern, key)
-    return lay_out(starts, found, first_step(starts[REFERENCE], list(found[REFERENCE])), view)
+    own = found[REFERENCE]
+    notes = lay_out(starts, found, first_step(starts[REFERENCE], list(own)), view)
+    return [*notes, *_units(own.values(), told=pattern is not None)]
+
+
+def _units(paths: Iterable[Path], *, told: bool) -> list[str]:
+    """Say what the numbers in names count, unless steps; ``told`` where the user says where."""
+    kinds: dict[str, Path] = {}
+    for path in paths:
+        read = next(filter(None, map(read_step, reversed(path.parts[-2:]))), None)
+        kinds.setdefault("" if read is None else read.after, path)
+    if "epoch" in kinds:
+        return ["The steps of the file names are epochs: rates by step are by epoch."]
+    if "" in kinds and not told:
+        name = kinds[""].name
+        return [f"Nothing in {name} says what its number counts: it is taken for a step."]
+    return []
 
 
 def _ends(
@@ -279,6 +295,11 @@ def _ends(
         f"The script wrote one checkpoint, {name}, whose name tells no step: it is called step "
         f"{end}, and rates by step are in that unit."
     )
+    if "best" in name.lower():
+        note += (
+            " By its name it is the best of each copy, perhaps of another step in each: let the "
+            "script save its last."
+        )
     return [note]
 
 

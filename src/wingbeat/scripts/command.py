@@ -15,6 +15,12 @@ FIELDS: Final = ("{checkpoint}", "{out}")
 """What the command names, and every copy gets another of."""
 
 
+_WHERE_IT_STARTS: Final = (
+    ". A script that always writes where it is started is started there: -- sh -c 'cd {out} && "
+    "exec python /path/train.py --resume {checkpoint}'"
+)
+
+
 @dataclass(frozen=True)
 class Command:
     """A command with places for the checkpoint and the folder of a copy."""
@@ -29,7 +35,7 @@ class Command:
                     "the script takes it, as in -- python train.py --resume {checkpoint} "
                     "--output {out}"
                 )
-                raise RequestError(msg)
+                raise RequestError(f"{msg}{_WHERE_IT_STARTS if field == FIELDS[1] else ''}")
 
     def filled(self, checkpoint: Path, out: Path) -> list[str]:
         """Return the command of one copy.

@@ -6,19 +6,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from wingbeat.errors import RequestError, StoreError
+from wingbeat.errors import RequestError
 from wingbeat.execution.external import measure_checkpoints
 from wingbeat.execution.progress import Progress
 from wingbeat.execution.result import load, write_files
 from wingbeat.locks import holding
 from wingbeat.replicas.fork import NULL, REFERENCE
 from wingbeat.replicas.perturb import Perturbation
+from wingbeat.scripts.agree import agree, digests
 from wingbeat.scripts.collect import collected
 from wingbeat.scripts.command import Command
 from wingbeat.scripts.nudge import REALISED, nudge
 from wingbeat.scripts.runs import RunnerChoice, run_all, told_of_places
-from wingbeat.task.describe import difference
-from wingbeat.trajectory.store import FolderStore
 from wingbeat.trajectory.trajectory import Trajectory
 
 if TYPE_CHECKING:
@@ -86,17 +85,20 @@ def fork(
             training, or nothing can be nudged; no process was started.
         RunError: the script failed, or wrote no checkpoint that can be found; the end of its log
             is in the message, and what is done is kept.
-        StoreError: ``out`` holds another request, or is in use by another call.
+        StoreError: ``out`` holds copies of another request, or of a checkpoint, script or settings
+            that have changed since, or is in use by another call.
     """
     asked = Command(tuple(command))
     given = [perturbations] if isinstance(perturbations, Perturbation) else list(perturbations)
     if any(p.at for p in given):
         raise RequestError("the checkpoint says when it is forked: leave out the step (@step, at=)")
     folder, origin = Path(out), Path(checkpoint)
-    _agree(folder, asked, given, replicas, seed, origin)
     place = RunnerChoice(runner, jobs, tuple(devices), ray_address, dict(resources or {}))
     place.made(folder / "jobs")  # refused before anything is copied
+    folder.mkdir(parents=True, exist_ok=True)
     with Progress(progress) as bar, holding(folder):
+        request = _asked(asked, given, replicas, seed, origin, key)
+        agree(folder, request, "runs/*.done.json", digests(origin, command))
         copies = nudge(origin, given, folder / "starts", replicas=replicas, seed=seed, key=key)
         starts = {REFERENCE: origin, **{copy.label: copy.path for copy in copies}}
         run_all(asked, starts, folder / "runs", place, bar.say)
@@ -118,29 +120,22 @@ def fork(
     return load(folder)
 
 
-def _agree(
-    folder: Path,
+def _asked(
     command: Command,
     perturbations: Sequence[Perturbation],
     replicas: int,
     seed: int,
     origin: Path,
-) -> None:
-    """Refuse a folder that holds the forks of another request."""
-    store = FolderStore(folder)
-    asked: dict[str, Any] = {
+    key: str | None,
+) -> dict[str, Any]:
+    return {
         "command": list(command.words),
         "perturbations": [p.describe() for p in perturbations],
         "replicas": replicas,
         "seed": seed,
         "checkpoint": str(origin.resolve()),
+        "key": key,
     }
-    there = store.read_json("fork.json")
-    found = None if there is None else difference(there, asked)
-    if found:
-        raise StoreError(f"{folder} holds another fork ({found}): choose another folder")
-    folder.mkdir(parents=True, exist_ok=True)
-    store.write_json("fork.json", asked)
 
 
 def described(result: Result, copies: Sequence[Nudged], where: str) -> list[dict[str, Any]]:

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     AnyRunner = SideBySide | Runner
 
 _LINES = 15
+OF_NOTEBOOKS = ("get_ipython", "display")
+"""What a notebook defines, and a script that was made of it misses."""
 _LOCAL = ("inline", "processes")
 
 
@@ -92,7 +94,7 @@ def run_all(
         starts: label → checkpoint to start from; the reference first.
         out: each copy's folder is ``out/label``; its log lies beside it.
         place: where they run.
-        tick: called with the label of each copy that is handed out.
+        tick: called with the label of each copy that is handed out, and which of how many it is.
 
     Raises:
         RunError: one ended with an error; those that are done are kept.
@@ -106,7 +108,7 @@ def run_all(
     first = [label for label in left[:1] if label == next(iter(starts))]
     for labels in (first, left[len(first) :]):  # a command that cannot run fails once
         named = {_condition(label, filled[label]).key: label for label in labels}
-        handed = _told([_condition(label, filled[label]) for label in labels], tick)
+        handed = _told({n: _condition(n, filled[n]) for n in labels}, list(filled), tick)
         failed = [r for r in runner.map(work, handed) if r.status != "done"]
         if failed:
             record = min(failed, key=lambda r: labels.index(named[r.key]))
@@ -118,9 +120,11 @@ def _condition(label: str, words: list[str]) -> Condition:
     return Condition("wingbeat.scripts:fork", {"label": label, "command": words})
 
 
-def _told(conditions: list[Condition], tick: Callable[[str], None]) -> Iterator[Condition]:
-    for condition in conditions:
-        tick(condition.arguments["label"])
+def _told(
+    conditions: Mapping[str, Condition], every: list[str], tick: Callable[[str], None]
+) -> Iterator[Condition]:
+    for label, condition in conditions.items():
+        tick(f"{label}, {every.index(label) + 1} of {len(every)}")
         yield condition
 
 
@@ -134,7 +138,17 @@ def _error(record: Record, label: str, out: Path, program: str) -> Exception:
         return RequestError(record.error)
     log = log_of(out, label)
     said = f"{label} ended with {record.error}; the end of {log}:\n{_tail(log)}"
-    return RunError(f"{said}{_other_python(said, program)}")
+    return RunError(f"{said}{_of_a_notebook(said)}{_other_python(said, program)}")
+
+
+def _of_a_notebook(said: str) -> str:
+    """Say so where a script needs what only a notebook has."""
+    if not any(f"NameError: name {name!r} is not defined" in said for name in OF_NOTEBOOKS):
+        return ""
+    return (
+        "\nThe script was made of a notebook: run it by ipython in place of python, or take out "
+        "the lines that only a notebook understands"
+    )
 
 
 def _other_python(said: str, program: str) -> str:

@@ -29,6 +29,8 @@ SETTINGS: Final = {"PYTHONHASHSEED": "0", "MKL_CBWR": "AUTO", "CUBLAS_WORKSPACE_
 equal commands give other bits."""
 NOT_RUNNABLE: Final = "cannot be run"
 _THREADS: Final = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
+_SIGNALS: Final = 64
+"""Signals of Linux; a script that ends with -1 has exit code 255."""
 _PAUSE: Final = 0.05
 """Seconds between two looks at a script: seldom enough to cost nothing."""
 
@@ -124,7 +126,8 @@ class Started:
         seconds = time.monotonic() - self.begun
         self._let_go()
         if code:
-            said = f"exit code {code}" if code <= 128 else f"signal {code - 128}"
+            killed = 128 < code <= 128 + _SIGNALS
+            said = f"signal {code - 128}" if killed else f"exit code {code}"
             return Record(self.key, "failed", said, seconds)
         self.keeper.end()
         facts: dict[str, Any] = {"command": self.words, "seconds": round(seconds, 3)}

@@ -11,21 +11,22 @@ from typing import TYPE_CHECKING, Any
 from safetensors import safe_open
 
 from wingbeat.determinism import seed_all, seeded
-from wingbeat.errors import RequestError, RunError, StoreError, require
+from wingbeat.errors import RequestError, RunError, require
 from wingbeat.execution.external import measure_checkpoints
 from wingbeat.execution.live import Live
 from wingbeat.execution.progress import Progress
 from wingbeat.execution.request import named_apart
 from wingbeat.execution.result import load, write_files
 from wingbeat.files import write_bytes
+from wingbeat.locks import holding
 from wingbeat.replicas.fork import NULL, REFERENCE
 from wingbeat.replicas.perturb import Nudge, Perturbation
+from wingbeat.scripts.agree import agree
 from wingbeat.scripts.fork import described, said_of_twin
 from wingbeat.scripts.nudge import Nudged, check_nudges
 from wingbeat.scripts.on_step import OnStep
 from wingbeat.scripts.told import Told
-from wingbeat.task.describe import code_digest, difference
-from wingbeat.trajectory.store import FolderStore
+from wingbeat.task.describe import code_digest
 from wingbeat.trajectory.trajectory import Trajectory
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ def fork_training(
     Raises:
         RequestError: a perturbation needs more than weights, or a number is out of range.
         RunError: ``on_step`` was not called, or not at the step of the fork.
-        StoreError: ``out`` holds another request.
+        StoreError: ``out`` holds copies of another request, or is in use by another call.
 
     Example:
         >>> import tempfile, torch, wingbeat as wb
@@ -112,13 +113,15 @@ def fork_training(
     if not callable(train):
         raise RequestError(f"train is a {type(train).__name__}: pass a function of on_step")
     live = Live(trackers, seeds=False)
-    _agree(folder, train, given, replicas, at, record_every, seed, weights)
+    asked = _asked(train, given, replicas, at, record_every, seed, weights)
+    folder.mkdir(parents=True, exist_ok=True)
     hooks = _hooks(folder, given, replicas, at, record_every, seed, weights)
     told = Told(live, hooks)
-    with Progress(progress) as bar, seeded(seed):
+    with Progress(progress) as bar, holding(folder), seeded(seed):
+        agree(folder, asked, f"runs/*/{_DONE}")
         facts = {}
-        for hook in hooks:
-            bar.say(hook.label)
+        for number, hook in enumerate(hooks, 1):
+            bar.say(f"{hook.label}, {number} of {len(hooks)}")
             facts[hook.label] = _trained(train, hook, seed)
             _learn(hooks, hook)
             told.replay(hook)  # what was done before: of the rest nothing is told twice
@@ -136,20 +139,15 @@ def fork_training(
     return live.finish(load(folder))
 
 
-def _agree(folder: Path, train: Callable[[OnStep], Any], given: Sequence[Any], *rest: Any) -> None:
+def _asked(
+    train: Callable[[OnStep], Any], given: Sequence[Perturbation], *rest: Any
+) -> dict[str, Any]:
     names = ("replicas", "at", "record_every", "seed", "weights")
-    asked = {
+    return {
         "train": code_digest(train),
         "perturbations": [p.describe() for p in given],
         **dict(zip(names, rest, strict=True)),
     }
-    store = FolderStore(folder)
-    there = store.read_json("fork.json")
-    found = None if there is None else difference(there, asked)
-    if found:
-        raise StoreError(f"{folder} holds another fork ({found}): choose another folder")
-    folder.mkdir(parents=True, exist_ok=True)
-    store.write_json("fork.json", asked)
 
 
 def _hooks(

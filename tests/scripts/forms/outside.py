@@ -55,6 +55,13 @@ def only_at_the_end(words):
     (Path(out) / "config.json").write_text("{}")
 
 
+def named(words):
+    """It saves after each step, under a name that is given."""
+    name, checkpoint, out = words
+    for step, weights in tiny.train(tiny.read(Path(checkpoint)), 2):
+        tiny.write(Path(out) / name.format(step), weights)
+
+
 def best_and_last(words):
     """It saves two models when it is over."""
     checkpoint, out = words
