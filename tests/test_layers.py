@@ -17,7 +17,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "wingbeat"
 LEVELS = (
     (
         *("products", "kernels", "typing", "brief", "turn", "terminal", "generators", "heap"),
-        *("unneeded_compiler", "version", "worker_server"),
+        *("garbage", "special", "unneeded_compiler", "call_notes", "version", "worker_server"),
     ),
     (
         "params",
@@ -51,7 +51,9 @@ LEVELS = (
     ("cli",),
 )
 LEVEL = {unit: level for level, units in enumerate(LEVELS) for unit in units}
-METRICS_MAY_IMPORT = {"errors", "arguments", "stats", "params", "typing", "moved", "metrics"}
+METRICS_MAY_IMPORT = {
+    *("errors", "arguments", "stats", "params", "typing", "moved", "special", "metrics"),
+}
 # They stand beside the pipeline: adapters of frameworks, and another library's names.
 BESIDE = {"integrations", "deep_lyapunov", "testing", "zoo", "__init__", "__main__"}
 IMPORTED_BY_NONE = {"integrations", "cli", "deep_lyapunov", "testing", "zoo"}

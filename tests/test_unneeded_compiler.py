@@ -68,7 +68,8 @@ def last_line(program: str) -> str:
 def test_a_default_run_loads_no_compiler_and_leaves_nothing_in_its_place() -> None:
     program = """
 found = wb.run(task())
-late = [name for name in ("pandas", "scipy.stats", "sklearn", "pydantic") if name in sys.modules]
+LATE = ("pandas", "scipy.stats", "sklearn", "pydantic", "filelock", "numpy.f2py.crackfortran")
+late = [name for name in LATE if name in sys.modules]
 functions = (torch.optim.Optimizer.zero_grad, torch.optim.Optimizer.add_param_group)
 assert len(found.table) and "pandas" in sys.modules
 print(found.environment["mode"], late, there(), "_dynamo" in vars(torch),
@@ -322,6 +323,5 @@ def test_the_shorter_ways_trace_the_same_graph(monkeypatch: pytest.MonkeyPatch) 
     shorter = tracing.trace(step, *given)
     assert usual.code == shorter.code
     for one, other in zip(usual.graph.nodes, shorter.graph.nodes, strict=True):
-        assert one.meta.keys() == other.meta.keys()
         assert noted(one) == noted(other)
     torch.testing.assert_close(usual(*given), shorter(*given), rtol=0, atol=0)

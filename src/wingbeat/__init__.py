@@ -10,6 +10,7 @@ Names are imported when they are first used (PEP 562), so that a program pays fo
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
+from wingbeat.garbage import made_to_stay
 from wingbeat.moved import keep_former_names
 from wingbeat.products import ask_for_reproducible_products
 from wingbeat.version import __version__ as __version__
@@ -123,12 +124,13 @@ keep_former_names("wingbeat.run", "wingbeat.verify", "wingbeat.noise_sources")
 
 
 def __getattr__(name: str) -> Any:
-    if name in _ROOMS:
-        return import_module(f"wingbeat.{name}")
-    if name not in _PLACE_OF:
+    if name not in _ROOMS and name not in _PLACE_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    globals()[name] = value = getattr(import_module(_PLACE_OF[name]), name)
-    return value
+    with made_to_stay():
+        if name in _ROOMS:
+            return import_module(f"wingbeat.{name}")
+        globals()[name] = value = getattr(import_module(_PLACE_OF[name]), name)
+        return value
 
 
 def __dir__() -> list[str]:

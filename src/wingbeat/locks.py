@@ -9,14 +9,14 @@ import os
 import time
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from filelock import FileLock, SoftFileLock, Timeout
-
 from wingbeat.errors import StoreError
 from wingbeat.files import sweep
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from filelock import BaseFileLock
 
 NAME: Final = ".lock"
 """The file in a folder that is locked."""
@@ -36,8 +36,10 @@ class FolderLock:
     """
 
     def __init__(self, folder: Path) -> None:
+        from filelock import FileLock  # late: runs in memory hold no folder
+
         self.folder = folder
-        self._lock = FileLock(folder / NAME)
+        self._lock: BaseFileLock = FileLock(folder / NAME)
 
     def acquire(self, patience: float = 0.0) -> None:
         """Take the folder, and remove what killed processes left half written; may be nested.
@@ -48,6 +50,8 @@ class FolderLock:
         Raises:
             StoreError: another has it, or it cannot be locked; the message says which.
         """
+        from filelock import Timeout
+
         try:
             nested = self._lock.is_locked
             self._lock.acquire(timeout=patience)
@@ -63,6 +67,8 @@ class FolderLock:
         self._lock.release()
 
     def _busy(self) -> str:
+        from filelock import SoftFileLock
+
         busy = f"{self.folder} is in use by another process: wait for it, or choose another folder"
         if isinstance(self._lock, SoftFileLock):
             busy += (

@@ -15,6 +15,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, cast
 
 from wingbeat.errors import RequestError, nearest
+from wingbeat.garbage import made_to_stay
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -131,9 +132,10 @@ class Registry(Generic[Thing]):
         if self._loaded:
             return
         self._loaded = True  # before the import: the modules themselves look here
-        package = importlib.import_module(self.builtin)
-        for module in pkgutil.iter_modules(package.__path__):
-            importlib.import_module(f"{self.builtin}.{module.name}")
+        with made_to_stay():
+            package = importlib.import_module(self.builtin)
+            for module in pkgutil.iter_modules(package.__path__):
+                importlib.import_module(f"{self.builtin}.{module.name}")
 
     def _entry_points(self) -> dict[str, EntryPoint]:
         if self._announced is None:

@@ -14,8 +14,8 @@ from math import isfinite, nan
 from typing import TYPE_CHECKING, Final, Literal, get_args
 
 import numpy as np
-from scipy.special import stdtr, stdtrit
 
+from wingbeat import special
 from wingbeat.errors import CONSTANT, NO_VARIATION, TOO_FEW_REPLICAS, RequestError
 from wingbeat.files import json_safe
 from wingbeat.typing import Array
@@ -229,8 +229,8 @@ def largest_p(found: Estimate, bound: float) -> float:
     with np.errstate(over="ignore"):  # a half of almost 0: as sure as can be
         times = float(abs(value - bound) / reach)
     freedom = 2.0 if times >= 1.0 else 1e9
-    quantile = float(stdtrit(freedom, 0.975))
-    return 2.0 * float(stdtr(freedom, -times * quantile))
+    quantile = float(special.stdtrit(freedom, 0.975))
+    return 2.0 * float(special.stdtr(freedom, -times * quantile))
 
 
 def _on_scales(numbers: Array) -> Iterator[Array]:
@@ -266,7 +266,7 @@ def _interval(value: float, drawn: Array, units: int, level: float, scale: Scale
     kept = drawn[usable]
     centre = np.log(value) if scale == "log" else value
     deviation = float(np.std(np.log(kept) if scale == "log" else kept))
-    quantile = float(stdtrit(units - 1, 0.5 + level / 2.0))
+    quantile = float(special.stdtrit(units - 1, 0.5 + level / 2.0))
     half = quantile * deviation * (units / (units - 1)) ** 0.5
     with np.errstate(over="ignore"):
         ends = np.array([centre - half, centre + half])

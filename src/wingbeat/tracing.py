@@ -13,6 +13,8 @@ from torch.fx import _lazy_graph_module as lazy_graph_module
 from torch.fx.experimental import proxy_tensor
 from torch.utils._mode_utils import no_dispatch
 
+from wingbeat.call_notes import noting_quickly
+from wingbeat.garbage import not_searched_for
 from wingbeat.unneeded_compiler import (
     compiler_is_absent,
     load_compiler,
@@ -41,7 +43,7 @@ def trace(function: Callable[..., Any], *leaves: Tensor) -> GraphModule:
     >>> [str(node.target) for node in graph.graph.nodes]
     ['x_1', 'aten.mul.Tensor', 'aten.sin.default', 'output']
     """
-    with unneeded_compiler():
+    with unneeded_compiler(), not_searched_for():
         if compiler_is_absent():
             with suppress(Exception), _one_at_a_time(_shorter()):
                 return proxy_tensor.make_fx(function)(*leaves)
@@ -68,6 +70,7 @@ def _shorter() -> dict[str, Callable[[Any], Callable[..., Any]]]:
     """Return the ways of tracing that import neither the compiler nor SymPy (1.7 s)."""
     return {
         "extract_val": _noting_in_one_mode,
+        "proxy_call": noting_quickly,
         "dispatch_trace": lambda _: _trace_numbers,
         "maybe_handle_decomp": _decomposing_few,
         "_should_save_eager_input_vals": _saving_few,

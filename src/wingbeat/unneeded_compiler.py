@@ -35,11 +35,12 @@ if TYPE_CHECKING:
 _COMPILER: Final = "torch._dynamo"
 _SYMBOLS: Final = "torch.fx.experimental.symbolic_shapes"
 _BACKEND: Final = "torch._inductor"
-_SETTINGS: Final = {
-    _COMPILER: (f"{_COMPILER}.config",),
-    _BACKEND: (f"{_BACKEND}.custom_graph_pass", f"{_BACKEND}.config"),  # the second needs the first
-}
-"""The settings of the two packages, with all of the package that they need."""
+_SETTINGS: Final = {_COMPILER: (f"{_COMPILER}.config",)}
+"""The settings of a package, with all of the package that they need."""
+_OF_TRACING: Final = SimpleNamespace(
+    emulate_precision_casts=False, trace=SimpleNamespace(provenance_tracking_level=0)
+)
+"""What tracing asks the backend: whether to note beside the operations where they came from."""
 _KEPT: Final = "__dynamo_disable"
 """Where ``torch._compile`` keeps what it was given for a function."""
 
@@ -201,11 +202,9 @@ def _of_compiler(asker: str, name: str, frame: FrameType) -> Any:
 
 
 def _of_backend(asker: str, name: str, _: FrameType) -> Any:
-    """Answer who traces, and the settings while they are read."""
-    if (asker, name) == ("torch.fx.experimental.proxy_tensor", "config"):
-        return _settings(_BACKEND)
-    known = asker == f"{_BACKEND}.config" and name == "custom_graph_pass"
-    return sys.modules.get(f"{_BACKEND}.{name}") if known else None
+    """Answer who traces."""
+    known = (asker, name) == ("torch.fx.experimental.proxy_tensor", "config")
+    return _OF_TRACING if known else None
 
 
 def _of_symbols(_: str, name: str, frame: FrameType) -> Any:

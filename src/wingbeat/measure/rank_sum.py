@@ -9,7 +9,8 @@ from math import comb, sqrt
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-from scipy.special import ndtr
+
+from wingbeat import special
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,7 +46,7 @@ def larger_by_chance(one: Array | Sequence[float], other: Array | Sequence[float
     variance = m * n / 12 * (size + 1 - tied)
     if variance <= 0:  # all are the same
         return 1.0
-    return float(ndtr(-(pairs - m * n / 2 - 0.5) / sqrt(variance)))
+    return float(special.ndtr(-(pairs - m * n / 2 - 0.5) / sqrt(variance)))
 
 
 def _orders(m: int, n: int) -> list[int]:

@@ -16,8 +16,8 @@ from math import isfinite, nan
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
-from scipy.special import bdtrc, betaincinv
 
+from wingbeat import special
 from wingbeat.errors import DIVERGED
 from wingbeat.measure.rank_sum import larger_by_chance
 from wingbeat.stats import Estimate
@@ -142,11 +142,11 @@ def _with_classes(
     n = len(labels)
     chance = float(np.bincount(labels - labels.min()).max()) / n
     right = round(accuracy * n)
-    low = float(betaincinv(right, n - right + 1, 0.025)) if right else 0.0
-    high = float(betaincinv(right + 1, n - right, 0.975)) if right < n else 1.0
+    low = float(special.betaincinv(right, n - right + 1, 0.025)) if right else 0.0
+    high = float(special.betaincinv(right + 1, n - right, 0.975)) if right < n else 1.0
     # The chance of as many right answers where each is right with the share of the commonest
     # class; where all are of one class nothing can be above it.
-    tail = float(bdtrc(right - 1, n, chance)) if right and chance < 1.0 else 1.0
+    tail = float(special.bdtrc(right - 1, n, chance)) if right and chance < 1.0 else 1.0
     accurate = Estimate(accuracy, low, high)
     return replace(found, accuracy=accurate, chance=chance, above_chance=tail < _DOUBT)
 

@@ -6,8 +6,8 @@ from math import log, nan
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-from scipy.special import log_softmax as scipy_log_softmax
 
+from wingbeat import special
 from wingbeat.arguments import as_float64, points_of
 from wingbeat.errors import RequestError
 from wingbeat.metrics.disagreement import require_leading
@@ -141,7 +141,7 @@ def log_probabilities(scores: Points) -> Array:
     wide = as_float64(scores)
     finite = np.isfinite(wide).all(axis=-1, keepdims=True)
     safe = np.where(finite, wide, 0.0)
-    return np.where(finite, scipy_log_softmax(safe, axis=-1), nan)
+    return np.where(finite, special.log_softmax(safe, axis=-1), nan)
 
 
 def _scores(a: Points, b: Points) -> tuple[Array, Array]:

@@ -7,8 +7,8 @@ from math import nan
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, get_args
 
 import numpy as np
-from scipy.special import logsumexp
 
+from wingbeat import special
 from wingbeat.arguments import as_float64, one_of, points_of
 from wingbeat.errors import RequestError
 from wingbeat.metrics.disagreement import disagreement
@@ -99,7 +99,7 @@ def ensemble(scores: Points, labels: ArrayLike, combine: Combine = "probability"
     members = log_probabilities(wide)
     with np.errstate(invalid="ignore"):
         if combine == "probability":
-            joint = logsumexp(members, axis=0) - np.log(len(wide))
+            joint = special.logsumexp(members, axis=0) - np.log(len(wide))
         else:
             joint = log_probabilities(wide.mean(axis=0))
     defined = right.size > 0 and bool(np.isfinite(wide).all())

@@ -11,8 +11,8 @@ import math
 from typing import Final
 
 import numpy as np
-from scipy.special import chdtri, ndtri, stdtrit
 
+from wingbeat import special
 from wingbeat.metrics.degrees_of_freedom import FEWEST
 from wingbeat.metrics.skewed import inverse_trigamma
 from wingbeat.metrics.spread_ratio import (
@@ -61,7 +61,7 @@ def spread_interval(g: Array, *, level: float = 0.95, power: float = 1.0) -> Est
     freedom = _freedom_of_few(found, n, level)
     tails = 0.5 + level / 2.0 * np.array([1.0, -1.0])
     with np.errstate(over="ignore"):
-        low, high = plain.value * (freedom / chdtri(freedom, 1.0 - tails)) ** (power / 2.0)
+        low, high = plain.value * (freedom / special.chdtri(freedom, 1.0 - tails)) ** (power / 2.0)
     return Estimate(plain.value, float(low), float(high))
 
 
@@ -77,6 +77,8 @@ def _freedom_of_few(found: LogRatio, replicas: int, level: float) -> float:
     varies = max(found.variance, steadied(found, replicas, 1.0))
     # With N (N - 2) of Student's, .944 to .970 with 3 to 7 along 1 to 200 directions; without .87.
     tail = 0.5 + level / 2.0
-    stretched = varies * float(stdtrit(replicas * (replicas - 2), tail) / ndtri(tail)) ** 2
+    stretched = (
+        varies * float(special.stdtrit(replicas * (replicas - 2), tail) / special.ndtri(tail)) ** 2
+    )
     shown, careful = (2.0 * inverse_trigamma(4.0 * v) for v in (varies, stretched))
     return max(_LEAST_FREEDOM, min(shown, max(replicas - 1.0, careful)))

@@ -17,8 +17,8 @@ import math
 from typing import Final
 
 import numpy as np
-from scipy.special import polygamma
 
+from wingbeat import special
 from wingbeat.arguments import as_float64
 from wingbeat.errors import CONSTANT, NO_VARIATION, TOO_FEW_REPLICAS, RequestError
 from wingbeat.metrics.degrees_of_freedom import FEWEST, degrees_of_freedom
@@ -86,6 +86,6 @@ def mean_rate(rates: Array, first: Array, last: Array, *, level: float = 0.95) -
 def _skewness(before: Array, after: Array) -> float:
     """Return the skewness of the logarithm of one replica's growth."""
     halves = np.array(degrees_of_freedom(before, after)) / (2.0 * (len(after) - 1))
-    third = polygamma(2, halves) / 8.0
-    variance = float(polygamma(1, halves).sum()) / 4.0
+    third = special.polygamma(2, halves) / 8.0
+    variance = float(special.polygamma(1, halves).sum()) / 4.0
     return float(third[0] - third[1]) / math.pow(variance, 1.5)

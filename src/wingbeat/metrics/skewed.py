@@ -11,8 +11,8 @@ import math
 from typing import Final
 
 import numpy as np
-from scipy.special import chdtri, ndtri, polygamma, psi, stdtrit
 
+from wingbeat import special
 from wingbeat.metrics.degrees_of_freedom import MANY
 from wingbeat.typing import Array
 
@@ -38,8 +38,8 @@ def students_limits(count: float, level: float, skewness: float) -> tuple[float,
     >>> [round(x, 2) for x in students_limits(5, 0.95, -1.0)]
     [-2.13, 3.42]
     """
-    normal = float(ndtri(0.5 + level / 2.0))
-    student = float(stdtrit(count - 1, 0.5 + level / 2.0))
+    normal = float(special.ndtri(0.5 + level / 2.0))
+    student = float(special.stdtrit(count - 1, 0.5 + level / 2.0))
     moved = skewness * (1.0 + 2.0 * normal**2) / (6.0 * math.sqrt(count))
     return -student - moved, student - moved
 
@@ -59,11 +59,13 @@ def reach(variance: float, level: float) -> tuple[float, float]:
     """
     tail = 0.5 + level / 2.0
     if variance < _CERTAIN:
-        either = float(ndtri(tail)) * math.sqrt(variance)
+        either = float(special.ndtri(tail)) * math.sqrt(variance)
         return either, either
     freedom = max(2.0 * inverse_trigamma(4.0 * variance), _FEWEST_DEGREES)
     bias = float(half_log_bias(np.array(freedom / 2.0)))
-    above, below = 0.5 * np.log(freedom / chdtri(freedom, np.array([tail, 1.0 - tail]))) + bias
+    above, below = (
+        0.5 * np.log(freedom / special.chdtri(freedom, np.array([tail, 1.0 - tail]))) + bias
+    )
     return float(above), float(-below)
 
 
@@ -73,7 +75,7 @@ def half_log_bias(halves: Array) -> Array:
     Args:
         halves: half the degrees of freedom.
     """
-    return np.asarray((psi(halves) - np.log(halves)) / 2.0)
+    return np.asarray((special.psi(halves) - np.log(halves)) / 2.0)
 
 
 def inverse_trigamma(value: float) -> float:
@@ -82,8 +84,8 @@ def inverse_trigamma(value: float) -> float:
         return min(1.0 / max(value, 1.0 / MANY), MANY)
     x = 0.5 + 1.0 / value
     for _ in range(50):
-        here = float(polygamma(1, x))
-        step = here * (1.0 - here / value) / float(polygamma(2, x))
+        here = float(special.polygamma(1, x))
+        step = here * (1.0 - here / value) / float(special.polygamma(2, x))
         x += step
         if abs(step) < 1e-12 * x:
             break

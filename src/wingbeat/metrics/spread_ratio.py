@@ -28,8 +28,8 @@ from math import nan
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-from scipy.special import ndtri, polygamma, stdtrit
 
+from wingbeat import special
 from wingbeat.arguments import as_float64, real_number, shown
 from wingbeat.errors import CONSTANT, TOO_FEW_REPLICAS, RequestError
 from wingbeat.metrics.degrees_of_freedom import FEWEST, degrees_of_freedom
@@ -156,7 +156,7 @@ def log_ratio(first: Array | None, last: Array) -> LogRatio:
         value -= 0.5 * float(np.log(n - 1))
     halves = np.array([last_freedom, first_freedom]) / 2.0
     bias = half_log_bias(halves)
-    variance, skew = polygamma(1, halves) / 4.0, polygamma(2, halves) / 8.0
+    variance, skew = special.polygamma(1, halves) / 4.0, special.polygamma(2, halves) / 8.0
     left_out = _half_log(_without_one(after))
     if before is not None:
         left_out = left_out - _half_log(_without_one(before))
@@ -193,9 +193,9 @@ def _reach_of_one(found: LogRatio, replicas: int, level: float) -> tuple[float, 
     tail, few = 0.5 + level / 2.0, replicas == FEWEST
     freedom = _FREEDOM_OF_THREE if few else float(replicas)
     variance = steadied(found, replicas, _STEADY)
-    stretched = variance * float(stdtrit(freedom, tail) / ndtri(tail)) ** 2
+    stretched = variance * float(special.stdtrit(freedom, tail) / special.ndtri(tail)) ** 2
     least = _LEAST_FREEDOM_OF_THREE if few else _LEAST_FREEDOM
-    most = float(polygamma(1, least / 2.0)) / 4.0
+    most = float(special.polygamma(1, least / 2.0)) / 4.0
     parts = [stretched * (1.0 - found.earlier), stretched * found.earlier]
     later, earlier = (reach(min(part, most), level) for part in parts)
     # Where the first spread is too large by chance the ratio is too small.

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.special import stdtrit
 
+from wingbeat import special
 from wingbeat.arguments import as_float64
 from wingbeat.errors import TOO_FEW_POINTS, TOO_FEW_REPLICAS, RequestError
 from wingbeat.stats import Estimate
@@ -111,5 +111,5 @@ def _slope(dt: Array, each: Array, level: float) -> Estimate:
     n, value = len(slopes), float(slopes.mean())
     if n < 3:
         return Estimate(value, interval_reason=TOO_FEW_REPLICAS)
-    half = float(stdtrit(n - 1, 0.5 + level / 2)) * float(slopes.std(ddof=1)) / n**0.5
+    half = float(special.stdtrit(n - 1, 0.5 + level / 2)) * float(slopes.std(ddof=1)) / n**0.5
     return Estimate(value, value - half, value + half)
