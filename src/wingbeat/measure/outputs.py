@@ -89,7 +89,9 @@ class Evaluator:
         """Return the outputs of every replica of a snapshot."""
         count = len(snapshot.labels)
         size = count if self.chunk == 0 else max(1, self.chunk)
-        params = self.step.layout.flatten(snapshot.params)
+        params, buffers = self.step.layout.flatten(snapshot.params), snapshot.buffers
+        if size >= count:  # sent to the device once, not once a batch
+            params, buffers = self._sent(params, buffers)
         place = placer(self.step.dtype, self.step.device)
         data = eval_batches(self.task.eval_data, self.task.eval_batch_size, place)
         rows, right = [], []
@@ -99,7 +101,7 @@ class Evaluator:
         with torch.no_grad():
             for batch, weight in data:
                 parts = [
-                    self._part(params[a : a + size], _cut(snapshot.buffers, a, a + size), batch)
+                    self._part(params[a : a + size], _cut(buffers, a, a + size), batch)
                     for a in range(0, count, size)
                 ]
                 row = {k: torch.cat([p[k] for p in parts]) for k in parts[0]}
@@ -110,9 +112,12 @@ class Evaluator:
         known = np.concatenate(right) if right else None
         return replace(_joined(rows), totals=totals if scored else {}, labels=known)
 
+    def _sent(self, params: Tensor, buffers: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        device = self.step.device
+        return params.to(device), {k: b.to(device) for k, b in buffers.items()}
+
     def _part(self, params: Tensor, buffers: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
-        params = params.to(self.step.device)
-        buffers = {k: b.to(self.step.device) for k, b in buffers.items()}
+        params, buffers = self._sent(params, buffers)
 
         def single(p: Tensor, b: dict[str, Tensor]) -> dict[str, Tensor]:
             result: dict[str, Tensor] = self.step.evaluate(self._measured, p, b, batch)

@@ -22,6 +22,7 @@ from wingbeat.replicas.aliases import is_random
 from wingbeat.replicas.drivers.one_call import in_one_call
 from wingbeat.replicas.drivers.replay import replay
 from wingbeat.replicas.simplify import simplify
+from wingbeat.task.batches import sent
 from wingbeat.tracing import trace
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ class Groups:
     """
 
     def __init__(self, recorded: GraphModule, leaves: Sequence[Tensor], count: int) -> None:
-        self.count = count
+        self.count, self._device = count, leaves[0].device
         pure, self._drawn = _lifted(recorded)
         self.draws = self._drawn is not None
         mapped = vmap(pure.forward)
@@ -72,7 +73,8 @@ class Groups:
         def flat(*tensors: Tensor) -> list[Tensor]:
             return list(mapped(*tensors))
 
-        example = [*(torch.stack([leaf] * count) for leaf in leaves), *self._draw([0] * count)]
+        stacks = self._here([torch.stack([leaf] * count) for leaf in leaves])
+        example = [*stacks, *self._draw([0] * count)]
         try:
             program = replay(simplify(trace(flat, *example)), example)
             self._run = in_one_call(program, example)
@@ -93,8 +95,15 @@ class Groups:
         Returns:
             State and losses, each ``(groups, replicas, …)``.
         """
-        found: list[Tensor] = self._run(*own, *coefficients, *self._draw(seeds))
+        rest = self._here(coefficients)
+        found: list[Tensor] = self._run(*own, *rest, *self._draw(seeds))
         return found
+
+    def _here(self, tensors: Sequence[Tensor]) -> Sequence[Tensor]:
+        """Return tensors on the device of the state: one number may lie elsewhere, several not."""
+        if self._device.type == "cpu":
+            return tensors
+        return [sent(t, self._device) if t.device.type == "cpu" else t for t in tensors]
 
     def _draw(self, seeds: Sequence[int]) -> list[Tensor]:
         if self._drawn is None:

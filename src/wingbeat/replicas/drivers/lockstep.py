@@ -30,6 +30,8 @@ from wingbeat.replicas.drivers.recorded import (
     holds_no_tensor,
     record,
     shapes_of,
+    with_graph,
+    without_graph,
 )
 from wingbeat.replicas.drivers.recordings import RECORDINGS
 from wingbeat.replicas.drivers.registry import driver
@@ -291,11 +293,13 @@ class Lockstep:
         step = None if form.spared else step_key(self.step)  # no room to try another's
         shapes = (self.name, self.mode, form, *shapes_of(leaves))
         found = RECORDINGS.find(step, shapes)
-        if found is not None and self._serves(found, eager, leaves):
-            return found
+        if found is not None:
+            kept = with_graph(found, leaves, self.form)
+            if self._serves(kept, eager, leaves):
+                return kept
         program = self._recorded(form, eager, leaves)
         if program.graph is not None and holds_no_tensor(program.graph):
-            RECORDINGS.put(step, shapes, program)
+            RECORDINGS.put(step, shapes, without_graph(program, self.form))
         return program
 
     def _recorded(

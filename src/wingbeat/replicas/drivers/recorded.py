@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import torch
@@ -90,6 +90,27 @@ def as_recorded(
     uneven = any(is_uneven(node) for node in graph.graph.nodes)
     lanes = frozenset(_normalised(graph, len(leaves[0])))
     return RecordedStep(run, program, _signature(graph, leaves), graph, uneven, lanes)
+
+
+def without_graph(program: RecordedStep, mode: Mode) -> RecordedStep:
+    """Return what may be kept when a run is over.
+
+    A CUDA graph holds memory of its device: arguments of its own, and all that a step makes.
+    """
+    if mode != "graphed" or program.recorded is None:
+        return program
+    return replace(program, run=program.recorded)
+
+
+def with_graph(program: RecordedStep, leaves: list[Tensor], mode: Mode) -> RecordedStep:
+    """Return a step that was kept by `without_graph` as it is executed.
+
+    Raises:
+        DriverError: it cannot be captured.
+    """
+    if mode != "graphed" or program.recorded is None:
+        return program
+    return replace(program, run=GraphedStep(program.recorded, leaves))
 
 
 def _made_fast(
