@@ -39,6 +39,9 @@ def result(**changes):
 GREW = {"copies": 5, "copies_grown": 4, "growth_smallest": 0.9, "growth_largest": 70.0}
 
 
+FORK = {"fork": {"script": "train.py", "from": "500.pt", "command": "python nets/train.py {out}"}}
+
+
 @pytest.mark.parametrize(
     ("condition", "name"),
     [
@@ -48,6 +51,9 @@ GREW = {"copies": 5, "copies_grown": 4, "growth_smallest": 0.9, "growth_largest"
         ({"task": {"model": {"builder": "functools:partial#01"}}}, "a run without a name"),
         ({"task": {"model": {"builder": "a:f.<locals>.<lambda>#01"}}}, "a run without a name"),
         ({"checkpoints": "runs/seed-*.pt"}, "runs/seed-*.pt"),
+        ({**FORK, "checkpoints": "x/view/{replica}/step-{step}"}, "train.py, forked from 500.pt"),
+        ({"train": "mine:fit#0123", "checkpoints": "x/{replica}"}, "mine:fit"),
+        ({"train": "a:f.<locals>.<lambda>#01", "checkpoints": "x"}, "copies of a training"),
         ({"loop": "your own", "build": "mine:build#0123"}, "mine:build"),
         ({"loop": "your own", "build": "__main__:f.<locals>.build#0123"}, "f.build"),
         ({}, "a run without a name"),
@@ -71,6 +77,13 @@ def test_model_data_training_and_day_are_told_in_title_tab_and_header() -> None:
         assert part in header
     assert subject(result(environment={})).when == ""
     assert subject(result(environment={"started": "yesterday"})).when == ""
+
+
+def test_of_a_forked_script_it_is_told_what_it_was_run_from() -> None:
+    (fact,) = subject(full().but(condition=FORK)).facts
+    assert fact == (
+        "the script run from the checkpoint, from an untouched copy and from 10 nudged ones"
+    )
 
 
 def test_the_answer_has_its_size_its_doubt_and_what_qualifies_it() -> None:

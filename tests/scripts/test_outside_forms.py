@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 import wingbeat as wb
 from wingbeat.cli.main import app
+from wingbeat.report.what_was_trained import subject
 from wingbeat.scripts import fork
 from wingbeat.scripts.collect import first_step
 
@@ -87,6 +88,8 @@ def test_only_at_the_end(checkpoint: Path) -> None:
     result = forked(checkpoint, "only_at_the_end", "{checkpoint}", "{out}")
     assert result.steps == (0, 1)
     assert any("model.safetensors, whose name tells no step" in w for w in result.warnings)
+    assert subject(result).name == "outside.py, forked from start.safetensors"
+    assert result.condition["fork"]["command"].endswith("only_at_the_end {checkpoint} {out}")
     by_hand(checkpoint, result, 6)
 
 

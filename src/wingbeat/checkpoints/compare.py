@@ -93,14 +93,21 @@ def compare(
 
 def told(sources: Sequence[Source], labels: Sequence[str]) -> tuple[str, ...]:
     """Return what was chosen in opening files, each sentence once, with the files it is of."""
+    every, some = told_of_all(sources, labels)
+    return (*every, *some)
+
+
+def told_of_all(
+    sources: Sequence[Source], labels: Sequence[str]
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return what was chosen in opening all files, and what in some of them, with their labels."""
     found: dict[str, list[str]] = {}
     for source, label in zip(sources, labels, strict=True):
         for note in source.notes:
             found.setdefault(note, []).append(label)
-    return tuple(
-        note if len(where) == len(sources) else f"{few(where)}: {note}"
-        for note, where in found.items()
-    )
+    every = tuple(note for note, where in found.items() if len(where) == len(sources))
+    some = (f"{few(where)}: {note}" for note, where in found.items() if len(where) < len(sources))
+    return every, tuple(some)
 
 
 def require_numbers(shared: Sequence[Shared], left_out: Sequence[LeftOut]) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import torch
 
-from wingbeat.checkpoints.compare import coverage, require_numbers, told
+from wingbeat.checkpoints.compare import coverage, require_numbers, told_of_all
 from wingbeat.checkpoints.names import LeftOut, Shared, few, match
 from wingbeat.checkpoints.open import open_checkpoint
 from wingbeat.checkpoints.pattern import FoundFiles, find_files
@@ -39,7 +39,8 @@ class Series:
         labels: "reference", "null" if one of them is the unperturbed twin, then ``group#name``.
         paths: (replica, step) → path.
         left_out: tensors that not all checkpoints share as floating-point numbers.
-        notes: what was found and is not used, in sentences.
+        notes: what was found and is not used, or read in some files alone, in sentences.
+        reading: how all files were read, where that is not plain, in sentences.
         key: where the tensors are inside files that hold more.
     """
 
@@ -49,6 +50,7 @@ class Series:
     paths: Mapping[tuple[str, int], Path]
     left_out: tuple[LeftOut, ...]
     notes: tuple[str, ...]
+    reading: tuple[str, ...]
     tensors: Mapping[str, Shared] = field(repr=False)
     places: Mapping[tuple[str, int], int] = field(repr=False)
     key: str | None = None
@@ -147,6 +149,7 @@ def open_series(
     if check:
         for source in sources:
             source.check(lambda _: None)
+    every, some = told_of_all(sources, labels)
     return Series(
         pattern=pattern,
         replicas=replicas,
@@ -154,12 +157,12 @@ def open_series(
         paths=found.paths,
         left_out=left_out,
         notes=(
-            *([found.read] if found.read else []),
             *found.dropped,
-            *told(sources, labels),
+            *some,
             *coverage(shared, left_out, sources, labels),
             *_told(left_out),
         ),
+        reading=(*([found.read] if found.read else []), *every),
         tensors={t.name: t for t in shared},
         places={k: i for i, k in enumerate(keys)},
         key=key,
@@ -203,4 +206,5 @@ def describe(series: Series) -> dict[str, Any]:
         "steps": series.steps(),
         "tensors": len(series.tensors),
         "left_out": {x.name: f"{x.why}: {x.detail}" for x in series.left_out},
+        **({"reading": list(series.reading)} if series.reading else {}),
     }

@@ -38,6 +38,8 @@ def result(console: Console, found: Result, page: Path) -> None:
 
     for warning in found.warnings:
         console.print(f"[bold yellow]warning[/] {escape(warning)}")
+    for note in found.condition.get("reading", ()):
+        console.print(f"[bold]note[/] {escape(note)}", highlight=False)
     facts = found.environment
     why = facts.get("driver_reason", "")
     console.print(

@@ -38,7 +38,7 @@ def subject(result: ResultLike) -> Subject:
     when = _moment(result.environment.get("started"))
     return Subject(
         name=_shortened(_name(condition, task)),
-        facts=tuple(filter(None, (_model(task), _data(condition, task), _training(result, task)))),
+        facts=tuple(filter(None, (_forked(result), *_of_task(result, task)))),
         when=f"{when:%-d %B %Y, %H:%M} UTC" if when else "",
         day=f"{when:%-d %b %Y}" if when else "",
     )
@@ -50,11 +50,40 @@ def _name(condition: Mapping[str, Any], task: Mapping[str, Any]) -> str:
     found = (
         task.get("name"),
         _mapping(condition.get("factory")).get("place"),
+        _script(condition),
+        _function(condition),
         condition.get("checkpoints"),
         _code(model if isinstance(model, str) else _mapping(model).get("builder")),
         _code(condition.get("build")),
     )
     return next((str(one) for one in found if one), "a run without a name")
+
+
+def _script(condition: Mapping[str, Any]) -> str:
+    """Return the name of a script that was forked, and of the checkpoint it was run from."""
+    run = _mapping(condition.get("fork"))
+    return f"{run['script']}, forked from {run['from']}" if run else ""
+
+
+def _function(condition: Mapping[str, Any]) -> str:
+    """Return the name of a training that is a function."""
+    if "train" not in condition:
+        return ""
+    return _code(condition["train"]) or "copies of a training"
+
+
+def _forked(result: ResultLike) -> str:
+    if "fork" not in result.condition:
+        return ""
+    copies = sum(int(p.get("replicas", 0)) for p in result.perturbations)
+    return (
+        "the script run from the checkpoint, from an untouched copy and from "
+        f"{plural(copies, 'nudged one')}"
+    )
+
+
+def _of_task(result: ResultLike, task: Mapping[str, Any]) -> tuple[str, ...]:
+    return _model(task), _data(result.condition, task), _training(result, task)
 
 
 def _code(digest: object) -> str:

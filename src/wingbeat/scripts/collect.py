@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from wingbeat.checkpoints.open import open_checkpoint
 from wingbeat.checkpoints.pattern import find_files, is_pattern
@@ -49,6 +49,18 @@ _WEIGHTS: Final = (".safetensors", ".pt", ".pth", ".bin", ".ckpt", ".tar", ".pkl
 MOST: Final = 2**62
 """A step that no name counts to."""
 _NOTHING: Final = re.compile("matches no checkpoint")
+
+
+class FoundNotes(NamedTuple):
+    """What is said of checkpoints that were found.
+
+    Attributes:
+        warnings: what is not used, or not sure.
+        reading: how the rest is read, where that is not plain.
+    """
+
+    warnings: list[str]
+    reading: list[str]
 
 
 def written(
@@ -228,7 +240,7 @@ def _link(origin: Path, place: Path) -> None:
 
 def collected(
     starts: Mapping[str, Path], runs: Path, view: Path, pattern: str | None, key: str | None
-) -> list[str]:
+) -> FoundNotes:
     """Find what the copies wrote, and lay it out as one trajectory.
 
     Args:
@@ -239,7 +251,7 @@ def collected(
         key: where the weights are inside ``.pt`` files.
 
     Returns:
-        What is not used, or not sure, in words.
+        What is not used, or not sure; and how the rest is read.
 
     Raises:
         RunError: nothing is found, or no step in common.
@@ -261,26 +273,30 @@ def collected(
         return _ends(starts, runs, view, pattern, key)
     own = found[REFERENCE]
     notes = lay_out(starts, found, first_step(starts[REFERENCE], list(own)), view)
-    return [*notes, *_units(own.values(), told=pattern is not None)]
+    units = _units(own.values(), told=pattern is not None)
+    return FoundNotes([*notes, *units.warnings], units.reading)
 
 
-def _units(paths: Iterable[Path], *, told: bool) -> list[str]:
+def _units(paths: Iterable[Path], *, told: bool) -> FoundNotes:
     """Say what the numbers in names count, unless steps; ``told`` where the user says where."""
     kinds: dict[str, Path] = {}
     for path in paths:
         read = next(filter(None, map(read_step, reversed(path.parts[-2:]))), None)
         kinds.setdefault("" if read is None else read.after, path)
     if "epoch" in kinds:
-        return ["The steps of the file names are epochs: rates by step are by epoch."]
+        return FoundNotes(
+            [], ["The steps of the file names are epochs: rates by step are by epoch."]
+        )
     if "" in kinds and not told:
         name = kinds[""].name
-        return [f"Nothing in {name} says what its number counts: it is taken for a step."]
-    return []
+        note = f"Nothing in {name} says what its number counts: it is taken for a step."
+        return FoundNotes([note], [])
+    return FoundNotes([], [])
 
 
 def _ends(
     starts: Mapping[str, Path], runs: Path, view: Path, pattern: str | None, key: str | None
-) -> list[str]:
+) -> FoundNotes:
     """Lay out the single checkpoints of a script that saves only at the end."""
     last = {REFERENCE: last_of(runs / REFERENCE, pattern, key)}
     name = last[REFERENCE].name
@@ -290,7 +306,8 @@ def _ends(
     end = held or at + 1
     lay_out(starts, {label: {end: path} for label, path in last.items()}, at, view)
     if held:
-        return [f"The script wrote one checkpoint, {name}: what it holds tells its step, {held}."]
+        read = f"The script wrote one checkpoint, {name}: what it holds tells its step, {held}."
+        return FoundNotes([], [read])
     note = (
         f"The script wrote one checkpoint, {name}, whose name tells no step: it is called step "
         f"{end}, and rates by step are in that unit."
@@ -300,7 +317,7 @@ def _ends(
             " By its name it is the best of each copy, perhaps of another step in each: let the "
             "script save its last."
         )
-    return [note]
+    return FoundNotes([note], [])
 
 
 def _one_step(held: Mapping[str, int], name: str) -> int:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from wingbeat.errors import RequestError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
 FIELDS: Final = ("{checkpoint}", "{out}")
 """What the command names, and every copy gets another of."""
+_CODE: Final = (".py", ".sh", ".jl", ".R", ".lua", ".ipynb", ".exe")
+"""What the files of scripts end in."""
 
 
 _WHERE_IT_STARTS: Final = (
@@ -36,6 +38,19 @@ class Command:
                     "--output {out}"
                 )
                 raise RequestError(f"{msg}{_WHERE_IT_STARTS if field == FIELDS[1] else ''}")
+
+    @property
+    def script(self) -> str:
+        """Name of the script: the first file of code, else the module, else the program.
+
+        >>> Command(("torchrun", "--standalone", "nets/train.py", "{checkpoint}", "{out}")).script
+        'train.py'
+        >>> Command(("python", "-m", "mine.train", "--from={checkpoint}", "{out}")).script
+        'mine.train'
+        """
+        files = (Path(word).name for word in self.words if Path(word).suffix in _CODE)
+        after = dict(zip(self.words, self.words[1:], strict=False))
+        return next(files, after.get("-m", Path(self.words[0]).name))
 
     def filled(self, checkpoint: Path, out: Path) -> list[str]:
         """Return the command of one copy.

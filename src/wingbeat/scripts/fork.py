@@ -103,8 +103,8 @@ def fork(
         starts = {REFERENCE: origin, **{copy.label: copy.path for copy in copies}}
         run_all(asked, starts, folder / "runs", place, bar.say)
         bar.say("measuring")
-        notes = collected(starts, folder / "runs", folder / "view", pattern, key)
-        notes += told_of_places(folder / "runs", list(starts))
+        told = collected(starts, folder / "runs", folder / "view", pattern, key)
+        notes = told.warnings + told_of_places(folder / "runs", list(starts))
         view = f"{folder / 'view'}/{{replica}}/step-{{step}}"
         trajectory = Trajectory.from_checkpoints(view, reference=REFERENCE, null=NULL, key=key)
         result = measure_checkpoints(trajectory, metrics)
@@ -113,6 +113,7 @@ def fork(
     result = replace(
         result,
         warnings=(*result.warnings, *notes),
+        condition=_with_command(result.condition, asked, origin, told.reading),
         perturbations=described(result, copies, f"see starts/{REALISED}"),
         folder=folder,
     )
@@ -136,6 +137,15 @@ def _asked(
         "checkpoint": str(origin.resolve()),
         "key": key,
     }
+
+
+def _with_command(
+    condition: Mapping[str, Any], command: Command, origin: Path, reading: Sequence[str]
+) -> dict[str, Any]:
+    """Return what was measured together with what was run."""
+    run = {"script": command.script, "from": origin.name, "command": " ".join(command.words)}
+    read = [*condition.get("reading", ()), *reading]
+    return {"fork": run, **condition, **({"reading": read} if read else {})}
 
 
 def described(result: Result, copies: Sequence[Nudged], where: str) -> list[dict[str, Any]]:

@@ -132,6 +132,7 @@ def fork_training(
     result = replace(
         result,
         warnings=(*result.warnings, *_notes(facts), *said_of_twin(result)),
+        condition={"train": code_digest(train), **result.condition},
         perturbations=described(result, _nudged(folder, facts), "see done.json of each copy"),
         folder=folder,
     )
