@@ -88,6 +88,7 @@ def test_only_at_the_end(checkpoint: Path) -> None:
     result = forked(checkpoint, "only_at_the_end", "{checkpoint}", "{out}")
     assert result.steps == (0, 1)
     assert any("model.safetensors, whose name tells no step" in w for w in result.warnings)
+    assert result.environment["driver"] == "script"
     assert subject(result).name == "outside.py, forked from start.safetensors"
     assert result.condition["fork"]["command"].endswith("only_at_the_end {checkpoint} {out}")
     by_hand(checkpoint, result, 6)

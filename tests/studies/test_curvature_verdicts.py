@@ -246,8 +246,19 @@ def test_the_headline_counts_right_wrong_and_open_places(monkeypatch: pytest.Mon
     study: Any = type("S", (), {})
     found = Analysis(DiagramPlan(), study, {"slopes": pd.DataFrame(rows)}, claims)
     headline = diagram.content(found).headline
-    assert "Of 4 places off the critical line, 1 are in the regime" in headline
+    assert "Of 4 places off the critical line, 1 is in the regime" in headline
     assert "1 in the other; 2 are open" in headline
+
+
+@pytest.mark.parametrize(
+    ("slope", "said"),
+    [(0.3, "slope 0.3 (no interval)"), (math.nan, "slope undefined: too few steps were recorded")],
+)
+def test_a_slope_that_decides_nothing_says_why(slope: float, said: str) -> None:
+    row = {"gamma": 0.5, "gamma_prime": 0.0, "theory": "linear", "slope": slope, "low": math.nan,
+           "high": math.nan, "reason": "too_few_points"}  # fmt: skip
+    (claim,) = regimes.tested(Analysis(DiagramPlan(), Any, {"slopes": pd.DataFrame([row])}))
+    assert (claim.measured, claim.verdict) == (said, "undetermined")
 
 
 @pytest.mark.parametrize("name", ["lambda_k_most", "conditioning", "lambda_h_most"])

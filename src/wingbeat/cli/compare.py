@@ -13,7 +13,7 @@ from rich.table import Table
 
 from wingbeat.cli.options import Arguments, Json, Quiet
 from wingbeat.cli.parse import load_task, parse_arguments
-from wingbeat.cli.show import number
+from wingbeat.cli.show import number, reason_words
 from wingbeat.errors import RequestError
 from wingbeat.execution.progress import Progress
 from wingbeat.terminal import Console, echo
@@ -204,7 +204,9 @@ def _show_model(console: Console, one: BetweenModels) -> None:
     console.print(f"representations, mean angular CKA {mean} (0 = the same):", highlight=False)
     angles = sorted(one.layers, key=_turned)
     for layer in angles[:_MOST_ROWS]:
-        value = layer.reason if layer.angular_cka is None else f"{layer.angular_cka:.6g}"
+        value = (
+            reason_words(layer.reason) if layer.angular_cka is None else f"{layer.angular_cka:.6g}"
+        )
         console.print(f"  {value}  {_text(layer.name)}", highlight=False, soft_wrap=True)
 
 

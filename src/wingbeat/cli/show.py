@@ -92,17 +92,23 @@ def number(entry: dict[str, Any] | None) -> str:
 
     >>> number({"value": 2.0, "low": 1.0, "high": 3.0, "reason": ""})
     '2 (1 to 3)'
-    >>> number({"value": None, "reason": "too_few_replicas"})
-    'undefined: there are too few replicas'
+    >>> number({"value": None, "low": None, "high": None, "reason": "no_linear_region"})
+    'undefined: the growth follows no line anywhere'
     """
     if entry is None:
         return "–"
     if entry["value"] is None:
-        return f"undefined: {REASON_TEXT.get(entry['reason'], entry['reason'])}"
+        return f"undefined: {reason_words(entry['reason'])}" if entry["reason"] else "undefined"
     text = f"{entry['value']:.3g}"
     if entry["low"] is None:
-        return text
+        why = entry.get("interval_reason")
+        return f"{text} (no interval: {reason_words(why)})" if why else text
     return f"{text} ({entry['low']:.3g} to {entry['high']:.3g})"
+
+
+def reason_words(reason: str) -> str:
+    """Return a reason in words, as half a sentence."""
+    return REASON_TEXT.get(reason, reason.replace("_", " "))
 
 
 def verification(console: Console, found: Verification, written: Path | None) -> None:

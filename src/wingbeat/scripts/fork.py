@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from wingbeat.errors import RequestError
 from wingbeat.execution.external import measure_checkpoints
@@ -27,6 +27,14 @@ if TYPE_CHECKING:
     from wingbeat.measure.metric import Metric
     from wingbeat.scripts.nudge import Nudged
     from wingbeat.study.runner import Runner
+
+
+_BY_THE_SCRIPT: Final = {
+    "driver": "script",
+    "mode": "unchanged",
+    "driver_reason": "it was run as it is, once from each checkpoint, and what it wrote was read",
+}
+"""How a fork was executed."""
 
 
 def fork(
@@ -113,6 +121,7 @@ def fork(
     result = replace(
         result,
         warnings=(*result.warnings, *notes),
+        environment={**result.environment, **_BY_THE_SCRIPT},
         condition=_with_command(result.condition, asked, origin, told.reading),
         perturbations=described(result, copies, f"see starts/{REALISED}"),
         folder=folder,

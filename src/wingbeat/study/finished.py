@@ -136,7 +136,17 @@ def estimate_in(row: Any, name: str) -> Estimate:
     3.0
     """
     value, low, high = (float(row[f"{name}{end}"]) for end in ("", "_low", "_high"))
-    why = row.get(f"{name}_reason", "")
-    why = why if isinstance(why, str) else ""  # an empty cell of a CSV file is read as NaN
+    return estimate_of(value, low, high, row.get(f"{name}_reason", ""))
+
+
+def estimate_of(value: float, low: float, high: float, why: object) -> Estimate:
+    """Return an estimate of which one reason is known: of the value, or of the interval's absence.
+
+    >>> estimate_of(2.0, float("nan"), float("nan"), "too_few_seeds").interval_reason
+    'too_few_seeds'
+    >>> estimate_of(float("nan"), float("nan"), float("nan"), "too_few_seeds").reason
+    'too_few_seeds'
+    """
+    text = why if isinstance(why, str) else ""  # an empty cell of a CSV file is read as NaN
     there = isfinite(value)
-    return Estimate(value, low, high, "" if there else why, why if there else "")
+    return Estimate(value, low, high, "" if there else text, text if there else "")

@@ -14,7 +14,7 @@ from wingbeat.report.drawing.rendered import Section
 from wingbeat.report.figures.table import Table
 from wingbeat.report.pages.document import render_document, write_document
 from wingbeat.report.pages.table_text import latex, markdown
-from wingbeat.report.prose import floor_text
+from wingbeat.report.prose import floor_text, plural
 from wingbeat.study.verdicts import HOLDS, NOT_RUN, Claim, counted, together
 from wingbeat.version import __version__
 
@@ -163,8 +163,10 @@ def _left(study: StudyResult) -> list[str]:
     """Return what was given up and what is not done yet, a sentence each."""
     said = [f"Condition {r.key} was given up ({r.status}): {r.error}" for r in study.failures]
     missing = int((study.conditions["status"] == "not run").sum())
+    be = "is" if missing == 1 else "are"
     return said + (
-        [f"{missing} conditions are not done: run the same command again."] * (missing > 0)
+        [f"{plural(missing, 'condition')} {be} not done: run the same command again."]
+        * (missing > 0)
     )
 
 

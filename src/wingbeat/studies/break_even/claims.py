@@ -15,7 +15,7 @@ from wingbeat.stats import Estimate
 from wingbeat.studies.needed import of_groups
 from wingbeat.study.analysis import Analysis, Tables
 from wingbeat.study.correlation import correlate
-from wingbeat.study.finished import done
+from wingbeat.study.finished import done, estimate_of
 from wingbeat.study.verdicts import UNDETERMINED, Claim, Verdict, judge
 
 WITH_BATCH: Final = {"lambda_k_most": 1, "conditioning": -1, "lambda_h_most": 1}
@@ -90,4 +90,4 @@ def _upper(name: str) -> str:
 
 
 def _estimate(row: pd.Series[Any]) -> Estimate:
-    return Estimate(row["value"], row["low"], row["high"], row["reason"])
+    return estimate_of(row["value"], row["low"], row["high"], row["reason"])

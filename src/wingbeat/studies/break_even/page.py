@@ -9,10 +9,9 @@ import pandas as pd
 from wingbeat.report.figures.estimates import dot, estimate_line, table_of
 from wingbeat.report.figures.marks import DotFigure, StudyFigure
 from wingbeat.report.figures.records import LineFigure
-from wingbeat.stats import Estimate
 from wingbeat.studies.break_even.claims import NAMES
 from wingbeat.study.analysis import Analysis, PageContent
-from wingbeat.study.finished import done, mean_of, series
+from wingbeat.study.finished import done, estimate_of, mean_of, series
 from wingbeat.study.outcome import StudyResult
 from wingbeat.tasks.full_batch import source, stand_in_alarms
 
@@ -106,7 +105,7 @@ def _table(claims: pd.DataFrame) -> Any:
         [
             (
                 f"{NAMES[r['outcome']]} with {NAMES[r['measured']]}",
-                Estimate(r["value"], r["low"], r["high"], r["reason"]),
+                estimate_of(r["value"], r["low"], r["high"], r["reason"]),
                 "+" if r["expected"] > 0 else "−",
                 r["ruling"],
                 int(r["n"]),

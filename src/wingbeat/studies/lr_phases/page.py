@@ -9,14 +9,14 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
+from wingbeat.errors import REASON_TEXT
 from wingbeat.report.figures.estimates import dot, table_of
 from wingbeat.report.figures.marks import DotFigure, StudyFigure
 from wingbeat.report.figures.records import Guide
-from wingbeat.stats import Estimate
 from wingbeat.studies.curvature import DEFINITIONS
 from wingbeat.studies.lr_phases.claims import soonest
 from wingbeat.study.analysis import Analysis, PageContent
-from wingbeat.study.finished import estimate_in
+from wingbeat.study.finished import estimate_in, estimate_of
 
 Section = tuple[str, str, tuple[StudyFigure, ...]]
 _MEANINGS: Final = {
@@ -137,8 +137,9 @@ def _pairs(found: pd.DataFrame) -> Any:
     return table_of(
         heads,
         [
-            (r["measured"], r["outcome"], Estimate(r["value"], r["low"], r["high"], r["reason"]),
-             int(r["n"]), r["reason"])
+            (r["measured"], r["outcome"],
+             estimate_of(r["value"], r["low"], r["high"], r["reason"]),
+             int(r["n"]), REASON_TEXT.get(r["reason"], r["reason"]))
             for _, r in found.iterrows()
         ],
     )  # fmt: skip

@@ -12,7 +12,7 @@ from wingbeat.curvature.condensation import regime, slope_against_width
 from wingbeat.report.figures.estimates import estimate_text
 from wingbeat.stats import Estimate
 from wingbeat.study.analysis import Analysis, Tables
-from wingbeat.study.finished import done
+from wingbeat.study.finished import done, estimate_of
 from wingbeat.study.verdicts import Claim, judge
 
 
@@ -34,7 +34,7 @@ def tested(found: Analysis) -> tuple[Claim, ...]:
             part=f"γ = {row['gamma']:g}, γ' = {row['gamma_prime']:g}",
         )
         for _, row in slopes[slopes["theory"] != "critical"].iterrows()
-        for slope in (Estimate(row["slope"], row["low"], row["high"]),)
+        for slope in (estimate_of(row["slope"], row["low"], row["high"], row.get("reason")),)
     )
 
 

@@ -11,7 +11,7 @@ from wingbeat.report.figures.marks import DotFigure, StudyFigure
 from wingbeat.report.figures.records import Guide, LineFigure
 from wingbeat.stats import Estimate
 from wingbeat.study.analysis import Analysis, PageContent
-from wingbeat.study.finished import done, mean_of
+from wingbeat.study.finished import done, estimate_of, mean_of
 from wingbeat.study.verdicts import FAILS, HOLDS
 
 Section = tuple[str, str, tuple[StudyFigure, ...]]
@@ -37,8 +37,9 @@ def content(found: Analysis) -> PageContent:
     right, wrong = (sum(c.verdict == v for c in claims) for v in (HOLDS, FAILS))
     return PageContent(
         headline=(
-            f"Of {len(claims)} places off the critical line, {right} are in the regime that theory "
-            f"says, {wrong} in the other; {len(claims) - right - wrong} are open at these widths."
+            f"Of {len(claims)} places off the critical line, {_are(right)} in the regime that "
+            f"theory says, {wrong} in the other; {_are(len(claims) - right - wrong)} open at these "
+            "widths."
         ),
         intro=(_INTRO.format(", ".join(map(str, plan.widths)), plan.seeds),),
         facts=(("places", str(len(slopes)), f"{len(plan.widths)} widths each"),),
@@ -88,6 +89,10 @@ def _change(prime: float, rows: pd.DataFrame) -> LineFigure:
     )
 
 
+def _are(count: int) -> str:
+    return f"{count} {'is' if count == 1 else 'are'}"
+
+
 def _table(found: pd.DataFrame) -> Any:
     heads = ("place", "slope", "measured", "theory", "directions, start", "end", "alignment")
     return table_of(
@@ -95,7 +100,7 @@ def _table(found: pd.DataFrame) -> Any:
         [
             (
                 f"γ = {r['gamma']:g}, γ' = {r['gamma_prime']:g}",
-                Estimate(r["slope"], r["low"], r["high"], r["reason"]),
+                estimate_of(r["slope"], r["low"], r["high"], r["reason"]),
                 r["measured"],
                 r["theory"],
                 float(r["directions_start"]),
