@@ -75,3 +75,11 @@ def test_a_container_counts_what_it_gives_up_at_once_as_free(tmp_path, monkeypat
     assert needed_memory.free_memory(torch.device("cpu")) == 3500
     (tmp_path / "memory.max").write_text("max\n")
     assert needed_memory.free_memory(torch.device("cpu")) != 3500
+
+
+def test_what_an_earlier_run_gave_back_is_free_on_a_card(monkeypatch) -> None:
+    """Was: refused, since torch keeps memory that the driver then calls taken."""
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (1000, 80_000))
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda _: 70_000)
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda _: 4000)
+    assert needed_memory.free_memory(torch.device("cuda")) == 67_000

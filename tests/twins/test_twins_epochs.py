@@ -78,6 +78,14 @@ class Killed(BaseException):
     """The process is gone."""
 
 
+def often(kill: int | None) -> float:
+    """Return the seconds between checkpoints: one a step where the last is needed.
+
+    Each is two waits for the disk, which others may keep busy.
+    """
+    return 60.0 if kill is None else 0.0
+
+
 def run(folder: Path | None = None, kill: int | None = None) -> wb.Result:
     made = itertools.count(1)
     twins = wb.Twins(
@@ -86,7 +94,7 @@ def run(folder: Path | None = None, kill: int | None = None) -> wb.Result:
         steps=STEPS,
         replicas=1,
         out=folder,
-        checkpoint_seconds=0.0,
+        checkpoint_seconds=often(kill),
         metrics=["l2"],
     )
     for copy in twins:
@@ -204,7 +212,7 @@ def remembering(folder: Path, kept: bool, kill: int | None = None) -> wb.Result:
         steps=12,
         replicas=1,
         out=folder,
-        checkpoint_seconds=0.0,
+        checkpoint_seconds=often(kill),
         metrics=["l2"],
     )
     for copy in twins:

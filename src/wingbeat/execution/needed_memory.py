@@ -117,7 +117,9 @@ def check(state: State, copies: int, kept: int, device: torch.device, form: Form
 def free_memory(device: torch.device) -> int | None:
     """Return the bytes that this process can still take, swap included; None if nobody tells."""
     if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0])
+        # What earlier runs of this process gave back torch keeps, for the next one to use.
+        kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return int(torch.cuda.mem_get_info(device)[0]) + int(kept)
     if device.type != "cpu":
         return None
     found = [_of_machine(), *(_of_container(*pair) for pair in _LIMITS)]
