@@ -94,6 +94,7 @@ def run(folder: Path | None = None, kill: int | None = None) -> wb.Result:
         steps=STEPS,
         replicas=1,
         out=folder,
+        record_every=3,
         checkpoint_seconds=often(kill),
         metrics=["l2"],
     )
@@ -212,6 +213,7 @@ def remembering(folder: Path, kept: bool, kill: int | None = None) -> wb.Result:
         steps=12,
         replicas=1,
         out=folder,
+        record_every=3,
         checkpoint_seconds=often(kill),
         metrics=["l2"],
     )
