@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from wingbeat import errors
-from wingbeat.errors import REASONS
+from wingbeat.errors import REASON_TEXT
 from wingbeat.measure.metric import in_order
 
 ROOT = Path(__file__).parents[1]
@@ -78,9 +78,9 @@ def test_the_navigation_reaches_every_page() -> None:
 
 def test_every_reason_is_explained() -> None:
     named = {v for k, v in vars(errors).items() if k.isupper() and isinstance(v, str)}
-    assert named == set(REASONS)
+    assert named == set(REASON_TEXT)
     rows = re.findall(r"^\| `([a-z_]+)` \| \S", definitions().partition("## Reasons")[2], re.M)
-    assert sorted(rows) == sorted(REASONS)
+    assert sorted(rows) == sorted(REASON_TEXT)
 
 
 def definitions() -> str:

@@ -107,7 +107,6 @@ NO_CLASSIFIER: Final = _reason(
 
 REASON_TEXT: Final[Mapping[str, str]] = MappingProxyType(_TEXT)
 """Every reason in words, as half a sentence."""
-REASONS: Final = tuple(REASON_TEXT)
 
 
 class WingbeatError(Exception):

@@ -13,7 +13,7 @@ from wingbeat.metrics.collapse import neural_collapse
 from wingbeat.metrics.drift import kernel_drift, unit_drift
 from wingbeat.metrics.imitation import elastic_rates
 from wingbeat.metrics.kernel import elasticity, local_elasticity
-from wingbeat.metrics.mmd import feature_gap, gap_p_value
+from wingbeat.metrics.mmd import feature_gap
 from wingbeat.metrics.signs import exact_zeros, period_two, sign_flips
 from wingbeat.metrics.units import purified_share, unit_cosine
 
@@ -221,13 +221,7 @@ def test_gap_is_the_difference_of_mean_kernels():
     assert feature_gap(x, y).within == pytest.approx(np.mean(apart) / 2)
 
 
-def test_the_p_value_of_a_gap_holds_its_level():
-    below = [
-        gap_p_value(rng(i).normal(size=(9, 2)), rng(500 + i).normal(size=(9, 2)), permutations=39)
-        <= 0.1
-        for i in range(200)
-    ]
-    assert np.mean(below) <= 0.1 + 3 * sqrt(0.09 / 200)
+def test_a_gap_without_a_value_says_why():
     assert feature_gap(np.ones((1, 2)), np.ones((3, 2))).reason == TOO_FEW_SAMPLES
     assert feature_gap(np.ones((3, 2)), np.ones((3, 2))).reason == CONSTANT
 

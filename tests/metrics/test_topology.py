@@ -13,7 +13,7 @@ from scipy.spatial.distance import pdist, squareform
 
 from wingbeat.errors import CONSTANT, TOO_FEW_POINTS, RequestError
 from wingbeat.metrics.dimension import path_dimension
-from wingbeat.metrics.persistence import betti, bottleneck, longest, persistence, total_persistence
+from wingbeat.metrics.persistence import betti, gudhi, longest, persistence, total_persistence
 from wingbeat.metrics.rtd import rtd, rtd_lite
 from wingbeat.metrics.topology import (
     distances,
@@ -22,6 +22,13 @@ from wingbeat.metrics.topology import (
     tree_edges,
     tree_length,
 )
+
+
+def bottleneck(first, second, dimension=1):
+    """Return the largest move of a bar that matches two diagrams, as hera computes it."""
+    bars = (first.of(dimension), second.of(dimension))
+    return float(gudhi("hera").bottleneck_distance(*bars, delta=0.0))
+
 
 needs_gudhi = pytest.mark.skipif(
     find_spec("gudhi") is None, reason="needs gudhi: pip install 'wingbeat[topology]'"

@@ -3,6 +3,7 @@ from __future__ import annotations
 import math
 import subprocess
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ from wingbeat.report import (
 )
 from wingbeat.report.drawing.matplotlib import draw
 from wingbeat.report.drawing.plotly.curves import spec
-from wingbeat.report.drawing.plotly.parts import label, resolve, shortened, theme_colours
+from wingbeat.report.drawing.plotly.parts import label, shortened, theme_colours
 from wingbeat.report.figures.curves import distance, local_lyapunov, projected_ratio, spread_figure
 from wingbeat.report.figures.losses import losses
 from wingbeat.report.figures.maps import layers, trajectories
@@ -30,6 +31,15 @@ from wingbeat.report.figures.records import Figure, HeatFigure, LineFigure, Path
 
 HOSTILE = '_$x$ <b onmouseover="x">&amp; %{x}</b> ñ'
 RESULT = full(replicas=3)
+
+
+def resolve(value: Any, colours: Mapping[str, str]) -> Any:
+    """Return a copy of a specification with its colour tokens replaced, as the page does."""
+    if isinstance(value, dict):
+        return {k: resolve(v, colours) for k, v in value.items()}
+    if isinstance(value, list):
+        return [resolve(v, colours) for v in value]
+    return colours.get(value, value) if isinstance(value, str) else value
 
 
 def figures(result: FakeResult) -> list[Figure]:

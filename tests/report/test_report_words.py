@@ -7,7 +7,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from report_cases import FakeResult, full, scalar, table
 
-from wingbeat.errors import REASON_TEXT, REASONS
 from wingbeat.report.pages.definitions import bibtex, run_key
 from wingbeat.report.prose import number, percent
 from wingbeat.report.verdict_text import alarms, headline, limits, meaning, verdict
@@ -41,10 +40,6 @@ def test_numbers_read_back_within_three_digits(value: float) -> None:
     plain = str.maketrans("⁻⁰¹²³⁴⁵⁶⁷⁸⁹−", "-0123456789-")
     text = number(value).replace(",", "").replace(" × 10", "e").translate(plain)
     assert float(text) == pytest.approx(value, rel=5.1e-3)
-
-
-def test_every_reason_has_words() -> None:
-    assert set(REASONS) <= set(REASON_TEXT)
 
 
 def test_a_percentage() -> None:

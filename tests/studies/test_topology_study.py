@@ -19,7 +19,7 @@ from wingbeat.replicas.perturb import Gaussian
 from wingbeat.studies.dynamics import plan as dynamics
 from wingbeat.studies.dynamics.plan import DynamicsPlan
 from wingbeat.studies.topology import TopologyPlan
-from wingbeat.studies.topology.clouds import clouds, hidden_layers, samples
+from wingbeat.studies.topology.clouds import clouds_of, hidden_layers, samples
 from wingbeat.studies.topology.measure import cloud_topology, of_layers, topology
 from wingbeat.studies.topology.plan import LARGE, QUICK, conditions
 from wingbeat.tasks.architectures import CIRCLES, FAMILIES, dense_task
@@ -41,12 +41,13 @@ def test_layers_of_dense_and_convolutional_nets_end_before_the_readout():
     net, x = mlp((2, 5, 4, 1)), torch.randn(6, 2)
     first = torch.relu(net[1](x))
     second = torch.relu(net[3](first))
-    for found, wanted in zip(clouds(net, x), (x, first, second), strict=True):
+    for found, wanted in zip(clouds_of(net, x, ["mean"])["mean"], (x, first, second), strict=True):
         assert found == pytest.approx(wanted.detach().double().numpy())
     smooth = mlp((2, 5, 4, 1), "gelu")
     assert hidden_layers(smooth) == hidden_layers(net) == ("2", "4")
     cnn, images = image_cnn((2, 3), side=8), torch.randn(4, 1, 8, 8)
-    assert [x.shape for x in clouds(cnn, images)] == [(4, 64), (4, 32), (4, 12)]
+    whole = clouds_of(cnn, images, ["mean"])["mean"]
+    assert [x.shape for x in whole] == [(4, 64), (4, 32), (4, 12)]
     assert hidden_layers(cnn) == ("2", "5")
 
 
@@ -54,7 +55,7 @@ def test_layers_of_dense_and_convolutional_nets_end_before_the_readout():
 def test_a_transformers_words_are_pooled_as_they_are_read(kind):
     net = Transformer(kind, 64, 2, vocabulary=20, length=6)
     words = torch.tensor([[3, 4, 5, PAD, PAD, PAD], [7, 8, PAD, PAD, PAD, PAD]])
-    mean, read = (clouds(net, words, p) for p in ("mean", "read"))
+    mean, read = clouds_of(net, words, ("mean", "read")).values()
     assert len(mean) == len(read) == 5
     table = net.words.weight.detach().double()
     assert mean[0] == pytest.approx(torch.stack([table[3:6].mean(0), table[7:9].mean(0)]).numpy())

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
-import numpy as np
 import torch
 
 from wingbeat.determinism import evaluation
@@ -18,8 +17,6 @@ from wingbeat.task.data import len_of
 from wingbeat.typing import Array
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from torch import Tensor
 
     from wingbeat.measure.context import MetricContext
@@ -120,8 +117,3 @@ def replica_tensors(
     params = step.layout.flatten({name: t[place] for name, t in snapshot.params.items()})
     buffers = {name: b[place].to(step.device) for name, b in snapshot.buffers.items()}
     return params.to(step.device), buffers
-
-
-def broken(features: Sequence[Array]) -> bool:
-    """Tell whether some features are not finite."""
-    return any(not np.isfinite(x).all() for x in features)

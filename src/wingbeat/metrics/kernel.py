@@ -56,17 +56,6 @@ def kernel_angle(first: Array, second: Array, *, centred: bool = False) -> float
     return float(2 * np.arcsin(np.minimum(1.0, chord / 2)))
 
 
-def relative_change(now: Array, then: Array) -> float:
-    """Return ‖K_t − K_0‖ ÷ ‖K_0‖, which sees growth too; 0 = the same. NaN where K_0 is 0.
-
-    >>> relative_change(3 * np.eye(2), np.eye(2))
-    2.0
-    """
-    a, b = _pair(now, then, False)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return float(np.linalg.norm(a - b) / np.linalg.norm(b))
-
-
 def alignment(kernel: Array, labels: NDArray[np.int64], *, centred: bool = True) -> float:
     """Return how well a kernel fits the classes: its cosine with the kernel of the labels.
 

@@ -78,31 +78,3 @@ def _spread(x: Array) -> float:
     """Return the summed unbiased variance: half the mean squared distance of two samples."""
     away = moved_to(x, "mean")
     return float(np.einsum("nu,nu->", away, away)) / (len(x) - 1)
-
-
-def gap_p_value(train: Array, held_out: Array, *, permutations: int = 999, seed: int = 0) -> float:
-    """Return how often sets drawn at random from both together lie at least as far apart.
-
-    Args:
-        train: features (n, units).
-        held_out: features (m, units).
-        permutations: random divisions; the one that was observed counts as one more.
-        seed: of the divisions.
-
-    Returns:
-        A p value in (0, 1], exact in that it is at most α with probability at most α where both
-        sets come from one distribution. NaN where `feature_gap` has no value.
-
-    >>> x = np.random.default_rng(0).normal(size=(20, 3))
-    >>> gap_p_value(x, x + 3.0), gap_p_value(x[:10], x[10:]) > 0.05
-    (0.001, True)
-    """
-    observed = feature_gap(train, held_out)
-    if observed.reason:
-        return nan
-    both, count = np.concatenate([train, held_out]), len(train)
-    generator = np.random.default_rng(seed)
-    orders = (generator.permutation(len(both)) for _ in range(permutations))
-    drawn = [feature_gap(both[o[:count]], both[o[count:]]).value for o in orders]
-    # What a computer takes for larger may be the same division in another order.
-    return (1 + sum(v >= observed.value * (1 - 1e-12) for v in drawn)) / (1 + permutations)

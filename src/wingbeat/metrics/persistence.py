@@ -139,17 +139,3 @@ def longest(diagram: Diagram, dimension: int = 1) -> float:
     2.0
     """
     return float(diagram.lengths(dimension).max(initial=0.0))
-
-
-def bottleneck(first: Diagram, second: Diagram, dimension: int = 1) -> float:
-    """Return the bottleneck distance of two diagrams: the largest move of a bar that matches them.
-
-    Points that move by at most δ move it by at most 2δ.
-
-    Raises:
-        RequestError: gudhi is not installed.
-
-    Source: Cohen-Steiner, Edelsbrunner and Harer (2007); computed by hera.
-    """
-    bars = (first.of(dimension), second.of(dimension))
-    return float(gudhi("hera").bottleneck_distance(*bars, delta=0.0))

@@ -40,8 +40,6 @@ FIRST: Final = slice(0, 40)
 """Kernel of the first layer, ``(10, 4)`` flattened."""
 LAST: Final = slice(50, 80)
 """Kernel of the last layer, ``(3, 10)`` flattened."""
-NEUTRAL: Final = HIDDEN + 1
-"""Directions in which all logits shift alike: the loss does not change along them."""
 _CHUNK = 32  # nets whose activations stay in a processor's cache
 
 
@@ -136,7 +134,7 @@ def initial(seeds: Iterable[int]) -> Tensor:
 def without_shift(w: Tensor) -> Tensor:
     """Return weights, or differences of weights, ``(…, 83)`` without what shifts all logits.
 
-    The part taken out is the projection on the 11 neutral directions (`NEUTRAL`).
+    The part taken out is the projection on the 11 neutral directions.
 
     >>> bool(without_shift(torch.ones(83, dtype=torch.float64))[50:].abs().max() == 0)
     True

@@ -11,8 +11,6 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
-import torch
-
 from wingbeat.replicas.drivers.recorded import RecordedStep
 from wingbeat.task.step_key import StepKey
 
@@ -23,7 +21,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 _MOST: Final = 64
 """Recordings that are kept; one holds the shapes of a step, no data, and some tens of kilobytes."""
-_LITERAL: Final = torch.ops.aten.lift_fresh_copy.default
 
 
 class Shelf(Generic[T]):

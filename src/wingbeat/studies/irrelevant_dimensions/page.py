@@ -14,7 +14,6 @@ from wingbeat.studies.irrelevant_dimensions.plan import NETS, RATE, WINDOW
 from wingbeat.study.analysis import Analysis, PageContent
 from wingbeat.study.finished import done, estimate_in, series
 
-FAMILIES: Final = ("dense", "cnn", "transformer")
 _INTRO: Final = (
     "Small nets on the digits with Adam at {}, batches of 32, {} base seeds. From updates {} on, "
     "every direction of weight space is followed over {} updates by the derivative of the training "

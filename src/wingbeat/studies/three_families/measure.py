@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
 GRID: Final = tuple(round(0.5 + 0.05 * k, 2) for k in range(10))
 """Accuracies at which copies are looked at: any of them can be what families are compared at."""
-STATES: Final = ("growth", "relative", "disagreement")
 
 
 def courses(result: Result) -> Measured:

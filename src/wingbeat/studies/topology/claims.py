@@ -208,12 +208,6 @@ def _divide(own: TopologyFindings) -> Iterator[Claim]:
                 )
 
 
-def quotient(own: TopologyFindings, kinds: tuple[str, ...], columns: list[str]) -> Estimate | None:
-    """Return one kind's value in one column ÷ another's in another; see `log_quotients`."""
-    logs = log_quotients(own, kinds, columns)
-    return None if logs is None else exponential(over_seeds(logs))
-
-
 def log_quotients(
     own: TopologyFindings, kinds: tuple[str, ...], columns: list[str]
 ) -> Array | None:

@@ -55,26 +55,17 @@ def samples(family: Family) -> Tensor:
     return encoded(found.test.subset(SAMPLES, seed=1), vocabulary(found.train.texts))[0]
 
 
-def clouds(model: nn.Module, inputs: Tensor, pooling: Pooling = "mean") -> list[Array]:
+def clouds_of(
+    model: nn.Module, inputs: Tensor, poolings: Sequence[Pooling]
+) -> dict[Pooling, list[Array]]:
     """Return the samples as they go in and in each hidden layer, (samples, features) each.
+
+    Of one forward pass, under each pooling; without words all are the same.
 
     Args:
         model: a dense or convolutional net as a sequence, or a `Transformer`.
         inputs: of the model.
-        pooling: of a transformer's words; padding does not count.
-
-    Example:
-        >>> net = nn.Sequential(nn.Linear(2, 5), nn.ReLU(), nn.Linear(5, 1))
-        >>> [x.shape for x in clouds(net, torch.zeros(4, 2))]
-        [(4, 2), (4, 5)]
-    """
-    return clouds_of(model, inputs, (pooling,))[pooling]
-
-
-def clouds_of(
-    model: nn.Module, inputs: Tensor, poolings: Sequence[Pooling]
-) -> dict[Pooling, list[Array]]:
-    """Return the `clouds` of one forward pass under each pooling; without words all are the same.
+        poolings: of a transformer's words; padding does not count.
 
     Example:
         >>> net = nn.Sequential(nn.Linear(2, 5), nn.ReLU(), nn.Linear(5, 1))

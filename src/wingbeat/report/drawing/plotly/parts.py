@@ -1,6 +1,6 @@
 """What all plotly specifications share: colour tokens, texts, numbers, axes and layout.
 
-Colours are tokens ("@ink", "@0", …) which `resolve` (or the page, when it is shown)
+Colours are tokens ("@ink", "@0", …) which the page, when it is shown,
 replaces by those of the light or the dark theme. Band colours are "@0-band" and so on.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 import textwrap
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 from wingbeat.report.figures.style import THEMES, translucent
@@ -23,19 +23,6 @@ def theme_colours(theme: str) -> dict[str, str]:
     """Return every token of a theme with its colour, the translucent bands included."""
     plain = THEMES[theme]
     return plain | {f"{token}-band": translucent(c, 0.18) for token, c in plain.items()}
-
-
-def resolve(value: Any, colours: Mapping[str, str]) -> Any:
-    """Return a copy of a specification with its colour tokens replaced.
-
-    >>> resolve({"line": {"color": "@ink"}}, {"@ink": "#000000"})
-    {'line': {'color': '#000000'}}
-    """
-    if isinstance(value, dict):
-        return {k: resolve(v, colours) for k, v in value.items()}
-    if isinstance(value, list):
-        return [resolve(v, colours) for v in value]
-    return colours.get(value, value) if isinstance(value, str) else value
 
 
 _SHORT = (1e-3, 1e4)
