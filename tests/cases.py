@@ -7,15 +7,19 @@ lanes then leave a scalar tail, where a kernel may round differently.
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
+import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn, optim
 
+from wingbeat.determinism import derive
+from wingbeat.task.batches import Batches, Streams
 from wingbeat.task.task import Task
 
 STEPS = 200
@@ -209,3 +213,37 @@ def task(problem: str, optimizer: Any = None, **changes: Any) -> Task:
     if optimizer is not None:
         changes["optimizer"] = OPTIMIZERS[optimizer] if isinstance(optimizer, str) else optimizer
     return replace(PROBLEMS[problem], **changes)
+
+
+def line_task() -> Task:
+    """Return a line through points, which anything can train."""
+    x = torch.linspace(-1, 1, 32).unsqueeze(1)
+    return Task(
+        model=lambda: nn.Linear(1, 1),
+        loss=lambda model, batch: ((model(batch[0]) - batch[1]) ** 2).mean(),
+        data=(x, 2 * x),
+        optimizer=lambda params: optim.SGD(params, lr=0.1),
+        batch_size=16,
+        steps=8,
+    )
+
+
+def by_hand(task: Task) -> list[Tensor]:
+    """Train the reference by hand; the batches are the task's, all else is torch's."""
+    torch.manual_seed(task.seed)
+    model = task.model().double()
+    optimizer = task.optimizer(model.parameters())
+    batches = Batches(task, torch.float64, torch.device("cpu"))
+    streams = Streams.of(task.seed)
+    for t in range(task.steps):
+        torch.manual_seed(derive(streams.dropout, t))
+        optimizer.zero_grad()
+        task.loss(model, batches.batch(streams, t)).backward()
+        optimizer.step()
+    return [p.detach() for p in model.parameters()]
+
+
+def needs(*names: str) -> Any:
+    """Skip a test where a package is missing."""
+    missing = [name for name in names if importlib.util.find_spec(name) is None]
+    return pytest.mark.skipif(bool(missing), reason=f"{', '.join(missing)} not installed")

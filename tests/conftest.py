@@ -10,6 +10,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,16 +36,14 @@ def one_thread() -> Iterator[None]:
 
 
 @pytest.fixture
-def study_command(
+def command(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Callable[..., tuple[int, str, str]]:
-    """Return a function that runs ``wingbeat study`` with words: exit code, output, errors."""
+    """Return a function that runs ``wingbeat`` with words: exit code, output, errors."""
     from wingbeat.cli.main import main  # late: few tests need the command line
 
-    monkeypatch.setattr(sys, "path", [*sys.path])  # the command adds folders
-
     def run(*words: str) -> tuple[int, str, str]:
-        monkeypatch.setattr("sys.argv", ["wingbeat", "study", *words])
+        monkeypatch.setattr("sys.argv", ["wingbeat", *words])
         try:
             main()
             code: Any = 0
@@ -53,3 +52,12 @@ def study_command(
         return (code, *capsys.readouterr())
 
     return run
+
+
+@pytest.fixture
+def study_command(
+    command: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., tuple[int, str, str]]:
+    """Return a function that runs ``wingbeat study`` with words: exit code, output, errors."""
+    monkeypatch.setattr(sys, "path", [*sys.path])  # the command adds folders
+    return partial(command, "study")

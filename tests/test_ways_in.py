@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from cases import line_task
 from safetensors.torch import load_file
 
 import wingbeat as wb
@@ -47,18 +48,6 @@ def blocks(page: str, begins: str, kind: str = "python") -> list[str]:
     return re.findall(rf"^```{kind}\n(.*?)^```", section, re.M | re.S)
 
 
-def a_task() -> wb.Task:
-    x = torch.linspace(-1, 1, 32).unsqueeze(1)
-    return wb.Task(
-        model=lambda: torch.nn.Linear(1, 1),
-        loss=lambda model, batch: ((model(batch[0]) - batch[1]) ** 2).mean(),
-        data=(x, 2 * x),
-        optimizer=lambda params: torch.optim.SGD(params, lr=0.1),
-        batch_size=16,
-        steps=8,
-    )
-
-
 @pytest.mark.slow
 def test_trackers_as_they_are_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("tensorboard", "wandb", "mlflow", "xarray"):
@@ -66,7 +55,7 @@ def test_trackers_as_they_are_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
     monkeypatch.setenv("WANDB_SILENT", "true")
     running, afterwards = blocks("frameworks.md", "To a tracker")
-    names: dict[str, Any] = {"task": a_task()}
+    names: dict[str, Any] = {"task": line_task()}
     with in_folder():
         execute(running, names)
         execute(afterwards, names)

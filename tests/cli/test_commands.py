@@ -10,7 +10,6 @@ import torch
 
 import wingbeat as wb
 from wingbeat.cli import another_process
-from wingbeat.cli.main import main
 from wingbeat.cli.parse import load_task
 from wingbeat.execution.verify import leave_trail
 
@@ -48,23 +47,13 @@ def trail_of_this_process(order, settings=None):
 
 
 @pytest.fixture
-def call(tmp_path, monkeypatch, capsys):
+def call(tmp_path, monkeypatch, command):
     """Return a function that runs the command line in a folder that holds ``tasks_of_mine.py``."""
     (tmp_path / "tasks_of_mine.py").write_text(TASK, encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(another_process, "_trail", trail_of_this_process)
 
-    def run(*words: str) -> tuple[int, str, str]:
-        monkeypatch.setattr("sys.argv", ["wingbeat", *words])
-        try:
-            main()
-            code = 0
-        except SystemExit as exit_:
-            code = exit_.code or 0
-        out = capsys.readouterr()
-        return code, out.out, out.err
-
-    return run
+    return command
 
 
 def test_run_writes_a_run_folder_and_a_report(call, tmp_path) -> None:

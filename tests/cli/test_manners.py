@@ -14,7 +14,6 @@ import torch
 from test_commands import TASK
 
 import wingbeat as wb
-from wingbeat.cli.main import main
 from wingbeat.cli.overwrite import OWN
 from wingbeat.cli.stopped import said_of, terminable
 from wingbeat.errors import RequestError
@@ -28,21 +27,11 @@ def task(steps=12):
 
 
 @pytest.fixture
-def call(tmp_path, monkeypatch, capsys):
+def call(tmp_path, monkeypatch, command):
     (tmp_path / "mine.py").write_text(TASK, encoding="utf-8")
     monkeypatch.chdir(tmp_path)
 
-    def run(*words: str) -> tuple[int, str, str]:
-        monkeypatch.setattr("sys.argv", ["wingbeat", *words])
-        try:
-            main()
-            code = 0
-        except SystemExit as exit_:
-            code = exit_.code or 0
-        out = capsys.readouterr()
-        return code, out.out, out.err
-
-    return run
+    return command
 
 
 def test_another_run_in_the_folder_is_kept_until_it_is_thrown_away(call, tmp_path) -> None:

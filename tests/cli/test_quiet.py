@@ -12,7 +12,6 @@ import pytest
 import torch
 from test_onset_and_noise_commands import TASK
 
-from wingbeat.cli.main import main
 from wingbeat.study.named import STUDIES, Finding, NamedStudy
 from wingbeat.study.plan_options import default_of
 
@@ -33,7 +32,7 @@ COMMANDS = {
 
 
 @pytest.fixture
-def call(tmp_path, monkeypatch, capsys):
+def call(tmp_path, monkeypatch, command):
     """Return a function that runs a command in a folder with a task and a few checkpoints."""
     (tmp_path / "mine.py").write_text(TASK, encoding="utf-8")
     monkeypatch.chdir(tmp_path)
@@ -45,17 +44,7 @@ def call(tmp_path, monkeypatch, capsys):
                 {"w": torch.linspace(0, step + (replica == "b"), 20)}, f"runs/{replica}/{step}.pt"
             )
 
-    def run(*words: str) -> tuple[int, str, str]:
-        monkeypatch.setattr("sys.argv", ["wingbeat", *words])
-        try:
-            main()
-            code: Any = 0
-        except SystemExit as ended:
-            code = ended.code or 0
-        out = capsys.readouterr()
-        return code, out.out, out.err
-
-    return run
+    return command
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -2,42 +2,23 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
+from cases import line_task, needs
 
 import wingbeat as wb
 from wingbeat.errors import RequestError
 from wingbeat.integrations import trackers
-
-
-def needs(*names: str) -> Any:
-    missing = [name for name in names if importlib.util.find_spec(name) is None]
-    return pytest.mark.skipif(bool(missing), reason=f"{', '.join(missing)} not installed")
-
-
-def task() -> wb.Task:
-    x = torch.linspace(-1, 1, 32).unsqueeze(1)
-    return wb.Task(
-        model=lambda: torch.nn.Linear(1, 1),
-        loss=lambda model, batch: ((model(batch[0]) - batch[1]) ** 2).mean(),
-        data=(x, 2 * x),
-        optimizer=lambda params: torch.optim.SGD(params, lr=0.1),
-        batch_size=16,
-        steps=8,
-    )
-
 
 ASKED = [wb.Gaussian(0.1), wb.Gaussian(0.2, at=4)]
 
 
 def run(*told: Any, **more: Any) -> wb.Result:
     options: dict[str, Any] = {"replicas": 3, "driver": "loop", "record_every": 4, "trackers": told}
-    return wb.run(task(), ASKED, **{**options, **more})
+    return wb.run(line_task(), ASKED, **{**options, **more})
 
 
 class Notes:

@@ -2,37 +2,22 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
+from cases import line_task, needs
 
 import wingbeat as wb
 from wingbeat.errors import RequestError
 from wingbeat.integrations import trackers
 
 
-def needs(*names: str) -> Any:
-    missing = [name for name in names if importlib.util.find_spec(name) is None]
-    return pytest.mark.skipif(bool(missing), reason=f"{', '.join(missing)} not installed")
-
-
 @pytest.fixture(scope="module")
 def result() -> wb.Result:
-    x = torch.linspace(-1, 1, 32).unsqueeze(1)
-    task = wb.Task(
-        model=lambda: torch.nn.Linear(1, 1),
-        loss=lambda model, batch: ((model(batch[0]) - batch[1]) ** 2).mean(),
-        data=(x, 2 * x),
-        optimizer=lambda params: torch.optim.SGD(params, lr=0.1),
-        batch_size=16,
-        steps=8,
-    )
     asked = [wb.Gaussian(0.1), wb.Gaussian(0.2, at=4)]
-    return wb.run(task, asked, replicas=3, driver="loop", record_every=4)
+    return wb.run(line_task(), asked, replicas=3, driver="loop", record_every=4)
 
 
 def test_curves_and_bands_are_the_table(result: wb.Result) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import io
 import logging
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from cases import needs
 from safetensors.torch import load_file
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
@@ -20,11 +20,6 @@ from wingbeat.determinism import seed_all, seeded
 from wingbeat.errors import RequestError
 
 pytestmark = pytest.mark.slow
-
-
-def needs(*names: str) -> Any:
-    missing = [name for name in names if importlib.util.find_spec(name) is None]
-    return pytest.mark.skipif(bool(missing), reason=f"{', '.join(missing)} not installed")
 
 
 def tokens() -> list[dict[str, Any]]:

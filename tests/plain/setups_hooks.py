@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from cases import Unused
 from plain_setup import (
     CLASSES,
     EXACT,
@@ -210,18 +211,6 @@ class Complex(nn.Module):
         return out
 
 
-class Idle(nn.Module):
-    """Has a layer that the loss does not depend on: its gradient is None, not zero."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.used, self.idle = nn.Linear(4, 1), nn.Linear(3, 2)
-
-    def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = self.used(x)
-        return out
-
-
 class Late(nn.Module):
     """Uses its second head for every batch whose first input is positive: None now and then."""
 
@@ -304,7 +293,7 @@ SETUPS = {
     ),
     "idle layer": of(
         "a gradient that is None: no decay, as torch's optimizers do it",
-        model=Idle,
+        model=Unused,
         optimizer=lambda params: torch.optim.AdamW(params, lr=1e-2, weight_decay=0.5),
     ),
     "idle now and then": of(

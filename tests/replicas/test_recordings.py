@@ -9,13 +9,12 @@ from typing import Any
 
 import pytest
 import torch
+from cases import by_hand
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 import wingbeat as wb
-from wingbeat.determinism import derive
 from wingbeat.replicas.proofs import Proofs
-from wingbeat.task.batches import Batches, Streams
 
 CPU = torch.device("cpu")
 X = torch.randn(40, 3, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
@@ -76,20 +75,6 @@ def task_of(loss: Any, **changes: Any) -> wb.Task:
     return wb.Task(**{**options, **changes})
 
 
-def plain(task: wb.Task) -> list[Tensor]:
-    """Train the reference by hand; the batches are the task's, all else is torch's."""
-    torch.manual_seed(task.seed)
-    model = task.model().double()
-    optimizer = task.optimizer(model.parameters())
-    batches, streams = Batches(task, torch.float64, CPU), Streams.of(task.seed)
-    for t in range(task.steps):
-        torch.manual_seed(derive(streams.dropout, t))
-        optimizer.zero_grad()
-        task.loss(model, batches.batch(streams, t)).backward()
-        optimizer.step()
-    return [p.detach() for p in model.parameters()]
-
-
 def run(task: wb.Task, driver: str, **options: Any) -> wb.Result:
     return wb.run(
         task,
@@ -120,20 +105,20 @@ def test_values_read_in_python_are_those_of_each_batch(kind: str, driver: str) -
         assert driver == "lockstep"
         return
     assert result.environment["mode"] != "traced"
-    check(result, plain(task))
+    check(result, by_hand(task))
 
 
 def test_a_value_that_follows_from_constants_may_be_read() -> None:
     loss = lambda m, b: scores(m, b).square().mean() * torch.tensor(5.0).item()  # noqa: E731
     result = run(task_of(loss), "lockstep")
-    check(result, plain(task_of(loss)))
+    check(result, by_hand(task_of(loss)))
 
 
 def test_an_ordinary_loss_is_still_recorded() -> None:
     task = task_of(lambda m, b: F.cross_entropy(m(b[0]), b[1].clamp(max=1), ignore_index=0))
     result = run(task, "lockstep")
     assert result.environment["mode"] == "traced"
-    check(result, plain(task))
+    check(result, by_hand(task))
 
 
 def stacked(out: Tensor) -> bool:
@@ -209,7 +194,7 @@ def test_a_teacher_in_the_loss_leaves_nothing_behind() -> None:
 
     for driver in ("lockstep", "loop"):
         result = run(task_of(loss), driver)
-        check(result, plain(task_of(loss)))
+        check(result, by_hand(task_of(loss)))
         snapshot = result.trajectory.at(16)
         assert not any(t.requires_grad for t in snapshot.params.values())
         assert not snapshot.losses.requires_grad

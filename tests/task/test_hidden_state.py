@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from cases import by_hand
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 import wingbeat as wb
-from wingbeat.determinism import derive
 from wingbeat.task.batches import Batches, Streams
 from wingbeat.task.hidden_state import HiddenState
 
@@ -207,19 +207,6 @@ def fresh(kind: str) -> wb.Task:
     )
 
 
-def plain(task: wb.Task) -> list[Tensor]:
-    torch.manual_seed(task.seed)
-    model = task.model().double()
-    optimizer = task.optimizer(model.parameters())
-    batches, streams = Batches(task, torch.float64, CPU), Streams.of(task.seed)
-    for t in range(task.steps):
-        torch.manual_seed(derive(streams.dropout, t))
-        optimizer.zero_grad()
-        task.loss(model, batches.batch(streams, t)).backward()
-        optimizer.step()
-    return [p.detach() for p in model.parameters()]
-
-
 def run(task: wb.Task, **options: Any) -> wb.Result:
     options = {"driver": "auto", "replicas": 2, "progress": False, **options}
     return wb.run(task, wb.Gaussian(0.01), dtype=torch.float64, metrics=["l2"], **options)
@@ -231,7 +218,7 @@ def ends(result: wb.Result, row: int = 0) -> list[Tensor]:
 
 @kinds
 def test_the_reference_is_the_plain_loop_and_the_twin_is_exact(kind: str) -> None:
-    expected = plain(fresh(kind))
+    expected = by_hand(fresh(kind))
     result = run(fresh(kind))
     assert "hidden state" in result.environment["driver_reason"] or (
         result.environment["mode"] == "object"

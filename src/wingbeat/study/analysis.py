@@ -38,10 +38,10 @@ class PageContent:
         asked: name and text of what was asked, besides what every study says of itself.
     """
 
-    headline: str
-    intro: tuple[str, ...]
-    facts: tuple[tuple[str, str, str], ...]
-    definitions: Mapping[str, str]
+    headline: str = ""
+    intro: tuple[str, ...] = ()
+    facts: tuple[tuple[str, str, str], ...] = ()
+    definitions: Mapping[str, str] = field(default_factory=dict)
     sections: Sequence[Section] = ()
     tables: Sequence[TitledTable] = ()
     alarms: tuple[str, ...] = ()

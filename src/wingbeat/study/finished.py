@@ -74,10 +74,12 @@ def last_of(rows: pd.DataFrame) -> pd.Series:
     return values
 
 
-def mean_of(rows: pd.DataFrame, column: str, within: Range | None = None) -> Estimate:
+def mean_of(
+    rows: pd.DataFrame, column: str, within: Range | None = None, *, reason: str = ""
+) -> Estimate:
     """Return the mean of a column over base seeds; undefined where one of them is."""
     values = rows[column].to_numpy(dtype=np.float64) if column in rows else np.array([])
-    return over_seeds(values, reason=first_reason(rows, column), within=within)
+    return over_seeds(values, reason=reason or first_reason(rows, column), within=within)
 
 
 def mean_columns(
@@ -101,10 +103,8 @@ def mean_columns(
     """
     found: dict[str, Any] = {}
     for name in names:
-        values = rows[name].to_numpy(dtype=np.float64) if name in rows else np.array([])
-        why = reason or first_reason(rows, name)
         within = None if limits is None else limits.get(name)
-        found |= estimate_columns(name, over_seeds(values, reason=why, within=within))
+        found |= estimate_columns(name, mean_of(rows, name, within, reason=reason))
     return found
 
 

@@ -17,6 +17,7 @@ import numpy as np
 from wingbeat.determinism import evaluation
 from wingbeat.landscape.data import select_samples
 from wingbeat.measure.budget import looked_at
+from wingbeat.measure.layer_rows import mean_over_layers
 from wingbeat.measure.metric import Definition, metric_of_run
 from wingbeat.measure.table import object_array, owners
 from wingbeat.metrics.cka import LARGEST_ANGLE, LEAST_SAMPLES
@@ -100,7 +101,7 @@ def _rows(context: MetricContext, snapshot: Snapshot, batches: list[Any]) -> Arr
     rows = [sums.cka()[0] for sums in found.values()]
     whys = np.stack([sums.reasons()[0] for sums in found.values()])
     for metric, values in (("cka", np.stack(rows)), ("angular_cka", np.arccos(np.stack(rows)))):
-        mean = _mean(values)
+        mean = mean_over_layers(values)
         reasons = np.vstack([np.where(np.isfinite(mean), "", whys[0])[None], whys])
         context.out.add(
             metric,
@@ -113,11 +114,3 @@ def _rows(context: MetricContext, snapshot: Snapshot, batches: list[Any]) -> Arr
             reason=reasons[:, 1:],
         )
     return mean
-
-
-def _mean(values: Array) -> Array:
-    """Return the mean over layers (L, E) of the defined values, NaN where there is none."""
-    there = np.isfinite(values)
-    count = there.sum(axis=0)
-    total = np.where(there, values, 0.0).sum(axis=0)
-    return np.where(count > 0, total / np.maximum(count, 1), np.nan)

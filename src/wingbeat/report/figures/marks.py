@@ -81,3 +81,5 @@ class BoxFigure:
 
 
 StudyFigure = DotFigure | BoxFigure | LineFigure
+Section = tuple[str, str, tuple[StudyFigure, ...]]
+"""Identifier, heading and figures of a part of a page."""

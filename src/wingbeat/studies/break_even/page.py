@@ -7,7 +7,7 @@ from typing import Any, Final
 import pandas as pd
 
 from wingbeat.report.figures.estimates import dot, estimate_line, table_of
-from wingbeat.report.figures.marks import DotFigure, StudyFigure
+from wingbeat.report.figures.marks import DotFigure, Section
 from wingbeat.report.figures.records import LineFigure
 from wingbeat.studies.break_even.claims import NAMES
 from wingbeat.study.analysis import Analysis, PageContent
@@ -15,7 +15,6 @@ from wingbeat.study.finished import done, estimate_of, mean_of, series
 from wingbeat.study.outcome import StudyResult
 from wingbeat.tasks.full_batch import source, stand_in_alarms
 
-Section = tuple[str, str, tuple[StudyFigure, ...]]
 _INTRO = (
     "A tanh net of widths {} on {} samples, {}, stochastic gradient descent until learning rate × "
     "steps is {:g}. Data: {}."
@@ -42,7 +41,6 @@ def content(found: Analysis) -> PageContent:
     hidden = ", ".join(map(str, plan.hidden))
     label = source(plan.data).label
     return PageContent(
-        headline="",
         intro=(_INTRO.format(hidden, plan.n, plan.loss, plan.time, label),),
         facts=(
             ("learning rates", str(len(plan.rates)), ", ".join(f"{r:g}" for r in plan.rates)),

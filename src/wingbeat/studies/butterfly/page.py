@@ -71,7 +71,6 @@ def content(found: Analysis) -> PageContent:
     names = own.study.conditions["task"].astype(str)
     stand_ins = sorted({f"Not the real data: {n}." for n in names if "stand-in" in n})
     return PageContent(
-        headline="",
         intro=(INTRO,),
         facts=_facts(own),
         definitions=DEFINITIONS,

@@ -54,7 +54,6 @@ def content(found: Analysis) -> PageContent:
     runs, chaotic = int(rates["runs"].sum()), int(rates["chaotic"].sum())
     best = float(found.tables["runs"]["test_accuracy"].max())
     return PageContent(
-        headline="",
         intro=(_INTRO.format(plan.steps, len(plan.rates), plan.seeds),),
         facts=(
             ("runs", str(runs), f"{plan.steps} updates each"),

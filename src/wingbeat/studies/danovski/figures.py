@@ -6,7 +6,7 @@ from math import exp, nan
 from typing import TYPE_CHECKING
 
 from wingbeat.report.figures.estimates import dot, estimate_line
-from wingbeat.report.figures.marks import Dot, DotFigure, StudyFigure
+from wingbeat.report.figures.marks import Dot, DotFigure, Section, StudyFigure
 from wingbeat.report.figures.records import Guide, Line, LineFigure
 from wingbeat.report.prose import number
 from wingbeat.stats import Estimate
@@ -19,7 +19,6 @@ from wingbeat.studies.danovski.plan import size_text
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-Section = tuple[str, str, tuple[StudyFigure, ...]]
 ZERO = Guide("0: distances neither grow nor shrink", 0.0)
 _RATE = "growth of ln distance, 1/update"
 _INTERVALS = "Intervals of 95 % over initialisations"

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from wingbeat.report.figures.estimates import dot, estimate_line
-from wingbeat.report.figures.marks import Box, BoxFigure, Dot, DotFigure, StudyFigure
+from wingbeat.report.figures.marks import Box, BoxFigure, Dot, DotFigure, Section
 from wingbeat.report.figures.records import Guide, Line, LineFigure
 from wingbeat.report.prose import floor_text, number
 from wingbeat.stats import Estimate
@@ -19,7 +19,6 @@ from wingbeat.study.finished import over_seeds
 from wingbeat.study.ranges import SHARE
 from wingbeat.tasks.architectures import FAMILY_NAMES
 
-Section = tuple[str, str, tuple[StudyFigure, ...]]
 Value = Callable[[Net], Estimate]
 FAMILY_STYLE: Final = {"dense": 0, "cnn": 1, "transformer": 2}
 GROUP_STYLE: Final = {"3-layer": 0, "5-layer": 5, "CNN": 1, "GPT": 2, "BERT": 3}

@@ -9,7 +9,7 @@ import pandas as pd
 from wingbeat.report.figures.estimates import estimate_text
 from wingbeat.studies.edge.plan import RULES
 from wingbeat.study.analysis import Analysis, Tables
-from wingbeat.study.finished import done, estimate_columns, estimate_in, mean_of
+from wingbeat.study.finished import done, estimate_in, mean_columns
 from wingbeat.study.ranges import AT_LEAST_0, SHARE, Range
 from wingbeat.study.verdicts import FAILS, HOLDS, UNDETERMINED, Claim, Verdict
 
@@ -80,7 +80,5 @@ def verdicts(rows: pd.DataFrame) -> pd.DataFrame:
         words = [f"{word} ({count})" for word, count in own["edge"].value_counts().items()]
         row |= {"verdict": ", ".join(words), "edge": int((own["edge"] == "edge").sum())}
         row["threshold"] = float(own["threshold"].mean())
-        for name in MEANS:
-            row |= estimate_columns(name, mean_of(own, name, LIMITS.get(name)))
-        found.append(row)
+        found.append(row | mean_columns(own, MEANS, LIMITS))
     return pd.DataFrame(found)

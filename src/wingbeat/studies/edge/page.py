@@ -8,7 +8,7 @@ from typing import Any, Final
 import pandas as pd
 
 from wingbeat.report.figures.estimates import dot, estimate_line, table_of
-from wingbeat.report.figures.marks import DotFigure, StudyFigure
+from wingbeat.report.figures.marks import DotFigure, Section
 from wingbeat.report.figures.records import Guide, Line, LineFigure
 from wingbeat.studies.curvature import DEFINITIONS
 from wingbeat.studies.edge.claims import MEANS, ordered
@@ -17,7 +17,6 @@ from wingbeat.study.finished import done, estimate_in, mean_of, series
 from wingbeat.study.outcome import StudyResult
 from wingbeat.tasks.full_batch import source, stand_in_alarms
 
-Section = tuple[str, str, tuple[StudyFigure, ...]]
 _INTRO: Final = (
     "A tanh net of widths {} is trained on {} samples at once ({}), with squared error. Where its "
     "step would become too long for the curvature, the curvature stops rising."

@@ -54,7 +54,6 @@ def content(found: Analysis) -> PageContent:
     intro = _INTRO.format(RATE, plan.seeds, starts, WINDOW, f"{NUDGE * 100:g}", "twofold", STILL)
     low, high = nets["share_irrelevant"].min(), nets["share_irrelevant"].max()
     return PageContent(
-        headline="",
         intro=(intro,),
         facts=(
             ("irrelevant", f"{low:.2f} to {high:.2f}", "of all directions, over nets and moments"),

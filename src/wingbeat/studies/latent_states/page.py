@@ -30,7 +30,6 @@ def content(found: Analysis) -> PageContent:
     """Return what the page says and shows."""
     plan = found.plan
     return PageContent(
-        headline="",
         intro=(_INTRO,),
         facts=(
             ("base seeds", str(plan.seeds), f"of each task; {GROUPS} groups for the intervals"),

@@ -10,7 +10,7 @@ import pandas as pd
 
 from wingbeat.study.analysis import Analysis, Tables
 from wingbeat.study.correlation import correlate
-from wingbeat.study.finished import done, estimate_columns, last_of, mean_of, over_seeds
+from wingbeat.study.finished import done, estimate_columns, last_of, mean_columns, over_seeds
 from wingbeat.study.outcome import StudyResult
 from wingbeat.study.ranges import AT_LEAST_0, SHARE, Range
 
@@ -79,8 +79,8 @@ def by_rate(rows: pd.DataFrame) -> pd.DataFrame:
     found = []
     for lr, own in rows.groupby("lr", sort=True):
         row: dict[str, Any] = {"lr": float(str(lr)), "runs": len(own)}
-        for name in (*MEASURED, "sharpness_ratio", "final_loss", *OUTCOMES, "steps_to_target"):
-            row |= estimate_columns(name, mean_of(own, name, LIMITS.get(name)))
+        names = (*MEASURED, "sharpness_ratio", "final_loss", *OUTCOMES, "steps_to_target")
+        row |= mean_columns(own, names, LIMITS)
         if "lambda_max" in own:
             beside = background(own, slow)
             row["background"] = float(beside.mean())

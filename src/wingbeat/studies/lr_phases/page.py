@@ -11,14 +11,13 @@ import pandas as pd
 
 from wingbeat.errors import REASON_TEXT
 from wingbeat.report.figures.estimates import dot, table_of
-from wingbeat.report.figures.marks import DotFigure, StudyFigure
+from wingbeat.report.figures.marks import DotFigure, Section
 from wingbeat.report.figures.records import Guide
 from wingbeat.studies.curvature import DEFINITIONS
 from wingbeat.studies.lr_phases.claims import soonest
 from wingbeat.study.analysis import Analysis, PageContent
 from wingbeat.study.finished import estimate_in, estimate_of
 
-Section = tuple[str, str, tuple[StudyFigure, ...]]
 _MEANINGS: Final = {
     **DEFINITIONS,
     "λ_max": "Largest Lyapunov exponent of the training map with the optimizer's state, 1/step, "

@@ -7,14 +7,13 @@ from typing import Any, Final
 import pandas as pd
 
 from wingbeat.report.figures.estimates import dot, estimate_line, table_of
-from wingbeat.report.figures.marks import DotFigure, StudyFigure
+from wingbeat.report.figures.marks import DotFigure, Section
 from wingbeat.report.figures.records import Guide, LineFigure
 from wingbeat.stats import Estimate
 from wingbeat.study.analysis import Analysis, PageContent
 from wingbeat.study.finished import done, estimate_of, mean_of
 from wingbeat.study.verdicts import FAILS, HOLDS
 
-Section = tuple[str, str, tuple[StudyFigure, ...]]
 _INTRO = (
     "Full-batch gradient descent with small steps on 40 points of a function with four kinks; "
     "widths {}, {} base seeds."

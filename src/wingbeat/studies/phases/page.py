@@ -40,7 +40,6 @@ def content(found: Analysis) -> PageContent:
     """Return what the page says and shows."""
     rows = done(found.study)
     return PageContent(
-        headline="",
         intro=(_INTRO,),
         facts=(
             ("base seeds", str(len(rows)), f"{int(rows['steps'].iloc[0])} updates each"),

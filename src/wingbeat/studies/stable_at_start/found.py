@@ -9,6 +9,7 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
+from wingbeat.studies.left_over import correlated
 from wingbeat.studies.stable_at_start.measure import PLACES
 from wingbeat.studies.stable_at_start.plan import CHOSEN, LANDMARK, SEARCH
 from wingbeat.study.analysis import Analysis, Tables
@@ -180,16 +181,8 @@ def of_seed(own: pd.DataFrame, chosen: pd.DataFrame, reach: str) -> dict[str, fl
         "alignment": of(last, "barrier") - of(last, "aligned"),
         "order_over_nudge": noises["order"] - noises["nudge"],
         "curse": float((fresh - chosen["search_barrier"].to_numpy()).mean()),
-        "movement": ranked(own["movement"], own["barrier"]),
+        "movement": correlated(own["movement"], own["barrier"]),
     }
-
-
-def ranked(first: pd.Series, second: pd.Series) -> float:
-    """Return the rank correlation of two columns; NaN of fewer than four pairs."""
-    both = first.notna() & second.notna()
-    if both.sum() < 4 or first[both].nunique() < 2 or second[both].nunique() < 2:
-        return nan
-    return float(first[both].rank().corr(second[both].rank()))
 
 
 def knobs(runs: pd.DataFrame) -> pd.DataFrame:
@@ -205,7 +198,7 @@ def knobs(runs: pd.DataFrame) -> pd.DataFrame:
         for level, own in trials.groupby(name, sort=True) if words else [("", trials)]:
             row: dict[str, Any] = {"setting": name, "level": level, "trials": len(own)}
             for column in ("barrier", "test_accuracy"):
-                value = own[column].mean() if level else ranked(own[name], own[column])
+                value = own[column].mean() if level else correlated(own[name], own[column])
                 row[f"{'mean' if level else 'correlation'}_{column}"] = float(value)
             found.append(row)
     columns = ["setting", "level", "trials", *(f"{k}_{c}" for k in ("correlation", "mean")

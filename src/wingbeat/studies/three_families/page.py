@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-import numpy as np
 import pandas as pd
 
 from wingbeat.report.figures.estimates import dot, estimate_line, estimate_text, table_of
 from wingbeat.report.figures.marks import DotFigure
 from wingbeat.report.figures.records import Guide, LineFigure
-from wingbeat.stats import Estimate
+from wingbeat.studies.dynamics.estimates import exponential
 from wingbeat.studies.three_families.found import ORDER
 from wingbeat.study.analysis import Analysis, PageContent
 from wingbeat.study.finished import done, estimate_in, mean_of, series
@@ -65,7 +64,6 @@ def content(found: Analysis) -> PageContent:
                           ("accuracy", "accuracy"))
     ]  # fmt: skip
     return PageContent(
-        headline="",
         intro=(intro,),
         facts=tuple(facts),
         definitions=_MEANINGS,
@@ -75,13 +73,6 @@ def content(found: Analysis) -> PageContent:
         ],
         tables=[("families", "Families", _table(table))],
     )
-
-
-def growth_in(row: Any, name: str) -> Estimate:
-    """Return a growth and its interval from that of its logarithm."""
-    found = estimate_in(row, name)
-    value, low, high = (float(np.exp(x)) for x in (found.value, found.low, found.high))
-    return Estimate(value, low, high, found.reason, found.interval_reason)
 
 
 def _figures(table: pd.DataFrame) -> list[DotFigure]:
@@ -97,7 +88,7 @@ def _figures(table: pd.DataFrame) -> list[DotFigure]:
             tuple(
                 dot(
                     names.index(f"{r['size']}, η = {r['lr']:g}"),
-                    growth_in(r, name),
+                    exponential(estimate_in(r, name)),
                     r["family"],
                     ORDER.index(r["family"]),
                     f"{r['family']}, {r['size']}, η = {r['lr']:g}",
@@ -147,10 +138,10 @@ def _table(table: pd.DataFrame) -> Any:
                 f"{r['size']}, {r['family']}, {r['lr']:g}",
                 f"{int(r['weights']):,}",
                 estimate_in(r, "accuracy_end"),
-                growth_in(r, "log_growth"),
+                exponential(estimate_in(r, "log_growth")),
                 f"{r['reached']} of {r['runs']}",
                 estimate_in(r, "step_matched"),
-                growth_in(r, "log_growth_matched"),
+                exponential(estimate_in(r, "log_growth_matched")),
                 estimate_in(r, "disagreement_matched"),
             )
             for _, r in table.iterrows()

@@ -60,7 +60,6 @@ def content(found: Analysis) -> PageContent:
     told["copies"] = "One copy was" if plan.replicas == 1 else f"{plan.replicas} copies were"
     words = INTRO.format(**told, task=rows["task"].iloc[0].capitalize(), forks=len(runs.forks))
     return PageContent(
-        headline="",
         intro=(words,),
         facts=(
             ("base seeds", str(len(runs.numbers)), f"{runs.end} updates each"),

@@ -59,7 +59,6 @@ def content(found: Analysis) -> PageContent:
         for _, row in table[table["perturbation"].isin([SINGLE, LONG])].iterrows()
     ]
     return PageContent(
-        headline="",
         intro=(intro,),
         facts=tuple(facts),
         definitions=_MEANINGS,

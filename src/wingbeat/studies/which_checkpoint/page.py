@@ -68,7 +68,6 @@ def content(found: Analysis) -> PageContent:
         for _, row in last.iterrows()
     ]
     return PageContent(
-        headline="",
         intro=(intro,),
         facts=tuple(facts),
         definitions=_MEANINGS,

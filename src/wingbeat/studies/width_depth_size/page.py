@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-import numpy as np
 import pandas as pd
 
 from wingbeat.report.figures.estimates import dot, estimate_text, table_of
 from wingbeat.report.figures.marks import DotFigure
 from wingbeat.report.figures.records import Guide
 from wingbeat.stats import Estimate
+from wingbeat.studies.dynamics.estimates import exponential
 from wingbeat.studies.width_depth_size.found import LIMITS, SEEDWISE
 from wingbeat.studies.width_depth_size.measure import BASIN
 from wingbeat.study.analysis import Analysis, PageContent
@@ -64,7 +64,6 @@ def content(found: Analysis) -> PageContent:
     ]
     cells = found.tables["cells"]
     return PageContent(
-        headline="",
         intro=(intro,),
         facts=tuple((n, v, str(w)) for n, v, w in facts),
         definitions=_MEANINGS,
@@ -81,9 +80,7 @@ def content(found: Analysis) -> PageContent:
 
 def growth_in(row: Any) -> Estimate:
     """Return the geometric mean of growth of a row of cells, with its interval."""
-    found = estimate_in(row, "log_ratio")
-    value, low, high = (float(np.exp(x)) for x in (found.value, found.low, found.high))
-    return Estimate(value, low, high, found.reason, found.interval_reason)
+    return exponential(estimate_in(row, "log_ratio"))
 
 
 def _by_size(cells: pd.DataFrame) -> list[DotFigure]:
