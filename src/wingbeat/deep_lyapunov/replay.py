@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from wingbeat.generators import GeneratorStates
 from wingbeat.task.closures import filled_cells
 
 _DEPTH: Final = 8
@@ -73,17 +74,14 @@ class Replay:
         self._own = [(g, _state(g)) for g in generators(*roots)]
         self._python = random.getstate()
         self._numpy = np.random.get_state()  # noqa: NPY002 (training code draws from it)
-        self._torch = torch.get_rng_state()
-        self._cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []  # type: ignore[no-untyped-call]
+        self._torch = GeneratorStates.now()
         self._mps = torch.mps.get_rng_state() if torch.backends.mps.is_available() else None
 
     def rewind(self) -> None:
         """Set every generator back."""
         random.setstate(self._python)
         np.random.set_state(self._numpy)  # noqa: NPY002
-        torch.set_rng_state(self._torch)
-        if self._cuda:
-            torch.cuda.set_rng_state_all(self._cuda)
+        self._torch.put_back()
         if self._mps is not None:
             torch.mps.set_rng_state(self._mps)
         for generator, state in self._own:
