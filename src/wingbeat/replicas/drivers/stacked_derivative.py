@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from torch._C import _functorch
+from torch import _C
 
 from wingbeat.generators import GeneratorStates
 from wingbeat.task.last_derivative import last_derivative
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_MAPPING: Final[Any] = _C._functorch
+"""Part of torch's that maps functions; its types do not tell all that it has."""
 _ONE_BY_ONE: Final = "vmap fallback"
 """What torch says of an operation that it would call for each replica of a stack in turn."""
 
@@ -37,8 +39,8 @@ class StackedDerivative:
             return step()
 
     def _first(self, step: Callable[[], T]) -> T:
-        rng, usual = GeneratorStates.now(), _functorch._is_vmap_fallback_enabled()
-        _functorch._set_vmap_fallback_enabled(False)
+        rng, usual = GeneratorStates.now(), _MAPPING._is_vmap_fallback_enabled()
+        _MAPPING._set_vmap_fallback_enabled(False)
         try:
             with last_derivative():
                 found = step()
@@ -49,6 +51,6 @@ class StackedDerivative:
             if self.is_last:
                 raise
         finally:
-            _functorch._set_vmap_fallback_enabled(usual)
+            _MAPPING._set_vmap_fallback_enabled(usual)
         rng.put_back()
         return step()
