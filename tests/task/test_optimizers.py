@@ -291,6 +291,33 @@ def test_root_hides_nothing() -> None:
     assert root(x, smooth=True).isnan().tolist() == [True, False, False, False, True]
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("added", [1e-3, 1e-8, 1e-11])
+def test_a_root_beside_epsilon_keeps_the_bits_of_the_sum(dtype: torch.dtype, added: float) -> None:
+    least = torch.finfo(dtype).tiny
+    below = least * 2.0 ** -torch.arange(0, 60, dtype=dtype)  # down to 0
+    near = torch.tensor([1.0, 1.5, 2.0, 1e3, 1e9]) * least
+    rest = torch.tensor([-1.0, -0.0, 0.0, 1e-20, 1.0, torch.inf, torch.nan])
+    x = torch.cat([below, near.to(dtype), rest.to(dtype), torch.rand(99).to(dtype)])
+    x = x[~(x < 0)]  # no sum of squares is
+    for scale in (1.0, 1.7, 31.6):
+        found = root(x, added=added) + added * scale
+        torch.testing.assert_close(found, x.sqrt() + added * scale, rtol=0, atol=0, equal_nan=True)
+
+
+def test_a_root_beside_no_epsilon_is_the_root() -> None:
+    x = torch.tensor([-1.0, 0.0, 1e-42, 4.0])
+    assert torch.equal(root(x, added=1e-12).nan_to_num(7.0), x.sqrt().nan_to_num(7.0))
+
+
+def test_epsilons_that_swallow_no_roots_take_another_step() -> None:
+    keys = {
+        repr(pure_optimizer(optim.Adam([parameter(weights())], eps=eps)).without_rates())
+        for eps in (1e-8, 1e-3, 0.0, 1e-12)
+    }
+    assert len(keys) == 2
+
+
 @every_case
 def test_start(kind: Any, options: dict[str, Any]) -> None:
     rule = pure_optimizer(kind([parameter(weights())], **options))

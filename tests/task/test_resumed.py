@@ -21,6 +21,7 @@ from test_optimizers import (
 from test_optimizers import gradient as double_gradient
 from torch import Tensor, optim
 
+from wingbeat.errors import DriverError
 from wingbeat.task.optimizers import PureOptimizer, pure_optimizer, resumed_state
 
 BEFORE, AFTER = 23, 40
@@ -141,3 +142,14 @@ def test_a_fresh_optimizer_has_no_state(kind: Any, options: dict[str, Any]) -> N
     assert rule.taken == 0
     for slot, value in (found or {}).items():  # Adagrad fills its sum before the first step
         assert torch.equal(value, rule.start(weights())[slot])
+
+
+def test_negative_averages_of_squares_are_refused() -> None:
+    """torch's step makes NaN of them; the object itself is left to do it."""
+    own = parameter(weights())
+    optimizer = optim.Adam([own])
+    own.grad = torch.ones_like(own)
+    optimizer.step()
+    optimizer.state[own]["exp_avg_sq"][3] = -1.0
+    with pytest.raises(DriverError, match="negative averages of squares"):
+        resumed_state(pure_optimizer(optimizer), optimizer, [[own]])

@@ -73,7 +73,7 @@ class Adam(AdamFamily):
         if self.amsgrad:
             second = torch.maximum(state["largest_square_sum"], second)
             new["largest_square_sum"] = second
-        move = first / (root(second, self.smooth) + c[1]) * c[0]
+        move = first / (root(second, self.smooth, self.eps) + c[1]) * c[0]
         return shrunk(params, c[2:]) + move, new
 
     @classmethod

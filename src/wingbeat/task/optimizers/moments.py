@@ -15,7 +15,15 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from wingbeat.task.optimizers.pure import PureOptimizer, State, check_rate, descent, gradient_size
+from wingbeat.errors import DriverError
+from wingbeat.task.optimizers.pure import (
+    PureOptimizer,
+    State,
+    check_rate,
+    descent,
+    gradient_size,
+    swallows_least_roots,
+)
 
 SLOTS = ("gradient_sum", "square_sum")
 
@@ -43,7 +51,14 @@ class AdamFamily(PureOptimizer):
         return SLOTS
 
     def resumed(self, own: Mapping[str, Tensor]) -> State:
-        """Return torch's averages as decayed sums."""
+        """Return torch's averages as decayed sums.
+
+        Raises:
+            DriverError: an average of squares is negative, which makes torch's step NaN.
+        """
+        if bool((own["exp_avg_sq"] < 0).any()):
+            name = type(self).__name__
+            raise DriverError(f"{name}: its loaded state has negative averages of squares")
         beta1, beta2 = self.betas
         first, second = own["exp_avg"] / (1 - beta1), own["exp_avg_sq"] / (1 - beta2)
         return dict(zip(SLOTS, (first, second), strict=True))
@@ -61,11 +76,12 @@ class AdamFamily(PureOptimizer):
         return found
 
     def without_rates(self) -> AdamFamily:
-        """Leave out epsilon too, and how much a decoupled decay takes."""
+        """Leave out how large epsilon is too, and how much a decoupled decay takes."""
         decay = self.weight_decay
         if self.decoupled_weight_decay and decay:
             decay = 1.0
-        return replace(self, lr=1.0, taken=0, eps=0.0, weight_decay=decay)
+        eps = float(swallows_least_roots(self.eps))  # a step is made of other operations then
+        return replace(self, lr=1.0, taken=0, eps=eps, weight_decay=decay)
 
     def shrinkage(self, lr: float) -> tuple[float, ...]:
         """Return what decoupled decay multiplies the weights by: one number or none."""
