@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from wingbeat.analyses.logged_runs import read_runs
     from wingbeat.analyses.noise_sources import noise_sources
     from wingbeat.analyses.onset import find_onset
-    from wingbeat.checkpoints import compare
+    from wingbeat.checkpoints.compare import compare
     from wingbeat.checkpoints.start import Start
     from wingbeat.errors import DriverError, RequestError, RunError, StoreError, WingbeatError
     from wingbeat.execution.check import check
@@ -89,7 +89,7 @@ _PLACES: Final = {
     "wingbeat.analyses.logged_runs": ("read_runs",),
     "wingbeat.analyses.noise_sources": ("noise_sources",),
     "wingbeat.analyses.onset": ("find_onset",),
-    "wingbeat.checkpoints": ("compare",),
+    "wingbeat.checkpoints.compare": ("compare",),
     "wingbeat.checkpoints.start": ("Start",),
     "wingbeat.errors": ("DriverError", "RequestError", "RunError", "StoreError", "WingbeatError"),
     "wingbeat.execution.check": ("check",),
