@@ -136,7 +136,8 @@ def _companions(unit: str) -> set[str]:
     return {
         "params": {"errors"},
         "determinism": {"errors"},
-        "plugins": {"errors"},
+        "plugins": {"errors", "garbage"},
+        "special": {"garbage"},
         "files": {"errors"},
         "locks": {"errors", "files"},
         "arguments": {"errors"},

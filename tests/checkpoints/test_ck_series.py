@@ -155,16 +155,18 @@ def test_bf16_beside_float32_and_a_step_that_one_run_lacks(tmp_path):
 def test_how_files_are_read_is_no_warning_unless_some_are_read_otherwise(tmp_path):
     for run in "abc":
         for epoch in (1, 2):
-            content = {"model": weights(str("abc".index(run)), epoch), "epoch": epoch}
+            own = weights(str("abc".index(run)), epoch)
+            content = {"model": own, "best_val_loss": torch.tensor(0.5)}
             torch.save(content, tmp_path / f"{run}.epoch{epoch}.pt")
     pattern = f"{tmp_path}/{{replica}}.epoch{{step}}.pt"
     result = measure_checkpoints(pattern)
     assert result.condition["reading"] == [
         "The steps of the file names are epochs.",
-        "Weights are those of 'model'; not read: 'epoch'.",
+        "Weights are those of 'model'; not read: 'best_val_loss'.",
     ]
     assert not any("not read" in w or "epochs" in w for w in result.warnings)
-    torch.save({**content, "best": 0.1}, tmp_path / "c.epoch2.pt")
+    more = {**content, "optimizer": {"momentum": torch.ones(3)}}
+    torch.save(more, tmp_path / "c.epoch2.pt")
     result = measure_checkpoints(pattern)
     assert any("c@2: Weights are those of 'model'" in w for w in result.warnings)
 

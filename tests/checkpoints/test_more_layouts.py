@@ -209,7 +209,7 @@ def test_a_trajectory_of_pruned_models_holds_what_they_use(tmp_path):
     series = open_series(f"{tmp_path}/step-*.pt")
     for name, wanted in used(pruned(2)).items():
         assert torch.equal(series.read_tensor(2, name)[0], wanted)
-    assert any("times mask" in note for note in series.notes)
+    assert any("times mask" in note for note in series.reading)
 
 
 @pytest.mark.parametrize("order", [("a.pt", "b.safetensors"), ("b.safetensors", "a.pt")])

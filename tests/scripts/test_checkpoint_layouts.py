@@ -10,13 +10,13 @@ import pytest
 import torch
 
 import wingbeat as wb
-from wingbeat.scripts.collect import collected, first_step
+from wingbeat.scripts.collect import FoundNotes, collected, first_step
 
 WEIGHTS = {"layer.weight": torch.ones(2, 2)}
 LABELS = ("reference", "null", "gaussian-0.1@0#1")
 
 
-def written(tmp_path: Path, files: dict[str, Any], **other: dict[str, Any]) -> list[str]:
+def written(tmp_path: Path, files: dict[str, Any], **other: dict[str, Any]) -> FoundNotes:
     """Lay out a fork whose script wrote these files; returns what is said of it."""
     start = tmp_path / "start.pt"
     torch.save(WEIGHTS, start)
@@ -48,13 +48,22 @@ FOUND = {
     "without ending": (["state_dict_1", "state_dict_2", "log_1.csv"], "state_dict_"),
     "with optimizers": (["m-1.pt", "m-2.pt", "optimizer-1.pt", "optimizer-2.pt"], "m-"),
 }
+EPOCHS = "The steps of the file names are epochs: rates by step are by epoch."
+TAKEN = "Nothing in {} says what its number counts: it is taken for a step."
+COUNTED = {
+    **dict.fromkeys(("ultralytics", "a folder an epoch", "mmdetection"), EPOCHS),
+    "without ending": TAKEN.format("state_dict_1"),
+    "with optimizers": TAKEN.format("m-1.pt"),
+}
+"""What is said of numbers in names that do not count steps, or may not."""
 
 
 @pytest.mark.parametrize("name", FOUND)
 def test_a_layout_of_its_own_is_found(name: str, tmp_path: Path) -> None:
     files, begin = FOUND[name]
     content = {f: OPTIMIZER if "optim" in f else None if "csv" in f else WEIGHTS for f in files}
-    assert written(tmp_path, content) == []
+    warned, read = written(tmp_path, content)
+    assert [*warned, *read] == [note for note in [COUNTED.get(name)] if note]
     found = seen(tmp_path)
     assert sorted(found) == ["step-1", "step-2"]
     for step in (1, 2):
@@ -75,13 +84,13 @@ def test_two_kinds_are_told_with_the_words_to_add(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("last", ["checkpoint.pth.tar", "model_fold0.pth"])
 def test_the_best_is_not_what_is_proposed(last: str, tmp_path: Path) -> None:
-    with pytest.raises(wb.RunError, match=f"pattern='{last}'"):
+    with pytest.raises(wb.RunError, match=f"--pattern '{last}'"):
         written(tmp_path, {last: WEIGHTS, "a_best.pth": WEIGHTS})
 
 
 @pytest.mark.parametrize("name", ["iter_num", "epoch", "step"])
 def test_a_single_checkpoint_is_of_the_step_that_it_holds(name: str, tmp_path: Path) -> None:
-    (said,) = written(tmp_path, {"ckpt.pt": {"model": WEIGHTS, name: 40}})
+    _, (said,) = written(tmp_path, {"ckpt.pt": {"model": WEIGHTS, name: 40}})
     assert "what it holds tells its step, 40" in said
     assert seen(tmp_path) == {"step-40": "ckpt.pt"}
     torch.save({name: 20}, tmp_path / "from.pt")

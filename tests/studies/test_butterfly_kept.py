@@ -115,10 +115,20 @@ def test_no_unit_was_moved_and_so_no_barrier() -> None:
         pd.testing.assert_series_equal(raw, aligned, rtol=1e-4, atol=1e-6)
 
 
-def test_exact_copies_of_the_standard_recipe_part_by_a_power_of_time() -> None:
+def test_exact_copies_of_small_nudges_part_by_a_power_of_time() -> None:
     own = laws("exact/growth.csv")
     usual = own[own["intervention"] == "standard"]
-    assert usual["law"].value_counts().to_dict() == {"power": 18}
+    found = usual.groupby("size")["law"].value_counts().to_dict()
+    assert found == {
+        (0.001, "power"): 35, (0.001, "none"): 1, (0.01, "power"): 18, (0.1, "power"): 6,
+        (0.1, "saturating"): 7, (0.1, "none"): 3, (0.1, "exponential"): 2,
+    }  # fmt: skip
+
+
+def test_half_way_a_nudge_of_a_thousandth_leaves_no_barrier() -> None:
+    own = kept("exact/values.csv", "value")
+    late = own[(own["time"] == 0.5) & (own["quantity"] == "barrier_train")]
+    assert late["value"].tolist() == [0.0] * 9
 
 
 @pytest.mark.parametrize(("kind", "size", "time"), [("gaussian", 0.01, 0.1), ("single", 0.01, 0)])

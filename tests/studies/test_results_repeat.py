@@ -25,6 +25,7 @@ PAGES = sorted({page_of(name) for name in NAMES})
 KEPT = {
     "butterfly_exact": DOCS / "butterfly" / "exact",
     "butterfly_adamw_batch": DOCS / "butterfly" / "exact",
+    "butterfly_sizes": DOCS / "butterfly" / "exact",
     "width_depth_size_float64": DOCS / "width_depth_size" / "float64",
     "topology_small_transformers": DOCS / "topology" / "small",
     "trained_cnn_large": DOCS / "topology" / "trained",
@@ -37,7 +38,7 @@ KEPT = {
 """Where the tables of a file lie that are not in the folder of its page's name."""
 SLOWER = (
     "butterfly", "butterfly_adamw_batch", "butterfly_beginning", "butterfly_exact",
-    "chaos_at_edge_cnn", "danovski", "edge_nesterov", "finetuning",
+    "butterfly_sizes", "chaos_at_edge_cnn", "danovski", "edge_nesterov", "finetuning",
     "irrelevant_dimensions_trained", "topology_small_transformers", "trained_cnn_large",
     "trained_dense", "trained_medium", "trained_on_gpu", "two_phase_photographs",
     "width_depth_size_float64",

@@ -37,19 +37,20 @@ def last_derivative(is_last: bool = True) -> Iterator[None]:
 def gradient_and_loss(
     objective: Callable[[dict[str, Tensor]], tuple[Tensor, Any]], named: dict[str, Tensor]
 ) -> tuple[dict[str, Tensor], Any]:
-    """Return the gradient of an objective, and what it returns beside its value.
+    """Return the gradient of an objective, and the tensors that it returns besides.
 
     Within `last_derivative` the gradient is a constant to whoever differentiates it.
 
     Args:
-        objective: returns what is differentiated, without axes, and anything besides.
+        objective: returns what is differentiated, without axes, and tensors besides.
         named: what it is differentiated by.
 
     Example:
-        >>> objective = lambda named: (torch.nn.functional.silu(named["w"]).sum(), "besides")
+        >>> silu = torch.nn.functional.silu
+        >>> objective = lambda named: (silu(named["w"]).sum(), torch.ones(()))
         >>> with last_derivative():
         ...     gradient_and_loss(objective, {"w": torch.zeros(2)})
-        ({'w': tensor([0.5000, 0.5000])}, 'besides')
+        ({'w': tensor([0.5000, 0.5000])}, tensor(1.))
     """
     if not _IS_LAST.get():
         gradient, (_, besides) = grad_and_value(objective, has_aux=True)(named)
